@@ -1,0 +1,634 @@
+"""Associative Transformer: a ViT whose blocks share an explicit memory with the whole batch.
+
+Source: Associative Transformer, arXiv 2309.12862. A block is
+
+    x <- x + SelfAttention(LayerNorm(x))
+    h  = LayerNorm(MLP(LayerNorm(x)))
+    x <- x + h + retrieve(h, priors)
+
+where, in training, the tokens of the batch first compete to write the priors.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import (
+    Attention,
+    AttentionPoolLatent,
+    DropPath,
+    LayerNorm,
+    Mlp,
+    PatchDropout,
+    PatchEmbed,
+    calculate_drop_path_rates,
+    global_pool_nlc,
+    resample_abs_pos_embed,
+    resample_patch_embed,
+    trunc_normal_,
+)
+from timm.models import build_model_with_cfg, checkpoint, generate_default_cfgs, register_model
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from ait.workspace import GlobalWorkspace, MemoryConfig, memory_config
+
+__all__ = ["AssociativeTransformer", "TrainingOutput"]
+
+POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
+
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR_STD = (0.2470, 0.2435, 0.2616)
+
+
+class BlockOutput(NamedTuple):
+    """What a block returns in training.
+
+    Attributes:
+        tokens: Shape (B, N, E).
+        priors: The memory after the pass, shape (M, D).
+        balance_loss: Scalar.
+        usage: Share of recall that each prior gets, shape (M,).
+    """
+
+    tokens: Tensor
+    priors: Tensor
+    balance_loss: Tensor
+    usage: Tensor
+
+
+class TrainingOutput(NamedTuple):
+    """What a model returns from its explicit training call.
+
+    Attributes:
+        logits: Shape (B, num_classes).
+        balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
+        usage: Share of recall of each prior in each block, shape (L, M), without gradient.
+        write_change: Root mean square change of a prior's entries by this step's write, shape (L,).
+    """
+
+    logits: Tensor
+    balance_loss: Tensor
+    usage: Tensor
+    write_change: Tensor
+
+
+class AssociativeBlock(nn.Module):
+    """Self-attention, MLP, and a workspace that reconstructs the MLP's output from the priors.
+
+    Args:
+        dim: Token width E.
+        num_heads: Heads of self-attention.
+        mlp_ratio: Hidden width of the MLP over E.
+        memory: How the memory is written and read.
+        qkv_bias: Bias in the query, key and value projections.
+        proj_drop: Dropout after projections.
+        attn_drop: Dropout of attention weights.
+        drop_path: Stochastic depth rate.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        memory: MemoryConfig,
+        qkv_bias: bool = True,
+        proj_drop: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dd: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.grad_checkpointing = False
+        self.norm1 = LayerNorm(dim, **dd)
+        self.attn = Attention(
+            dim, num_heads=num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop, **dd
+        )
+        self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = LayerNorm(dim, **dd)
+        self.mlp = Mlp(in_features=dim, hidden_features=int(dim * mlp_ratio), drop=proj_drop, **dd)
+        self.post_norm = LayerNorm(dim, **dd)
+        self.workspace = GlobalWorkspace(dim, memory, **dd)
+        self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens after self-attention, and the queries h put to the memory; both (B, N, E)."""
+        x = x + self.drop_path1(self.attn(self.norm1(x)))
+        return x, self.post_norm(self.mlp(self.norm2(x)))
+
+    def _run(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice."""
+        x, queries = self.encode(x)
+        retrieved, priors, balance, usage = self.workspace(queries, priors)
+        return x + self.drop_path2(queries + retrieved), priors, balance, usage
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, E) to tokens (B, N, E). In training the memory is written, once."""
+        if torch.jit.is_scripting():
+            return self._run(x, self.workspace.memory.priors)[0]
+        return self.forward_training(x).tokens
+
+    @torch.jit.unused
+    def forward_training(self, x: Tensor) -> BlockOutput:
+        """As `forward`, and returns the balance loss and statistics of the write too."""
+        writes = self.workspace.writes()
+        priors = self.workspace.memory.priors
+        if writes:
+            # A recomputation for gradient checkpointing must start from the memory before this write.
+            priors = priors.clone()
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            output = BlockOutput(*checkpoint(self._run, x, priors))
+        else:
+            output = BlockOutput(*self._run(x, priors))
+        if writes:
+            self.workspace.memory(output.priors)
+        return output
+
+
+class AssociativeTransformer(nn.Module):
+    """Vision transformer with an explicit associative memory in every block (arXiv 2309.12862).
+
+    In evaluation the memory is frozen: an image's logits depend on that image alone. In training a forward pass
+    writes the memory, as batch normalisation updates its statistics; `forward_training` also returns the
+    balance loss.
+
+    Args:
+        img_size: Input size in pixels.
+        patch_size: Patch size in pixels.
+        in_chans: Input channels.
+        num_classes: Classes; 0 removes the head.
+        global_pool: ``flat`` (the head reads all tokens, as in the paper), ``avg``, ``max``, ``avgmax``,
+            ``token``, ``map``, or ``''``.
+        embed_dim: Token width E.
+        depth: Blocks L.
+        num_heads: Heads of self-attention.
+        mlp_ratio: Hidden width of the MLP over E.
+        memory: Named memory, ``orthogonal`` or ``published``.
+        memory_args: Settings of `MemoryConfig` that differ from the named memory's.
+        qkv_bias: Bias in the query, key and value projections.
+        dynamic_img_size: Accept any input size, resampling the position embedding.
+        dynamic_img_pad: Pad inputs that are no multiple of the patch size.
+        drop_rate: Dropout before the head.
+        pos_drop_rate: Dropout after the position embedding.
+        patch_drop_rate: Share of tokens dropped in training.
+        proj_drop_rate: Dropout after projections.
+        attn_drop_rate: Dropout of attention weights.
+        drop_path_rate: Stochastic depth rate of the last block.
+
+    Raises:
+        ValueError: If pooling and the other arguments contradict each other.
+    """
+
+    dynamic_img_size: Final[bool]
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int | tuple[int, int] = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        global_pool: str = "avg",
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        memory: str = "orthogonal",
+        memory_args: dict[str, Any] | None = None,
+        qkv_bias: bool = True,
+        dynamic_img_size: bool = False,
+        dynamic_img_pad: bool = False,
+        drop_rate: float = 0.0,
+        pos_drop_rate: float = 0.0,
+        patch_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dd: dict[str, Any] = {"device": device, "dtype": dtype}
+        _check_pool(global_pool, dynamic_img_size, patch_drop_rate)
+        config = memory_config(memory, **(memory_args or {}))
+
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.global_pool = global_pool
+        self.num_features = self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.mlp_ratio = mlp_ratio
+        self.num_prefix_tokens = 1 if global_pool == "token" else 0
+        self.dynamic_img_size = dynamic_img_size
+
+        layout: dict[str, Any] = {"strict_img_size": False, "output_fmt": "NHWC"} if dynamic_img_size else {}
+        self.patch_embed = PatchEmbed(
+            img_size=img_size,
+            patch_size=patch_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            dynamic_img_pad=dynamic_img_pad,
+            **layout,
+            **dd,
+        )
+        length = self.patch_embed.num_patches + self.num_prefix_tokens
+        self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim, **dd)) if self.num_prefix_tokens else None
+        self.pos_embed = nn.Parameter(torch.empty(1, length, embed_dim, **dd))
+        self.pos_drop = nn.Dropout(pos_drop_rate)
+        self.patch_drop = (
+            PatchDropout(patch_drop_rate, num_prefix_tokens=self.num_prefix_tokens)
+            if patch_drop_rate > 0
+            else nn.Identity()
+        )
+        self.blocks = nn.Sequential(
+            *[
+                AssociativeBlock(
+                    embed_dim,
+                    num_heads,
+                    mlp_ratio,
+                    config,
+                    qkv_bias=qkv_bias,
+                    proj_drop=proj_drop_rate,
+                    attn_drop=attn_drop_rate,
+                    drop_path=drop_path,
+                    **dd,
+                )
+                for drop_path in calculate_drop_path_rates(drop_path_rate, depth)
+            ]
+        )
+        reduction = self.patch_embed.feat_ratio()
+        self.feature_info = [
+            {"module": f"blocks.{i}", "num_chs": embed_dim, "reduction": reduction} for i in range(depth)
+        ]
+        self.norm = LayerNorm(embed_dim, **dd)
+        self.attn_pool = self._attention_pool(global_pool, **dd)
+        self.head_drop = nn.Dropout(drop_rate)
+        self.head = self._classifier(num_classes, **dd)
+        self.init_weights()
+
+    def _attention_pool(self, global_pool: str, **dd: Any) -> nn.Module | None:
+        if global_pool != "map":
+            return None
+        return AttentionPoolLatent(
+            self.embed_dim, num_heads=self.num_heads, mlp_ratio=self.mlp_ratio, norm_layer=LayerNorm, **dd
+        )
+
+    def _classifier(self, num_classes: int, **dd: Any) -> nn.Module:
+        return nn.Linear(self.head_hidden_size, num_classes, **dd) if num_classes > 0 else nn.Identity()
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Width of what the classifier reads."""
+        return self.embed_dim * (self.patch_embed.num_patches if self.global_pool == "flat" else 1)
+
+    @torch.jit.ignore
+    def init_weights(self) -> None:
+        """Initialise everything but the memories, which initialise themselves."""
+        trunc_normal_(self.pos_embed, std=0.02)
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=1e-6)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and ".workspace." not in name:
+                _init_linear(module)
+        _init_linear(self.head, std=0.02 * (self.embed_dim / self.head_hidden_size) ** 0.5)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay leaves alone."""
+        return {"pos_embed", "cls_token"} | {
+            name for name, _ in self.named_parameters() if name.endswith("log_beta")
+        }
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns by which layer-wise learning rates group parameters."""
+        return {
+            "stem": r"^cls_token|pos_embed|patch_embed",
+            "blocks": [(r"^blocks\.(\d+)", None), (r"^norm|^attn_pool", (99999,))],
+        }
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute blocks in the backward pass to save memory; the priors are still written once a step."""
+        for block in self.blocks:
+            block.grad_checkpointing = enable
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        """The linear classifier."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the classifier, and the pooling if one is given.
+
+        Raises:
+            ValueError: If the pooling does not fit the model (a class token cannot be added afterwards).
+        """
+        dd = {"device": self.pos_embed.device, "dtype": self.pos_embed.dtype}
+        self.num_classes = num_classes
+        if global_pool is not None and global_pool != self.global_pool:
+            _check_pool(global_pool, self.dynamic_img_size, 0.0)
+            if global_pool == "token" and not self.num_prefix_tokens:
+                raise ValueError("Token pooling needs a class token; create the model with global_pool='token'.")
+            self.global_pool = global_pool
+            self.attn_pool = self._attention_pool(global_pool, **dd)
+        self.head = self._classifier(num_classes, **dd)
+        self.head.train(self.training)
+        _init_linear(self.head, std=0.02 * (self.embed_dim / self.head_hidden_size) ** 0.5)
+
+    def set_input_size(
+        self, img_size: tuple[int, int] | None = None, patch_size: tuple[int, int] | None = None
+    ) -> None:
+        """Change input and patch size, resampling position embedding and flattened head to the new grid."""
+        old_grid = self.patch_embed.grid_size
+        self.patch_embed.set_input_size(img_size=img_size, patch_size=patch_size)
+        new_grid = self.patch_embed.grid_size
+        if new_grid == old_grid:
+            return
+        with torch.no_grad():
+            self.pos_embed = nn.Parameter(
+                resample_abs_pos_embed(
+                    self.pos_embed, list(new_grid), list(old_grid), num_prefix_tokens=self.num_prefix_tokens
+                )
+            )
+            if self.global_pool == "flat" and isinstance(self.head, nn.Linear):
+                self.head.weight = nn.Parameter(_resample_flat_head(self.head.weight, new_grid, old_grid))
+                self.head.in_features = self.head_hidden_size
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to tokens with positions, (B, N, E)."""
+        x = self.patch_embed(x)
+        pos_embed = self.pos_embed
+        if self.dynamic_img_size:
+            height, width = x.shape[1], x.shape[2]
+            pos_embed = resample_abs_pos_embed(
+                pos_embed,
+                [height, width],
+                self.patch_embed.grid_size,
+                num_prefix_tokens=self.num_prefix_tokens,
+            )
+            x = x.flatten(1, 2)  # (B, N, E)
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return self.patch_drop(self.pos_drop(x + pos_embed))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to normalised tokens (B, N, E)."""
+        return self.norm(self.blocks(self._embed(x)))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Pool tokens (B, N, E) to what the classifier reads: (B, E), or (B, N * E) for ``flat``."""
+        if self.attn_pool is not None:
+            return self.attn_pool(x[:, self.num_prefix_tokens :])
+        if self.global_pool == "flat":
+            return x.flatten(1)
+        return global_pool_nlc(x, pool_type=self.global_pool, num_prefix_tokens=self.num_prefix_tokens)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Tokens (B, N, E) to logits (B, num_classes), or to pooled features if ``pre_logits``."""
+        x = self.head_drop(self.pool(x))
+        return x if pre_logits else self.head(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    @torch.jit.ignore
+    def forward_training(self, x: Tensor) -> TrainingOutput:
+        """Images (B, C, H, W) to logits, and what training needs besides: balance loss, write statistics."""
+        x = self._embed(x)
+        balance, usage, change = [], [], []
+        for block in self.blocks:
+            before = block.workspace.memory.priors.clone()
+            output = block.forward_training(x)
+            x = output.tokens
+            balance.append(output.balance_loss)
+            usage.append(output.usage.detach())
+            change.append((output.priors.detach() - before).square().mean().sqrt())
+        logits = self.forward_head(self.norm(x))
+        return TrainingOutput(logits, torch.stack(balance).sum(), torch.stack(usage), torch.stack(change))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        output_dict: bool = False,
+    ) -> Any:
+        """Features together with those of chosen blocks.
+
+        Args:
+            x: Images, shape (B, C, H, W).
+            indices: The last n blocks if an integer, all if None, else these blocks.
+            return_prefix_tokens: Return prefix tokens beside the spatial ones.
+            norm: Apply the final norm to intermediates.
+            stop_early: Stop after the last wanted block.
+            output_fmt: ``NCHW`` (B, E, H', W') or ``NLC`` (B, N, E).
+            intermediates_only: Return the intermediates alone.
+            output_dict: Return a dictionary with ``image_features`` and ``image_intermediates``.
+
+        Returns:
+            Final tokens and list of intermediates, or as the arguments say.
+
+        Raises:
+            ValueError: If the output format is unknown.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ValueError(f"Unknown output_fmt {output_fmt!r}; choose NCHW or NLC.")
+        take_indices, max_index = feature_take_indices(len(self.blocks), indices)
+        height, width = x.shape[-2:]
+        x = self._embed(x)
+        intermediates = []
+        blocks = self.blocks[: max_index + 1] if stop_early else self.blocks
+        for i, block in enumerate(blocks):
+            x = block(x)
+            if i in take_indices:
+                intermediates.append(self.norm(x) if norm else x)
+        prefix = [tokens[:, : self.num_prefix_tokens] for tokens in intermediates]
+        spatial = [tokens[:, self.num_prefix_tokens :] for tokens in intermediates]
+        if output_fmt == "NCHW":
+            grid = self.patch_embed.dynamic_feat_size((height, width))
+            spatial = [tokens.unflatten(1, grid).permute(0, 3, 1, 2).contiguous() for tokens in spatial]
+        if output_dict:
+            outputs: dict[str, Any] = {"image_intermediates": spatial}
+            if return_prefix_tokens and self.num_prefix_tokens:
+                outputs["image_intermediates_prefix"] = prefix
+            if not intermediates_only:
+                outputs["image_features"] = self.norm(x)
+            return outputs
+        result: list[Any] = spatial
+        if return_prefix_tokens and self.num_prefix_tokens:
+            result = list(zip(spatial, prefix, strict=True))
+        return result if intermediates_only else (self.norm(x), result)
+
+    @torch.jit.ignore
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the layers that the chosen intermediates do not need; returns the indices kept."""
+        take_indices, max_index = feature_take_indices(len(self.blocks), indices)
+        self.blocks = self.blocks[: max_index + 1]
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return take_indices
+
+
+def _check_pool(global_pool: str, dynamic_img_size: bool, patch_drop_rate: float) -> None:
+    if global_pool not in POOLS:
+        raise ValueError(f"Unknown global_pool {global_pool!r}; choose one of {', '.join(map(repr, POOLS))}.")
+    if global_pool == "flat" and (dynamic_img_size or patch_drop_rate > 0):
+        raise ValueError(
+            "global_pool='flat' reads a fixed number of tokens; use 'avg' with dynamic_img_size or patch_drop_rate."
+        )
+
+
+def _init_linear(module: nn.Module, std: float = 0.02) -> None:
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _resample_flat_head(weight: Tensor, new_grid: Iterable[int], old_grid: Iterable[int]) -> Tensor:
+    """Resample a flattened head's weight (C, N * E) to another token grid, keeping the scale of the logits."""
+    new_height, new_width = new_grid
+    old_height, old_width = old_grid
+    grid = weight.unflatten(1, (old_height, old_width, -1)).permute(0, 3, 1, 2)  # (C, E, H', W')
+    grid = F.interpolate(grid.float(), size=(new_height, new_width), mode="bicubic", antialias=True)
+    grid = grid * (old_height * old_width) / (new_height * new_width)
+    return grid.permute(0, 2, 3, 1).flatten(1).to(weight.dtype)
+
+
+def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
+    """Fit a checkpoint to a model of another input size, patch size or head."""
+    prefix = model.num_prefix_tokens
+    new_grid = model.patch_embed.grid_size
+    fitted = {}
+    for name, value in state_dict.items():
+        if name == "patch_embed.proj.weight" and value.shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
+            value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
+        elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:
+            value = resample_abs_pos_embed(value, list(new_grid), num_prefix_tokens=prefix)
+        elif name == "head.weight" and model.global_pool == "flat":
+            side = round((value.shape[1] // model.embed_dim) ** 0.5)
+            if side * side * model.embed_dim == value.shape[1] and (side, side) != new_grid:
+                value = _resample_flat_head(value, new_grid, (side, side))
+        fitted[name] = value
+    return fitted
+
+
+def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    out_indices = kwargs.pop("out_indices", 3)
+    if kwargs.get("global_pool") is None:
+        # The flattened read-out belongs to a classifier on a fixed grid: features alone are averaged.
+        small = variant.endswith("_32") and not kwargs.get("dynamic_img_size")
+        readable = kwargs.get("num_classes") != 0 and not kwargs.get("patch_drop_rate")
+        kwargs["global_pool"] = "flat" if small and readable else "avg"
+    return build_model_with_cfg(
+        AssociativeTransformer,
+        variant,
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        feature_cfg={"out_indices": out_indices, "feature_cls": "getter"},
+        **kwargs,
+    )
+
+
+def _cfg(**kwargs: Any) -> dict[str, Any]:
+    return {
+        "input_size": (3, 224, 224),
+        "fixed_input_size": True,
+        "num_classes": 1000,
+        "pool_size": None,
+        "crop_pct": 0.9,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+        "paper_name": "Associative Transformer",
+        "paper_ids": "arXiv:2309.12862",
+        **kwargs,
+    }
+
+
+_cfg_32 = partial(_cfg, input_size=(3, 32, 32), num_classes=10, crop_pct=1.0, mean=CIFAR_MEAN, std=CIFAR_STD)
+
+default_cfgs = generate_default_cfgs(
+    {
+        "ait_tiny_patch4_32": _cfg_32(),
+        "ait_small_patch4_32": _cfg_32(),
+        "ait_medium_patch4_32": _cfg_32(),
+        "ait_base_patch4_32": _cfg_32(),
+        "ait_tiny_patch16_224": _cfg(),
+        "ait_small_patch16_224": _cfg(),
+        "ait_medium_patch16_224": _cfg(),
+        "ait_base_patch16_224": _cfg(),
+    }
+)
+
+_TINY: Final = {"embed_dim": 192, "depth": 4, "num_heads": 3}
+_SMALL: Final = {"embed_dim": 768, "depth": 2, "num_heads": 12}
+_MEDIUM: Final = {"embed_dim": 768, "depth": 6, "num_heads": 12}
+_BASE: Final = {"embed_dim": 768, "depth": 12, "num_heads": 12}
+_PATCH4: Final = {"img_size": 32, "patch_size": 4}
+_PATCH16: Final = {"img_size": 224, "patch_size": 16}
+
+
+@register_model
+def ait_tiny_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Tiny (width 192, 4 blocks) for 32-pixel images."""
+    return _create("ait_tiny_patch4_32", pretrained, **{**_TINY, **_PATCH4, **kwargs})
+
+
+@register_model
+def ait_small_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Small (width 768, 2 blocks) for 32-pixel images."""
+    return _create("ait_small_patch4_32", pretrained, **{**_SMALL, **_PATCH4, **kwargs})
+
+
+@register_model
+def ait_medium_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Medium (width 768, 6 blocks) for 32-pixel images."""
+    return _create("ait_medium_patch4_32", pretrained, **{**_MEDIUM, **_PATCH4, **kwargs})
+
+
+@register_model
+def ait_base_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Base (width 768, 12 blocks) for 32-pixel images."""
+    return _create("ait_base_patch4_32", pretrained, **{**_BASE, **_PATCH4, **kwargs})
+
+
+@register_model
+def ait_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Tiny (width 192, 4 blocks) for 224-pixel images."""
+    return _create("ait_tiny_patch16_224", pretrained, **{**_TINY, **_PATCH16, **kwargs})
+
+
+@register_model
+def ait_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Small (width 768, 2 blocks) for 224-pixel images."""
+    return _create("ait_small_patch16_224", pretrained, **{**_SMALL, **_PATCH16, **kwargs})
+
+
+@register_model
+def ait_medium_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Medium (width 768, 6 blocks) for 224-pixel images."""
+    return _create("ait_medium_patch16_224", pretrained, **{**_MEDIUM, **_PATCH16, **kwargs})
+
+
+@register_model
+def ait_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
+    """AiT-Base (width 768, 12 blocks) for 224-pixel images."""
+    return _create("ait_base_patch16_224", pretrained, **{**_BASE, **_PATCH16, **kwargs})

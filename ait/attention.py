@@ -1,0 +1,184 @@
+"""Bottleneck attention: the tokens of the whole batch compete to write into the priors.
+
+Source: Associative Transformer, arXiv 2309.12862, eq. 2-5, as one batched operation over heads.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ait.collectives import all_gather_last, all_reduce_sum, world_size
+
+
+class Gates(NamedTuple):
+    """Sparse attention of priors to tokens.
+
+    Attributes:
+        weights: Softmax over the winners of each row, shape (H, M, k). Rows sum to one over all processes.
+        index: Position of each winner among this process's tokens, shape (H, M, k).
+        won: 1 where the candidate is among the k winners of the global batch, shape (H, M, k).
+    """
+
+    weights: Tensor
+    index: Tensor
+    won: Tensor
+
+
+def bottleneck_gates(scores: Tensor, bottleneck: int) -> Gates:
+    """Keep the ``bottleneck`` largest scores of each row of the global batch, softmax over those.
+
+    Args:
+        scores: Scores of this process's tokens, shape (H, M, T).
+        bottleneck: Winners a row, counted over all processes; all tokens win where there are fewer.
+
+    Returns:
+        The gates. On several processes, a process holds its own candidates, and losers weigh zero.
+    """
+    values, index = scores.topk(min(bottleneck, scores.shape[-1]), dim=-1, sorted=False)  # (H, M, k)
+    won = torch.ones_like(values)
+    largest = values.detach().amax(-1, keepdim=True)
+    if world_size() > 1:
+        won, largest = _global_winners(values, bottleneck)
+    weights = torch.exp(values - largest) * won
+    weights = weights / all_reduce_sum(weights.sum(-1, keepdim=True))
+    return Gates(weights, index, won)
+
+
+def _global_winners(values: Tensor, bottleneck: int) -> tuple[Tensor, Tensor]:
+    """Which of this process's candidates win globally (H, M, k), and the largest score of each row (H, M, 1).
+
+    Only the candidates' scores travel. Shorter batches are padded so that every process sends k of them.
+    """
+    padded = values.detach().new_full((*values.shape[:-1], bottleneck), -torch.inf)
+    padded[..., : values.shape[-1]] = values.detach()
+    candidates = all_gather_last(padded)  # (H, M, R * k)
+    best = candidates.topk(bottleneck, dim=-1)
+    winner = torch.zeros_like(candidates).scatter_(-1, best.indices, 1.0)
+    winner = winner * candidates.isfinite()
+    rank = torch.distributed.get_rank()
+    own = winner[..., rank * bottleneck : rank * bottleneck + values.shape[-1]]
+    return own, best.values[..., :1]
+
+
+def cv_squared(total: Tensor, total_of_squares: Tensor, count: Tensor, eps: float = 1e-10) -> Tensor:
+    """Squared coefficient of variation, ``var / (mean^2 + eps)``, from sums; any shape."""
+    mean = total / count
+    return (total_of_squares / count - mean.square()).clamp_min(0) / (mean.square() + eps)
+
+
+class BottleneckAttention(nn.Module):
+    """Top-k cross-attention from priors to all tokens of the batch.
+
+    ``S_i = (priors W_i^Q)(tokens W_i^K)^T / sqrt(D)`` for each head i; the k largest of each row pass a softmax,
+    the others are zero; ``target = concat_i(A_i tokens W_i^V) W^O``.
+
+    Args:
+        dim: Token width E.
+        prior_dim: Prior width D, also the width of a head.
+        num_heads: Heads H.
+        bottleneck: Tokens k that each prior and head reads.
+        competition: Let priors compete for each token: scores are normalised over priors (log-softmax) before
+            the top-k, so that priors read different tokens.
+        centre: Subtract the mean token of the batch first, which all priors would otherwise share.
+    """
+
+    competition: Final[bool]
+    centre: Final[bool]
+
+    def __init__(
+        self,
+        dim: int,
+        prior_dim: int = 32,
+        num_heads: int = 8,
+        bottleneck: int = 512,
+        competition: bool = True,
+        centre: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if bottleneck < 1 or num_heads < 1:
+            raise ValueError(f"bottleneck and num_heads are at least 1, got {bottleneck=}, {num_heads=}.")
+        self.num_heads = num_heads
+        self.prior_dim = prior_dim
+        self.bottleneck = bottleneck
+        self.competition = competition
+        self.centre = centre
+        self.scale = prior_dim**-0.5
+        inner = num_heads * prior_dim
+        self.q = nn.Linear(prior_dim, inner, bias=False, device=device, dtype=dtype)
+        self.k = nn.Linear(dim, inner, bias=False, device=device, dtype=dtype)
+        self.v = nn.Linear(dim, inner, bias=False, device=device, dtype=dtype)
+        self.proj = nn.Linear(inner, prior_dim, bias=False, device=device, dtype=dtype)
+
+    def scores(self, priors: Tensor, tokens: Tensor) -> Tensor:
+        """Scores of tokens (T, E) for priors (M, D) before the top-k, shape (H, M, T), float32."""
+        query = self._heads(self.q(priors.to(self.q.weight.dtype)))  # (H, M, D)
+        key = self._heads(self.k(tokens))  # (H, T, D)
+        scores = (query * self.scale @ key.mT).float()  # (H, M, T)
+        return scores.log_softmax(dim=1) if self.competition else scores
+
+    @torch.jit.unused
+    def forward(self, priors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the winning tokens for every prior.
+
+        Args:
+            priors: Shape (M, D).
+            tokens: Tokens of the whole batch, shape (T, E).
+
+        Returns:
+            What each prior read, shape (M, D), and the balance loss over tokens, a scalar: the sum over heads
+            of the squared coefficients of variation of importance (column sums of the gates) and of load
+            (number of gates a token has).
+        """
+        num_tokens = all_reduce_sum(torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32))
+        if self.centre:
+            tokens = tokens - (all_reduce_sum(tokens.float().sum(0)) / num_tokens).to(tokens.dtype)
+        gates = bottleneck_gates(self.scores(priors, tokens), self.bottleneck)
+        value = self._heads(self.v(tokens))  # (H, T, D)
+        read = _GatherWeighted.apply(gates.weights, gates.index, value.float())  # (H, M, D)
+        read = all_reduce_sum(read)
+        target = self.proj(read.transpose(0, 1).flatten(1).to(self.proj.weight.dtype))  # (M, D)
+        return target.float(), self._balance(gates, tokens.shape[0], num_tokens)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Split (L, H * D) into heads, (H, L, D)."""
+        return x.unflatten(-1, (self.num_heads, self.prior_dim)).transpose(0, 1)
+
+    def _balance(self, gates: Gates, num_tokens: int, num_tokens_global: Tensor) -> Tensor:
+        index = gates.index.flatten(1)  # (H, M * k)
+        empty = gates.weights.new_zeros(self.num_heads, num_tokens)
+        importance = empty.scatter_add(1, index, gates.weights.flatten(1))  # (H, T)
+        load = empty.scatter_add(1, index, gates.won.flatten(1))
+        per_token = torch.stack([importance, load])  # (2, H, T)
+        sums = all_reduce_sum(torch.stack([per_token.sum(-1), per_token.square().sum(-1)]))  # (2, 2, H)
+        return cv_squared(sums[0], sums[1], num_tokens_global).sum()
+
+
+class _GatherWeighted(torch.autograd.Function):
+    """Weighted sums of chosen rows: weights (H, M, k), index (H, M, k), value (H, T, D) to (H, M, D).
+
+    Forward reads k rows a prior and never forms them as a tensor. The backward pass is two matrix products over
+    the scores' shape (H, M, T): scattering (H, M, k, D) gradients row by row took three times as long on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx, weights: Tensor, index: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, index, value)
+        num_heads, num_tokens, width = value.shape
+        first_row = torch.arange(num_heads, device=value.device).view(-1, 1, 1) * num_tokens
+        rows = nn.functional.embedding_bag(
+            (index + first_row).flatten(0, 1),  # (H * M, k)
+            value.reshape(-1, width),  # (H * T, D)
+            mode="sum",
+            per_sample_weights=weights.flatten(0, 1),
+        )
+        return rows.view(num_heads, -1, width)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        weights, index, value = ctx.saved_tensors
+        per_token = gradient @ value.mT  # (H, M, T)
+        dense = torch.zeros_like(per_token).scatter_(-1, index, weights)
+        return per_token.gather(-1, index), None, dense.mT @ gradient

@@ -1,0 +1,132 @@
+"""What a trained model's memory does on given images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ait.associative_transformer import AssociativeTransformer
+from ait.memory.capacity import effective_rank, perplexity, retrieval_snr
+from ait.memory.hopfield import energy
+
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """One block's memory on B images of N patches, with M priors.
+
+    Attributes:
+        energy_before: Energy of each patch's query under the stored patterns, shape (B, N).
+        energy_after: Energy of what the patch retrieved, shape (B, N); never above ``energy_before``.
+        recall: Weight with which each patch recalls each prior, shape (B, N, M).
+        effective_rank_priors: Directions that the priors spread over, 1 to M.
+        effective_rank_patterns: The same for the stored patterns Y in token space.
+        patch_perplexity: Priors that a patch recalls, its recall's perplexity averaged over patches.
+        usage_perplexity: Priors in use over all images, the perplexity of the mean recall.
+        retrieval_snr: Median over patches of signal over noise of the recall (arXiv 2505.19488).
+        sharpness: ``beta * mean |y|^2``, how well stored patterns tell themselves from each other.
+    """
+
+    energy_before: Tensor
+    energy_after: Tensor
+    recall: Tensor
+    effective_rank_priors: float
+    effective_rank_patterns: float
+    patch_perplexity: float
+    usage_perplexity: float
+    retrieval_snr: float
+    sharpness: float
+
+    def summary(self) -> dict[str, float]:
+        """The scalars, with the mean energies, by name."""
+        return {
+            "effective_rank_priors": self.effective_rank_priors,
+            "effective_rank_patterns": self.effective_rank_patterns,
+            "patch_perplexity": self.patch_perplexity,
+            "usage_perplexity": self.usage_perplexity,
+            "retrieval_snr": self.retrieval_snr,
+            "sharpness": self.sharpness,
+            "energy_before": float(self.energy_before.mean()),
+            "energy_after": float(self.energy_after.mean()),
+        }
+
+
+@torch.no_grad()
+def memory_report(
+    model: AssociativeTransformer, images: Tensor, batch_size: int = 256
+) -> list[BlockMemory]:
+    """Measure every block's memory on images.
+
+    The model is read in evaluation mode and left in the mode it had; its memory is not written.
+
+    Args:
+        model: An AiT model.
+        images: Normalised images, shape (B, C, H, W), on the model's device.
+        batch_size: Images run at once.
+
+    Returns:
+        One `BlockMemory` a block, tensors on the CPU.
+
+    Raises:
+        TypeError: If the model has no associative memory.
+    """
+    if not isinstance(model, AssociativeTransformer):
+        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
+    training = model.training
+    model.eval()
+    try:
+        queries = [_queries(model, batch) for batch in images.split(batch_size)]
+    finally:
+        model.train(training)
+    return [
+        _block_memory(model, index, torch.cat([batch[index] for batch in queries]))
+        for index in range(len(model.blocks))
+    ]
+
+
+def _queries(model: AssociativeTransformer, images: Tensor) -> list[Tensor]:
+    """The queries (B, N, E) that each block puts to its memory."""
+    tokens = model._embed(images)
+    queries = []
+    for block in model.blocks:
+        queries.append(block.encode(tokens)[1][:, model.num_prefix_tokens :].float())
+        tokens = block(tokens)
+    return queries
+
+
+def _block_memory(model: AssociativeTransformer, index: int, queries: Tensor) -> BlockMemory:
+    workspace = model.blocks[index].workspace
+    retrieval, priors = workspace.retrieval, workspace.memory.priors
+    patterns = retrieval.patterns(priors).float()  # (M, E)
+    beta = retrieval.beta().float()
+    retrieved, recall = retrieval(queries, priors)
+    recall = recall.float()
+    return BlockMemory(
+        energy_before=energy(queries, patterns, beta, retrieval.kernel).cpu(),
+        energy_after=energy(retrieved.float(), patterns, beta, retrieval.kernel).cpu(),
+        recall=recall.cpu(),
+        effective_rank_priors=effective_rank(priors),
+        effective_rank_patterns=effective_rank(patterns),
+        patch_perplexity=float(perplexity(recall).mean()),
+        usage_perplexity=float(perplexity(recall.flatten(0, 1).mean(0))),
+        retrieval_snr=float(retrieval_snr(recall, patterns).median()),
+        sharpness=float(beta * patterns.square().sum(-1).mean()),
+    )
+
+
+def describe(report: Sequence[BlockMemory]) -> str:
+    """The scalars of a report as aligned text, one line a block."""
+    header = ["block", "rank(priors)", "rank(Y)", "patch", "usage", "SNR", "E before", "E after"]
+    lines = ["  ".join(f"{name:>12}" for name in header)]
+    for index, block in enumerate(report):
+        values = [
+            block.effective_rank_priors,
+            block.effective_rank_patterns,
+            block.patch_perplexity,
+            block.usage_perplexity,
+            block.retrieval_snr,
+            float(block.energy_before.mean()),
+            float(block.energy_after.mean()),
+        ]
+        lines.append("  ".join([f"{index:>12}", *(f"{value:>12.3g}" for value in values)]))
+    return "\n".join(lines)

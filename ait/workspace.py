@@ -1,0 +1,213 @@
+"""The global workspace of a block: squash the batch, write the priors, retrieve every token from them."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from timm.layers import LayerScale
+from timm.models import register_notrace_module
+
+from ait.attention import BottleneckAttention, cv_squared
+from ait.collectives import all_reduce_sum
+from ait.memory.explicit import ExplicitMemory, orthogonalise
+from ait.memory.hopfield import HopfieldRetrieval
+
+TARGET_NORMALISATIONS: Final = ("layer", "orthogonal")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """How a block's memory is written and read.
+
+    Attributes:
+        num_priors: Priors M.
+        prior_dim: Prior width D.
+        num_heads: Heads H of the write attention.
+        bottleneck: Tokens k that a prior and head reads from the batch.
+        competition: Priors compete for each token before the top-k.
+        centre: Subtract the mean token of the batch before the write.
+        target_normalisation: ``layer`` is the published ``LayerNorm(read + priors)``; ``orthogonal`` flattens
+            the spectrum of what was read, so that priors stay distinct.
+        write_rule: ``ewma``, ``hebbian``, ``decay``, ``delta`` or ``gated_delta``.
+        write_rate: Step of a write.
+        retention: Share of the old memory that gated rules keep.
+        retrieval: Kernel, ``dot``, ``d2`` or ``d1``.
+        beta: Inverse temperature of the retrieval, or its start if learned.
+        learn_beta: Learn beta.
+        steps: Retrieval steps.
+        balance_recall: Add the unevenness of recall over priors to the balance loss.
+        scale: Start of the learned scale a channel of what is retrieved; ``None`` adds it unscaled.
+        adaptive: Write in evaluation too. Predictions then depend on the batch and on earlier inputs.
+    """
+
+    num_priors: int = 32
+    prior_dim: int = 32
+    num_heads: int = 8
+    bottleneck: int = 512
+    competition: bool = True
+    centre: bool = True
+    target_normalisation: str = "orthogonal"
+    write_rule: str = "ewma"
+    write_rate: float = 0.1
+    retention: float = 0.9
+    retrieval: str = "dot"
+    beta: float = 2.0
+    learn_beta: bool = True
+    steps: int = 1
+    balance_recall: bool = True
+    scale: float | None = 1.0
+    adaptive: bool = False
+
+    def to_dict(self) -> dict[str, object]:
+        """The settings as plain values, as a checkpoint's configuration holds them."""
+        return asdict(self)
+
+
+MEMORIES: Final = {
+    "orthogonal": MemoryConfig(),
+    "published": MemoryConfig(
+        competition=False,
+        centre=False,
+        target_normalisation="layer",
+        beta=1.0,
+        learn_beta=False,
+        balance_recall=False,
+        scale=None,
+    ),
+}
+
+
+def memory_config(name: str, **overrides: object) -> MemoryConfig:
+    """A named memory with some settings replaced.
+
+    Args:
+        name: ``orthogonal`` (the default of the models) or ``published`` (arXiv 2309.12862).
+        **overrides: Fields of `MemoryConfig`.
+
+    Raises:
+        ValueError: If the name or a field is unknown.
+    """
+    if name not in MEMORIES:
+        raise ValueError(f"Unknown memory {name!r}; choose one of {', '.join(MEMORIES)}.")
+    known = {field.name for field in fields(MemoryConfig)}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ValueError(f"Unknown memory settings {unknown}; known are {sorted(known)}.")
+    return replace(MEMORIES[name], **overrides)  # type: ignore[arg-type]
+
+
+@register_notrace_module
+class GlobalWorkspace(nn.Module):
+    """Squash, write, retrieve (arXiv 2309.12862, section 3).
+
+    Args:
+        dim: Token width E.
+        config: How the memory is written and read.
+    """
+
+    adaptive: Final[bool]
+
+    def __init__(
+        self,
+        dim: int,
+        config: MemoryConfig,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if config.target_normalisation not in TARGET_NORMALISATIONS:
+            raise ValueError(
+                f"Unknown target normalisation {config.target_normalisation!r}; "
+                f"choose one of {', '.join(TARGET_NORMALISATIONS)}."
+            )
+        self.adaptive = config.adaptive
+        self.balance_recall = config.balance_recall
+        self.memory = ExplicitMemory(
+            config.num_priors, config.prior_dim, config.write_rule, config.write_rate, config.retention, device
+        )
+        self.write_attn = BottleneckAttention(
+            dim,
+            config.prior_dim,
+            config.num_heads,
+            config.bottleneck,
+            config.competition,
+            config.centre,
+            device=device,
+            dtype=dtype,
+        )
+        layer = config.target_normalisation == "layer"
+        self.target_norm = nn.LayerNorm(config.prior_dim, device=device, dtype=dtype) if layer else None
+        self.retrieval = HopfieldRetrieval(
+            dim,
+            config.prior_dim,
+            config.retrieval,
+            config.beta,
+            config.learn_beta,
+            config.steps,
+            device=device,
+            dtype=dtype,
+        )
+        if config.scale is None:
+            self.ls: nn.Module = nn.Identity()
+        else:
+            self.ls = LayerScale(dim, init_values=config.scale, device=device, dtype=dtype)
+
+    def writes(self) -> bool:
+        """Whether a forward pass changes the memory."""
+        return self.training or self.adaptive
+
+    @torch.jit.unused
+    def write(self, tokens: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the tokens of the batch compete to change the priors.
+
+        Args:
+            tokens: Shape (B, N, E).
+            priors: Unit-norm priors, shape (M, D), float32.
+
+        Returns:
+            New unit-norm priors (M, D), float32 and inside the graph, and the balance loss over tokens.
+        """
+        squashed = tokens.flatten(0, 1)  # (B * N, E)
+        read, balance = self.write_attn(priors, squashed)
+        # The priors stay float32 whatever precision the tokens have.
+        with torch.autocast(squashed.device.type, enabled=False):
+            if self.target_norm is not None:
+                target = self.target_norm((read + priors).to(self.target_norm.weight.dtype)).float()
+            else:
+                target = orthogonalise(read)
+            return self.memory.propose(priors, target), balance
+
+    def forward(self, tokens: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Write if this pass writes, then retrieve every token.
+
+        Args:
+            tokens: Shape (B, N, E).
+            priors: The memory before this pass, shape (M, D).
+
+        Returns:
+            Retrieved tokens (B, N, E); priors after the pass (M, D); the balance loss, a scalar: squared
+            coefficients of variation over tokens (write) and over priors (recall); and the share of recall
+            that each prior gets, shape (M,).
+        """
+        balance = torch.zeros((), device=tokens.device)
+        if self.writes():
+            priors, balance = self.write(tokens, priors)
+        retrieved, weights = self.retrieval(tokens, priors)
+        if self.writes():
+            usage = self._usage(weights)
+            if self.balance_recall:
+                balance = balance + self._usage_balance(usage)
+            return self.ls(retrieved), priors, balance, usage
+        return self.ls(retrieved), priors, balance, weights.flatten(0, 1).mean(0)
+
+    @torch.jit.unused
+    def _usage(self, weights: Tensor) -> Tensor:
+        """Mean recall of each prior over the global batch, shape (M,)."""
+        total = all_reduce_sum(weights.float().flatten(0, 1).sum(0))
+        return total / total.sum()
+
+    @torch.jit.unused
+    def _usage_balance(self, usage: Tensor) -> Tensor:
+        count = torch.full((), usage.shape[0], device=usage.device)
+        return cv_squared(usage.sum(), usage.square().sum(), count)
