@@ -1,0 +1,1 @@
+"""HTTP inference for image classifiers in timm `local-dir` folders."""

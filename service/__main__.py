@@ -1,0 +1,31 @@
+"""`python -m service`: serve one model over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from service.settings import Settings
+
+
+def main() -> int:
+    """Reads the command line and serves; returns the exit code."""
+    knobs = "\n".join(f"  {field.description} [{field.default}]" for field in Settings.model_fields.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description=__doc__,
+        epilog=f"environment variables, which may also stand in a file .env, with their defaults:\n{knobs}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="TCP port (PORT; default 8000)")
+    parser.add_argument("--model", help="checkpoint folder or bundled model (AIT_MODEL)")
+    arguments = parser.parse_args()
+
+    from service.server import serve  # after parsing: importing torch takes seconds
+
+    return serve(arguments.host, arguments.port, arguments.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Errors over HTTP: RFC 9457 problem documents, and nothing else."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service.images import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
+
+MEDIA_TYPE = "application/problem+json"
+
+_IMAGE_STATUS: dict[type[ImageError], int] = {
+    EmptyImage: 400,
+    TooManyPixels: 413,
+    UnsupportedFormat: 415,
+    UndecodableImage: 422,
+}
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(description="Stable name of the kind of problem, a URN.", examples=["urn:ait:empty-image"])
+    title: str = Field(description="The kind of problem, in words.")
+    status: int = Field(description="The HTTP status code.")
+    detail: str = Field(description="What is wrong with this request, and what helps.")
+    index: int | None = Field(None, description="Which file of the request is meant, from 0.")
+
+
+class Problem(Exception):
+    """An answer other than success, raised anywhere below a route."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        title: str | None = None,
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+        self.document = {
+            "type": f"urn:ait:{kind}",
+            "title": title or HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            **members,
+        }
+
+    def response(self) -> Response:
+        """The problem as `application/problem+json`."""
+        return JSONResponse(self.document, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def image_problem(error: ImageError, *, index: int | None = None, filename: str | None = None) -> Problem:
+    """The problem of one picture; `index` is given where the request has several."""
+    if index is None:
+        return Problem(_IMAGE_STATUS[type(error)], error.kind, str(error), title=error.title)
+    which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
+    return Problem(_IMAGE_STATUS[type(error)], error.kind, f"{which}: {error}", title=error.title, index=index)
+
+
+def unavailable(detail: str) -> Problem:
+    """503: not yet, or no longer."""
+    return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route that can answer with these problems, besides 500."""
+    meanings = {
+        400: "The request is malformed: no picture, a broken multipart body, or a bad parameter.",
+        404: "There is no such model or version.",
+        413: "Too many bytes, pixels or files.",
+        415: "The content is not a JPEG, PNG or WebP picture.",
+        422: "The picture is damaged, incomplete, or a strip too thin to be resized.",
+        500: "The server failed; the cause is in its log.",
+        503: "The model is not loaded yet, or the server is stopping.",
+    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    return {status: {"description": meanings[status], "content": content} for status in (*statuses, 500)}
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        details = {
+            404: f"There is nothing at {request.url.path}. The paths are listed at /docs.",
+            405: f"{request.url.path} does not take {request.method}. See /docs.",
+        }
+        detail = details.get(error.status_code, str(error.detail))
+        headers = dict(error.headers) if error.headers else None
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return Problem(error.status_code, kind, detail, headers=headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+        # Only the place and the rule: the value is whatever a client sent.
+        details = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        return Problem(400, "invalid-parameter", "; ".join(details)).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody is left to read it; it is for the log

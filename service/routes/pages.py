@@ -1,0 +1,41 @@
+"""Pages for people: the playground at `/` and the reference at `/docs`, all from the folder `ui`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+UI = Path(__file__).parent.parent / "ui"
+
+# Browsers ask again before they reuse a file, so that an upgrade shows at once.
+_HEADERS = {"Cache-Control": "no-cache"}
+
+
+async def playground(_: Request) -> Response:
+    """The first page."""
+    return FileResponse(UI / "index.html", headers=_HEADERS)
+
+
+async def docs(_: Request) -> Response:
+    """The reference, rendered from /openapi.json."""
+    return FileResponse(UI / "docs.html", headers=_HEADERS)
+
+
+class _Assets(StaticFiles):
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers.update(_HEADERS)
+        return response
+
+
+def page_routes() -> list[BaseRoute]:
+    """Routes of the pages and of their scripts and styles."""
+    return [
+        Route("/", playground),
+        Route("/docs", docs),
+        Mount("/ui", _Assets(directory=UI)),
+    ]

@@ -1,0 +1,130 @@
+"""A loaded classifier: pictures in, labelled scores out. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import timm.data
+import torch
+from PIL import Image
+from torch import Tensor
+
+import ait  # noqa: F401  registers the architectures
+from service.repository import ModelError, ModelFolder, label_names
+
+Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
+
+
+class Classifier:
+    """One model on one device, ready to answer.
+
+    Attributes:
+        folder: where it came from.
+        labels: class names, by index.
+        input_size: (channels, height, width) of a prepared picture.
+    """
+
+    def __init__(self, folder: ModelFolder, *, device: str = "auto", max_batch: int = 32) -> None:
+        """Loads the weights and runs the model once.
+
+        Raises:
+            ModelError: the folder is damaged, or is not that of an image classifier.
+        """
+        self.folder = folder
+        self.max_batch = max_batch
+        try:
+            self.device = torch.device(_pick_device(device))
+            model: Any = timm.create_model(f"local-dir:{folder.path}", pretrained=True)
+            self._model = model.to(self.device).eval()
+            self.labels = label_names(folder, model.num_classes)
+            data_config = _data_config(model)
+            self.input_size: tuple[int, int, int] = tuple(data_config["input_size"])
+            self._transform = timm.data.create_transform(**data_config, is_training=False)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
+            raise ModelError(
+                f"The model in {folder.path} cannot be loaded: {_first_line(error)}. Export it again, or "
+                "choose another model."
+            ) from error
+        self._warm_up()
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """RGB picture of any size -> normalised tensor of shape `input_size`, on the CPU."""
+        return self._transform(image.convert("L") if self.input_size[0] == 1 else image)
+
+    @torch.inference_mode()
+    def scores(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) -> class probabilities (B, num_classes), float32 on the CPU."""
+        parts = [self._model(part.to(self.device)).float().softmax(-1) for part in batch.split(self.max_batch)]
+        return torch.cat(parts).cpu()
+
+    def label(self, scores: Tensor, top_k: int) -> list[Labels]:
+        """The `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
+        best = scores.topk(min(top_k, len(self.labels)), dim=-1)
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [
+            [(self.labels[index], round(score, 6)) for index, score in zip(indices, values, strict=True)]
+            for indices, values in rows
+        ]
+
+    def classify(self, images: Sequence[Image.Image], top_k: int = 5) -> list[Labels]:
+        """Labels of RGB pictures, in their order."""
+        if not images:
+            return []
+        return self.label(self.scores(torch.stack([self.prepare(image) for image in images])), top_k)
+
+    def _warm_up(self) -> None:
+        _, height, width = self.input_size
+        try:
+            batch = self.prepare(Image.new("RGB", (width, height), "grey"))[None]
+            scores = self.scores(batch)
+        except Exception as error:  # a model that is no image classifier can fail in any way
+            raise ModelError(
+                f"The model in {self.folder.path} ({self.folder.architecture}) does not take pictures of "
+                f"{width} x {height} pixels: {_first_line(error)}. Choose an image classifier."
+            ) from error
+        if scores.shape != (1, len(self.labels)) or not self.labels:
+            raise ModelError(
+                f"The model in {self.folder.path} ({self.folder.architecture}) is not a classifier. "
+                "Choose one with num_classes of at least 1."
+            )
+        if not scores.isfinite().all():
+            raise ModelError(
+                f"The model in {self.folder.path} answers with numbers that are not finite: its weights are "
+                "damaged, or its training diverged. Choose another checkpoint."
+            )
+
+
+def use_threads(count: int) -> None:
+    """Sets how many threads a forward pass takes; 0 is the processors this process may use."""
+    if not count:
+        affinity = getattr(os, "sched_getaffinity", None)
+        count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    torch.set_num_threads(count)
+
+
+def _pick_device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _data_config(model: Any) -> dict[str, Any]:
+    config = timm.data.resolve_model_data_config(model)
+    channels = config["input_size"][0]
+    if channels not in (1, 3):
+        raise ValueError(f"it takes {channels} channels, and only grey and RGB can be served")
+    for key in ("mean", "std"):  # RGB statistics on a grey model would broadcast to three channels
+        values = config[key]
+        if len(values) != channels:
+            config[key] = (sum(values) / len(values),) * channels
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.:')}" if lines else type(error).__name__

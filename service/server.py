@@ -1,0 +1,122 @@
+"""One server process: binds the port, runs uvicorn, stops cleanly."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from service.app import create_app
+from service.engine import Engine
+from service.repository import ModelError, locate
+from service.settings import Settings, SettingsError, load_settings
+
+
+def serve(host: str | None = None, port: int | None = None, model: str | None = None) -> int:
+    """Serves until SIGTERM or SIGINT, then answers what is in flight.
+
+    Writes one line with the URL to stdout when ready, and errors to stderr.
+
+    Args:
+        host: address to listen on; None leaves this and the others to `Settings`.
+        port: TCP port.
+        model: checkpoint folder or name of a bundled model.
+
+    Returns:
+        Exit code: 0 stopped on request, 1 the model or the port cannot be used, 2 a setting is wrong.
+    """
+    try:
+        settings = load_settings(host=host, port=port, model=model)
+    except SettingsError as error:
+        return _fail(str(error), 2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("timm").setLevel(logging.WARNING)
+    try:
+        locate(settings.model)  # before the port is taken: the commonest mistake is a wrong path
+        listener = _bind(settings.host, settings.port)
+    except (ModelError, _BindError) as error:
+        return _fail(str(error), 1)
+
+    def on_loaded(engine: Engine) -> None:
+        if engine.failure:
+            server.should_exit = True
+        elif not server.should_exit:
+            name = engine.classifier.folder.name
+            print(f"Serving {name} at {_url(listener)} (Ctrl-C stops)", flush=True)
+
+    app = create_app(settings, on_loaded)
+    engine: Engine = app.state.engine
+    server = _Server(_uvicorn_config(app, settings), engine)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises a captured signal again once it has stopped; with the default handlers that would turn a
+    # clean stop into death by signal. These also cover the moment before uvicorn listens to signals.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return _fail(str(engine.failure), 1) if engine.failure else 0
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._engine.drain()  # connections that stay open hear of it before they are closed
+        super().handle_exit(sig, frame)
+
+
+class _BindError(Exception):
+    pass
+
+
+def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        if isinstance(error, socket.gaierror):
+            remedy = "Choose an address of this machine with --host or HOST, such as 127.0.0.1."
+        elif error.errno == errno.EADDRINUSE:
+            remedy = "Stop the program that uses it, or choose another port with --port or PORT."
+        elif error.errno == errno.EACCES:
+            remedy = "Ports below 1024 need privileges; choose another with --port or PORT."
+        else:
+            remedy = "Choose another address or port with --host and --port, or HOST and PORT."
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise _BindError(f"Cannot listen on {host} port {port}: {reason}. {remedy}") from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # what a browser here can open
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,104 @@
+"""Every knob of the service, read from the environment or from a `.env` file.
+
+The environment wins over the file, and keyword arguments win over both. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
+
+
+class Settings(BaseSettings):
+    """Settings of one server process. Each field is the environment variable named in its description."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AIT_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    host: str = Field(
+        "127.0.0.1",
+        validation_alias=AliasChoices("AIT_HOST", "HOST"),
+        description="HOST (or AIT_HOST): address to listen on; 0.0.0.0 listens on every interface.",
+    )
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("AIT_PORT", "PORT"),
+        description="PORT (or AIT_PORT): TCP port to listen on; 0 lets the system choose one.",
+    )
+    model: str | None = Field(
+        None,
+        description="AIT_MODEL: a checkpoint folder, or the name of a bundled model; unset, a bundled model.",
+    )
+    device: str = Field(
+        "auto",
+        description="AIT_DEVICE: torch device of the model; auto is cuda where there is one, else cpu.",
+    )
+    torch_threads: int = Field(
+        0,
+        ge=0,
+        description="AIT_TORCH_THREADS: threads of a forward pass; 0 is the processors this process may use.",
+    )
+    decode_threads: int = Field(
+        2,
+        ge=1,
+        description="AIT_DECODE_THREADS: pictures decoded at the same time. Each may hold 15 bytes a pixel.",
+    )
+    max_batch: int = Field(32, ge=1, description="AIT_MAX_BATCH: most pictures of a request in one forward pass.")
+    max_body_bytes: int = Field(
+        20_000_000,
+        ge=1,
+        description="AIT_MAX_BODY_BYTES: most bytes of a request body, all files together.",
+    )
+    max_pixels: int = Field(
+        50_000_000,
+        ge=1,
+        description="AIT_MAX_PIXELS: most pixels (width x height) of a picture, checked before decoding.",
+    )
+    max_aspect: float = Field(
+        100.0,
+        ge=1.0,
+        description=(
+            "AIT_MAX_ASPECT: most times the longer side of a picture may exceed the shorter one. "
+            "Resizing the shorter side of a thin strip would blow up the longer one."
+        ),
+    )
+    max_files: int = Field(16, ge=1, description="AIT_MAX_FILES: most files of one multipart request.")
+    top_k: int = Field(5, ge=1, description="AIT_TOP_K: labels answered where a request does not say.")
+    shutdown_seconds: int = Field(
+        30,
+        ge=0,
+        description="AIT_SHUTDOWN_SECONDS: time that requests in flight get to finish after SIGTERM.",
+    )
+    access_log: bool = Field(False, description="AIT_ACCESS_LOG: write one log line a request.")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings; an override of None is taken as not given.
+
+    Raises:
+        SettingsError: a value is out of range or not of the right type.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            field = Settings.model_fields.get(name.lower().removeprefix("ait_"))
+            meaning = f" ({field.description})" if field else ""
+            lines.append(f"{name}={problem['input']!r}: {problem['msg']}{meaning}")
+        raise SettingsError("\n".join(lines)) from error

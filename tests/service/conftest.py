@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+
+LABELS = ["red", "green", "blue"]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained classifier of 32 x 32 pixels with three classes."""
+    path = tmp_path_factory.mktemp("models") / "colours"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("test_vit", num_classes=3, img_size=32)
+        # Untrained heads answer every picture alike, which would hide mistakes.
+        torch.nn.init.normal_(model.head.weight, std=0.5)
+    timm.models.save_for_hf(
+        model,
+        path,
+        model_config={"label_names": LABELS},
+        data_config={"input_size": (3, 32, 32), "crop_pct": 1.0},
+        safe_serialization=True,
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings(model_folder: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        model=str(model_folder),
+        torch_threads=1,
+        max_body_bytes=1_000_000,
+        max_pixels=1_000_000,
+        max_files=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        wait_until_ready(client)
+        yield client
+
+
+def wait_until_ready(client: TestClient) -> None:
+    for _ in range(600):
+        if client.get("/health/ready").status_code == 200:
+            return
+        time.sleep(0.05)
+    pytest.fail("the model was not loaded in 30 seconds")
