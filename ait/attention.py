@@ -112,13 +112,6 @@ class BottleneckAttention(nn.Module):
         self.v = nn.Linear(dim, inner, bias=False, device=device, dtype=dtype)
         self.proj = nn.Linear(inner, prior_dim, bias=False, device=device, dtype=dtype)
 
-    def scores(self, priors: Tensor, tokens: Tensor) -> Tensor:
-        """Scores of tokens (T, E) for priors (M, D) before the top-k, shape (H, M, T), float32."""
-        query = self._heads(self.q(priors.to(self.q.weight.dtype)))  # (H, M, D)
-        key = self._heads(self.k(tokens))  # (H, T, D)
-        scores = (query * self.scale @ key.mT).float()  # (H, M, T)
-        return scores.log_softmax(dim=1) if self.competition else scores
-
     @torch.jit.unused
     def forward(self, priors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Read the winning tokens for every prior.
@@ -132,19 +125,34 @@ class BottleneckAttention(nn.Module):
             of the squared coefficients of variation of importance (column sums of the gates) and of load
             (number of gates a token has).
         """
-        num_tokens = all_reduce_sum(torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32))
+        count = torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32)
+        num_tokens = all_reduce_sum(count)
+        queries = self._folded_queries(priors)  # (H, M, E)
+        scores = (queries.flatten(0, 1) @ tokens.mT).float().unflatten(0, (self.num_heads, -1))  # (H, M, T)
         if self.centre:
-            tokens = tokens - (all_reduce_sum(tokens.float().sum(0)) / num_tokens).to(tokens.dtype)
-        gates = bottleneck_gates(self.scores(priors, tokens), self.bottleneck)
-        value = self._heads(self.v(tokens))  # (H, T, D)
-        read = _GatherWeighted.apply(gates.weights, gates.index, value.float())  # (H, M, D)
-        read = all_reduce_sum(read)
+            # Centring the scores and what is read equals centring the tokens, without a copy of them.
+            mean = all_reduce_sum(tokens.float().sum(0)) / num_tokens  # (E,)
+            scores = scores - (queries.float() @ mean).unsqueeze(-1)
+        if self.competition:
+            scores = scores.log_softmax(dim=1)
+        gates = bottleneck_gates(scores, self.bottleneck)
+        value_weight = self.v.weight.float().unflatten(0, (self.num_heads, -1)).mT  # (H, E, D)
+        # Values are projected after the weighted sum: k tokens a prior are read, the others need no values.
+        read = _GatherWeighted.apply(gates.weights, gates.index, tokens.float())  # (H, M, E)
+        read = all_reduce_sum(read @ value_weight)  # (H, M, D)
+        if self.centre:
+            read = read - (mean @ value_weight).unsqueeze(1)
         target = self.proj(read.transpose(0, 1).flatten(1).to(self.proj.weight.dtype))  # (M, D)
         return target.float(), self._balance(gates, tokens.shape[0], num_tokens)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """Split (L, H * D) into heads, (H, L, D)."""
-        return x.unflatten(-1, (self.num_heads, self.prior_dim)).transpose(0, 1)
+    def _folded_queries(self, priors: Tensor) -> Tensor:
+        """Queries of priors (M, D) in token space, (H, M, E).
+
+        ``(priors W^Q)(tokens W^K)^T = ((priors W^Q) W^K^T) tokens^T``: with the key weights folded into the few
+        queries, no keys are formed.
+        """
+        query = self.q(priors.to(self.q.weight.dtype)).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
+        return query * self.scale @ self.k.weight.unflatten(0, (self.num_heads, -1))
 
     def _balance(self, gates: Gates, num_tokens: int, num_tokens_global: Tensor) -> Tensor:
         index = gates.index.flatten(1)  # (H, M * k)
@@ -157,28 +165,29 @@ class BottleneckAttention(nn.Module):
 
 
 class _GatherWeighted(torch.autograd.Function):
-    """Weighted sums of chosen rows: weights (H, M, k), index (H, M, k), value (H, T, D) to (H, M, D).
+    """Weighted sums of chosen rows: weights (H, M, k), index (H, M, k), rows (T, E) to (H, M, E).
 
-    Forward reads k rows a prior and never forms them as a tensor. The backward pass is two matrix products over
-    the scores' shape (H, M, T): scattering (H, M, k, D) gradients row by row took three times as long on a CPU.
+    Forward reads k rows a prior without forming them as a tensor. The backward pass is two matrix products over
+    the scores' shape (H, M, T): scattering (H, M, k, E) gradients row by row takes far longer on a CPU.
     """
 
     @staticmethod
-    def forward(ctx, weights: Tensor, index: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, index, value)
-        num_heads, num_tokens, width = value.shape
-        first_row = torch.arange(num_heads, device=value.device).view(-1, 1, 1) * num_tokens
-        rows = nn.functional.embedding_bag(
-            (index + first_row).flatten(0, 1),  # (H * M, k)
-            value.reshape(-1, width),  # (H * T, D)
+    def forward(ctx, weights: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, index, rows)
+        sums = nn.functional.embedding_bag(
+            index.flatten(0, 1),  # (H * M, k)
+            rows,
             mode="sum",
             per_sample_weights=weights.flatten(0, 1),
         )
-        return rows.view(num_heads, -1, width)
+        return sums.unflatten(0, weights.shape[:2])
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
-        weights, index, value = ctx.saved_tensors
-        per_token = gradient @ value.mT  # (H, M, T)
-        dense = torch.zeros_like(per_token).scatter_(-1, index, weights)
-        return per_token.gather(-1, index), None, dense.mT @ gradient
+        weights, index, rows = ctx.saved_tensors
+        gradient = gradient.flatten(0, 1)  # (H * M, E)
+        index = index.flatten(0, 1)
+        per_token = gradient @ rows.mT  # (H * M, T)
+        weights_gradient = per_token.gather(-1, index).view_as(weights)
+        dense = per_token.zero_().scatter_(-1, index, weights.flatten(0, 1))
+        return weights_gradient, None, dense.mT @ gradient

@@ -61,7 +61,7 @@ def _held(target: Tensor, priors: Tensor) -> Tensor:
     return torch.softmax(ERASE_BETA * target @ priors.mT, dim=-1) @ priors
 
 
-def orthogonalise(target: Tensor, steps: int = 6) -> Tensor:
+def orthogonalise(target: Tensor, steps: int = 8) -> Tensor:
     """Give the rows of a write target a flat spectrum, so that the priors cannot fall onto each other.
 
     The mean over the priors is removed (it would be common to all of them), and Newton-Schulz steps

@@ -86,7 +86,7 @@ def recall_weights(
     _check_kernel(kernel)
     weights = torch.softmax(_similarity(query, patterns, beta, kernel), dim=-1)
     if kernel == "d1":
-        distance = _squared_distances(query, patterns).sqrt().clamp_min(_SMALLEST_DISTANCE)
+        distance = _squared_distances(query, patterns).clamp_min(_SMALLEST_DISTANCE**2).sqrt()
         weights = weights / distance
         weights = weights / weights.sum(-1, keepdim=True)
     return weights
@@ -155,6 +155,8 @@ class HopfieldRetrieval(nn.Module):
         self.steps = steps
         self.learn_beta = learn_beta
         self.fixed_beta = float(beta)
+        # Distances from norms and overlaps cancel where query and pattern meet, more than distances from differences.
+        self.min_squared_distance = 1e-6
         self.proj = nn.Linear(prior_dim, dim, bias=False, device=device, dtype=dtype)
         if learn_beta:
             self.log_beta = nn.Parameter(torch.empty((), device=device, dtype=dtype))
@@ -217,7 +219,7 @@ class HopfieldRetrieval(nn.Module):
                 recall = torch.softmax(beta * (overlap - 0.5 * pattern_norms), dim=-1)
             else:
                 squared = token_norms - 2 * overlap + pattern_norms
-                distance = squared.clamp_min(_SMALLEST_DISTANCE).sqrt()
+                distance = squared.clamp_min(self.min_squared_distance).sqrt()
                 recall = torch.softmax(-beta * distance, dim=-1) / distance
                 recall = recall / recall.sum(-1, keepdim=True)
             if step + 1 < self.steps:

@@ -1,0 +1,248 @@
+"""The ``ait`` command. Each subcommand is a thin layer over a function that Python users can call."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+from typer.core import TyperCommand
+
+app = typer.Typer(
+    help="AiT: train image classifiers with an associative memory, look into them, and serve them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+bench = typer.Typer(help="Measure speed as a share of what the machine can do.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+class _TrainCommand(TyperCommand):
+    """Explains every recipe key under ``--help``, without loading the trainer for other commands."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from training.config import bundled_recipes, recipe_help
+
+        formatter.write(f"\nBundled recipes: {', '.join(bundled_recipes())}\n\nRecipe keys:\n\n{recipe_help()}\n")
+
+
+class Phase(StrEnum):
+    """What `ait bench model` times."""
+
+    forward = "forward"
+    train = "train"
+
+
+class Precision(StrEnum):
+    """Number formats of `ait bench model`."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@app.command(cls=_TrainCommand)
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
+) -> None:
+    """Train an image classifier on a folder of class folders of images."""
+    from training.__main__ import main as train_from_recipe
+
+    train_from_recipe(recipe, overrides, resume)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")],
+    data: Annotated[Path, typer.Argument(help="Class folders of images, or a folder with val/ or test/ in it.")],
+    only: Annotated[
+        Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
+    ] = None,
+    confusion: Annotated[Path | None, typer.Option(help="Draw the confusion matrix here (PNG).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a checkpoint on every image of a folder."""
+    from rich.console import Console
+
+    from ait.pretrained import bundled_models
+    from training.errors import CheckpointError, DataError
+    from training.evaluate import evaluate as evaluate_checkpoint
+
+    try:
+        result = evaluate_checkpoint(
+            bundled_models().get(checkpoint, Path(checkpoint)),
+            data,
+            only=only,
+            confusion_png=confusion,
+            console=Console(stderr=True),
+        )
+    except (CheckpointError, DataError) as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), indent=2))
+        return
+    typer.echo(f"top-1 {result.top1:.2%}  top-5 {result.top5:.2%}  of {result.images} images")
+    for name, share in result.per_class.items():
+        typer.echo(f"  {name:<20} {share:7.2%}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")],
+    model: Annotated[
+        str | None, typer.Option(help="Folder or bundled model; left out: AIT_MODEL, else the bundled one.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Labels an image.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Classify images, with the same answers as the service gives."""
+    from service.predict import iter_predictions
+    from service.repository import ModelError
+    from service.settings import SettingsError
+
+    failed = False
+    try:
+        for prediction in iter_predictions(images, model, top_k):
+            failed |= prediction.error is not None
+            if as_json:
+                labels = [{"label": name, "score": score} for name, score in prediction.labels]
+                record = {"path": str(prediction.path), "labels": labels, "error": prediction.error}
+                typer.echo(json.dumps(record))
+            elif prediction.error is not None:
+                typer.echo(prediction.error, err=True)
+            else:
+                shares = "  ".join(f"{name} {score:.1%}" for name, score in prediction.labels)
+                typer.echo(f"{prediction.path}: {shares}")
+    except (ModelError, SettingsError) as error:
+        _fail(str(error))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="Folder of an AiT checkpoint, or the name of a bundled model.")],
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG; left out: IMAGE's name with .memory.png.")
+    ] = None,
+) -> None:
+    """Draw what a model's memory does on an image: energies, recalled priors, ranks."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+    from timm.data import create_transform, resolve_model_data_config
+
+    from ait.associative_transformer import AssociativeTransformer
+    from ait.inspect import describe
+    from ait.picture import draw_memory
+    from ait.pretrained import load_model
+
+    try:
+        loaded = load_model(model)
+        picture = ImageOps.exif_transpose(Image.open(image)).convert("RGB")
+    except FileNotFoundError as error:
+        _fail(str(error))
+    except UnidentifiedImageError:
+        _fail(f"{image}: not an image in a known format; use JPEG, PNG or WebP.")
+    except OSError as error:
+        _fail(f"{image}: cannot be read ({error}).")
+    if not isinstance(loaded, AssociativeTransformer):
+        _fail(f"{model}: {type(loaded).__name__} has no associative memory to draw; use an ait_* checkpoint.")
+    transform = create_transform(**resolve_model_data_config(loaded), is_training=False)
+    target = output or image.with_suffix(".memory.png")
+    labels = loaded.pretrained_cfg.get("label_names")
+    report = draw_memory(loaded, picture, transform(picture).unsqueeze(0), target, labels)
+    typer.echo(describe(report))
+    typer.echo(f"drawn: {target}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else HOST, else 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; else PORT, else 8000.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or bundled model; else AIT_MODEL, else the bundled one.")
+    ] = None,
+) -> None:
+    """Answer HTTP requests with a model, and show a page to try it."""
+    from service.server import serve as serve_http
+
+    raise typer.Exit(serve_http(host, port, model))
+
+
+@bench.command("model")
+def bench_model(
+    name: Annotated[str, typer.Argument(help="A registered ait_* model.")] = "ait_small_patch4_32",
+    batch_size: Annotated[list[int] | None, typer.Option(min=1, help="Images a step; repeatable.")] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable.")] = None,
+    phase: Annotated[list[Phase] | None, typer.Option(help="Repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time a case and model.")] = 4.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Time under torch.compile.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON here too.")] = None,
+) -> None:
+    """Time an AiT model and a timm ViT of its size against the machine's matrix products."""
+    from rich.console import Console
+
+    from ait.benchmark import benchmark_model
+    from training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_model(
+                name,
+                batch_size or [1, 32],
+                [str(value) for value in precision or list(Precision)],
+                [str(value) for value in phase or list(Phase)],
+                seconds,
+                device=device,
+                compile_model=compile_model,
+                on_case=status.update,
+            )
+    except (RuntimeError, ValueError) as error:
+        _fail(str(error))
+    Console().print(_benchmark_table(result.to_dict()))
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+def _benchmark_table(result: dict) -> "object":
+    from rich.table import Table
+
+    rates = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in result["gemm_gflops"].items())
+    table = Table(title=f"{result['device']}, {result['threads']} threads; best matrix product: {rates}")
+    for column in ("model", "phase", "precision", "batch", "images/s", "GFLOP/image", "of GEMM rate"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for case in result["measurements"]:
+        table.add_row(
+            case["model"],
+            case["phase"],
+            case["precision"],
+            str(case["batch_size"]),
+            f"{case['images_per_second']:.1f}",
+            f"{case['gflop_per_image']:.2f}",
+            f"{case['gemm_fraction']:.2f}",
+        )
+    return table
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
