@@ -24,7 +24,6 @@ from timm.layers import (
     Mlp,
     PatchDropout,
     PatchEmbed,
-    calculate_drop_path_rates,
     global_pool_nlc,
     resample_abs_pos_embed,
     resample_patch_embed,
@@ -215,6 +214,10 @@ class AssociativeTransformer(nn.Module):
         super().__init__()
         dd: dict[str, Any] = {"device": device, "dtype": dtype}
         _check_pool(global_pool, dynamic_img_size, patch_drop_rate)
+        if depth < 1:
+            raise ValueError(f"depth is at least 1, got {depth}.")
+        if embed_dim % num_heads:
+            raise ValueError(f"num_heads must divide embed_dim, got {embed_dim=} and {num_heads=}.")
         config = memory_config(memory, **(memory_args or {}))
 
         self.num_classes = num_classes
@@ -229,7 +232,7 @@ class AssociativeTransformer(nn.Module):
         layout: dict[str, Any] = {"strict_img_size": False, "output_fmt": "NHWC"} if dynamic_img_size else {}
         self.patch_embed = PatchEmbed(
             img_size=img_size,
-            patch_size=patch_size,
+            patch_size=patch_size,  # type: ignore[arg-type]  # timm takes pairs too, its annotation does not say so
             in_chans=in_chans,
             embed_dim=embed_dim,
             dynamic_img_pad=dynamic_img_pad,
@@ -258,14 +261,14 @@ class AssociativeTransformer(nn.Module):
                     drop_path=drop_path,
                     **dd,
                 )
-                for drop_path in calculate_drop_path_rates(drop_path_rate, depth)
+                for drop_path in torch.linspace(0, drop_path_rate, depth).tolist()
             ]
         )
         reduction = self.patch_embed.feat_ratio()
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": embed_dim, "reduction": reduction} for i in range(depth)
         ]
-        self.norm = LayerNorm(embed_dim, **dd)
+        self.norm: nn.Module = LayerNorm(embed_dim, **dd)
         self.attn_pool = self._attention_pool(global_pool, **dd)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = self._classifier(num_classes, **dd)
@@ -287,6 +290,11 @@ class AssociativeTransformer(nn.Module):
         return self.embed_dim * (self.patch_embed.num_patches if self.global_pool == "flat" else 1)
 
     @torch.jit.ignore
+    def associative_blocks(self) -> list[AssociativeBlock]:
+        """The blocks, from the first to the last."""
+        return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
+
+    @torch.jit.ignore
     def init_weights(self) -> None:
         """Initialise everything but the memories, which initialise themselves."""
         trunc_normal_(self.pos_embed, std=0.02)
@@ -300,9 +308,7 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone."""
-        return {"pos_embed", "cls_token"} | {
-            name for name, _ in self.named_parameters() if name.endswith("log_beta")
-        }
+        return {"pos_embed", "cls_token"} | {name for name, _ in self.named_parameters() if name.endswith("log_beta")}
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -315,7 +321,7 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass to save memory; the priors are still written once a step."""
-        for block in self.blocks:
+        for block in self.associative_blocks():
             block.grad_checkpointing = enable
 
     @torch.jit.ignore
@@ -332,7 +338,7 @@ class AssociativeTransformer(nn.Module):
         dd = {"device": self.pos_embed.device, "dtype": self.pos_embed.dtype}
         self.num_classes = num_classes
         if global_pool is not None and global_pool != self.global_pool:
-            _check_pool(global_pool, self.dynamic_img_size, 0.0)
+            _check_pool(global_pool, self.dynamic_img_size, getattr(self.patch_drop, "prob", 0.0))
             if global_pool == "token" and not self.num_prefix_tokens:
                 raise ValueError("Token pooling needs a class token; create the model with global_pool='token'.")
             self.global_pool = global_pool
@@ -386,7 +392,7 @@ class AssociativeTransformer(nn.Module):
         if self.attn_pool is not None:
             return self.attn_pool(x[:, self.num_prefix_tokens :])
         if self.global_pool == "flat":
-            return x.flatten(1)
+            return x[:, self.num_prefix_tokens :].flatten(1)
         return global_pool_nlc(x, pool_type=self.global_pool, num_prefix_tokens=self.num_prefix_tokens)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -403,7 +409,7 @@ class AssociativeTransformer(nn.Module):
         """Images (B, C, H, W) to logits, and what training needs besides: balance loss, write statistics."""
         x = self._embed(x)
         balance, usage, change = [], [], []
-        for block in self.blocks:
+        for block in self.associative_blocks():
             before = block.workspace.memory.priors.clone()
             output = block.forward_training(x)
             x = output.tokens
@@ -520,9 +526,9 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
             value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
         elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:
             value = resample_abs_pos_embed(value, list(new_grid), num_prefix_tokens=prefix)
-        elif name == "head.weight" and model.global_pool == "flat":
+        elif name == "head.weight" and model.global_pool == "flat" and value.shape[1] != model.head_hidden_size:
             side = round((value.shape[1] // model.embed_dim) ** 0.5)
-            if side * side * model.embed_dim == value.shape[1] and (side, side) != new_grid:
+            if side * side * model.embed_dim == value.shape[1]:
                 value = _resample_flat_head(value, new_grid, (side, side))
         fitted[name] = value
     return fitted

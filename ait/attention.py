@@ -16,12 +16,12 @@ class Gates(NamedTuple):
 
     Attributes:
         weights: Softmax over the winners of each row, shape (H, M, k). Rows sum to one over all processes.
-        index: Position of each winner among this process's tokens, shape (H, M, k).
+        winners: Position of each winner among this process's tokens, shape (H, M, k).
         won: 1 where the candidate is among the k winners of the global batch, shape (H, M, k).
     """
 
     weights: Tensor
-    index: Tensor
+    winners: Tensor
     won: Tensor
 
 
@@ -138,7 +138,7 @@ class BottleneckAttention(nn.Module):
         gates = bottleneck_gates(scores, self.bottleneck)
         value_weight = self.v.weight.float().unflatten(0, (self.num_heads, -1)).mT  # (H, E, D)
         # Values are projected after the weighted sum: k tokens a prior are read, the others need no values.
-        read = _GatherWeighted.apply(gates.weights, gates.index, tokens.float())  # (H, M, E)
+        read = _GatherWeighted.apply(gates.weights, gates.winners, tokens.float())  # (H, M, E)
         read = all_reduce_sum(read @ value_weight)  # (H, M, D)
         if self.centre:
             read = read - (mean @ value_weight).unsqueeze(1)
@@ -155,7 +155,7 @@ class BottleneckAttention(nn.Module):
         return query * self.scale @ self.k.weight.unflatten(0, (self.num_heads, -1))
 
     def _balance(self, gates: Gates, num_tokens: int, num_tokens_global: Tensor) -> Tensor:
-        index = gates.index.flatten(1)  # (H, M * k)
+        index = gates.winners.flatten(1)  # (H, M * k)
         empty = gates.weights.new_zeros(self.num_heads, num_tokens)
         importance = empty.scatter_add(1, index, gates.weights.flatten(1))  # (H, T)
         load = empty.scatter_add(1, index, gates.won.flatten(1))

@@ -182,9 +182,7 @@ def _count_flops(model: nn.Module, phase: str, images: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def _step(
-    model: nn.Module, phase: str, precision: str, images: Tensor, compile_model: bool
-) -> Callable[[], None]:
+def _step(model: nn.Module, phase: str, precision: str, images: Tensor, compile_model: bool) -> Callable[[], None]:
     dtype = PRECISIONS[precision]
     device = images.device
     model = model.to(device)

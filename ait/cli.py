@@ -1,12 +1,10 @@
 """The ``ait`` command. Each subcommand is a thin layer over a function that Python users can call."""
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -24,7 +22,7 @@ app.add_typer(bench, name="bench")
 class _TrainCommand(TyperCommand):
     """Explains every recipe key under ``--help``, without loading the trainer for other commands."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from training.config import bundled_recipes, recipe_help
 
         formatter.write(f"\nBundled recipes: {', '.join(bundled_recipes())}\n\nRecipe keys:\n\n{recipe_help()}\n")
@@ -156,7 +154,7 @@ def inspect(
         _fail(f"{model}: {type(loaded).__name__} has no associative memory to draw; use an ait_* checkpoint.")
     transform = create_transform(**resolve_model_data_config(loaded), is_training=False)
     target = output or image.with_suffix(".memory.png")
-    labels = loaded.pretrained_cfg.get("label_names")
+    labels = (getattr(loaded, "pretrained_cfg", None) or {}).get("label_names")
     report = draw_memory(loaded, picture, transform(picture).unsqueeze(0), target, labels)
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")
@@ -214,7 +212,7 @@ def bench_model(
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
 
 
-def _benchmark_table(result: dict) -> "object":
+def _benchmark_table(result: dict[str, Any]) -> Any:
     from rich.table import Table
 
     rates = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in result["gemm_gflops"].items())
@@ -245,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_transformer import AssociativeBlock, AssociativeTransformer
 from ait.memory.capacity import effective_rank, perplexity, retrieval_snr
 from ait.memory.hopfield import energy
 
@@ -52,9 +52,7 @@ class BlockMemory:
 
 
 @torch.no_grad()
-def memory_report(
-    model: AssociativeTransformer, images: Tensor, batch_size: int = 256
-) -> list[BlockMemory]:
+def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int = 256) -> list[BlockMemory]:
     """Measure every block's memory on images.
 
     The model is read in evaluation mode and left in the mode it had; its memory is not written.
@@ -79,8 +77,8 @@ def memory_report(
     finally:
         model.train(training)
     return [
-        _block_memory(model, index, torch.cat([batch[index] for batch in queries]))
-        for index in range(len(model.blocks))
+        _block_memory(block, torch.cat([batch[index] for batch in queries]))
+        for index, block in enumerate(model.associative_blocks())
     ]
 
 
@@ -88,15 +86,17 @@ def _queries(model: AssociativeTransformer, images: Tensor) -> list[Tensor]:
     """The queries (B, N, E) that each block puts to its memory."""
     tokens = model._embed(images)
     queries = []
-    for block in model.blocks:
-        queries.append(block.encode(tokens)[1][:, model.num_prefix_tokens :].float())
-        tokens = block(tokens)
+    for block in model.associative_blocks():
+        # The block by its parts, since a block with an adaptive memory would write.
+        tokens, query = block.encode(tokens)
+        retrieved, _ = block.workspace.retrieval(query, block.workspace.memory.priors)
+        tokens = tokens + query + block.workspace.ls(retrieved)
+        queries.append(query[:, model.num_prefix_tokens :].float())
     return queries
 
 
-def _block_memory(model: AssociativeTransformer, index: int, queries: Tensor) -> BlockMemory:
-    workspace = model.blocks[index].workspace
-    retrieval, priors = workspace.retrieval, workspace.memory.priors
+def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:
+    retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
     patterns = retrieval.patterns(priors).float()  # (M, E)
     beta = retrieval.beta().float()
     retrieved, recall = retrieval(queries, priors)

@@ -35,7 +35,7 @@ def draw_memory(
         The report that was drawn.
     """
     report = memory_report(model, pixels)
-    height, width = model.patch_embed.dynamic_feat_size(pixels.shape[-2:])
+    height, width = model.patch_embed.dynamic_feat_size((pixels.shape[-2], pixels.shape[-1]))
     figure = Figure(figsize=(15, 2.6 * len(report) + 0.9), layout="constrained")
     figure.suptitle(_title(model, pixels, labels))
     rows = figure.subplots(len(report), 6, squeeze=False, width_ratios=[1, 1, 1, 1, 1, 1.6])

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 import torch
-from torch import Tensor, nn
 from timm.layers import LayerScale
 from timm.models import register_notrace_module
+from torch import Tensor, nn
 
 from ait.attention import BottleneckAttention, cv_squared
 from ait.collectives import all_reduce_sum
@@ -120,6 +120,8 @@ class GlobalWorkspace(nn.Module):
                 f"Unknown target normalisation {config.target_normalisation!r}; "
                 f"choose one of {', '.join(TARGET_NORMALISATIONS)}."
             )
+        if config.target_normalisation == "orthogonal" and config.num_priors < 2:
+            raise ValueError(f"Orthogonal targets need at least 2 priors, got num_priors={config.num_priors}.")
         self.adaptive = config.adaptive
         self.balance_recall = config.balance_recall
         self.memory = ExplicitMemory(

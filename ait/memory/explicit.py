@@ -115,10 +115,10 @@ class ExplicitMemory(nn.Module):
         super().__init__()
         if write_rule not in WRITE_RULES:
             raise ValueError(f"Unknown write rule {write_rule!r}; choose one of {', '.join(WRITE_RULES)}.")
+        if num_priors < 1 or prior_dim < 1:
+            raise ValueError(f"num_priors and prior_dim are at least 1, got {num_priors=} and {prior_dim=}.")
         if not (0 < write_rate <= 1 and 0 < retention <= 1):
-            raise ValueError(
-                f"write_rate and retention lie in (0, 1], got {write_rate=} and {retention=}."
-            )
+            raise ValueError(f"write_rate and retention lie in (0, 1], got {write_rate=} and {retention=}.")
         self.write_rule = write_rule
         self.write_rate = write_rate
         self.retention = retention

@@ -65,9 +65,7 @@ def energy(query: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, kernel: 
     return free_energy + 0.5 * query.square().sum(-1) + math.log(patterns.shape[0]) / beta + 0.5 * largest
 
 
-def recall_weights(
-    query: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, kernel: str = "dot"
-) -> Tensor:
+def recall_weights(query: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, kernel: str = "dot") -> Tensor:
     """How strongly each query recalls each pattern.
 
     Args:

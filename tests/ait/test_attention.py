@@ -1,0 +1,160 @@
+"""Bottleneck attention against plain loops."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ait.attention import BottleneckAttention, _GatherWeighted, bottleneck_gates, cv_squared
+
+seeds = st.integers(0, 2**31)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def dense(weights: Tensor, index: Tensor, num_tokens: int) -> Tensor:
+    """Gates as a dense tensor (H, M, T)."""
+    return torch.zeros(*weights.shape[:2], num_tokens, dtype=weights.dtype).scatter(-1, index, weights)
+
+
+def gates_by_loops(scores: Tensor, bottleneck: int) -> Tensor:
+    gates = torch.zeros_like(scores)
+    for head in range(scores.shape[0]):
+        for prior in range(scores.shape[1]):
+            row = scores[head, prior]
+            winners = sorted(range(len(row)), key=lambda token: -float(row[token]))[:bottleneck]
+            masses = {token: math.exp(float(row[token])) for token in winners}
+            for token, mass in masses.items():
+                gates[head, prior, token] = mass / sum(masses.values())
+    return gates
+
+
+def uneven(column: Tensor) -> Tensor:
+    return column.var(unbiased=False) / (column.mean() ** 2 + 1e-10)
+
+
+def attend_by_loops(attn: BottleneckAttention, priors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The paper's equations, head by head, with dense gates."""
+    if attn.centre:
+        tokens = tokens - tokens.mean(0)
+    width = attn.prior_dim
+    read, balance = [], torch.zeros((), dtype=tokens.dtype)
+    for head in range(attn.num_heads):
+        rows = slice(head * width, (head + 1) * width)
+        query, key = priors @ attn.q.weight[rows].mT, tokens @ attn.k.weight[rows].mT
+        scores = query @ key.mT / math.sqrt(width)
+        if attn.competition:
+            scores = scores - scores.logsumexp(0)
+        gates = gates_by_loops(scores.detach()[None], attn.bottleneck)[0]
+        read.append(gates @ (tokens @ attn.v.weight[rows].mT))
+        balance = balance + uneven(gates.sum(0)) + uneven((gates > 0).sum(0).to(gates.dtype))
+    return torch.cat(read, dim=1) @ attn.proj.weight.mT, balance
+
+
+@given(
+    seed=seeds,
+    heads=st.integers(1, 3),
+    priors=st.integers(1, 5),
+    tokens=st.integers(1, 12),
+    bottleneck=st.integers(1, 14),
+)
+def test_gates_keep_the_largest_scores_of_each_row(
+    seed: int, heads: int, priors: int, tokens: int, bottleneck: int
+) -> None:
+    scores = 3 * normal(heads, priors, tokens, seed=seed)
+    gates = bottleneck_gates(scores, bottleneck)
+    kept = dense(gates.weights, gates.winners, tokens)
+    torch.testing.assert_close(kept, gates_by_loops(scores, bottleneck))
+    assert ((kept > 0).sum(-1) == min(bottleneck, tokens)).all()
+    torch.testing.assert_close(kept.sum(-1), torch.ones(heads, priors, dtype=torch.float64))
+
+
+def test_gates_of_large_scores_stay_finite() -> None:
+    gates = bottleneck_gates(1e4 * normal(2, 3, 9).float(), 4)
+    assert gates.weights.isfinite().all()
+    torch.testing.assert_close(gates.weights.sum(-1), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("options", [{"centre": c, "competition": p} for c in (0, 1) for p in (0, 1)], ids=str)
+@given(seed=seeds, bottleneck=st.integers(1, 12))
+def test_attention_is_its_formula(options: dict[str, Any], seed: int, bottleneck: int) -> None:
+    attn = BottleneckAttention(7, 4, 3, bottleneck, **options).double()
+    priors, tokens = normal(5, 4, seed=seed), 2 * normal(10, 7, seed=seed + 1) + 1
+    for index, parameter in enumerate(attn.parameters()):
+        parameter.data = normal(*parameter.shape, seed=seed + 2 + index) / 2
+    target, balance = attn(priors, tokens)
+    expected, expected_balance = attend_by_loops(attn, priors, tokens)
+    torch.testing.assert_close(target.double(), expected, rtol=2e-4, atol=2e-4)
+    torch.testing.assert_close(balance.double(), expected_balance, rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_tokens_in_the_batch_does_not_matter() -> None:
+    attn = BottleneckAttention(7, 4, 3, 5)
+    priors, tokens = normal(5, 4).float(), normal(20, 7, seed=1).float()
+    shuffled = tokens[torch.randperm(20)]
+    for one, other in zip(attn(priors, tokens), attn(priors, shuffled), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_centring_ignores_what_all_tokens_share() -> None:
+    attn = BottleneckAttention(7, 4, 3, 5, centre=True)
+    priors, tokens = normal(5, 4).float(), normal(20, 7, seed=1).float()
+    for one, other in zip(attn(priors, tokens), attn(priors, tokens + 3), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_balance_is_zero_when_all_tokens_are_read_alike() -> None:
+    attn = BottleneckAttention(7, 4, 3, 20)
+    torch.testing.assert_close(attn(normal(5, 4).float(), torch.ones(20, 7))[1], torch.zeros(()), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("competition", [False, True])
+def test_target_and_balance_pass_gradients_to_every_weight(competition: bool) -> None:
+    attn = BottleneckAttention(7, 4, 3, 5, competition=competition)
+    target, balance = attn(normal(5, 4).float(), normal(20, 7, seed=1).float())
+    target.square().sum().backward(retain_graph=True)
+    assert all(p.grad is not None and p.grad.any() for p in attn.parameters())
+    attn.zero_grad()
+    balance.backward()
+    assert attn.q.weight.grad is not None
+    assert attn.q.weight.grad.any()
+
+
+def gathered(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    index = normal(2, 3, 6, seed=seed).topk(4).indices
+    return normal(2, 3, 4, seed=seed + 1).requires_grad_(), index, normal(6, 5, seed=seed + 2).requires_grad_()
+
+
+@given(seed=seeds)
+def test_gathered_sums_equal_dense_products(seed: int) -> None:
+    weights, index, rows = gathered(seed)
+    sparse, expected = _GatherWeighted.apply(weights, index, rows), dense(weights, index, 6) @ rows
+    torch.testing.assert_close(sparse, expected)
+    upstream = normal(2, 3, 5, seed=seed)
+    torch.testing.assert_close(
+        torch.autograd.grad(sparse, (weights, rows), upstream),
+        torch.autograd.grad(expected, (weights, rows), upstream),
+    )
+
+
+def test_gathered_sums_pass_gradcheck() -> None:
+    assert torch.autograd.gradcheck(_GatherWeighted.apply, gathered(0))
+
+
+@given(values=st.lists(st.floats(0.1, 9), min_size=1, max_size=9))
+def test_cv_squared_is_variance_over_squared_mean(values: list[float]) -> None:
+    column = torch.tensor(values, dtype=torch.float64)
+    measured = cv_squared(column.sum(), column.square().sum(), torch.tensor(len(values)))
+    torch.testing.assert_close(measured, uneven(column), atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"bottleneck": 0}, {"num_heads": 0}], ids=str)
+def test_bad_settings_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        BottleneckAttention(7, **wrong)

@@ -1,0 +1,123 @@
+"""Data-parallel processes take the same steps as one process with the whole batch."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ait import AssociativeTransformer
+
+STEPS = 3
+BATCH = 8
+LIMIT_S = 100
+# A memory, its settings, and how many images each process has, of 16 tokens each.
+SCENARIOS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
+    "orthogonal": ("orthogonal", {"learn_beta": True}, (4, 4)),
+    "published": ("published", {}, (4, 4)),
+    "unequal-shards": ("orthogonal", {"retrieval": "d2"}, (5, 3)),
+    "published-unequal-shards": ("published", {}, (2, 6)),
+    "more-winners-than-a-shard-has-tokens": ("orthogonal", {"bottleneck": 50}, (6, 2)),
+    "every-token-wins": ("orthogonal", {"bottleneck": 500}, (5, 3)),
+}
+Step = dict[str, Any]
+
+
+class Learner(nn.Module):
+    """The model with its training loss, as one module that a data-parallel wrapper can hold."""
+
+    def __init__(self, memory: str, memory_args: dict[str, Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.model = AssociativeTransformer(
+            img_size=16,
+            patch_size=4,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            num_classes=5,
+            memory=memory,
+            memory_args={"num_priors": 6, "prior_dim": 8, "num_heads": 2, "bottleneck": 12, **memory_args},
+        )
+
+    def forward(self, images: Tensor, labels: Tensor, processes: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss whose mean over processes is that of the whole batch, logits and balance loss."""
+        output = self.model.forward_training(images)
+        task = F.cross_entropy(output.logits, labels, reduction="sum") * processes / BATCH
+        return task + 0.1 * output.balance_loss, output.logits, output.balance_loss
+
+
+def train(name: str, rank: int, processes: int) -> list[Step]:
+    """What every step of one process saw and left."""
+    memory, memory_args, shards = SCENARIOS[name]
+    learner = Learner(memory, memory_args).train()
+    forward = DistributedDataParallel(learner) if processes > 1 else learner
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(1)
+    steps = []
+    for _ in range(STEPS):
+        images = torch.randn(BATCH, 3, 16, 16, generator=generator)
+        labels = torch.randint(5, (BATCH,), generator=generator)
+        if processes > 1:
+            images, labels = images.split(shards)[rank], labels.split(shards)[rank]
+        optimiser.zero_grad()
+        loss, logits, balance = forward(images, labels, processes)
+        loss.backward()
+        optimiser.step()
+        steps.append(
+            {
+                "logits": logits.detach(),
+                "balance": balance.detach(),
+                "gradients": {key: p.grad.clone() for key, p in learner.named_parameters() if p.grad is not None},
+                "priors": torch.stack([block.workspace.memory.priors for block in learner.model.blocks]),
+            }
+        )
+    return steps
+
+
+def process(rank: int, folder: str) -> None:
+    """One of two processes: every scenario in turn, saved for the test to compare."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    )
+    try:
+        torch.save({name: train(name, rank, 2) for name in SCENARIOS}, f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Step]]]:
+    """What two processes made of every scenario."""
+    folder: Path = tmp_path_factory.mktemp("processes")
+    context = mp.start_processes(process, args=(str(folder),), nprocs=2, join=False, start_method="spawn")
+    assert context is not None
+    deadline = time.monotonic() + LIMIT_S
+    try:
+        while not context.join(timeout=1):
+            assert time.monotonic() < deadline, "the processes hang"
+    finally:
+        for child in context.processes:
+            if child.is_alive():
+                child.kill()
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_processes_take_the_step_of_one(shards: list[dict[str, list[Step]]], name: str) -> None:
+    for whole, *parts in zip(train(name, 0, 1), shards[0][name], shards[1][name], strict=True):
+        joined = torch.cat([part["logits"] for part in parts])
+        torch.testing.assert_close(joined, whole["logits"], rtol=1e-5, atol=1e-5)
+        for part in parts:
+            torch.testing.assert_close(part["balance"], whole["balance"], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(part["gradients"], whole["gradients"], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(part["priors"], whole["priors"], rtol=1e-5, atol=1e-5)
+        assert torch.equal(parts[0]["priors"], parts[1]["priors"])

@@ -1,0 +1,94 @@
+"""Small generated data and recipes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from training.config import Recipe, parse_recipe
+
+SIZE = 16
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def write_images(folder: Path, count: int, seed: int, size: int = SIZE) -> None:
+    """`count` images a class: noise around a colour of the class."""
+    generator = np.random.default_rng(seed)
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = generator.integers(0, 120, (size, size, 3))
+            pixels[..., label] += 80
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index:03d}.png")
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """33 training and 15 test images of three classes."""
+    root = tmp_path_factory.mktemp("data")
+    write_images(root / "train", 11, seed=0)
+    write_images(root / "test", 5, seed=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def recipe_values(data_root: Path, cache: Path) -> dict[str, Any]:
+    """A recipe with every source of chance and state switched on, of a very small model."""
+    return {
+        "data": {"root": str(data_root), "cache": str(cache), "crop_pct": 1.0},
+        "model": {
+            "name": "vit_tiny_patch16_224",
+            "args": {
+                "img_size": SIZE,
+                "patch_size": 8,
+                "embed_dim": 16,
+                "depth": 2,
+                "num_heads": 2,
+                "drop_rate": 0.1,
+                "drop_path_rate": 0.2,
+            },
+        },
+        "output": "unset",
+        "epochs": 3,
+        "batch_size": 8,
+        "optimizer": {"name": "nmuon", "lr": 0.01},
+        "schedule": {"warmup_epochs": 0.5},
+        "augment": {"crop_padding": 2, "brightness": 0.1, "saturation": 0.1, "erase": 0.2},
+        "ema_decay": 0.9,
+        "clip_grad": 1.0,
+        "device": "cpu",
+        "seed": 3,
+    }
+
+
+@pytest.fixture
+def make_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> Callable[..., Recipe]:
+    """Builds the small recipe with top-level keys replaced; output is ``tmp_path/run`` unless given."""
+
+    def make(**changes: Any) -> Recipe:
+        return parse_recipe({**recipe_values, "output": str(tmp_path / "run"), **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Console:
+    return Console(quiet=True)

@@ -1,0 +1,199 @@
+"""Class folders are scanned, split and decoded once; batches are augmented without loss."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import timm.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.nn import functional as F
+
+from training.config import AugmentRecipe
+from training.data import Augmentation, Preprocessing, decode_folder, find_splits, scan_folder
+from training.data.augment import change_colours, erase_square, shift_and_flip
+from training.errors import DataError
+from training.seeds import epoch_order, stream
+
+PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "center")
+CLASSES = ("ant", "bee", "cat")
+
+
+def test_scan_sorts_classes_and_files(data_root: Path) -> None:
+    folder = scan_folder(data_root / "train")
+    assert folder.classes == CLASSES
+    assert len(folder) == 33
+    assert list(folder.files) == sorted(folder.files)
+    assert folder.labels.tolist() == [0] * 11 + [1] * 11 + [2] * 11
+
+
+def test_scan_refuses_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data folder"):
+        scan_folder(tmp_path / "absent")
+    with pytest.raises(DataError, match="no class folders"):
+        scan_folder(tmp_path)
+    (tmp_path / "ant").mkdir()
+    with pytest.raises(DataError, match="ant holds no images"):
+        scan_folder(tmp_path)
+
+
+def test_test_folder_is_the_validation_unless_a_fraction_is_held_out(data_root: Path) -> None:
+    train, validation = find_splits(data_root)
+    assert (train.root.name, validation.root.name) == ("train", "test")
+    train, validation = find_splits(data_root, fraction=0.3)
+    assert validation.root.name == "train"
+    assert validation.labels.bincount().tolist() == [3, 3, 3]
+    assert sorted(train.files + validation.files) == sorted(scan_folder(data_root / "train").files)
+
+
+def test_split_is_a_function_of_the_seed(data_root: Path) -> None:
+    first, again, other = (find_splits(data_root / "train", 0.3, seed)[1].files for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_different_classes_in_the_folders_are_refused(tmp_path: Path) -> None:
+    for split, name in (("train", "ant"), ("train", "bee"), ("val", "ant")):
+        (tmp_path / split / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / split / name / "0.png")
+    with pytest.raises(DataError, match="different classes: bee"):
+        find_splits(tmp_path)
+
+
+def test_broken_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ant").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "ant" / "good.png")
+    (tmp_path / "ant" / "empty.jpg").write_bytes(b"")
+    (tmp_path / "ant" / "text.png").write_text("not an image")
+    with pytest.raises(DataError, match="2 images") as error:
+        decode_folder(scan_folder(tmp_path), PREPROCESSING, tmp_path / "cache")
+    assert "ant/empty.jpg" in str(error.value)
+    assert "ant/text.png" in str(error.value)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_decoding_happens_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "data" / "ant" / "0.png"
+    file.parent.mkdir(parents=True)
+    Image.new("RGB", (16, 16), (10, 20, 30)).save(file)
+    folder = scan_folder(tmp_path / "data")
+    images = decode_folder(folder, PREPROCESSING, tmp_path / "cache")
+    assert images.shape == (1, 3, 16, 16)
+    assert images.dtype == torch.uint8
+    assert images[0, :, 5, 5].tolist() == [10, 20, 30]
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", lambda *_: pytest.fail("decoded again"))
+        assert torch.equal(decode_folder(folder, PREPROCESSING, tmp_path / "cache"), images)
+    Image.new("RGB", (16, 16), (40, 50, 60)).save(file)
+    os.utime(file, (1, 1))
+    assert decode_folder(folder, PREPROCESSING, tmp_path / "cache")[0, :, 5, 5].tolist() == [40, 50, 60]
+    other = dataclasses.replace(PREPROCESSING, input_size=(3, 8, 8))
+    assert decode_folder(folder, other, tmp_path / "cache").shape == (1, 3, 8, 8)
+
+
+def test_damaged_cache_is_decoded_again(data_root: Path, tmp_path: Path) -> None:
+    folder = scan_folder(data_root / "test")
+    images = decode_folder(folder, PREPROCESSING, tmp_path).clone()
+    (cached,) = tmp_path.iterdir()
+    cached.write_bytes(b"torn")
+    assert torch.equal(decode_folder(folder, PREPROCESSING, tmp_path), images)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 23)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_preprocessing_equals_timm_to_the_last_bit(size: tuple[int, int], mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels, "RGBA").convert(mode)
+    # crop_pct 0.9 would resize an image of the model's size too; timm does, and so must this.
+    for crop_pct in (1.0, 0.9):
+        ours = dataclasses.replace(PREPROCESSING, crop_pct=crop_pct)
+        transform = timm.data.create_transform(**ours.data_config(), is_training=False)
+        assert torch.equal(ours.normalise(ours.decode(image)[None])[0], transform(image.convert("RGB")))
+
+
+def test_preprocessing_is_the_models() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, embed_dim=12)
+    found = Preprocessing.of_model(model, crop_pct=1.0, mean=None)
+    assert found.input_size == (3, 32, 32)
+    assert found.mean == tuple(model.pretrained_cfg["mean"])
+    assert found.crop_pct == 1.0
+
+
+def test_order_is_a_permutation_and_a_function_of_seed_and_epoch() -> None:
+    order = epoch_order(100, seed=1, epoch=2)
+    assert order.sort().values.tolist() == list(range(100))
+    torch.manual_seed(99)
+    assert torch.equal(order, epoch_order(100, seed=1, epoch=2))
+    assert not torch.equal(order, epoch_order(100, seed=1, epoch=3))
+    assert not torch.equal(order, epoch_order(100, seed=2, epoch=2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_shift_and_flip_is_a_crop_of_the_padded_image(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(5, 9)), data.draw(st.integers(5, 9))
+    rows, columns = data.draw(st.integers(-4, 4)), data.draw(st.integers(-4, 4))
+    flip = data.draw(st.booleans())
+    image = torch.arange(2 * height * width).reshape(1, 2, height, width)
+    padded = F.pad(image.double(), (4, 4, 4, 4), mode="reflect").long()
+    expected = padded[:, :, 4 + rows : 4 + rows + height, 4 + columns : 4 + columns + width]
+    if flip:
+        expected = expected.flip(3)
+    got = shift_and_flip(image, torch.tensor([[rows, columns]]), torch.tensor([flip]))
+    assert torch.equal(got, expected)
+
+
+def test_flip_twice_is_no_change() -> None:
+    images = torch.randint(0, 256, (4, 3, 7, 9), dtype=torch.uint8)
+    still, flip = torch.zeros(4, 2, dtype=torch.int64), torch.tensor([True, False, True, False])
+    once = shift_and_flip(images, still, flip)
+    assert torch.equal(once[0], images[0].flip(2))
+    assert torch.equal(once[1], images[1])
+    assert torch.equal(shift_and_flip(once, still, flip), images)
+
+
+def test_draws_are_a_function_of_the_generator_and_leave_values_in_range() -> None:
+    recipe = AugmentRecipe(crop_padding=3, brightness=0.5, contrast=0.5, saturation=0.5, erase=0.25)
+    augmentation = Augmentation(recipe)
+    images = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
+    first, again, other = (
+        augmentation.apply(images, augmentation.sample(16, stream(0, epoch, "augmentation"))) for epoch in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_each_image_is_augmented_by_its_own_draws() -> None:
+    augmentation = Augmentation(AugmentRecipe(crop_padding=3, contrast=0.5, erase=0.25))
+    images = torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8)
+    draws = augmentation.sample(6, stream(0, 0, "augmentation"))
+    whole = augmentation.apply(images, draws)
+    for rank in range(2):
+        share = slice(rank, None, 2)
+        assert torch.equal(augmentation.apply(images[share], draws[share]), whole[share])
+
+
+def test_nothing_switched_on_changes_nothing() -> None:
+    augmentation = Augmentation(AugmentRecipe(crop_padding=0, flip=False))
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(augmentation.apply(images, augmentation.sample(4, torch.Generator())), images)
+    assert torch.allclose(change_colours(images, torch.ones(4, 3)), images.float(), atol=1e-3)
+
+
+def test_padding_larger_than_the_image_is_refused() -> None:
+    augmentation = Augmentation(AugmentRecipe(crop_padding=8))
+    with pytest.raises(ValueError, match="crop_padding"):
+        augmentation.apply(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), augmentation.sample(1, torch.Generator()))
+
+
+def test_erasing_changes_one_square() -> None:
+    images = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    erased = erase_square(images, torch.tensor([[0.5, 0.25]]), side=0.25)
+    assert (erased == 128).sum() == 3 * 4 * 4
+    assert (erased[0, :, 6:10, 2:6] == 128).all()

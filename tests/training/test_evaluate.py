@@ -1,0 +1,126 @@
+"""A checkpoint gets the accuracy that its training reported, on every image."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import timm.data
+import torch
+from PIL import Image
+from rich.console import Console
+
+from training import scoring
+from training.config import Recipe, parse_recipe
+from training.data import decode_folder, scan_folder
+from training.engine import TrainingResult, train
+from training.errors import CheckpointError, DataError
+from training.evaluate import evaluate, load_checkpoint
+
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def run(recipe_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, quiet: Console) -> TrainingResult:
+    output = tmp_path_factory.mktemp("evaluated") / "run"
+    return train(parse_recipe({**recipe_values, "output": str(output), "seed": 5}), console=quiet)
+
+
+def test_evaluation_equals_the_accuracy_reported_in_training(
+    run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
+) -> None:
+    result = evaluate(run.checkpoint, data_root, cache=cache, device="cpu", confusion_png=tmp_path / "confusion.png")
+    assert result.top1 == run.best_accuracy
+    assert result.images == 15
+    assert result.classes == CLASSES
+    assert result.confusion.sum(dim=1).tolist() == [5, 5, 5]
+    assert result.per_class == {name: int(result.confusion[i, i]) / 5 for i, name in enumerate(CLASSES)}
+    assert result.top5 == 1.0
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(json.dumps(result.to_json()))["top1"] == result.top1
+    metrics = json.loads((run.checkpoint / "config.json").read_text())["metrics"]
+    assert metrics["validation_accuracy"] == run.best_accuracy
+    assert metrics["epoch"] == run.best_epoch
+
+
+def test_partial_last_batch_counts(
+    run: TrainingResult, data_root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "EVALUATION_BATCH", 4)
+    result = evaluate(run.checkpoint, data_root, cache=cache, device="cpu")
+    assert result.images == 15
+    assert result.top1 == run.best_accuracy
+
+
+def test_accuracy_equals_timms_own_pipeline(run: TrainingResult, data_root: Path) -> None:
+    """Image by image, with nothing of the trainer: create_model, create_transform, argmax."""
+    model = timm.create_model(f"local-dir:{run.checkpoint}", pretrained=True).eval()
+    config = timm.data.resolve_model_data_config(model)
+    transform = timm.data.create_transform(**config, is_training=False)
+    names = model.pretrained_cfg["label_names"]
+    files = sorted((data_root / "test").rglob("*.png"))
+    with torch.inference_mode():
+        right = [
+            names[int(model(transform(Image.open(file).convert("RGB"))[None]).argmax())] == file.parent.name
+            for file in files
+        ]
+    assert sum(right) / len(right) == run.best_accuracy
+
+
+def test_held_out_images_can_be_evaluated(
+    data_root: Path, cache: Path, make_recipe: Callable[..., Recipe], quiet: Console
+) -> None:
+    recipe = make_recipe(epochs=1, data={"root": str(data_root), "cache": str(cache), "validation_fraction": 0.3})
+    trained = train(recipe, console=quiet)
+    result = evaluate(trained.checkpoint, data_root, only=trained.output / "validation.txt", cache=cache, device="cpu")
+    assert result.images == 9
+    assert result.top1 == trained.best_accuracy
+
+
+def test_labels_follow_the_checkpoints_names(
+    run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
+) -> None:
+    """A folder with some of the classes only is scored by name, not by position."""
+    (tmp_path / "cat").symlink_to(data_root / "test" / "cat")
+    whole = evaluate(run.checkpoint, data_root, cache=cache, device="cpu")
+    part = evaluate(run.checkpoint, tmp_path, cache=cache, device="cpu")
+    assert part.images == 5
+    assert part.per_class == {"cat": whole.per_class["cat"]}
+
+
+def test_unknown_classes_are_refused(run: TrainingResult, tmp_path: Path) -> None:
+    (tmp_path / "dog").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "dog" / "0.png")
+    with pytest.raises(DataError, match="does not know: dog"):
+        evaluate(run.checkpoint, tmp_path, device="cpu")
+
+
+def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: Path, cache: Path) -> None:
+    model = load_checkpoint(run.checkpoint)
+    assert tuple(model.pretrained_cfg["label_names"]) == CLASSES
+    assert model.pretrained_cfg["crop_pct"] == 1.0
+    assert len(model.blocks) == 2
+    again = load_checkpoint(run.checkpoint)
+    images = decode_folder(scan_folder(data_root / "test"), _preprocessing(model), cache)
+    inputs = _preprocessing(model).normalise(images)
+    with torch.inference_mode():
+        assert torch.equal(model(inputs), again(inputs))
+
+
+def test_broken_checkpoints_are_refused_by_name(run: TrainingResult, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors"):
+        load_checkpoint(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((run.checkpoint / name).read_bytes())
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        load_checkpoint(tmp_path)
+
+
+def _preprocessing(model: torch.nn.Module) -> Any:
+    from training.data import Preprocessing
+
+    return Preprocessing.of_model(model)

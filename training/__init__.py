@@ -1,0 +1,1 @@
+"""Offline training: recipes, data, the training loop, checkpoints, evaluation and reports."""

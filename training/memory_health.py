@@ -1,0 +1,25 @@
+"""Columns of the metrics that say whether an associative memory works."""
+
+from torch import Tensor, nn
+
+from ait import AssociativeTransformer
+from ait.inspect import memory_report
+
+
+def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """What each block's memory does on some images.
+
+    Args:
+        model: Any model; only an `AssociativeTransformer` has anything to report.
+        images: (B, C, H, W), normalised, on the model's device.
+
+    Returns:
+        ``memory/block{i}/{quantity}`` for every scalar of `ait.inspect.memory_report`; empty otherwise.
+    """
+    if not isinstance(model, AssociativeTransformer):
+        return {}
+    return {
+        f"memory/block{index}/{name}": float(value)
+        for index, block in enumerate(memory_report(model, images))
+        for name, value in block.summary().items()
+    }

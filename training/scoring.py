@@ -1,0 +1,57 @@
+"""A model's answers on a whole set of images: the one code path for validation and evaluation."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.data.preprocessing import Preprocessing
+
+# Fixed, so that the accuracy reported in training and that of a later evaluation come from the same products.
+EVALUATION_BATCH = 250
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device) -> Iterator[Tensor]:
+    """Logits of every image in order, in float32, batch after batch; the last batch may be smaller.
+
+    The model is put into evaluation mode and left so.
+
+    Args:
+        model: A classifier, on `device`.
+        images: (N, C, H, W) uint8, on any device.
+        preprocessing: How to normalise.
+        device: Where to compute.
+
+    Yields:
+        (B, classes) float32 on `device`.
+    """
+    model.eval()
+    for start in range(0, len(images), EVALUATION_BATCH):
+        batch = images[start : start + EVALUATION_BATCH].to(device)
+        yield model(preprocessing.normalise(batch)).float()
+
+
+@torch.inference_mode()
+def score(
+    model: nn.Module, images: Tensor, labels: Tensor, preprocessing: Preprocessing, device: torch.device
+) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy (a share of 1) over every image.
+
+    Args:
+        model: A classifier, on `device`; left in evaluation mode.
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+        preprocessing: How to normalise.
+        device: Where to compute.
+    """
+    loss = torch.zeros((), device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    done = 0
+    for logits in predict(model, images, preprocessing, device):
+        target = labels[done : done + len(logits)].to(device)
+        loss += F.cross_entropy(logits, target, reduction="sum")
+        correct += (logits.argmax(dim=1) == target).sum()
+        done += len(logits)
+    return loss.item() / done, correct.item() / done
