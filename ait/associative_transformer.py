@@ -137,10 +137,8 @@ class AssociativeBlock(nn.Module):
     def forward_training(self, x: Tensor) -> BlockOutput:
         """As `forward`, and returns the balance loss and statistics of the write too."""
         writes = self.workspace.writes()
-        priors = self.workspace.memory.priors
-        if writes:
-            # A recomputation for gradient checkpointing must start from the memory before this write.
-            priors = priors.clone()
+        # A recomputation for gradient checkpointing must start from the memory before this write: from a copy.
+        priors = self.workspace.memory() if writes else self.workspace.memory.priors
         if self.grad_checkpointing and torch.is_grad_enabled():
             output = BlockOutput(*checkpoint(self._run, x, priors))
         else:

@@ -5,7 +5,6 @@ model's multiply-adds x 2 a second over the best rate of a plain matrix product 
 """
 
 import copy
-import gc
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,8 @@ from ait.associative_transformer import AssociativeTransformer
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+# One timing of a matrix product.
+_GEMM_SECONDS = 0.15
 # (rows, inner, columns) of the products whose best rate is the machine's: large squares, and a transformer's.
 _GEMM_SHAPES = ((2048, 2048, 2048), (4096, 1024, 4096), (2048, 768, 3072), (2048, 3072, 768))
 
@@ -37,7 +38,8 @@ class Measurement:
         batch_size: Images a step.
         images_per_second: Median over rounds.
         gflop_per_image: Multiply-adds x 2 of matrix products, convolution and attention, in 1e9.
-        gemm_fraction: Rate over the machine's best matrix product at that precision.
+        gemm_fraction: Rate over that of the machine's fastest matrix product at that precision, timed right
+            before and after.
     """
 
     model: str
@@ -134,6 +136,7 @@ def benchmark_model(
     gemm_rates: dict[str, float] = {}
     measurements = []
     for precision in precisions:
+        gemm = _Gemm(PRECISIONS[precision], device)
         for phase in phases:
             for batch_size in batch_sizes:
                 on_case(f"{phase} {precision} batch {batch_size}")
@@ -142,21 +145,20 @@ def benchmark_model(
                 for label, model in models.items():
                     flops[label] = _count_flops(model, phase, images.cpu()) / batch_size
                     steps[label] = _step(model, phase, precision, images, compile_model)
-                rates, gemm = _race(steps, precision, seconds, rounds, device)
-                gemm_rates[precision] = max(gemm, gemm_rates.get(precision, 0.0))
-                for label in models:
-                    speed = rates[label] * batch_size
+                raced = _race(steps, gemm, seconds, rounds, device)
+                for label, (rate, ratio) in raced.items():
                     measurements.append(
                         Measurement(
                             model=label,
                             phase=phase,
                             precision=precision,
                             batch_size=batch_size,
-                            images_per_second=speed,
+                            images_per_second=rate * batch_size,
                             gflop_per_image=flops[label] / 1e9,
-                            gemm_fraction=speed * flops[label] / 1e9 / gemm,
+                            gemm_fraction=ratio * batch_size * flops[label] / 1e9,
                         )
                     )
+        gemm_rates[precision] = gemm.best
     return ModelBenchmark(device, torch.get_num_threads(), gemm_rates, measurements)
 
 
@@ -211,43 +213,64 @@ def _step(model: nn.Module, phase: str, precision: str, images: Tensor, compile_
 
 
 def _race(
-    steps: dict[str, Callable[[], None]], precision: str, seconds: float, rounds: int, device: str
-) -> tuple[dict[str, float], float]:
-    """Median steps a second of each, and the best matrix-product rate in 1e9 operations a second."""
+    steps: dict[str, Callable[[], None]], gemm: Callable[[], float], seconds: float, rounds: int, device: str
+) -> dict[str, tuple[float, float]]:
+    """Median over rounds of each step's rate and of its product-normalised rate.
+
+    The clock of a shared machine wanders by a factor of two within seconds. Every timing therefore stands
+    between two timings of the matrix product, and the ratio is taken before the median.
+
+    Returns:
+        A label to steps a second, and to steps a second over 1e9 matrix-product operations a second.
+    """
     repeats = {}
     for label, step in steps.items():
         step()
         repeats[label] = max(1, round(seconds / rounds / _seconds_of(step, 1, device)))
     rates: dict[str, list[float]] = {label: [] for label in steps}
-    gemm = 0.0
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        for _ in range(rounds):
-            gemm = max(gemm, _gemm_rate(PRECISIONS[precision], device))
-            for label, step in steps.items():
-                rates[label].append(repeats[label] / _seconds_of(step, repeats[label], device))
-    finally:
-        if collecting:
-            gc.enable()
-    return {label: median(values) for label, values in rates.items()}, gemm
+    ratios: dict[str, list[float]] = {label: [] for label in steps}
+    for _ in range(rounds):
+        before = gemm()
+        for label, step in steps.items():
+            rate = repeats[label] / _seconds_of(step, repeats[label], device)
+            after = gemm()
+            rates[label].append(rate)
+            ratios[label].append(rate / ((before + after) / 2))
+            before = after
+    return {label: (median(rates[label]), median(ratios[label])) for label in steps}
 
 
-def _gemm_rate(dtype: torch.dtype, device: str) -> float:
-    """Best rate over a few shapes, in 1e9 operations a second."""
-    best = 0.0
-    for rows, inner, columns in _GEMM_SHAPES:
-        left = torch.randn(rows, inner, dtype=dtype, device=device)
-        right = torch.randn(inner, columns, dtype=dtype, device=device)
-        product = torch.empty(rows, columns, dtype=dtype, device=device)
+class _Gemm:
+    """The machine's matrix product at one precision: the fastest of a few shapes.
 
-        def multiply(left: Tensor = left, right: Tensor = right, product: Tensor = product) -> None:
-            torch.mm(left, right, out=product)
+    Calling it returns its present rate in 1e9 operations a second.
+    """
 
-        multiply()
-        elapsed = min(_seconds_of(multiply, 1, device) for _ in range(3))
-        best = max(best, 2 * rows * inner * columns / elapsed / 1e9)
-    return best
+    def __init__(self, dtype: torch.dtype, device: str) -> None:
+        self.device = device
+        self.best = 0.0
+        candidates = []
+        for shape in _GEMM_SHAPES:
+            self._prepare(shape, dtype)
+            candidates.append((max(self() for _ in range(3)), shape))
+        self._prepare(max(candidates)[1], dtype)
+
+    def _prepare(self, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+        rows, inner, columns = shape
+        self.operations = 2 * rows * inner * columns
+        self.left = torch.randn(rows, inner, dtype=dtype, device=self.device)
+        self.right = torch.randn(inner, columns, dtype=dtype, device=self.device)
+        self.product = torch.empty(rows, columns, dtype=dtype, device=self.device)
+        self._multiply()
+
+    def _multiply(self) -> None:
+        torch.mm(self.left, self.right, out=self.product)
+
+    def __call__(self) -> float:
+        repeats = max(1, round(_GEMM_SECONDS / _seconds_of(self._multiply, 1, self.device)))
+        rate = repeats * self.operations / _seconds_of(self._multiply, repeats, self.device) / 1e9
+        self.best = max(self.best, rate)
+        return rate
 
 
 def _seconds_of(step: Callable[[], None], repeats: int, device: str) -> float:

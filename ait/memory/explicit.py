@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 import torch.nn.functional as F
+from timm.models import register_notrace_module
 from torch import Tensor, nn
 
 WRITE_RULES: Final = ("ewma", "hebbian", "decay", "delta", "gated_delta")
@@ -86,11 +87,12 @@ def orthogonalise(target: Tensor, steps: int = 8) -> Tensor:
     return F.normalize(spread, dim=-1)
 
 
+@register_notrace_module
 class ExplicitMemory(nn.Module):
     """Priors that all images share: a float32 buffer of unit-norm rows.
 
     The module never writes by itself. ``propose`` computes new priors inside the graph, so that the task's
-    gradient reaches whatever made the target; ``commit`` stores them, detached.
+    gradient reaches whatever made the target; a call stores them, detached.
 
     Args:
         num_priors: Number of priors M.
@@ -102,6 +104,7 @@ class ExplicitMemory(nn.Module):
 
     write_rule: Final[str]
     priors: Tensor
+    _is_impure = True  # fx keeps calls whose result nobody reads
 
     def __init__(
         self,
@@ -135,10 +138,15 @@ class ExplicitMemory(nn.Module):
         """New priors (M, D) after writing ``target`` (M, D) into ``priors`` (M, D); differentiable."""
         return write(priors, target, self.write_rule, self.write_rate, self.retention)
 
-    def forward(self, priors: Tensor) -> None:
-        """Commit: store new priors (M, D). A module call, so that tracers keep it as one step."""
-        with torch.no_grad():
-            self.priors.copy_(priors)
+    def forward(self, written: Tensor | None = None) -> Tensor:
+        """Commit new priors (M, D), if given, and return a copy of the memory.
+
+        A module call, so that tracers keep reading and writing as steps rather than as constants.
+        """
+        if written is not None:
+            with torch.no_grad():
+                self.priors.copy_(written)
+        return self.priors.clone()
 
     def extra_repr(self) -> str:
         """Size and rule, as ``print(model)`` shows them."""

@@ -164,7 +164,10 @@ class HopfieldRetrieval(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start with orthonormal columns in ``W``, so that the patterns are as distinct as the priors."""
-        nn.init.orthogonal_(self.proj.weight)
+        weight = torch.empty_like(self.proj.weight, dtype=torch.float32)  # no QR in half precision
+        nn.init.orthogonal_(weight)
+        with torch.no_grad():
+            self.proj.weight.copy_(weight)
         if self.log_beta is not None:
             nn.init.constant_(self.log_beta, math.log(self.fixed_beta))
 

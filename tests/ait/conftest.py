@@ -35,7 +35,7 @@ def make_model() -> MakeModel:
 
     def make(memory_args: dict[str, Any] | None = None, **changes: Any) -> AssociativeTransformer:
         torch.manual_seed(1)
-        settings = {
+        defaults = {
             "img_size": SIZE,
             "patch_size": 4,
             "embed_dim": 32,
@@ -45,7 +45,7 @@ def make_model() -> MakeModel:
             "num_classes": CLASSES,
             "memory_args": {**MEMORY, **(memory_args or {})},
         }
-        return AssociativeTransformer(**{**settings, **changes})
+        return AssociativeTransformer(**{**defaults, **changes})
 
     return make
 

@@ -92,8 +92,8 @@ def test_an_adaptive_memory_is_written_in_evaluation(make_model: MakeModel, imag
 def test_a_block_is_its_formula(make_model: MakeModel, kernel: str) -> None:
     block = make_model({"retrieval": kernel, "scale": 0.5}).eval().blocks[0]
     x = torch.randn(2, 16, 32)
-    attended = x + block.attn(F.layer_norm(x, (32,)))
-    hidden = F.layer_norm(block.mlp(F.layer_norm(attended, (32,))), (32,))
+    attended = x + block.attn(F.layer_norm(x, (32,), eps=1e-6))
+    hidden = F.layer_norm(block.mlp(F.layer_norm(attended, (32,), eps=1e-6)), (32,), eps=1e-6)
     retrieval = block.workspace.retrieval
     patterns = retrieval.patterns(block.workspace.memory.priors)
     recalled = retrieve(hidden, patterns, retrieval.beta(), kernel)
@@ -173,9 +173,7 @@ def test_accumulated_steps_write_once_each(make_model: MakeModel, images: Tensor
     assert_healthy(model)
 
 
-def test_regularised_training_keeps_the_priors_healthy(
-    make_model: MakeModel, images: Tensor, labels: Tensor
-) -> None:
+def test_regularised_training_keeps_the_priors_healthy(make_model: MakeModel, images: Tensor, labels: Tensor) -> None:
     model = make_model(
         global_pool="avg",
         drop_rate=0.1,
@@ -198,9 +196,7 @@ def test_a_batch_smaller_than_the_bottleneck_is_trained_on(make_model: MakeModel
 # Compilation
 
 
-def test_a_compiled_training_step_equals_the_eager_one(
-    make_model: MakeModel, images: Tensor, labels: Tensor
-) -> None:
+def test_a_compiled_training_step_equals_the_eager_one(make_model: MakeModel, images: Tensor, labels: Tensor) -> None:
     eager, compiled = make_model().train(), make_model().train()
     forward = torch.compile(compiled.forward_training, fullgraph=True, backend="aot_eager")
     for _ in range(2):

@@ -156,7 +156,9 @@ def test_features_only_gives_maps(images: Tensor) -> None:
 @pytest.mark.parametrize("pool", ["flat", "token", "map"])
 def test_layer_decay_reaches_every_parameter_once(make_model: MakeModel, pool: str) -> None:
     model = make_model({"learn_beta": True}, global_pool=pool)
-    groups = param_groups_layer_decay(model, weight_decay=0.05, layer_decay=0.5)
+    groups = param_groups_layer_decay(
+        model, weight_decay=0.05, no_weight_decay_list=model.no_weight_decay(), layer_decay=0.5
+    )
     scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters())) == len(scale)
@@ -164,9 +166,11 @@ def test_layer_decay_reaches_every_parameter_once(make_model: MakeModel, pool: s
     assert scale[id(model.blocks[0].mlp.fc1.weight)] < scale[id(model.blocks[1].mlp.fc1.weight)]
     assert scale[id(model.blocks[1].mlp.fc1.weight)] < scale[id(model.head.weight)] == 1
     parameters = dict(model.named_parameters())
-    assert {"pos_embed", "blocks.0.workspace.retrieval.log_beta"} <= model.no_weight_decay() <= parameters.keys() | {
-        "cls_token"
-    }
+    assert (
+        {"pos_embed", "blocks.0.workspace.retrieval.log_beta"}
+        <= model.no_weight_decay()
+        <= parameters.keys() | {"cls_token"}
+    )
     assert all(decay[id(parameters[name])] == 0 for name in model.no_weight_decay() & parameters.keys())
 
 
@@ -208,20 +212,20 @@ def test_a_resized_flat_head_keeps_the_logits_of_equal_tokens(make_model: MakeMo
 
 @pytest.mark.parametrize("pool", ["flat", "avg", "token"])
 def test_weights_load_at_another_image_size(tmp_path: Path, pool: str) -> None:
-    small = create(img_size=16, num_classes=5, global_pool=pool)
+    small = create(img_size=16, global_pool=pool)
     torch.save(small.state_dict(), tmp_path / "weights.pt")
-    options = {"img_size": 32, "num_classes": 5, "global_pool": pool}
-    loaded = create(**options, pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "weights.pt")})
+    overlay = {"file": str(tmp_path / "weights.pt")}
+    loaded = create(img_size=32, global_pool=pool, pretrained=True, pretrained_cfg_overlay=overlay)
     assert loaded.pos_embed.shape[1] == 64 + loaded.num_prefix_tokens
     small.set_input_size(img_size=(32, 32))
     torch.testing.assert_close(loaded.state_dict(), small.state_dict())
 
 
 def test_weights_of_an_oblong_grid_load_unchanged(tmp_path: Path) -> None:
-    options = {"img_size": (8, 32), "num_classes": 5, "global_pool": "flat"}
-    model = create(**options)
+    model = create(img_size=(8, 32))
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    loaded = create(**options, pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "weights.pt")})
+    overlay = {"file": str(tmp_path / "weights.pt")}
+    loaded = create(img_size=(8, 32), pretrained=True, pretrained_cfg_overlay=overlay)
     torch.testing.assert_close(loaded.state_dict(), model.state_dict())
 
 
