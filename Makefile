@@ -1,5 +1,5 @@
 # Everything lives in .venv, made on first use; later runs reuse it while pyproject.toml is unchanged.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 HOST ?= 127.0.0.1

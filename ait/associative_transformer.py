@@ -533,7 +533,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
 
 
 def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    out_indices = kwargs.pop("out_indices", 3)
+    out_indices = kwargs.pop("out_indices", min(3, kwargs["depth"]))
     if kwargs.get("global_pool") is None:
         # The flattened read-out belongs to a classifier on a fixed grid: features alone are averaged.
         small = variant.endswith("_32") and not kwargs.get("dynamic_img_size")

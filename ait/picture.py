@@ -39,21 +39,18 @@ def draw_memory(
     figure = Figure(figsize=(15, 2.6 * len(report) + 0.9), layout="constrained")
     figure.suptitle(_title(model, pixels, labels))
     rows = figure.subplots(len(report), 6, squeeze=False, width_ratios=[1, 1, 1, 1, 1, 1.6])
-    low = min(float(block.energy_after.min()) for block in report)
-    high = max(float(block.energy_before.max()) for block in report)
+    widest = max(float(perplexity(block.recall[0]).max()) for block in report)
     for index, (axes, block) in enumerate(zip(rows, report, strict=True)):
-        before = block.energy_before[0].view(height, width)
-        after = block.energy_after[0].view(height, width)
         recall = block.recall[0]  # (N, M)
+        maps = [
+            ("energy before", block.energy_before[0], {"cmap": "viridis"}),
+            ("energy after", block.energy_after[0], {"cmap": "viridis"}),
+            ("strongest prior", recall.argmax(-1), {"cmap": "nipy_spectral", "vmin": 0, "vmax": recall.shape[1] - 1}),
+            ("priors recalled", perplexity(recall), {"cmap": "magma", "vmin": 1, "vmax": widest}),
+        ]
         _show_image(axes[0], image, f"block {index}")
-        _show_map(figure, axes[1], before, "energy before", vmin=low, vmax=high, cmap="viridis")
-        _show_map(figure, axes[2], after, "energy after", vmin=low, vmax=high, cmap="viridis")
-        strongest = recall.argmax(-1).view(height, width)
-        _show_map(
-            figure, axes[3], strongest, "strongest prior", vmin=0, vmax=recall.shape[1] - 1, cmap="nipy_spectral"
-        )
-        recalled = perplexity(recall).view(height, width)
-        _show_map(figure, axes[4], recalled, "priors recalled", vmin=1, vmax=recall.shape[1], cmap="magma")
+        for place, (title, values, style) in zip(axes[1:5], maps, strict=True):
+            _show_map(figure, place, values.view(height, width), title, **style)
         _show_usage(axes[5], recall, block)
     figure.savefig(Path(path), dpi=110)
     return report
@@ -85,8 +82,8 @@ def _show_map(figure: Figure, axes: Any, values: Tensor, title: str, **style: An
 def _show_usage(axes: Any, recall: Tensor, block: BlockMemory) -> None:
     axes.bar(range(recall.shape[1]), recall.mean(0).numpy(), width=0.9)
     axes.set_title(
-        f"recall of each prior; rank {block.effective_rank_priors:.1f}, "
-        f"{block.patch_perplexity:.1f} a patch, SNR {block.retrieval_snr:.2g}",
+        f"share of recall; effective rank {block.effective_rank_priors:.1f},\n"
+        f"{block.patch_perplexity:.1f} priors a patch, SNR {block.retrieval_snr:.2g}",
         fontsize=9,
     )
     axes.tick_params(labelsize=7)

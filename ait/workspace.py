@@ -36,7 +36,8 @@ class MemoryConfig:
         beta: Inverse temperature of the retrieval, or its start if learned.
         learn_beta: Learn beta.
         steps: Retrieval steps.
-        balance_recall: Weight, within the balance loss, of the unevenness of recall over priors.
+        balance_recall: Weight, within the balance loss, of how unevenly priors are recalled over the batch, and
+            of how many each patch recalls.
         scale: Start of the learned scale a channel of what is retrieved; ``None`` adds it unscaled.
         adaptive: Write in evaluation too. Predictions then depend on the batch and on earlier inputs.
     """
@@ -52,10 +53,10 @@ class MemoryConfig:
     write_rate: float = 0.1
     retention: float = 0.9
     retrieval: str = "dot"
-    beta: float = 2.5
+    beta: float = 4.0
     learn_beta: bool = False
     steps: int = 1
-    balance_recall: float = 1.0
+    balance_recall: float = 2.0
     scale: float | None = 4.0
     adaptive: bool = False
 
@@ -209,11 +210,16 @@ class GlobalWorkspace(nn.Module):
 
     @torch.jit.unused
     def _recall_balance(self, tokens: Tensor, priors: Tensor) -> Tensor:
-        """Squared coefficient of variation of recall over priors, a scalar.
+        """Loss that is least when each patch recalls one prior and all priors are recalled alike, a scalar.
 
-        Its gradient reaches the retrieval alone: through the tokens it would outweigh the task's gradient in
-        every layer below (ten times in norm at the start of training).
+        The squared coefficient of variation of recall over priors, plus the mean entropy in nats of a patch's
+        recall. Its gradient reaches the retrieval alone: through the tokens it would outweigh the task's gradient
+        in every layer below (ten times in norm at the start of training).
         """
-        usage = self._usage(self.retrieval.weights(tokens.detach(), priors.detach()))
+        weights = self.retrieval.weights(tokens.detach(), priors.detach()).float().flatten(0, 1)  # (B * N, M)
+        entropy = torch.special.entr(weights).sum()
+        sums = all_reduce_sum(torch.cat([weights.sum(0), entropy.view(1)]))
+        usage, entropy = sums[:-1], sums[-1]
+        patches = usage.sum()  # rows sum to one
         count = torch.full((), usage.shape[0], device=usage.device)
-        return cv_squared(usage.sum(), usage.square().sum(), count)
+        return cv_squared(usage.sum(), usage.square().sum(), count) + entropy / patches

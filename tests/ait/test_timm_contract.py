@@ -143,11 +143,12 @@ def test_pruning_keeps_the_wanted_blocks(make_model: MakeModel, images: Tensor) 
     torch.testing.assert_close(model.forward_intermediates(images, indices=[0, 1], intermediates_only=True), wanted)
 
 
-def test_features_only_gives_maps(images: Tensor) -> None:
-    model = create(depth=3, img_size=16, features_only=True).eval()
-    assert model.feature_info.channels() == [32] * 3
-    assert model.feature_info.reduction() == [4] * 3
-    assert [feature.shape for feature in model(images)] == [(8, 32, 4, 4)] * 3
+@pytest.mark.parametrize(("depth", "maps"), [(2, 2), (5, 3)])
+def test_features_only_gives_maps_of_the_last_blocks(images: Tensor, depth: int, maps: int) -> None:
+    model = create(depth=depth, img_size=16, features_only=True).eval()
+    assert model.feature_info.channels() == [32] * maps
+    assert model.feature_info.reduction() == [4] * maps
+    assert [feature.shape for feature in model(images)] == [(8, 32, 4, 4)] * maps
 
 
 # Optimisation

@@ -56,14 +56,16 @@ def test_tokens_are_retrieved_from_the_priors_just_written(kernel: str, tokens: 
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 10.0])
-def test_balance_adds_the_unevenness_of_recall_to_that_of_writing(weight: float, tokens: Tensor) -> None:
+def test_balance_adds_unevenness_and_entropy_of_recall_to_the_unevenness_of_writing(weight: float, tokens: Tensor) -> None:
     workspace = make(balance_recall=weight).train()
     _, priors, balance, usage = workspace(tokens, workspace.memory.priors)
-    recall = workspace.retrieval.weights(tokens, priors).flatten(0, 1).mean(0)
+    patches = workspace.retrieval.weights(tokens, priors).flatten(0, 1)
+    recall = patches.mean(0)
     torch.testing.assert_close(usage, recall)
     unevenness = recall.var(unbiased=False) / recall.mean() ** 2
+    entropy = -(patches * patches.log()).sum(-1).mean()
     writing = workspace.write(tokens, workspace.memory.priors)[1]
-    torch.testing.assert_close(balance, writing + weight * unevenness)
+    torch.testing.assert_close(balance, writing + weight * (unevenness + entropy))
 
 
 def test_evaluation_only_reads(tokens: Tensor) -> None:
