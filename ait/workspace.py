@@ -1,5 +1,6 @@
 """The global workspace of a block: squash the batch, write the priors, retrieve every token from them."""
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
@@ -14,6 +15,9 @@ from ait.memory.explicit import ExplicitMemory, orthogonalise
 from ait.memory.hopfield import HopfieldRetrieval
 
 TARGET_NORMALISATIONS: Final = ("layer", "orthogonal")
+
+# A patch may recall one in so many priors before the balance loss objects.
+FEW_PRIORS = 6
 
 
 @dataclass(frozen=True)
@@ -210,16 +214,19 @@ class GlobalWorkspace(nn.Module):
 
     @torch.jit.unused
     def _recall_balance(self, tokens: Tensor, priors: Tensor) -> Tensor:
-        """Loss that is least when each patch recalls one prior and all priors are recalled alike, a scalar.
+        """Loss that is least when each patch recalls few priors and all priors are recalled alike, a scalar.
 
-        The squared coefficient of variation of recall over priors, plus the mean entropy in nats of a patch's
-        recall. Its gradient reaches the retrieval alone: through the tokens it would outweigh the task's gradient
-        in every layer below (ten times in norm at the start of training).
+        The squared coefficient of variation of recall over priors, plus the entropy in nats of a patch's recall,
+        averaged over patches, as far as it exceeds that of M / 6 priors. Without such a bound the entropy would
+        go on falling at the cost of priors that nobody recalls. The gradient reaches the retrieval alone: through
+        the tokens it would outweigh the task's in every layer below (ten times in norm at the start of training).
         """
         weights = self.retrieval.weights(tokens.detach(), priors.detach()).float().flatten(0, 1)  # (B * N, M)
-        entropy = torch.special.entr(weights).sum()
+        # Sharp recall underflows to zero, where the slope of the entropy is infinite.
+        entropy = torch.special.entr(weights.clamp_min(1e-12)).sum()
         sums = all_reduce_sum(torch.cat([weights.sum(0), entropy.view(1)]))
         usage, entropy = sums[:-1], sums[-1]
         patches = usage.sum()  # rows sum to one
         count = torch.full((), usage.shape[0], device=usage.device)
-        return cv_squared(usage.sum(), usage.square().sum(), count) + entropy / patches
+        excess = (entropy / patches - math.log(max(usage.shape[0] / FEW_PRIORS, 1.0))).clamp_min(0)
+        return cv_squared(usage.sum(), usage.square().sum(), count) + excess

@@ -40,9 +40,9 @@ def test_report_measures_what_the_model_recalls(make_model: MakeModel, images: T
 
 
 def test_patterns_of_orthonormal_weights_have_the_rank_of_the_priors(make_model: MakeModel, images: Tensor) -> None:
-    for block in memory_report(make_model(), images):
+    for block in memory_report(make_model({"beta": 3.0}), images):
         assert block.effective_rank_patterns == pytest.approx(block.effective_rank_priors, rel=1e-4)
-        assert block.sharpness == pytest.approx(2.5, rel=1e-4)
+        assert block.sharpness == pytest.approx(3, rel=1e-4)
 
 
 @pytest.mark.parametrize("training", [False, True])

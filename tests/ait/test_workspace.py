@@ -1,5 +1,6 @@
 """The workspace: when it writes, what it retrieves, and the balance loss."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +57,9 @@ def test_tokens_are_retrieved_from_the_priors_just_written(kernel: str, tokens: 
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 10.0])
-def test_balance_adds_unevenness_and_entropy_of_recall_to_the_unevenness_of_writing(weight: float, tokens: Tensor) -> None:
+def test_balance_adds_unevenness_and_entropy_of_recall_to_the_unevenness_of_writing(
+    weight: float, tokens: Tensor
+) -> None:
     workspace = make(balance_recall=weight).train()
     _, priors, balance, usage = workspace(tokens, workspace.memory.priors)
     patches = workspace.retrieval.weights(tokens, priors).flatten(0, 1)
@@ -64,8 +67,18 @@ def test_balance_adds_unevenness_and_entropy_of_recall_to_the_unevenness_of_writ
     torch.testing.assert_close(usage, recall)
     unevenness = recall.var(unbiased=False) / recall.mean() ** 2
     entropy = -(patches * patches.log()).sum(-1).mean()
+    excess = (entropy - max(math.log(len(priors) / 6), 0)).clamp_min(0)
     writing = workspace.write(tokens, workspace.memory.priors)[1]
-    torch.testing.assert_close(balance, writing + weight * (unevenness + entropy))
+    torch.testing.assert_close(balance, writing + weight * (unevenness + excess))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_recall_sharp_enough_to_underflow_has_finite_gradients(kernel: str, tokens: Tensor) -> None:
+    workspace = make(retrieval=kernel, beta=1e4, learn_beta=True).train()
+    retrieved, priors, balance, _ = workspace(tokens, workspace.memory.priors)
+    assert (workspace.retrieval.weights(tokens, priors) == 0).any()
+    (retrieved.square().mean() + balance).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in workspace.parameters())
 
 
 def test_evaluation_only_reads(tokens: Tensor) -> None:
