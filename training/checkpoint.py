@@ -136,8 +136,10 @@ def save_model(
             safe_serialization=True,
             data_config=preprocessing.data_config(),
         )
+        # Temporary folders and weights are made for their owner alone; whoever serves the model reads it too.
         temporary.chmod(0o755)
         for file in temporary.iterdir():
+            file.chmod(0o644)
             sync(file)
         sync(temporary)
         replace_folder(temporary, folder)

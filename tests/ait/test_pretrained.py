@@ -1,0 +1,70 @@
+"""The bundled checkpoint: found offline, by timm and by name, with a memory that works."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from timm.data import resolve_model_data_config
+
+from ait import AssociativeTransformer
+from ait.inspect import memory_report
+from ait.pretrained import bundled_models, load_model
+
+NAME = "ait_tiny_patch4_32.cifar10"
+
+
+@pytest.fixture(scope="module")
+def model() -> AssociativeTransformer:
+    loaded = load_model(NAME)
+    assert isinstance(loaded, AssociativeTransformer)
+    return loaded
+
+
+def test_timm_finds_the_bundled_weights(model: AssociativeTransformer) -> None:
+    assert NAME in timm.list_pretrained("ait_*")
+    by_timm = timm.create_model(NAME, pretrained=True).eval()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(by_timm(images), model(images))
+    config = {"mean", "std", "interpolation", "crop_pct", "input_size"}
+    ours, theirs = resolve_model_data_config(model), resolve_model_data_config(by_timm)
+    for key in config:
+        assert ours[key] == pytest.approx(theirs[key]) if key in ("mean", "std") else ours[key] == theirs[key]
+
+
+def test_its_classes_have_names(model: AssociativeTransformer) -> None:
+    names = model.pretrained_cfg["label_names"]
+    assert len(names) == model.num_classes == 10
+    assert "frog" in names
+
+
+def test_its_weights_take_at_most_ten_megabytes() -> None:
+    assert (bundled_models()[NAME] / "model.safetensors").stat().st_size <= 10e6
+
+
+def test_it_comes_with_a_card() -> None:
+    assert "What it cannot do" in (bundled_models()[NAME] / "README.md").read_text()
+
+
+def test_its_memory_holds_many_distinct_priors(model: AssociativeTransformer) -> None:
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for block in memory_report(model, images):
+        assert block.effective_rank_priors >= 12
+        assert block.effective_rank_patterns >= 12
+    for module in model.associative_blocks():
+        norms = module.workspace.memory.priors.norm(dim=-1)
+        torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+@pytest.mark.parametrize("changes", [{"num_classes": 5}, {"num_classes": 0}, {"in_chans": 1}, {"img_size": 48}])
+def test_it_is_a_start_for_other_tasks(changes: dict[str, int], model: AssociativeTransformer) -> None:
+    changed = timm.create_model(NAME, pretrained=True, **changes).eval()
+    size = changes.get("img_size", 32)
+    features = changed.forward_features(torch.zeros(1, changed.in_chans, size, size))
+    assert features.shape == (1, (size // 4) ** 2, 192)
+    torch.testing.assert_close(changed.blocks[0].attn.qkv.weight, model.blocks[0].attn.qkv.weight)
+
+
+def test_a_missing_model_is_named_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=NAME):
+        load_model(tmp_path / "nothing")
