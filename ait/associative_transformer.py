@@ -11,6 +11,7 @@ where, in training, the tokens of the batch first compete to write the priors.
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -39,6 +40,7 @@ __all__ = ["AssociativeTransformer", "TrainingOutput"]
 
 POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
 
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
@@ -571,7 +573,10 @@ _cfg_32 = partial(_cfg, input_size=(3, 32, 32), num_classes=10, crop_pct=1.0, me
 
 default_cfgs = generate_default_cfgs(
     {
-        "ait_tiny_patch4_32": _cfg_32(),
+        "ait_tiny_patch4_32.cifar10": _cfg_32(
+            file=str(Path(__file__).parent / "pretrained" / "ait_tiny_patch4_32.cifar10" / "model.safetensors"),
+            label_names=CIFAR10_CLASSES,
+        ),
         "ait_small_patch4_32": _cfg_32(),
         "ait_medium_patch4_32": _cfg_32(),
         "ait_base_patch4_32": _cfg_32(),

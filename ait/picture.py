@@ -42,7 +42,7 @@ def draw_memory(
     widest = max(float(perplexity(block.recall[0]).max()) for block in report)
     for index, (axes, block) in enumerate(zip(rows, report, strict=True)):
         recall = block.recall[0]  # (N, M)
-        maps = [
+        maps: list[tuple[str, Tensor, dict[str, Any]]] = [
             ("energy before", block.energy_before[0], {"cmap": "viridis"}),
             ("energy after", block.energy_after[0], {"cmap": "viridis"}),
             ("strongest prior", recall.argmax(-1), {"cmap": "nipy_spectral", "vmin": 0, "vmax": recall.shape[1] - 1}),
