@@ -207,7 +207,7 @@ def bench_model(
             )
     except (RuntimeError, ValueError) as error:
         _fail(str(error))
-    Console().print(_benchmark_table(result.to_dict()))
+    Console(width=110).print(_benchmark_table(result.to_dict()))
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
 
