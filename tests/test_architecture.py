@@ -59,9 +59,7 @@ def test_the_library_is_built_floor_on_floor(name: str) -> None:
 
 
 def test_the_library_needs_torch_and_timm_only() -> None:
-    allowed = {"ait", "torch", "timm"}
-    for name in ("attention.py", "collectives.py", "workspace.py", "associative_transformer.py", "inspect.py"):
-        reached = {module.split(".")[0] for module in imports(ROOT / "ait" / name)}
-        assert reached <= allowed | sys.stdlib_module_names, name
-    for path in python_files("ait/memory"):
-        assert {module.split(".")[0] for module in imports(path)} <= allowed | sys.stdlib_module_names, path
+    allowed = {"ait", "torch", "timm"} | sys.stdlib_module_names
+    modules = ("attention.py", "collectives.py", "workspace.py", "associative_transformer.py", "inspect.py")
+    for path in [*(ROOT / "ait" / name for name in modules), *python_files("ait/memory")]:
+        assert {module.split(".")[0] for module in imports(path)} <= allowed, path

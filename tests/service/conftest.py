@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import pytest
 import timm
 import torch
 from fastapi.testclient import TestClient
+from service_client import LABELS, wait_until_ready
 
 from service.app import create_app
 from service.settings import Settings
-
-LABELS = ["red", "green", "blue"]
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +55,3 @@ def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client
-
-
-def wait_until_ready(client: TestClient) -> None:
-    for _ in range(600):
-        if client.get("/health/ready").status_code == 200:
-            return
-        time.sleep(0.05)
-    pytest.fail("the model was not loaded in 30 seconds")

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from conftest import LABELS, wait_until_ready
 from fastapi.testclient import TestClient
 from httpx import Response
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
+from service_client import LABELS, wait_until_ready
 from service_pictures import FORMATS, encode, many_scans, png_header, scene
 
 import service

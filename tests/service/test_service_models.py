@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import timm
 import torch
-from conftest import LABELS
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from service_client import LABELS
 from service_pictures import encode, scene
 
 from ait.pretrained import bundled_models
