@@ -148,8 +148,9 @@ class Recipe(Section):
     clip_grad: Number | None = Field(
         default=None, gt=0, description="Largest global gradient norm; left out: no limit."
     )
-    precision: Literal["no", "bf16", "fp16"] = Field(
-        default="no", description="Mixed precision of training; evaluation is in float32."
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="Number format of training: bf16 and fp16 are mixed precision. Evaluation is in float32.",
     )
     device: Literal["auto", "cpu"] = Field(default="auto", description="auto takes an accelerator where there is one.")
     compile: Flag = Field(default=False, description="Compile the training step with torch.compile.")

@@ -94,7 +94,8 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
     # Told of the CPU explicitly, for without it accelerate does not join the processes of a CPU-only torchrun.
     cpu = recipe.device == "cpu" or not torch.accelerator.is_available()
-    accelerator = Accelerator(cpu=cpu, mixed_precision=recipe.precision)
+    mixed_precision = "no" if recipe.precision == "fp32" else recipe.precision
+    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     console = console or Console(stderr=True)
@@ -413,8 +414,8 @@ class Trainer:
         remedies = [f"lower optimizer.lr (now {recipe.optimizer.lr:g})"]
         if recipe.clip_grad is None:
             remedies.append("limit gradients with clip_grad=1.0")
-        if recipe.precision != "no":
-            remedies.append("train with precision=no")
+        if recipe.precision != "fp32":
+            remedies.append("train with precision=fp32")
         kept = f"the checkpoint of epoch {self.epoch} is intact" if self.epoch else "no epoch was finished"
         return NonFiniteLossError(
             f"the loss is not finite {when} (epoch {self.epoch + 1}); {' or '.join(remedies)}; {kept} in {self.output}"
