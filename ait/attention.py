@@ -187,7 +187,8 @@ class _GatherWeighted(torch.autograd.Function):
         weights, index, rows = ctx.saved_tensors
         gradient = gradient.flatten(0, 1)  # (H * M, E)
         index = index.flatten(0, 1)
+        # A compiled backward pass runs under the forward's autocast: products may come in half precision.
         per_token = gradient @ rows.mT  # (H * M, T)
-        weights_gradient = per_token.gather(-1, index).view_as(weights)
-        dense = per_token.zero_().scatter_(-1, index, weights.flatten(0, 1))
-        return weights_gradient, None, dense.mT @ gradient
+        weights_gradient = per_token.gather(-1, index).view_as(weights).to(weights.dtype)
+        dense = per_token.zero_().scatter_(-1, index, weights.flatten(0, 1).to(per_token.dtype))
+        return weights_gradient, None, (dense.mT @ gradient.to(dense.dtype)).to(rows.dtype)

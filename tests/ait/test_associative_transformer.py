@@ -209,6 +209,25 @@ def test_a_compiled_training_step_equals_the_eager_one(make_model: MakeModel, im
     assert_healthy(compiled)
 
 
+def test_a_compiled_training_step_in_mixed_precision_equals_the_eager_one(
+    make_model: MakeModel, images: Tensor, labels: Tensor
+) -> None:
+    """Compiled backward passes run under autocast, eager ones do not."""
+    eager, compiled = make_model().train(), make_model().train()
+    forward = torch.compile(compiled.forward_training, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = training_loss(eager, images, labels)
+        loss = training_loss(compiled, images, labels, forward)
+    expected.backward()
+    loss.backward()
+    torch.testing.assert_close(all_priors(compiled), all_priors(eager))
+    found = gradients(compiled)
+    for name, reference in gradients(eager).items():
+        assert found[name].dtype == torch.float32
+        assert (found[name] - reference).norm() <= 0.05 * reference.norm(), name
+    assert_healthy(compiled)
+
+
 def test_a_compiled_model_predicts_as_the_eager_one(make_model: MakeModel, images: Tensor) -> None:
     model = make_model(depth=1).eval()
     priors = all_priors(model).clone()
