@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -23,9 +23,12 @@ class _TrainCommand(TyperCommand):
     """Explains every recipe key under ``--help``, without loading the trainer for other commands."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from training.__main__ import EXIT_CODES
         from training.config import bundled_recipes, recipe_help
 
-        formatter.write(f"\nBundled recipes: {', '.join(bundled_recipes())}\n\nRecipe keys:\n\n{recipe_help()}\n")
+        formatter.write(
+            f"\n{EXIT_CODES}\n\nBundled recipes: {', '.join(bundled_recipes())}\n\nRecipe keys:\n\n{recipe_help()}\n"
+        )
 
 
 class Phase(StrEnum):
@@ -48,12 +51,18 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
+    resume: Annotated[
+        Literal["never", "auto"],
+        typer.Option(help="auto continues the run in the output folder, and starts it where there is none."),
+    ] = "never",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print model, data sizes, steps and schedule; train nothing.")
+    ] = False,
 ) -> None:
     """Train an image classifier on a folder of class folders of images."""
     from training.__main__ import main as train_from_recipe
 
-    train_from_recipe(recipe, overrides, resume)
+    train_from_recipe(recipe, overrides, resume, dry_run)
 
 
 @app.command()

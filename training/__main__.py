@@ -1,6 +1,6 @@
-"""``python -m training RECIPE [KEY=VALUE ...] [--resume]``."""
+"""``python -m training RECIPE [KEY=VALUE ...] [--resume auto] [--dry-run]``, as ``torchrun -m training`` runs it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,7 +14,14 @@ from training.errors import (
     TrainingInterrupted,
 )
 
-_HELP = "Train an image classifier from a recipe.\n\nRecipe keys, each settable as KEY=VALUE:\n\n" + recipe_help()
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 refused or failed, with the reason; 2 wrong usage; 130 after Ctrl-C and 143 after SIGTERM, "
+    "with a checkpoint of the last step, from which --resume auto goes on."
+)
+_HELP = (
+    f"Train an image classifier from a recipe.\n\n{EXIT_CODES}\n\nRecipe keys, each settable as KEY=VALUE:\n\n"
+    + recipe_help()
+)
 
 
 def main(
@@ -22,15 +29,28 @@ def main(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
+    resume: Annotated[
+        Literal["never", "auto"],
+        typer.Option(help="auto continues the run in the output folder, and starts it where there is none."),
+    ] = "never",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print model, data sizes, steps and schedule; train nothing.")
+    ] = False,
 ) -> None:
     """Train, with errors as messages and signals as exit codes."""
     # Late, so that --help and a mistyped recipe answer without loading torch.
     try:
         checked = load_recipe(recipe, overrides or [])
+        if dry_run:
+            from rich.console import Console
+
+            from training.plan import plan, print_plan
+
+            print_plan(plan(checked), checked, Console())
+            return
         from training.engine import train
 
-        train(checked, resume=resume)
+        train(checked, resume=resume == "auto")
     except TrainingInterrupted as error:
         typer.echo(f"{error.signal_name}: {error}", err=True)
         raise typer.Exit(error.exit_code) from None

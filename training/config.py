@@ -148,6 +148,12 @@ class Recipe(Section):
     clip_grad: Number | None = Field(
         default=None, gt=0, description="Largest global gradient norm; left out: no limit."
     )
+    accumulate: Count = Field(
+        default=1, gt=0, description="Parts into which each process cuts its share of a batch, to save memory."
+    )
+    grad_checkpointing: Flag = Field(
+        default=False, description="Recompute blocks in the backward pass: less memory, a third more time."
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32",
         description="Number format of training: bf16 and fp16 are mixed precision. Evaluation is in float32.",
@@ -162,7 +168,19 @@ class Recipe(Section):
         default=False, description="Start the patch embedding from whitening filters of the training patches."
     )
     evaluate_every: Count = Field(default=1, gt=0, description="Epochs between validations; the last epoch always is.")
+    checkpoint_every: Count | None = Field(
+        default=None, gt=0, description="Updates between checkpoints within an epoch; left out: epochs' ends alone."
+    )
+    keep_checkpoints: Count = Field(
+        default=1,
+        gt=0,
+        description="Models to keep, the best by validation accuracy; more than best/ go to checkpoints/.",
+    )
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
+
+
+# What people type most, and where it goes.
+_SHORTHANDS = {"lr": ("optimizer", "lr"), "model": ("model", "name"), "workers": ("data", "workers")}
 
 
 class _RecipeLoader(yaml.SafeLoader):
@@ -254,6 +272,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value = yaml.load(text, Loader=_RecipeLoader)
     except yaml.YAMLError as error:
         raise RecipeError(f"override {override!r}: the value is not YAML: {error}") from None
+    names = list(_SHORTHANDS.get(key.strip(), names))
     for name in names[:-1]:
         inner = values.setdefault(name, {})
         if not isinstance(inner, dict):

@@ -26,6 +26,18 @@ def create_model(recipe: ModelRecipe, num_classes: int) -> nn.Module:
         raise RecipeError(f"model {recipe.name!r}: {error}") from error
 
 
+def enable_grad_checkpointing(model: nn.Module) -> None:
+    """Have a timm model recompute its blocks in the backward pass, to save memory.
+
+    Raises:
+        RecipeError: The model cannot.
+    """
+    try:
+        model.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AssertionError, AttributeError) as error:
+        raise RecipeError(f"grad_checkpointing: {type(model).__name__} does not support it") from error
+
+
 class Learner(nn.Module):
     """Calls a model the way training needs it, through `forward`, so that wrappers around it still apply.
 

@@ -33,11 +33,20 @@ def predict(model: nn.Module, images: Tensor, preprocessing: Preprocessing, devi
         yield model(preprocessing.normalise(batch)).float()
 
 
+def shard(count: int, index: int, shards: int) -> Tensor:
+    """Positions of the images that one of several processes scores, (n,) int64.
+
+    Whole batches are dealt out in turn, so that every image is scored once, in the same batch as alone.
+    """
+    batches = torch.arange(count).split(EVALUATION_BATCH)
+    return torch.cat([batches[0][:0], *batches[index::shards]])
+
+
 @torch.inference_mode()
 def score(
     model: nn.Module, images: Tensor, labels: Tensor, preprocessing: Preprocessing, device: torch.device
-) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy (a share of 1) over every image.
+) -> Tensor:
+    """Sums over every image of cross-entropy and of correct answers, (2,) float64 on `device`.
 
     Args:
         model: A classifier, on `device`; left in evaluation mode.
@@ -46,12 +55,12 @@ def score(
         preprocessing: How to normalise.
         device: Where to compute.
     """
-    loss = torch.zeros((), device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     done = 0
     for logits in predict(model, images, preprocessing, device):
         target = labels[done : done + len(logits)].to(device)
-        loss += F.cross_entropy(logits, target, reduction="sum")
-        correct += (logits.argmax(dim=1) == target).sum()
+        cross_entropy = F.cross_entropy(logits, target, reduction="sum")
+        correct = (logits.argmax(dim=1) == target).sum()
+        sums += torch.stack([cross_entropy.double(), correct.double()])
         done += len(logits)
-    return loss.item() / done, correct.item() / done
+    return sums

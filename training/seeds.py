@@ -1,7 +1,7 @@
-"""Random streams as pure functions of the recipe's seed and the epoch.
+"""Random streams as pure functions of the recipe's seed and the number of an epoch or a step.
 
-Every source of chance in a run is seeded anew at the start of an epoch, so a run that continues at an epoch
-needs no saved generator state to repeat what an uninterrupted run does.
+Every source of chance in a run is seeded anew for every epoch or step, so a run that continues anywhere needs
+no saved generator state to repeat what an uninterrupted run does.
 """
 
 import zlib
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 
-def stream_seed(seed: int, epoch: int, purpose: str) -> int:
-    """A 63-bit seed for one purpose in one epoch; streams of different purposes are independent."""
-    words = np.random.SeedSequence([seed, epoch, zlib.crc32(purpose.encode())]).generate_state(1, np.uint64)
+def stream_seed(seed: int, number: int, purpose: str) -> int:
+    """A 63-bit seed for one purpose in one epoch or step; streams of different purposes are independent."""
+    words = np.random.SeedSequence([seed, number, zlib.crc32(purpose.encode())]).generate_state(1, np.uint64)
     return int(words[0]) >> 1
 
 
-def stream(seed: int, epoch: int, purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose in one epoch."""
-    return torch.Generator().manual_seed(stream_seed(seed, epoch, purpose))
+def stream(seed: int, number: int, purpose: str) -> torch.Generator:
+    """A CPU generator for one purpose in one epoch or step."""
+    return torch.Generator().manual_seed(stream_seed(seed, number, purpose))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from torch import Tensor, nn
 
-from training import checkpoint, engine
+from training import checkpoint, engine, state
 from training.checkpoint import load_state
 from training.config import Recipe, parse_recipe
 from training.data import find_splits
@@ -26,7 +26,6 @@ from training.errors import CheckpointError, NonFiniteLossError, OutputError, Re
 from training.learner import Learner
 
 MakeRecipe = Callable[..., Recipe]
-TIMINGS = {"images_per_second", "seconds"}
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +45,12 @@ def assert_same_run(output: Path, reference: Path) -> None:
     assert tensors.keys() == expected_tensors.keys()
     for name, tensor in tensors.items():
         assert torch.equal(tensor, expected_tensors[name]), name
-    for row, expected in zip(values.pop("history"), expected_values.pop("history"), strict=True):
-        assert {k: v for k, v in row.items() if k not in TIMINGS} == {
-            k: v for k, v in expected.items() if k not in TIMINGS
-        }
-    values["recipe"].pop("output")
-    expected_values["recipe"].pop("output")
+    for held in (values, expected_values):
+        held["recipe"].pop("output")
+        held["position"].pop("timings")
     assert values == expected_values
-    for name in ("config.json", "model.safetensors"):
-        assert (output / "best" / name).read_bytes() == (reference / "best" / name).read_bytes()
+    for name in ("metrics.csv", "best/config.json", "best/model.safetensors"):
+        assert (output / name).read_bytes() == (reference / name).read_bytes()
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
@@ -62,7 +58,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     original = engine.Trainer._update
 
     def update(self: engine.Trainer, *args: Any) -> Any:
-        if self.step == step:
+        if self.position.step == step:
             signal.raise_signal(number)
         return original(self, *args)
 
@@ -76,13 +72,17 @@ def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) ->
         "recipe.yaml",
         "validation.txt",
         "metrics.csv",
+        "timing.csv",
         "curves.png",
+        "environment.json",
     }
     with (reference.output / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["5", "10", "15"]
-    assert set(rows[0]) >= {"lr", "train_loss", "train_acc", "val_loss", "val_acc", "ema_val_acc", *TIMINGS}
+    assert set(rows[0]) >= {"lr", "train_loss", "train_acc", "val_loss", "val_acc", "ema_val_acc"}
+    with (reference.output / "timing.csv").open() as file:
+        assert [set(row) for row in csv.DictReader(file)] == [{"epoch", "images_per_second", "seconds"}] * 3
     accuracies = [float(row[key]) for row in rows for key in ("val_acc", "ema_val_acc")]
     assert reference.best_accuracy == max(accuracies)
     assert (reference.output / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -114,7 +114,7 @@ def test_resumed_run_equals_an_uninterrupted_one(
     recipe = make_recipe()
     with monkeypatch.context() as patch:
         stop_at(patch, step=7, number=number)
-        with pytest.raises(TrainingInterrupted, match="stopped after step 8: epoch 1 of 3 is kept") as error:
+        with pytest.raises(TrainingInterrupted, match="stopped after step 8, 3 of 5 into epoch 2") as error:
             train(recipe, console=quiet)
     assert error.value.exit_code == 128 + number
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -123,13 +123,13 @@ def test_resumed_run_equals_an_uninterrupted_one(
     assert_same_run(recipe.output, reference.output)
 
 
-def test_run_stopped_in_its_first_epoch_starts_again(
+def test_run_stopped_in_its_first_epoch_goes_on(
     make_recipe: MakeRecipe, reference: TrainingResult, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe()
     with monkeypatch.context() as patch:
         stop_at(patch, step=1, number=signal.SIGTERM)
-        with pytest.raises(TrainingInterrupted, match="no epoch was finished"):
+        with pytest.raises(TrainingInterrupted, match="stopped after step 2, 2 of 5 into epoch 1"):
             train(recipe, console=quiet)
     train(recipe, resume=True, console=quiet)
     assert_same_run(recipe.output, reference.output)
@@ -158,19 +158,19 @@ def test_failure_while_writing_leaves_the_last_epoch_whole(
 
         def then_die(self: engine.Trainer) -> Any:
             row = train_epoch(self)
-            if self.epoch == 1:
+            if self.position.epoch == 1:
                 # Whatever the accuracy, so that both checkpoints are written.
-                self.best_accuracy = -1.0
+                self.position.best_accuracy = -1.0
                 if moment == "replace":
                     patch.setattr(checkpoint.os, "rename", _rename_once_then(die))
                 else:
-                    patch.setattr(engine, moment, die)
+                    patch.setattr(engine if moment == "save_model" else state, moment, die)
             return row
 
         patch.setattr(engine.Trainer, "_train_epoch", then_die)
         with pytest.raises(KilledError):
             train(recipe, console=quiet)
-    assert load_state(recipe.output / "last" / "state.safetensors")[1]["epoch"] == 1
+    assert load_state(recipe.output / "last" / "state.safetensors")[1]["position"]["epoch"] == 1
     train(recipe, resume=True, console=quiet)
     assert_same_run(recipe.output, reference.output)
     assert not list(recipe.output.glob(".*"))
@@ -219,7 +219,7 @@ def test_killed_process_is_resumed(
     finally:
         process.kill()
         process.communicate()
-    done = load_state(recipe.output / "last" / "state.safetensors")[1]["epoch"]
+    done = load_state(recipe.output / "last" / "state.safetensors")[1]["position"]["epoch"]
     assert 1 <= done < 40
     timm.create_model(f"local-dir:{recipe.output / 'best'}", pretrained=True)
     result = train(recipe.model_copy(update={"epochs": done + 1}), resume=True, console=quiet)
@@ -240,14 +240,14 @@ def test_sigterm_ends_the_process_with_its_code(make_recipe: MakeRecipe, tmp_pat
     assert process.returncode == 143
     assert "SIGTERM: stopped after step" in errors
     assert "Traceback" not in errors
-    assert load_state(recipe.output / "last" / "state.safetensors")[1]["epoch"] >= 1
+    assert load_state(recipe.output / "last" / "state.safetensors")[1]["position"]["epoch"] >= 1
 
 
 def test_non_empty_output_is_refused_without_resume(make_recipe: MakeRecipe, quiet: Console) -> None:
     recipe = make_recipe()
     recipe.output.mkdir()
     (recipe.output / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="not empty: pass --resume"):
+    with pytest.raises(OutputError, match="not empty: pass --resume auto"):
         train(recipe, console=quiet)
     assert [path.name for path in recipe.output.iterdir()] == ["notes.txt"]
 
@@ -267,15 +267,15 @@ def test_non_finite_loss_names_step_and_remedy_and_spares_the_checkpoint(
 
     def update(self: engine.Trainer, *args: Any) -> Any:
         loss, counts = original(self, *args)
-        return (loss * float("nan") if self.step == 6 else loss), counts
+        return (loss * float("nan") if self.position.step == 6 else loss), counts
 
     monkeypatch.setattr(engine.Trainer, "_update", update)
     recipe = make_recipe(clip_grad=None)
     with pytest.raises(NonFiniteLossError) as error:
         train(recipe, console=quiet)
-    for part in ("at step 7 (epoch 2)", "lower optimizer.lr (now 0.01)", "clip_grad", "epoch 1 is intact"):
+    for part in ("at step 7 (epoch 2)", "lower optimizer.lr (now 0.01)", "clip_grad", "run is intact"):
         assert part in str(error.value)
-    assert load_state(recipe.output / "last" / "state.safetensors")[1]["epoch"] == 1
+    assert load_state(recipe.output / "last" / "state.safetensors")[1]["position"]["epoch"] == 1
 
 
 def test_diverging_run_is_stopped(make_recipe: MakeRecipe, quiet: Console) -> None:
