@@ -163,14 +163,17 @@ class Trainer:
         """
         self.folder.check(resume)
         if self.accelerator.is_main_process:
-            self.folder.create()
+            with self._writing():
+                self.folder.create()
         self.accelerator.wait_for_everyone()
         if resume and self.folder.state.exists():
             self.position = state.load(self.folder.state, self.learned, self.recipe, self.classes)
             self.console.print(f"continuing after {self._done()}")
         elif resume:
             self.console.print(f"no checkpoint in {self.folder.path} yet: starting from the beginning")
-        if self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process:
+            return
+        with self._writing():
             self.folder.describe(self.recipe, self.validation_files)
             if self.position.history:
                 # A kill after the last checkpoint may have spared these the latest epoch.
