@@ -36,10 +36,10 @@ def bottleneck_gates(scores: Tensor, bottleneck: int) -> Gates:
         The gates. On several processes, a process holds its own candidates, and losers weigh zero.
     """
     values, index = scores.topk(min(bottleneck, scores.shape[-1]), dim=-1, sorted=False)  # (H, M, k)
-    won = torch.ones_like(values)
-    largest = values.detach().amax(-1, keepdim=True)
     if world_size() > 1:
         won, largest = _global_winners(values, bottleneck)
+    else:
+        won, largest = torch.ones_like(values), values.detach().amax(-1, keepdim=True)
     weights = torch.exp(values - largest) * won
     weights = weights / all_reduce_sum(weights.sum(-1, keepdim=True))
     return Gates(weights, index, won)
@@ -174,11 +174,14 @@ class _GatherWeighted(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weights: Tensor, index: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(weights, index, rows)
+        # Offsets, because rows of no index (a process without images) are refused in the two-dimensional form.
+        bags = torch.arange(weights.shape[0] * weights.shape[1], device=index.device)  # (H * M,)
         sums = nn.functional.embedding_bag(
-            index.flatten(0, 1),  # (H * M, k)
+            index.flatten(),
             rows,
+            bags * index.shape[-1],
             mode="sum",
-            per_sample_weights=weights.flatten(0, 1),
+            per_sample_weights=weights.flatten(),
         )
         return sums.unflatten(0, weights.shape[:2])
 

@@ -162,6 +162,8 @@ class Trainer:
             CheckpointError: The state there is torn, or of another recipe.
         """
         self.folder.check(resume)
+        # Nobody writes before everybody has looked.
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             with self._writing():
                 self.folder.create()
@@ -282,13 +284,15 @@ class Trainer:
         torch.manual_seed(stream_seed(recipe.seed, step, f"model {rank}"))
         mine = chosen[rank::processes].to(self.images.device)
         losses, counts = [], torch.zeros(3, device=self.device)
-        parts = [part for part in torch.arange(len(mine)).tensor_split(recipe.accumulate) if len(part)]
-        for number, part in enumerate(parts, start=1):
-            rows = slice(int(part[0]), int(part[-1]) + 1)
+        # All processes go through as many parts, for they meet in each: the last process may have an empty one.
+        parts = min(recipe.accumulate, -(-len(chosen) // processes))
+        bounds = [len(mine) * number // parts for number in range(parts + 1)]
+        for number in range(parts):
+            rows = slice(bounds[number], bounds[number + 1])
             # Gradients travel between processes once an update.
-            whole = number == len(parts)
-            with nullcontext() if whole else self.accelerator.no_sync(self.learner):
-                loss, part_counts = self._gradient(mine[rows], draws[rows], len(chosen), len(part) / len(mine))
+            last = number + 1 == parts
+            with nullcontext() if last else self.accelerator.no_sync(self.learner):
+                loss, part_counts = self._gradient(mine[rows], draws[rows], len(chosen), 1 / parts)
             losses.append(loss)
             counts += part_counts
         if recipe.clip_grad is not None:
@@ -307,7 +311,7 @@ class Trainer:
             indices: Positions of the images, shape (B,).
             draws: Augmentation of each.
             batch_size: Images of the update, over all processes and parts.
-            share: Share of these images in what this process sees of the update.
+            share: Weight of the balance loss, which each of an update's parts has.
 
         Returns:
             The loss, and sums of cross-entropy, balance loss and correct answers.

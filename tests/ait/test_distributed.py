@@ -25,6 +25,7 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "unequal-shards": ("orthogonal", {"retrieval": "d2"}, (5, 3)),
     "published-unequal-shards": ("published", {}, (2, 6)),
     "more-winners-than-a-shard-has-tokens": ("orthogonal", {"bottleneck": 50}, (6, 2)),
+    "a-process-without-images": ("orthogonal", {}, (8, 0)),
     "every-token-wins": ("published", {"bottleneck": 500}, (5, 3)),
 }
 Step = dict[str, Any]

@@ -106,3 +106,9 @@ def test_every_key_is_documented() -> None:
 def test_recipe_survives_its_own_yaml(recipe_file: Path) -> None:
     recipe = load_recipe(recipe_file)
     assert parse_recipe(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))) == recipe
+
+
+def test_shorthands_reach_their_sections(tmp_path: Path) -> None:
+    recipe = load_recipe("cifar10_cpu", ["lr=0.5", "model=vit_tiny_patch16_224"])
+    assert recipe.optimizer.lr == 0.5
+    assert recipe.model.name == "vit_tiny_patch16_224"

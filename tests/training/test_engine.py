@@ -330,3 +330,51 @@ def test_associative_transformer_reports_its_memory(make_recipe: MakeRecipe, qui
     state, _ = load_state(recipe.output / "last" / "state.safetensors")
     assert isinstance(best, nn.Module)
     assert state.keys() >= {f"model.{name}" for name in best.state_dict()}
+
+
+def test_accumulated_parts_add_up_to_the_whole_batch(make_recipe: MakeRecipe, tmp_path: Path, quiet: Console) -> None:
+    model = {**make_recipe().model.model_dump()}
+    model["args"] = {**model["args"], "drop_rate": 0.0, "drop_path_rate": 0.0}
+    settings = {"model": model, "epochs": 1, "optimizer": {"name": "sgd", "lr": 0.01}, "batch_size": 10}
+    states = []
+    for parts in (1, 3):
+        recipe = make_recipe(output=str(tmp_path / f"{parts}"), accumulate=parts, **settings)
+        train(recipe, console=quiet)
+        states.append(load_state(recipe.output / "last" / "state.safetensors")[0])
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_recomputed_blocks_train_the_same_model(make_recipe: MakeRecipe, tmp_path: Path, quiet: Console) -> None:
+    args = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2}
+    states = []
+    for recompute in (False, True):
+        recipe = make_recipe(
+            model={"name": "ait_tiny_patch4_32", "args": args},
+            output=str(tmp_path / f"{recompute}"),
+            epochs=1,
+            grad_checkpointing=recompute,
+        )
+        train(recipe, console=quiet)
+        states.append(load_state(recipe.output / "last" / "state.safetensors")[0])
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_best_models_are_kept(make_recipe: MakeRecipe, quiet: Console) -> None:
+    result = train(make_recipe(epochs=4, keep_checkpoints=2), console=quiet)
+    scores = {row["epoch"]: max(row["val_acc"], row["ema_val_acc"]) for row in result.history}
+    best = sorted(scores, key=lambda epoch: (-scores[epoch], epoch))[:2]
+    kept = sorted((result.output / "checkpoints").iterdir())
+    assert [folder.name for folder in kept] == [f"epoch-{int(epoch):04d}" for epoch in sorted(best)]
+    for folder in kept:
+        timm.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_training_in_bfloat16_learns(make_recipe: MakeRecipe, quiet: Console) -> None:
+    args = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1}
+    recipe = make_recipe(model={"name": "ait_tiny_patch4_32", "args": args}, precision="bf16", epochs=3)
+    history = train(recipe, console=quiet).history
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    state_tensors, _ = load_state(recipe.output / "last" / "state.safetensors")
+    assert all(tensor.dtype == torch.float32 for name, tensor in state_tensors.items() if name.startswith("model."))
