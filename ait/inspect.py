@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ait.associative_transformer import AssociativeBlock, AssociativeTransformer
+from ait.associative_transformer import AssociativeTransformer
+from ait.block import AssociativeBlock
 from ait.memory.capacity import effective_rank, perplexity, retrieval_snr
 from ait.memory.hopfield import energy
 

@@ -1,0 +1,108 @@
+"""One block of an Associative Transformer: attention, MLP, and a memory that reconstructs what the MLP says.
+
+Source: Associative Transformer, arXiv 2309.12862. A block is
+
+    x <- x + SelfAttention(LayerNorm(x))
+    h  = LayerNorm(MLP(LayerNorm(x)))
+    x <- x + h + retrieve(h, priors)
+
+where, in training, the tokens of the batch first compete to write the priors.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from timm.layers import Attention, DropPath, LayerNorm, Mlp
+from timm.models import checkpoint
+from torch import Tensor, nn
+
+from ait.workspace import GlobalWorkspace, MemoryConfig
+
+
+class BlockOutput(NamedTuple):
+    """What a block returns in training.
+
+    Attributes:
+        tokens: Shape (B, N, E).
+        priors: The memory after the pass, shape (M, D).
+        balance_loss: Scalar.
+        usage: Share of recall that each prior gets, shape (M,).
+    """
+
+    tokens: Tensor
+    priors: Tensor
+    balance_loss: Tensor
+    usage: Tensor
+
+
+class AssociativeBlock(nn.Module):
+    """Self-attention, MLP, and a workspace that reconstructs the MLP's output from the priors.
+
+    Args:
+        dim: Token width E.
+        num_heads: Heads of self-attention.
+        mlp_ratio: Hidden width of the MLP over E.
+        memory: How the memory is written and read.
+        qkv_bias: Bias in the query, key and value projections.
+        proj_drop: Dropout after projections.
+        attn_drop: Dropout of attention weights.
+        drop_path: Stochastic depth rate.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        memory: MemoryConfig,
+        qkv_bias: bool = True,
+        proj_drop: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dd: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.grad_checkpointing = False
+        self.norm1 = LayerNorm(dim, **dd)
+        self.attn = Attention(
+            dim, num_heads=num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop, **dd
+        )
+        self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = LayerNorm(dim, **dd)
+        self.mlp = Mlp(in_features=dim, hidden_features=int(dim * mlp_ratio), drop=proj_drop, **dd)
+        self.post_norm = LayerNorm(dim, **dd)
+        self.workspace = GlobalWorkspace(dim, memory, **dd)
+        self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens after self-attention, and the queries h put to the memory; both (B, N, E)."""
+        x = x + self.drop_path1(self.attn(self.norm1(x)))
+        return x, self.post_norm(self.mlp(self.norm2(x)))
+
+    def _run(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice."""
+        x, queries = self.encode(x)
+        retrieved, priors, balance, usage = self.workspace(queries, priors)
+        return x + self.drop_path2(queries + retrieved), priors, balance, usage
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, E) to tokens (B, N, E). In training the memory is written, once."""
+        if torch.jit.is_scripting():
+            return self._run(x, self.workspace.memory.priors)[0]
+        return self.forward_training(x).tokens
+
+    @torch.jit.unused
+    def forward_training(self, x: Tensor) -> BlockOutput:
+        """As `forward`, and returns the balance loss and statistics of the write too."""
+        writes = self.workspace.writes()
+        # A recomputation for gradient checkpointing must start from the memory before this write: from a copy.
+        priors = self.workspace.memory() if writes else self.workspace.memory.priors
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            output = BlockOutput(*checkpoint(self._run, x, priors))
+        else:
+            output = BlockOutput(*self._run(x, priors))
+        if writes:
+            self.workspace.memory(output.priors)
+        return output
