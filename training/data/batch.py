@@ -62,9 +62,7 @@ class BatchTransform:
         size = preprocessing.input_size
         self.erasing: RandomErasing | None = None
         if recipe.random_erasing:
-            self.erasing = RandomErasing(
-                recipe.random_erasing, recipe.random_erasing_fill, size, preprocessing.mean
-            )
+            self.erasing = RandomErasing(recipe.random_erasing, recipe.random_erasing_fill, size, preprocessing.mean)
         self.mixing: Mixing | None = None
         if recipe.mixup or recipe.cutmix:
             self.mixing = Mixing(recipe.mixup, recipe.cutmix, recipe.mix_per == "image", size[1:], num_classes)

@@ -49,9 +49,7 @@ class RandomErasing:
         mean: Channel means, of values in [0, 1].
     """
 
-    def __init__(
-        self, probability: float, fill: str, input_size: tuple[int, int, int], mean: Sequence[float]
-    ) -> None:
+    def __init__(self, probability: float, fill: str, input_size: tuple[int, int, int], mean: Sequence[float]) -> None:
         self.probability = probability
         self.fill = fill
         self.input_size = input_size

@@ -48,9 +48,7 @@ class Mixing:
         num_classes: Length of a target.
     """
 
-    def __init__(
-        self, mixup: float, cutmix: float, per_image: bool, size: tuple[int, int], num_classes: int
-    ) -> None:
+    def __init__(self, mixup: float, cutmix: float, per_image: bool, size: tuple[int, int], num_classes: int) -> None:
         self.mixup = mixup
         self.cutmix = cutmix
         self.per_image = per_image
