@@ -24,3 +24,21 @@ def stream(seed: int, number: int, purpose: str) -> torch.Generator:
 def epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:
     """The order in which an epoch visits `count` images: (count,) int64, a permutation."""
     return torch.randperm(count, generator=stream(seed, epoch, "order"))
+
+
+def repeat_order(order: torch.Tensor, repeats: int) -> torch.Tensor:
+    """Repeated augmentation (arXiv 1901.09335): each image `repeats` times in a row, in an order of the same length.
+
+    An epoch then sees a part of the images, each under several augmentations, most of them in one batch.
+
+    Args:
+        order: (n,) int64.
+        repeats: How often an image comes; 1 leaves the order as it is.
+    """
+    images = -(-len(order) // repeats)
+    return order[:images].repeat_interleave(repeats)[: len(order)]
+
+
+def image_seeds(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Seeds of the images of a batch, for what is drawn image by image: (count,) int64 in [0, 2**63 - 1)."""
+    return torch.randint(2**63 - 1, (count,), generator=generator)

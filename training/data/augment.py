@@ -32,12 +32,13 @@ class Draws:
     colour: Tensor
     centre: Tensor
 
-    def __getitem__(self, rows: slice) -> "Draws":
+    def __getitem__(self, rows: slice | Tensor) -> "Draws":
         return Draws(self.shift[rows], self.flip[rows], self.colour[rows], self.centre[rows])
 
     def to(self, device: torch.device) -> "Draws":
         """The same draws on a device."""
-        return Draws(*(value.to(device) for value in (self.shift, self.flip, self.colour, self.centre)))
+        values = (self.shift, self.flip, self.colour, self.centre)
+        return Draws(*(value.to(device, non_blocking=True) for value in values))
 
 
 class Augmentation:
@@ -145,5 +146,6 @@ def _reflect(index: Tensor, length: int) -> Tensor:
 def _grey(pixels: Tensor) -> Tensor:
     if pixels.shape[1] != 3:
         return pixels.mean(dim=1, keepdim=True)
-    weights = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
+    # Made on the host and sent without waiting, where a tensor made on the device would wait for its work.
+    weights = torch.tensor(_LUMA).to(pixels.device, non_blocking=True).view(1, 3, 1, 1)
     return (pixels * weights).sum(dim=1, keepdim=True)
