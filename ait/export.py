@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import timm
 import torch
-from timm.data import resolve_model_data_config
+from timm.data.model_config import resolve_input_data_config
 from timm.models import save_for_hf
 from torch import Tensor, nn
 
@@ -218,7 +218,7 @@ def export_hub(
             str(candidate),
             model_config=config,
             safe_serialization=True,
-            data_config=resolve_model_data_config(model),
+            data_config=resolve_input_data_config(model),
         )
         card = model_card(eager, folder.resolve().name, license, metrics)
         (candidate / "README.md").write_text(card, encoding="utf-8")
@@ -229,7 +229,7 @@ def export_hub(
 
 def metadata(model: nn.Module, probabilities: bool = False) -> dict[str, Any]:
     """What a user of an exported file has to know: labels, preprocessing, names of input and output."""
-    data = resolve_model_data_config(model)
+    data = resolve_input_data_config(model)
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     return {
         "architecture": str(config.get("architecture", type(model).__name__)),

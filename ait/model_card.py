@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import ModelCardData
-from timm.data import resolve_model_data_config
+from timm.data.model_config import resolve_input_data_config
 from torch import nn
 
 from ait.associative_transformer import AssociativeTransformer
@@ -31,7 +31,7 @@ def model_card(
         license=license, library_name="timm", pipeline_tag="image-classification", tags=tags
     ).to_yaml()
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    data = resolve_model_data_config(model)
+    data = resolve_input_data_config(model)
     labels = label_names(model)
     facts = {
         "architecture": config.get("architecture", type(model).__name__),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform
+from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +41,7 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
         raise FileNotFoundError("There is no JPEG, PNG or WebP file in the folders of images.")
     count = min(limit, len(files))
     chosen = [files[index * len(files) // count] for index in range(count)]
-    config = resolve_model_data_config(model)
+    config = resolve_input_data_config(model)
     transform = create_transform(**config, is_training=False)
     mode = "L" if config["input_size"][0] == 1 else "RGB"
     return torch.stack([transform(_open(file).convert(mode)) for file in chosen])
@@ -57,7 +58,7 @@ def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
     Returns:
         Normalised pixels, shape (N, C, H, W).
     """
-    config = resolve_model_data_config(model)
+    config = resolve_input_data_config(model)
     channels, height, width = config["input_size"]
     generator = torch.Generator().manual_seed(seed)
     down, across = torch.linspace(0, 1, height).view(-1, 1), torch.linspace(0, 1, width).view(1, -1)

@@ -159,7 +159,9 @@ def test_weights_that_lack_a_part_are_refused(tmp_path: Path) -> None:
         start("ait_tiny_patch4_32", tmp_path, ANIMALS)
 
 
-def test_pretrained_weights_that_do_not_exist_or_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pretrained_weights_that_do_not_exist_or_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with pytest.raises(RecipeError, match="no pretrained weights of 'ait_base_patch16_224'"):
         create_model(ModelRecipe(name="ait_base_patch16_224", pretrained=True), 3)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
