@@ -38,6 +38,14 @@ class Phase(StrEnum):
     train = "train"
 
 
+class ExportFormat(StrEnum):
+    """What `ait export` writes."""
+
+    pt2 = "pt2"
+    onnx = "onnx"
+    hub = "hub"
+
+
 class Precision(StrEnum):
     """Number formats of `ait bench model`."""
 
@@ -167,6 +175,71 @@ def inspect(
     report = draw_memory(loaded, picture, transform(picture).unsqueeze(0), target, labels)
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Folder of a checkpoint, a bundled model, or a timm model with pretrained weights.")
+    ],
+    output: Annotated[Path, typer.Argument(help="The .pt2 or .onnx file, or the folder for the hub.")],
+    format_: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="torch.export, ONNX or a hub folder; left out: by OUTPUT's ending."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Image, or folder of images, to compare on; repeatable; left out: made pictures."),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="pt2, onnx: give probabilities in place of logits.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="pt2, onnx: largest difference, as a share of the largest output.")
+    ] = 1e-4,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="hub: licence for the model card, such as apache-2.0.")
+    ] = None,
+) -> None:
+    """Write a model for other runtimes or the hub, after comparing the file's answers with the model's."""
+    kind = format_ or next((kind for kind in ExportFormat if output.suffix == f".{kind}"), None)
+    if kind is None:
+        _fail(f"{output}: the ending names no format; end it in .pt2 or .onnx, or pass --format hub for a folder.")
+    if kind is not ExportFormat.hub and output.suffix != f".{kind}":
+        _fail(f"{output}: a file of the format {kind} ends in .{kind}.")
+    if kind is ExportFormat.hub and probabilities:
+        _fail("--probabilities: a hub folder holds the model itself, which gives logits.")
+    if kind is not ExportFormat.hub and license_ is not None:
+        _fail(f"--license: a {kind} file has no model card; it goes with --format hub.")
+
+    from safetensors import SafetensorError
+
+    from ait.export import ExportError, export_hub, export_onnx, export_program
+    from ait.pretrained import checkpoint_metrics, load_model
+    from ait.sample_images import read_images
+
+    try:
+        loaded = load_model(model)
+    except FileNotFoundError as error:
+        _fail(str(error))
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        _fail(f"{model}: cannot be loaded ({error}).")
+    try:
+        pixels = read_images(loaded, images) if images else None
+        if kind is ExportFormat.hub:
+            metrics = checkpoint_metrics(model)
+            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics)
+        else:
+            write = export_program if kind is ExportFormat.pt2 else export_onnx
+            result = write(loaded, output, pixels, probabilities=probabilities, tolerance=tolerance)
+    except (ExportError, FileNotFoundError, ValueError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{output}: cannot be written ({error}).")
+    if pixels is None:
+        typer.echo("compared on made pictures; pass --images to compare on real ones")
+    typer.echo(f"compared: {result.agreement}")
+    typer.echo(f"written: {result.path} ({result.size / 1e6:.2f} MB)")
 
 
 @app.command()

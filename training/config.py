@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from training.errors import RecipeError
@@ -71,12 +80,31 @@ class DataRecipe(Section):
 
 
 class ModelRecipe(Section):
-    """Which timm model."""
+    """Which timm model, and what it starts from."""
 
     name: str = Field(description="A timm model name, such as ait_tiny_patch4_32.")
     args: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments for timm.create_model, such as {drop_path_rate: 0.1}."
+        default_factory=dict,
+        description="Arguments for timm.create_model, such as {drop_path_rate: 0.1}, or {img_size: 64} "
+        "for another input size.",
     )
+    checkpoint: str | None = Field(
+        default=None,
+        description="Fine-tune this: a folder such as a run's best, or a bundled model, of the architecture "
+        "model.name. Everything is loaded (position embeddings are resampled for another img_size); the head is "
+        "new unless the classes have the same names in the same order. Left out: random weights.",
+    )
+    pretrained: Flag = Field(
+        default=False,
+        description="Fine-tune timm's pretrained weights of model.name, in the same way; bundled ones are read "
+        "from the package, others downloaded.",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "ModelRecipe":
+        if self.pretrained and self.checkpoint is not None:
+            raise ValueError("checkpoint and pretrained name two starts; give one")
+        return self
 
 
 class OptimizerRecipe(Section):
@@ -238,6 +266,15 @@ class Recipe(Section):
     )
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
 
+    @model_validator(mode="after")
+    def _keep_loaded_weights(self) -> "Recipe":
+        if self.model.checkpoint is None and not self.model.pretrained:
+            return self
+        for key in ("mimetic_attention", "patch_whitening"):
+            if getattr(self, key):
+                raise ValueError(f"{key} would overwrite the weights that fine-tuning starts from; set {key}=false")
+        return self
+
 
 # What people type most, and where it goes.
 _SHORTHANDS = {"lr": ("optimizer", "lr"), "model": ("model", "name"), "workers": ("data", "workers")}
@@ -382,6 +419,8 @@ def _explain(item: Any) -> str:
     if item["type"] == "missing":
         return f"missing key {name!r}"
     message = item["msg"].removeprefix("Value error, ")
+    if isinstance(item["input"], Mapping):  # keys that contradict each other; the message names them
+        return f"{name}: {message}" if name else message
     return f"{name}: {message}, got {item['input']!r}"
 
 

@@ -118,7 +118,7 @@ class Trainer:
         self.classes = train_folder.classes
         self.validation_files = validation_folder.files
         torch.manual_seed(stream_seed(recipe.seed, 0, "model"))
-        model = create_model(recipe.model, len(self.classes))
+        model = create_model(recipe.model, self.classes, console)
         self.preprocessing = Preprocessing.of_model(
             model,
             mean=recipe.data.mean,

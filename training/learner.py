@@ -1,25 +1,37 @@
 """The model as the training loop sees it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from training.config import ModelRecipe
 from training.errors import RecipeError
+from training.fine_tuning import load_start
 
 
-def create_model(recipe: ModelRecipe, num_classes: int) -> nn.Module:
-    """A timm model for a number of classes.
+def create_model(recipe: ModelRecipe, classes: int | Sequence[str], console: Console | None = None) -> nn.Module:
+    """A timm model for some classes, with random weights or those that fine-tuning starts from.
+
+    Args:
+        recipe: Which model.
+        classes: Names by label, or their number where the names are not known; then a loaded head is replaced.
+        console: Where it is said what was loaded; None is the standard error stream.
 
     Raises:
-        RecipeError: timm does not know the model, or it refuses its arguments.
+        RecipeError: timm does not know the model, it refuses its arguments, or it contradicts the checkpoint.
+        CheckpointError: The checkpoint to start from is missing or torn.
     """
     if "num_classes" in recipe.args:
         raise RecipeError("model.args.num_classes: the number of classes comes from the data folder")
+    if recipe.checkpoint is not None or recipe.pretrained:
+        return load_start(recipe, classes, console or Console(stderr=True))
+    num_classes = classes if isinstance(classes, int) else len(classes)
     try:
         return timm.create_model(recipe.name, num_classes=num_classes, **recipe.args)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:

@@ -47,7 +47,7 @@ def plan(recipe: Recipe) -> Plan:
         DataError: The data folder cannot be used.
     """
     training, validation = find_splits(recipe.data.root, recipe.data.validation_fraction, recipe.seed)
-    model = create_model(recipe.model, len(training.classes))
+    model = create_model(recipe.model, training.classes)
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
     schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)

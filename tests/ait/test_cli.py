@@ -37,7 +37,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_names_every_command() -> None:
     text = run(app, ["--help"]).output
-    for command in ("train", "evaluate", "predict", "inspect", "serve", "bench"):
+    for command in ("train", "evaluate", "predict", "inspect", "export", "serve", "bench"):
         assert command in text
 
 

@@ -1,0 +1,70 @@
+"""The model card (``README.md``) of a folder for the Hugging Face hub."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from timm.data.model_config import resolve_input_data_config
+from torch import nn
+
+from ait.associative_transformer import AssociativeTransformer
+from ait.pretrained import label_names
+
+# A card that lists a thousand classes is not read; the rest is in config.json.
+_LISTED_CLASSES = 100
+
+
+def model_card(
+    model: nn.Module, name: str, license: str | None = None, metrics: Mapping[str, Any] | None = None
+) -> str:
+    """A card with the metadata header that the hub reads.
+
+    Args:
+        model: A model that timm's factory made.
+        name: Title of the card.
+        license: Identifier such as ``apache-2.0``; None leaves the field out, for the author to fill in.
+        metrics: How good the model is, by name; shown as they are.
+    """
+    associative = isinstance(model, AssociativeTransformer)
+    tags = ["image-classification", "timm", *(["associative-transformer"] if associative else [])]
+    header = ModelCardData(
+        license=license, library_name="timm", pipeline_tag="image-classification", tags=tags
+    ).to_yaml()
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    data = resolve_input_data_config(model)
+    labels = label_names(model)
+    facts = {
+        "architecture": config.get("architecture", type(model).__name__),
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M",
+        "input": " x ".join(str(size) for size in data["input_size"]),
+        "mean": ", ".join(f"{value:g}" for value in data["mean"]),
+        "standard deviation": ", ".join(f"{value:g}" for value in data["std"]),
+        "resize": f"{data['interpolation']}, centre crop {data['crop_pct']:g}",
+        "classes": getattr(model, "num_classes", 0),
+    }
+    parts = [f"---\n{header.strip()}\n---", f"# {name}", "An image classifier.", _table("property", facts)]
+    if metrics:
+        parts += ["## Metrics", _table("metric", metrics)]
+    parts += ["## Use", _usage(associative)]
+    if labels:
+        more = "" if len(labels) <= _LISTED_CLASSES else f" and {len(labels) - _LISTED_CLASSES} more (`config.json`)"
+        parts += ["## Classes", ", ".join(labels[:_LISTED_CLASSES]) + more + "."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heading: str, rows: Mapping[str, Any]) -> str:
+    lines = [f"| {heading} | value |", "|---|---|"]
+    for name, value in rows.items():
+        lines.append(f"| {name} | {f'{value:.4f}' if isinstance(value, float) else value} |")
+    return "\n".join(lines)
+
+
+def _usage(associative: bool) -> str:
+    registration = "import ait  # of the associative-transformer package; registers the ait_* models\n"
+    return f"""```python
+import timm
+{registration if associative else ""}
+model = timm.create_model("hf-hub:OWNER/NAME", pretrained=True).eval()  # or local-dir:FOLDER
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+probabilities = model(transform(image).unsqueeze(0)).softmax(dim=1)
+```"""

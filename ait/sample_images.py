@@ -1,0 +1,84 @@
+"""Inputs to try a model on: pictures from files, and made ones where there are none."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from timm.data import create_transform
+from timm.data.model_config import resolve_input_data_config
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) -> Tensor:
+    """Pictures as a model's configuration wants them.
+
+    Args:
+        model: A timm model.
+        paths: Image files, and folders whose images, at any depth, are used.
+        limit: Most images; of more, some evenly spread over the sorted list are taken.
+
+    Returns:
+        Normalised pixels, shape (N, C, H, W).
+
+    Raises:
+        FileNotFoundError: A path does not exist, or there is no image.
+        ValueError: A file is not an image.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder of images.")
+    if not files:
+        raise FileNotFoundError("There is no JPEG, PNG or WebP file in the folders of images.")
+    count = min(limit, len(files))
+    chosen = [files[index * len(files) // count] for index in range(count)]
+    config = resolve_input_data_config(model)
+    transform = create_transform(**config, is_training=False)
+    mode = "L" if config["input_size"][0] == 1 else "RGB"
+    return torch.stack([transform(_open(file).convert(mode)) for file in chosen])
+
+
+def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
+    """Made pictures, each a colour gradient under noise of a few scales, from smooth to rough.
+
+    Args:
+        model: A timm model; its configuration gives size, mean and standard deviation.
+        count: Pictures N.
+        seed: Of the noise.
+
+    Returns:
+        Normalised pixels, shape (N, C, H, W).
+    """
+    config = resolve_input_data_config(model)
+    channels, height, width = config["input_size"]
+    generator = torch.Generator().manual_seed(seed)
+    down, across = torch.linspace(0, 1, height).view(-1, 1), torch.linspace(0, 1, width).view(1, -1)
+    pictures = []
+    for index in range(count):
+        angle = 2 * math.pi * index / count
+        gradient = math.cos(angle) * across + math.sin(angle) * down  # (H, W)
+        colours = torch.rand(channels, 1, 1, generator=generator) * 2 - 1
+        cells = 2 ** (1 + index % 5)  # a side
+        noise = torch.rand(1, channels, cells, cells, generator=generator)
+        noise = F.interpolate(noise, size=(height, width), mode="bilinear", align_corners=True)[0]
+        pictures.append((noise + 0.5 * colours * gradient).clamp(0, 1))
+    mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    return (torch.stack(pictures) - mean) / std
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(Image.open(file))
+    except UnidentifiedImageError:
+        raise ValueError(f"{file}: not an image in a known format; use JPEG, PNG or WebP.") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error}).") from error
