@@ -161,6 +161,11 @@ class Recipe(Section):
     patch_whitening: Flag = Field(
         default=False, description="Start the patch embedding from whitening filters of the training patches."
     )
+    tracking: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(),
+        description="Trackers that are sent the metrics of every epoch, such as [tensorboard], beside metrics.csv and "
+        "metrics.jsonl. They come with the package's extra named tracking.",
+    )
     evaluate_every: Count = Field(default=1, gt=0, description="Epochs between validations; the last epoch always is.")
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
 
