@@ -95,7 +95,9 @@ def evaluate(
     except (CheckpointError, DataError) as error:
         _fail(str(error))
     if as_json:
-        typer.echo(json.dumps({"checkpoint": checkpoint, "data": str(data), "flip": flip} | result.to_json(), indent=2))
+        typer.echo(
+            json.dumps({"checkpoint": checkpoint, "data": str(data), "flip": flip} | result.to_json(), indent=2)
+        )
     else:
         from training.report.console import print_result
 

@@ -73,7 +73,9 @@ def evaluate(
     logits = predict_all(model, images, preprocessing, place, flip=flip)
     if not logits.isfinite().all():
         first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
-        raise CheckpointError(f"the model in {checkpoint} answers {folder.files[first]} with logits that are not finite")
+        raise CheckpointError(
+            f"the model in {checkpoint} answers {folder.files[first]} with logits that are not finite"
+        )
     result = measure(logits, labels, classes)
     if confusion_png is not None:
         draw_confusion(result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {result.images} images")

@@ -1,7 +1,5 @@
-"""Where the metrics of a run go, an epoch at a time: two files, and the trackers its recipe names."""
+"""Sending the metrics of a run to the trackers that its recipe names."""
 
-import csv
-import io
 import json
 import math
 import secrets
@@ -17,29 +15,6 @@ from training.checkpoint import write_text
 from training.errors import RecipeError
 
 _PROJECT = "ait"
-
-
-def write_metrics(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write ``metrics.csv`` and ``metrics.jsonl``, one row an epoch, each replaced atomically.
-
-    Args:
-        folder: An existing folder.
-        history: One row of metrics an epoch. What is not finite becomes null in JSON, which has no such numbers.
-    """
-    columns = list(dict.fromkeys(name for row in history for name in row))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(folder / "metrics.csv", table.getvalue())
-    lines = (json.dumps({name: _finite(value) for name, value in row.items()}, allow_nan=False) for row in history)
-    write_text(folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.jsonl``, without what was not finite."""
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -105,7 +80,7 @@ class Trackers:
         Called before the epoch's checkpoint is written, none is lost to a kill between the two.
         """
         step = int(row["step"])
-        values = {name: value for name, value in row.items() if name != "step" and _finite(value) is not None}
+        values = {name: value for name, value in row.items() if name != "step" and math.isfinite(value)}
         for tracker in self._trackers:
             if tracker.name == "tensorboard" or step > self._run["step"]:
                 tracker.log(values, step=step)
@@ -130,4 +105,3 @@ class Trackers:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-

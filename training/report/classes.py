@@ -87,7 +87,7 @@ def draw_class_accuracy(scores: Sequence[ClassScore], path: Path) -> None:
     axes[0].invert_yaxis()
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         if name != "…":
-            axes[0].text(value + 1, place, f"{value:.1f}", va="center", fontsize="small")
+            axes[0].text(111, place, f"{value:.1f}", va="center", ha="right", fontsize="small")
     mean = 100 * sum(score.accuracy for score in scores) / len(scores)
     axes[0].axvline(mean, color="black", linestyle="--", linewidth=1, label=f"mean of the classes, {mean:.1f} %")
     axes[0].set(xlabel="correct (%)", xlim=(0, 112), title="accuracy of each class")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -63,9 +64,8 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], path: Path, title:
         rows = [rows[label] for label in shown]
         columns = [*rows, "all others"]
         inner = shares[shown][:, shown]
-        shares = inner.new_zeros(len(rows), len(columns))
-        shares[:, :-1] = inner
-        shares[:, -1] = confusion.double()[shown].sum(dim=1).gt(0) - inner.sum(dim=1)
+        others = shares[shown].sum(dim=1, keepdim=True) - inner.sum(dim=1, keepdim=True)
+        shares = torch.cat([inner, others], dim=1)  # (shown, shown + 1)
         title = f"{title + ': ' if title else ''}the {len(shown)} most confused of {len(classes)} classes"
     side = max(4.8, 0.5 * len(columns) + 2.2)
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
@@ -84,17 +84,15 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], path: Path, title:
             share = float(shares[row, column])
             if share >= 0.005:
                 colour = "white" if share > 0.5 else "black"
-                axis.text(
-                    column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize="small"
-                )
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize="small")
     save_figure(figure, path)
 
 
 def _most_confused(confusion: Tensor) -> list[int]:
     """Labels in the most frequent confusions, each beside what it is confused with."""
     labels: list[int] = []
-    # Every confusion names a new class or two of those already there, at most `_SHOWN_OF_MANY` ** 2 of them.
-    for pair in top_confusions(confusion, _SHOWN_OF_MANY**2 + _SHOWN_OF_MANY):
+    # Fewer than this many confusions lie among the classes shown, so that the loop ends at their number.
+    for pair in top_confusions(confusion, _SHOWN_OF_MANY**2):
         new = [label for label in (pair.true, pair.given) if label not in labels]
         if len(labels) + len(new) > _SHOWN_OF_MANY:
             break

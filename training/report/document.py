@@ -184,7 +184,10 @@ def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float],
     blocks = memory_blocks(memory)
     if blocks:
         rows = [
-            (str(block), *(f"{values[quantity.name]:.3g}" if quantity.name in values else "–" for quantity in QUANTITIES))
+            (
+                str(block),
+                *(f"{values[quantity.name]:.3g}" if quantity.name in values else "–" for quantity in QUANTITIES),
+            )
             for block, values in blocks.items()
         ]
         paragraphs.append(_table(("block", *(quantity.title for quantity in QUANTITIES)), rows))

@@ -29,10 +29,14 @@ class Quantity:
 
 QUANTITIES = (
     Quantity("effective_rank_priors", "effective rank of priors", "directions that the priors spread over"),
-    Quantity("effective_rank_patterns", "effective rank of patterns", "directions of what the priors store for tokens"),
+    Quantity(
+        "effective_rank_patterns", "effective rank of patterns", "directions of what the priors store for tokens"
+    ),
     Quantity("usage_perplexity", "priors in use", "perplexity, the exponential of the entropy, of the mean recall"),
     Quantity("patch_perplexity", "priors a patch recalls", "mean perplexity of a patch's recall"),
-    Quantity("retrieval_snr", "retrieval SNR", "strongest pattern over the rest of a recall, median", logarithmic=True),
+    Quantity(
+        "retrieval_snr", "retrieval SNR", "strongest pattern over the rest of a recall, median", logarithmic=True
+    ),
     Quantity("energy_drop", "energy drop", "mean energy that a patch loses by its retrieval"),
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from training.tracking import read_metrics
+from training.history import read_metrics
 
 
 @dataclass(frozen=True)
