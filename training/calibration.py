@@ -112,9 +112,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         following = inverse - slope / curvature if curvature > 0 else low
         if not low < following < high:
             following = (low * high) ** 0.5
-        if abs(following - inverse) <= 1e-12 * inverse:
+        inverse, step = following, abs(following - inverse)
+        # Newton's error is squared by each step.
+        if step <= 1e-7 * inverse:
             break
-        inverse = following
     return 1 / inverse
 
 

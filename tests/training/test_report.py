@@ -48,8 +48,7 @@ def linked(folder: Path, page: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("classes", [2, 3, 45])
-@pytest.mark.parametrize("history", [[], HISTORY[:1], HISTORY])
+@pytest.mark.parametrize(("classes", "history"), [(2, []), (3, HISTORY), (45, HISTORY[:1])])
 def test_every_picture_of_the_page_is_there(classes: int, history: list[dict[str, float]], tmp_path: Path) -> None:
     names = [f"kind {label}" for label in range(classes)]
     page = write(tmp_path, *made_answers(classes), names, history=history, best_epoch=1 if history else None)

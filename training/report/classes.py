@@ -84,7 +84,7 @@ def draw_class_accuracy(scores: Sequence[ClassScore], path: Path) -> None:
     places = range(len(names))
     axes[0].barh(places, values, color=["tab:blue"] * len(best) + ["tab:red"] * (len(names) - len(best)))
     axes[0].set_yticks(places, names)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         if name != "…":
             axes[0].text(111, place, f"{value:.1f}", va="center", ha="right", fontsize="small")

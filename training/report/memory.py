@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from training.report.curves import draw_line, finish_axis
 from training.report.figure import save_figure
@@ -67,6 +68,8 @@ def draw_memory_health(history: Sequence[Mapping[str, float]], path: Path, title
         axis.set(title=quantity.title, xlabel="epoch")
         if quantity.logarithmic:
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(LogFormatter())
+            axis.yaxis.set_minor_formatter(LogFormatter())
         else:
             axis.set_ylim(bottom=0)
         finish_axis(axis)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from training.report.figure import label_text, save_figure
@@ -63,7 +64,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], images: Images, classes: Sequence
         path: PNG file, replaced atomically.
     """
     rows = -(-len(mistakes) // _COLUMNS)
-    figure = Figure(figsize=(2.0 * _COLUMNS, 2.55 * rows), layout="constrained")
+    figure = Figure(figsize=(2.0 * _COLUMNS, 2.65 * rows), layout=ConstrainedLayoutEngine(h_pad=0.08))
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
