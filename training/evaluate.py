@@ -90,7 +90,7 @@ def evaluate(
             logits,
             labels,
             images,
-            title=f"{Path(checkpoint).resolve().name} on {data_root}",
+            title=f"{_architecture(model)} on {data_root}",
             files=folder.files,
             history=run.history,
             best_epoch=run.best_epoch,
@@ -125,6 +125,11 @@ def checkpoint_classes(model: nn.Module) -> tuple[str, ...]:
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=int)]
     return tuple(str(name) for name in names)
+
+
+def _architecture(model: nn.Module) -> str:
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return str(config.get("architecture") or type(model).__name__)
 
 
 def _images_root(root: Path, only: str | Path | None) -> Path:

@@ -63,6 +63,7 @@ class Trackers:
         # Trackers know a run by one word in a list of runs.
         name = f"{folder.resolve().name}-{run_id}"
         for kind in dict.fromkeys(names):
+            tracker: GeneralTracker
             if kind == "tensorboard":
                 tracker = TensorBoardTracker(kind, home, purge_step=step + 1)
             elif kind == "wandb":

@@ -31,6 +31,6 @@ def read_run(checkpoint: Path) -> RunRecord:
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     return RunRecord(
         history=read_metrics(metrics) if metrics.is_file() else [],
-        best_epoch=config.get("metrics", {}).get("epoch"),
+        best_epoch=(config.get("metrics") or {}).get("epoch"),
         settings=yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else {},
     )
