@@ -80,7 +80,14 @@ def evaluate(
     only: Annotated[
         Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
     ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Mean the probabilities of each image and its mirror image.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report here: report.md and its pictures.", metavar="FOLDER")
+    ] = None,
     confusion: Annotated[Path | None, typer.Option(help="Draw the confusion matrix here (PNG).")] = None,
+    reliability: Annotated[Path | None, typer.Option(help="Draw accuracy against confidence here (PNG).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a checkpoint on every image of a folder."""
@@ -90,22 +97,31 @@ def evaluate(
     from training.errors import CheckpointError, DataError
     from training.evaluate import evaluate as evaluate_checkpoint
 
+    progress = Console(stderr=True)
     try:
         result = evaluate_checkpoint(
             bundled_models().get(checkpoint, Path(checkpoint)),
             data,
             only=only,
+            flip=flip,
             confusion_png=confusion,
-            console=Console(stderr=True),
+            reliability_png=reliability,
+            report=report,
+            console=progress,
         )
     except (CheckpointError, DataError) as error:
         _fail(str(error))
     if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=2))
-        return
-    typer.echo(f"top-1 {result.top1:.2%}  top-5 {result.top5:.2%}  of {result.images} images")
-    for name, share in result.per_class.items():
-        typer.echo(f"  {name:<20} {share:7.2%}")
+        typer.echo(
+            json.dumps({"checkpoint": checkpoint, "data": str(data), "flip": flip} | result.to_json(), indent=2)
+        )
+    else:
+        from training.report.console import print_result
+
+        print_result(result, Console())
+    for path in (report and report / "report.md", confusion, reliability):
+        if path is not None:
+            progress.print(f"written: {path}", soft_wrap=True, highlight=False)
 
 
 @app.command()

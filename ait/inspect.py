@@ -39,7 +39,7 @@ class BlockMemory:
     sharpness: float
 
     def summary(self) -> dict[str, float]:
-        """The scalars, with the mean energies, by name."""
+        """The scalars, with the mean energies and the mean drop from one to the other, by name."""
         return {
             "effective_rank_priors": self.effective_rank_priors,
             "effective_rank_patterns": self.effective_rank_patterns,
@@ -49,6 +49,7 @@ class BlockMemory:
             "sharpness": self.sharpness,
             "energy_before": float(self.energy_before.mean()),
             "energy_after": float(self.energy_after.mean()),
+            "energy_drop": float((self.energy_before - self.energy_after).mean()),
         }
 
 

@@ -255,6 +255,11 @@ class Recipe(Section):
     patch_whitening: Flag = Field(
         default=False, description="Start the patch embedding from whitening filters of the training patches."
     )
+    tracking: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(),
+        description="Trackers that are sent the metrics of every epoch, such as [tensorboard], beside metrics.csv and "
+        "metrics.jsonl. They come with the package's extra named tracking.",
+    )
     evaluate_every: Count = Field(default=1, gt=0, description="Epochs between validations; the last epoch always is.")
     checkpoint_every: Count | None = Field(
         default=None, gt=0, description="Updates between checkpoints within an epoch; left out: epochs' ends alone."

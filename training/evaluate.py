@@ -1,7 +1,6 @@
 """How good a checkpoint is on a folder of images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +9,17 @@ import torch
 from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from training.data import ImageFolder, Preprocessing, decode_folder, scan_folder
 from training.data.folder import validation_folder
 from training.errors import CheckpointError, DataError
-from training.report import draw_confusion
-from training.scoring import predict
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """A checkpoint's answers on a set of images.
-
-    Attributes:
-        images: How many were seen, all of the folder's.
-        top1: Share of images whose first label is right.
-        top5: Share of images whose label is among the first five (or all, of fewer classes).
-        per_class: Share of right answers among each class's images; classes without images are left out.
-        classes: Names by label.
-        confusion: (classes, classes) int64, rows true, columns predicted.
-    """
-
-    images: int
-    top1: float
-    top5: float
-    per_class: dict[str, float]
-    classes: tuple[str, ...]
-    confusion: Tensor = field(repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as JSON can hold it."""
-        return {
-            "images": self.images,
-            "top1": self.top1,
-            "top5": self.top5,
-            "per_class": self.per_class,
-            "classes": list(self.classes),
-            "confusion": self.confusion.tolist(),
-        }
+from training.memory_health import memory_columns, memory_sample
+from training.metrics import EvaluationResult, measure
+from training.report import draw_confusion, draw_reliability, write_report
+from training.report.run import read_run
+from training.scoring import predict_all
 
 
 def evaluate(
@@ -59,7 +27,10 @@ def evaluate(
     data_root: str | Path,
     *,
     only: str | Path | None = None,
+    flip: bool = False,
     confusion_png: Path | None = None,
+    reliability_png: Path | None = None,
+    report: Path | None = None,
     device: torch.device | str | None = None,
     cache: Path | None = None,
     console: Console | None = None,
@@ -74,13 +45,17 @@ def evaluate(
         data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used.
         only: A text file of image paths relative to the folder of classes, one a line, such as a run's
             ``validation.txt`` where images were held out of one folder.
+        flip: Answer with the mean of the probabilities of each image and its mirror image.
         confusion_png: Where to draw the confusion matrix; None draws none.
+        reliability_png: Where to draw accuracy against confidence; None draws none.
+        report: Folder for a `training.report` on these images, with the curves of the checkpoint's run where they lie
+            beside it; None writes none.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
 
     Raises:
-        CheckpointError: The folder is no checkpoint, or its weights are torn.
+        CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite.
         DataError: The data folder cannot be used, or holds classes the model does not know.
     """
     model = load_checkpoint(checkpoint)
@@ -95,32 +70,34 @@ def evaluate(
     preprocessing = Preprocessing.of_model(model)
     images = decode_folder(folder, preprocessing, cache, console)
 
-    count = len(classes)
-    metrics = MetricCollection(
-        {
-            "confusion": MulticlassConfusionMatrix(count),
-            "top5": MulticlassAccuracy(count, top_k=min(5, count), average="micro"),
-        }
-    ).to(place)
-    done = 0
-    for logits in predict(model, images, preprocessing, place):
-        metrics.update(logits, labels[done : done + len(logits)].to(place))
-        done += len(logits)
-    values = metrics.compute()
-    confusion = values["confusion"].cpu()
-    right, totals = confusion.diag(), confusion.sum(dim=1)
-    result = EvaluationResult(
-        images=done,
-        top1=int(right.sum()) / done,
-        top5=float(values["top5"]),
-        per_class={
-            name: int(right[label]) / int(totals[label]) for label, name in enumerate(classes) if int(totals[label])
-        },
-        classes=classes,
-        confusion=confusion,
-    )
+    logits = predict_all(model, images, preprocessing, place, flip=flip)
+    if not logits.isfinite().all():
+        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        raise CheckpointError(
+            f"the model in {checkpoint} answers {folder.files[first]} with logits that are not finite"
+        )
+    result = measure(logits, labels, classes)
     if confusion_png is not None:
-        draw_confusion(confusion, classes, confusion_png, title=f"{result.top1:.2%} of {done} images")
+        draw_confusion(result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {result.images} images")
+    if reliability_png is not None:
+        draw_reliability(result.reliability, reliability_png, title=f"calibration error {result.ece:.2%}")
+    if report is not None:
+        sample = preprocessing.normalise(images[memory_sample(len(images))].to(place))
+        run = read_run(Path(checkpoint).resolve())
+        write_report(
+            report,
+            result,
+            logits,
+            labels,
+            images,
+            title=f"{_architecture(model)} on {data_root}",
+            files=folder.files,
+            history=run.history,
+            best_epoch=run.best_epoch,
+            memory=memory_columns(model, sample),
+            settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(data_root), "flip": flip}}
+            | run.settings,
+        )
     return result
 
 
@@ -148,6 +125,11 @@ def checkpoint_classes(model: nn.Module) -> tuple[str, ...]:
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=int)]
     return tuple(str(name) for name in names)
+
+
+def _architecture(model: nn.Module) -> str:
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return str(config.get("architecture") or type(model).__name__)
 
 
 def _images_root(root: Path, only: str | Path | None) -> Path:

@@ -1,9 +1,12 @@
 """Columns of the metrics that say whether an associative memory works."""
 
+import torch
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
 from ait.inspect import memory_report
+
+_IMAGES = 512
 
 
 def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
@@ -23,3 +26,8 @@ def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
         for index, block in enumerate(memory_report(model, images))
         for name, value in block.summary().items()
     }
+
+
+def memory_sample(images: int) -> Tensor:
+    """Positions of at most 512 of some images, (n,) int64: spread evenly, for they are sorted by class."""
+    return torch.linspace(0, images - 1, min(_IMAGES, images)).long()

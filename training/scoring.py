@@ -1,5 +1,6 @@
 """A model's answers on a whole set of images: the one code path for validation and evaluation."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -13,7 +14,9 @@ EVALUATION_BATCH = 250
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device) -> Iterator[Tensor]:
+def predict(
+    model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device, flip: bool = False
+) -> Iterator[Tensor]:
     """Logits of every image in order, in float32, batch after batch; the last batch may be smaller.
 
     The model is put into evaluation mode and left so.
@@ -23,14 +26,28 @@ def predict(model: nn.Module, images: Tensor, preprocessing: Preprocessing, devi
         images: (N, C, H, W) uint8, on any device.
         preprocessing: How to normalise.
         device: Where to compute.
+        flip: Answer with the mean of the probabilities of each image and of its mirror image (left to right), as
+            their logarithms.
 
     Yields:
         (B, classes) float32 on `device`.
     """
     model.eval()
     for start in range(0, len(images), EVALUATION_BATCH):
-        batch = images[start : start + EVALUATION_BATCH].to(device)
-        yield model(preprocessing.normalise(batch)).float()
+        batch = preprocessing.normalise(images[start : start + EVALUATION_BATCH].to(device))
+        logits = model(batch).float()
+        if flip:
+            mirrored = model(batch.flip(-1)).float()
+            # log((p + q) / 2), which stays finite where p and q underflow.
+            logits = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1)) - math.log(2)
+        yield logits
+
+
+def predict_all(
+    model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device, flip: bool = False
+) -> Tensor:
+    """What `predict` yields as one tensor on the CPU, (N, classes) float32."""
+    return torch.cat([logits.cpu() for logits in predict(model, images, preprocessing, device, flip)])
 
 
 def shard(count: int, index: int, shards: int) -> Tensor:

@@ -47,6 +47,42 @@ def test_train_help_explains_the_recipe_keys() -> None:
         assert key in text
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures a class, of two of the checkpoint's classes."""
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(1)
+    for name in ("ant", "cat"):
+        (root / name).mkdir()
+        for index in range(3):
+            pixels = generator.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{index}.png")
+    return root
+
+
+def test_evaluate_prints_json_and_writes_the_report(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    options = ["--json", "--flip", "--report", str(tmp_path / "report"), "--reliability", str(tmp_path / "bins.png")]
+    result = run(app, ["evaluate", str(checkpoint), str(photos), *options])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert (answer["images"], answer["flip"], set(answer["per_class"])) == (6, True, {"ant", "cat"})
+    assert {"top1", "top5", "nll", "brier", "ece", "temperature", "confusion", "reliability"} <= answer.keys()
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert f"{answer['top1']:.2%}" in page
+    # Two blocks, measured now, for no run left its history.
+    assert "## Memory" in page
+    assert "memory.png" not in page
+    assert (tmp_path / "bins.png").is_file()
+    assert "report.md" in result.stderr
+
+
+def test_evaluate_prints_tables(checkpoint: Path, photos: Path) -> None:
+    result = run(app, ["evaluate", str(checkpoint), str(photos)])
+    assert result.exit_code == 0, result.output
+    for text in ("top-1 accuracy", "calibration error (ECE)", "6 images, 3 classes", "ant", "cat"):
+        assert text in result.stdout
+
+
 def test_predict_prints_the_labels_of_a_picture(checkpoint: Path, photo: Path) -> None:
     result = run(app, ["predict", str(photo), "--model", str(checkpoint), "--top-k", "3", "--json"])
     assert result.exit_code == 0, result.output

@@ -20,6 +20,8 @@ def test_retrieval_never_raises_the_reported_energy(make_model: MakeModel, image
     for block in memory_report(model, images):
         assert block.energy_before.shape == block.energy_after.shape == (8, 16)
         assert (block.energy_after <= block.energy_before + 1e-4).all()
+        summary = block.summary()
+        assert summary["energy_drop"] == pytest.approx(summary["energy_before"] - summary["energy_after"], abs=1e-4)
 
 
 @pytest.mark.parametrize("pool", ["avg", "token"])

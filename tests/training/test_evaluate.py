@@ -11,6 +11,7 @@ import timm.data
 import torch
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from training import scoring
 from training.config import Recipe, parse_recipe
@@ -18,6 +19,7 @@ from training.data import decode_folder, scan_folder
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, DataError
 from training.evaluate import evaluate, load_checkpoint
+from training.history import write_metrics
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -52,6 +54,60 @@ def test_partial_last_batch_counts(
     result = evaluate(run.checkpoint, data_root, cache=cache, device="cpu")
     assert result.images == 15
     assert result.top1 == run.best_accuracy
+
+
+def test_flipping_averages_the_probabilities_of_both_ways_round(
+    run: TrainingResult, data_root: Path, cache: Path
+) -> None:
+    model = load_checkpoint(run.checkpoint)
+    preprocessing = _preprocessing(model)
+    images = decode_folder(scan_folder(data_root / "test"), preprocessing, cache)
+    place = torch.device("cpu")
+    plain, mirrored = (scoring.predict_all(model, each, preprocessing, place) for each in (images, images.flip(-1)))
+    both = scoring.predict_all(model, images, preprocessing, place, flip=True)
+    expected = (plain.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+    torch.testing.assert_close(both.exp(), expected)
+    torch.testing.assert_close(scoring.predict_all(model, images.flip(-1), preprocessing, place, flip=True), both)
+    result = evaluate(run.checkpoint, data_root, cache=cache, device="cpu", flip=True)
+    labels = scan_folder(data_root / "test").labels
+    assert result.top1 == float((expected.argmax(dim=1) == labels).double().mean())
+
+
+def test_flipping_stays_finite_where_probabilities_underflow() -> None:
+    class Sure(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[0.0, 300.0]]).expand(len(images), 2)
+
+    from training.data import Preprocessing
+
+    preprocessing = Preprocessing((3, 4, 4), "bicubic", (0.5,) * 3, (0.5,) * 3, 1.0, "center")
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    logits = scoring.predict_all(Sure(), images, preprocessing, torch.device("cpu"), flip=True)
+    torch.testing.assert_close(logits, torch.tensor([[-300.0, 0.0]]).expand(3, 2))
+
+
+def test_report_of_a_runs_checkpoint_has_its_curves_and_settings(
+    run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
+) -> None:
+    write_metrics(run.output, run.history)
+    evaluate(run.checkpoint, data_root, cache=cache, device="cpu", report=tmp_path)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert f"| best epoch | {run.best_epoch} of {len(run.history)} |" in page
+    assert f"| top-1 accuracy | {run.best_accuracy:.2%} |" in page
+    assert "](curves.png)" in page
+    assert (tmp_path / "curves.png").is_file()
+    assert "name: nmuon" in page
+
+
+def test_a_model_with_infinite_answers_is_refused(
+    run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
+) -> None:
+    weights = load_file(run.checkpoint / "model.safetensors")
+    weights["head.bias"].fill_(float("nan"))
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_bytes((run.checkpoint / "config.json").read_bytes())
+    with pytest.raises(CheckpointError, match=r"ant/000\.png with logits that are not finite"):
+        evaluate(tmp_path, data_root, cache=cache, device="cpu")
 
 
 def test_accuracy_equals_timms_own_pipeline(run: TrainingResult, data_root: Path) -> None:

@@ -1,0 +1,124 @@
+"""Whether a classifier's confidence is its accuracy, and the temperature that makes it so."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+# The usual number in the literature, so that errors compare.
+BINS = 15
+# Beyond these a temperature says that the logits rank every image right, or say nothing.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+_LARGEST_BELOW_ONE = 1 - 2**-24  # of float32
+_NEWTON_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Images grouped by the confidence of their answers, into `BINS` bins of equal width from 0 to 1.
+
+    Attributes:
+        images: Images a bin, shape (bins,) int64.
+        confidence: Mean probability of the first label a bin, shape (bins,) float64; NaN where there are no images.
+        accuracy: Share of right answers a bin, shape (bins,) float64; NaN where there are no images.
+    """
+
+    images: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    def to_json(self) -> list[dict[str, float | int | None]]:
+        """One mapping a bin, with null for the means of bins without images."""
+        rows: list[dict[str, float | int | None]] = []
+        for index, images in enumerate(self.images.tolist()):
+            rows.append(
+                {
+                    "from": index / len(self.images),
+                    "to": (index + 1) / len(self.images),
+                    "images": images,
+                    "confidence": float(self.confidence[index]) if images else None,
+                    "accuracy": float(self.accuracy[index]) if images else None,
+                }
+            )
+        return rows
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
+    """Group images by confidence, as `expected_calibration_error` does.
+
+    Args:
+        probabilities: (N, classes).
+        labels: (N,) int64.
+        bins: Number of bins.
+    """
+    confidence, answers = _below_one(probabilities).max(dim=1)
+    confidence = confidence.float()
+    index = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1), right=True) - 1
+    images = torch.bincount(index, minlength=bins)
+    right = torch.bincount(index, weights=(answers == labels).double(), minlength=bins)
+    total = torch.bincount(index, weights=confidence.double(), minlength=bins)
+    # 0 / 0 is NaN, the mean over no images.
+    return Reliability(images, total / images, right / images)
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
+    """Mean distance of accuracy from confidence over the bins, weighted by their images.
+
+    Args:
+        probabilities: (N, classes).
+        labels: (N,) int64.
+        bins: Number of bins.
+    """
+    classes = probabilities.shape[1]
+    return float(multiclass_calibration_error(_below_one(probabilities), labels, classes, n_bins=bins))
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature T whose ``softmax(logits / T)`` has the lowest negative log-likelihood.
+
+    Above 1 the model is too sure of itself, below 1 too unsure. The order of the labels, and so the accuracy,
+    stays. In ``1 / T`` the likelihood is convex, so there is one answer; Newton's steps find it, within a bracket
+    that halves where a step would leave it.
+
+    Args:
+        logits: (N, classes), of images that the model was not trained on.
+        labels: (N,) int64.
+
+    Returns:
+        T within `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1 if every image's logits are all equal.
+    """
+    logits = logits.double()
+    logits = logits - logits.mean(dim=1, keepdim=True)
+    given = logits.gather(1, labels.unsqueeze(1)).squeeze(1)  # (N,)
+
+    def derivatives(inverse: float) -> tuple[float, float]:
+        probabilities = (inverse * logits).softmax(dim=1)
+        mean = (probabilities * logits).sum(dim=1)
+        variance = (probabilities * logits.square()).sum(dim=1) - mean.square()
+        return float((mean - given).mean()), float(variance.mean())
+
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
+    if not logits.any():
+        return 1.0
+    if derivatives(low)[0] >= 0:
+        return MAX_TEMPERATURE
+    if derivatives(high)[0] <= 0:
+        return MIN_TEMPERATURE
+    inverse = 1.0
+    for _ in range(_NEWTON_STEPS):
+        slope, curvature = derivatives(inverse)
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        following = inverse - slope / curvature if curvature > 0 else low
+        if not low < following < high:
+            following = (low * high) ** 0.5
+        inverse, step = following, abs(following - inverse)
+        # Newton's error is squared by each step.
+        if step <= 1e-7 * inverse:
+            break
+    return 1 / inverse
+
+
+def _below_one(probabilities: Tensor) -> Tensor:
+    # A confidence of exactly one would have a bin of its own, beside the last.
+    return probabilities.clamp(max=_LARGEST_BELOW_ONE)

@@ -1,0 +1,33 @@
+"""The metrics of a run as files: a table for spreadsheets, and JSON lines for programs."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from training.checkpoint import write_text
+
+
+def write_metrics(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write ``metrics.csv`` and ``metrics.jsonl``, one row an epoch, each replaced atomically.
+
+    Args:
+        folder: An existing folder.
+        history: One row of metrics an epoch. What is not finite becomes null in JSON, which has no such numbers.
+    """
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(folder / "metrics.csv", table.getvalue())
+    numbers = ({name: value if math.isfinite(value) else None for name, value in row.items()} for row in history)
+    write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in numbers))
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a ``metrics.jsonl``, without what was not finite."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
