@@ -17,14 +17,19 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
         folder: An existing folder.
         history: One row of metrics an epoch. What is not finite becomes null in JSON, which has no such numbers.
     """
-    columns = list(dict.fromkeys(name for row in history for name in row))
+    write_table(folder / "metrics.csv", history)
+    numbers = ({name: value if math.isfinite(value) else None for name, value in row.items()} for row in history)
+    write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in numbers))
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write rows as CSV, replaced atomically; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     table = io.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
-    write_text(folder / "metrics.csv", table.getvalue())
-    numbers = ({name: value if math.isfinite(value) else None for name, value in row.items()} for row in history)
-    write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in numbers))
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

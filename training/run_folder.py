@@ -7,25 +7,25 @@
 ``last/``             the state a run continues from
 ``best/``             the best model, a timm ``local-dir`` folder
 ``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
-``metrics.csv``       one row an epoch, the same for every run of the recipe
+``metrics.csv``       one row an epoch, the same for every run of the recipe; ``metrics.jsonl`` too
 ``timing.csv``        seconds and images a second of every epoch, which are not
 ``curves.png``        the metrics as a picture
+``report.md``         the best model on the validation images, with pictures, written at the end
+``tracking/``         what the trackers write
 ====================  =====================================================================================
 """
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from training.checkpoint import repair_folder, write_text
 from training.config import Recipe
 from training.errors import OutputError
+from training.history import write_metrics, write_table
 from training.provenance import environment
 from training.report import draw_curves
 
@@ -81,8 +81,8 @@ class RunFolder:
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
         """Write the metrics, the timings and the curves of the epochs so far."""
-        write_text(self.path / "metrics.csv", _csv(history))
-        write_text(self.path / "timing.csv", _csv(timings))
+        write_metrics(self.path, history)
+        write_table(self.path / "timing.csv", timings)
         draw_curves(history, self.path / "curves.png", title=title)
 
     def keep_model(self, save: Callable[[Path], None], history: Sequence[Row], count: int) -> None:
@@ -114,11 +114,3 @@ def accuracy(row: Mapping[str, float]) -> float | None:
 def _rank(row: Row) -> tuple[float, float]:
     return -(accuracy(row) or 0.0), row["epoch"]
 
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
