@@ -14,7 +14,8 @@ from rich.console import Console
 
 from training import scoring
 from training.config import Recipe, parse_recipe
-from training.data import decode_folder, scan_folder
+from training.data import decode
+from training.data.folder import scan_folder
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, DataError
 from training.evaluate import evaluate, load_checkpoint
@@ -103,7 +104,7 @@ def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: P
     assert model.pretrained_cfg["crop_pct"] == 1.0
     assert len(model.blocks) == 2
     again = load_checkpoint(run.checkpoint)
-    images = decode_folder(scan_folder(data_root / "test"), _preprocessing(model), cache)
+    _, images = decode(scan_folder(data_root / "test"), _preprocessing(model), cache=cache)
     inputs = _preprocessing(model).normalise(images)
     with torch.inference_mode():
         assert torch.equal(model(inputs), again(inputs))

@@ -19,6 +19,9 @@ from training.data.samples import LabelledImages
 from training.errors import DataError
 from training.seeds import image_seed
 
+# Ctrl-C, and SIGTERM to a whole group, are the training process's to answer, after the step in progress.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 # Takes a (C, H, W) uint8 image and a seed, returns an image of the same shape and type.
 ImageTransform = Callable[[Tensor, int], Tensor]
 
@@ -140,7 +143,12 @@ class BatchLoader:
             # Its own, for it draws a seed for each worker, and the global one belongs to the model.
             generator=torch.Generator(),
         )
-        iterator = iter(loader)
+        # Workers start with these blocked, as they take a while until they ignore them.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            iterator = iter(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         try:
             for result in iterator:
                 if isinstance(result, DataError):
@@ -221,6 +229,5 @@ class _Batches(Dataset[Tensor | DataError]):
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ctrl-C, and SIGTERM to a whole group, are the training process's to answer, after the step in progress."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

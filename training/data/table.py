@@ -90,7 +90,7 @@ def _read_columns(path: Path) -> dict[str, Column]:
     columns = {name: found[name] for name in (*_REQUIRED, "split") if name in found}
     if not columns["path"]:
         raise DataError(f"{path} lists no images")
-    empty = [f"row {row}: {name}" for name, column in columns.items() for row, value in enumerate(column, 1) if not value]
+    empty = [f"row {row}: {name}" for name, values in columns.items() for row, value in enumerate(values, 1) if not value]
     if empty:
         raise DataError(f"{path} has empty values: {_some(empty)}")
     return columns
@@ -100,11 +100,15 @@ def _read_csv(path: Path) -> dict[str, Column]:
     try:
         # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a CSV table: {error}") from None
-    names = [name for name in (rows[0] if rows else {}) if name is not None]
-    return {name: [(row[name] or "").strip() for row in rows] for name in names}
+    # What a row holds beyond the columns is kept under None.
+    long = [f"row {number}" for number, row in enumerate(rows, 1) if None in row]
+    if long:
+        raise DataError(f"{path} has more values than columns in {_some(long)}; quote values that hold commas")
+    return {name: [(row[name] or "").strip() for row in rows] for name in reader.fieldnames or ()}
 
 
 def _read_parquet(path: Path) -> dict[str, Column]:

@@ -92,7 +92,7 @@ def _draw_points(generator: np.random.Generator, corners: np.ndarray) -> np.ndar
     # Around its corner to the rounding of a pixel, for the corners are what the label speaks of.
     offsets -= offsets.mean(axis=2, keepdims=True)
     pixels = np.rint(corners[:, :, None] + offsets).astype(np.int64)
-    columns, rows = pixels.reshape(count, -1, 2).transpose(2, 0, 1)  # (N, 3 * points) each
+    columns, rows = pixels.reshape(count, 3 * _POINTS, 2).transpose(2, 0, 1)  # (N, 3 * points) each
     images = np.zeros((count, 1, SIZE, SIZE), dtype=np.uint8)
     images[np.arange(count)[:, None], 0, rows, columns] = 255
     return images
