@@ -70,7 +70,8 @@ class DataRecipe(Section):
     )
     broken: Literal["error", "skip"] = Field(
         default="error",
-        description="What images that cannot be decoded are: an error that lists them, or left out, named and counted.",
+        description="Images that cannot be decoded: error ends the run and lists them, skip leaves them out, named and "
+        "counted.",
     )
     caching: Literal["none", "ram", "device"] = Field(
         default="ram",

@@ -122,7 +122,7 @@ def _fits(pixels: Tensor, preprocessing: Preprocessing) -> bool:
     return same and preprocessing.crop_pct == 1 and preprocessing.crop_mode == "center"
 
 
-def _contents(samples: LabelledImages) -> Iterator[bytes]:
+def _contents(samples: LabelledImages) -> Iterator[bytes | memoryview]:
     """What tells these samples from others: pixels, or the files' names, sizes and times."""
     if samples.pixels is not None:
         yield repr(tuple(samples.pixels.shape)).encode()

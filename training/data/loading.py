@@ -22,7 +22,7 @@ from training.seeds import image_seed
 # Ctrl-C, and SIGTERM to a whole group, are the training process's to answer, after the step in progress.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Takes a (C, H, W) uint8 image and a seed, returns an image of the same shape and type.
+# Takes a (C, H, W) uint8 image, which it must leave as it is, and a seed; returns one of the same shape and type.
 ImageTransform = Callable[[Tensor, int], Tensor]
 
 
@@ -136,7 +136,7 @@ class BatchLoader:
         loader = DataLoader(
             batches,
             batch_size=None,
-            sampler=visits,  # type: ignore[arg-type]  # whole batches, in place of positions
+            sampler=visits,  # whole batches, in place of positions
             num_workers=min(self.workers, len(visits)),
             worker_init_fn=_ignore_signals,
             pin_memory=self.pin_memory,

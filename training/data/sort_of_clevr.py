@@ -18,9 +18,7 @@ QUESTIONS_A_KIND = 10
 TRAINING_IMAGES = 9_800
 TEST_IMAGES = 200
 
-_RGB = np.array(
-    [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 156, 0), (128, 128, 128), (255, 255, 0)], dtype=np.uint8
-)
+_RGB = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 156, 0), (128, 128, 128), (255, 255, 0)], dtype=np.uint8)
 _OBJECTS = len(COLOURS)
 _RADIUS = 5  # pixels, of circles; half the side of squares
 _NEAREST = 100  # least squared distance of two centres

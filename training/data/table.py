@@ -1,6 +1,7 @@
 """Tables of image paths and labels: CSV, or parquet with pyarrow installed."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,8 +13,6 @@ from training.errors import DataError
 _REQUIRED = ("path", "label")
 _SPLITS = ("train", "val", "test")
 _NAMED_PROBLEMS = 10
-
-Column = list[str]
 
 
 def read_table(path: str | Path) -> dict[str, LabelledImages]:
@@ -41,9 +40,8 @@ def read_table(path: str | Path) -> dict[str, LabelledImages]:
     unknown = [f"row {row}: {split}" for row, split in enumerate(splits, 1) if split not in _SPLITS]
     if unknown:
         raise DataError(f"{path}: column 'split' holds {_some(unknown)}; expected {', '.join(_SPLITS)}")
-    if len(set(paths)) < len(paths):
-        seen: set[str] = set()
-        twice = [name for name in paths if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    twice = [name for name, times in Counter(paths).items() if times > 1]
+    if twice:
         raise DataError(f"{path} lists images more than once: {_some(twice)}")
     missing = [name for name in paths if not (path.parent / name).is_file()]
     if missing:
@@ -74,7 +72,7 @@ def table_splits(path: str | Path) -> tuple[LabelledImages, LabelledImages | Non
     return splits["train"], splits.get("val", splits.get("test"))
 
 
-def _read_columns(path: Path) -> dict[str, Column]:
+def _read_columns(path: Path) -> dict[str, list[str]]:
     """Columns as text, checked to be there and without empty values."""
     if not path.is_file():
         raise DataError(f"no such table: {path}; data.root names a .csv or .parquet file")
@@ -90,13 +88,15 @@ def _read_columns(path: Path) -> dict[str, Column]:
     columns = {name: found[name] for name in (*_REQUIRED, "split") if name in found}
     if not columns["path"]:
         raise DataError(f"{path} lists no images")
-    empty = [f"row {row}: {name}" for name, values in columns.items() for row, value in enumerate(values, 1) if not value]
+    empty = [
+        f"row {row}: {name}" for name, values in columns.items() for row, value in enumerate(values, 1) if not value
+    ]
     if empty:
         raise DataError(f"{path} has empty values: {_some(empty)}")
     return columns
 
 
-def _read_csv(path: Path) -> dict[str, Column]:
+def _read_csv(path: Path) -> dict[str, list[str]]:
     try:
         # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -111,7 +111,7 @@ def _read_csv(path: Path) -> dict[str, Column]:
     return {name: [(row[name] or "").strip() for row in rows] for name in reader.fieldnames or ()}
 
 
-def _read_parquet(path: Path) -> dict[str, Column]:
+def _read_parquet(path: Path) -> dict[str, list[str]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:

@@ -1,6 +1,7 @@
 """Images are decoded once; broken ones are named, and stop the run or are left out."""
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_all_broken_images_are_named(mixed: LabelledImages, tmp_path: Path) -> N
 
 def test_broken_images_can_be_skipped(mixed: LabelledImages, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    console = Console(record=True, width=200, file=open(os.devnull, "w"))
+    console = Console(record=True, width=200, file=io.StringIO())
     samples, images = decode(mixed, PREPROCESSING, broken="skip", cache=cache, console=console)
     assert samples.names == ("ant/0.png", "ant/2.png", "bee/0.png", "bee/1.png", "bee/3.png")
     assert samples.labels.tolist() == [0, 0, 1, 1, 1]
@@ -126,7 +127,7 @@ def test_damaged_cache_is_decoded_again(data_root: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_in_memory_are_resized_or_taken_as_they_are(channels: int, tmp_path: Path) -> None:
-    pixels = torch.randint(0, 256, (4, channels, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.arange(4 * channels * 256).mul(7).to(torch.uint8).view(4, channels, 16, 16)
     samples = LabelledImages(Path("made"), ("a",), tuple("0123"), torch.zeros(4, dtype=torch.int64), pixels)
     whole = dataclasses.replace(PREPROCESSING, crop_pct=1.0)
     assert torch.equal(decode(samples, whole, cache=tmp_path)[1], pixels.expand(-1, 3, -1, -1))
