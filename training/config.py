@@ -70,8 +70,8 @@ class DataRecipe(Section):
     )
     broken: Literal["error", "skip"] = Field(
         default="error",
-        description="Images that cannot be decoded: error ends the run and lists them, skip leaves them out, named and "
-        "counted.",
+        description="Images that cannot be decoded: error ends the run and lists them, skip leaves them out, "
+        "named and counted.",
     )
     caching: Literal["none", "ram", "device"] = Field(
         default="ram",

@@ -80,6 +80,15 @@ def test_held_out_images_can_be_evaluated(
     assert result.top1 == trained.best_accuracy
 
 
+def test_tables_are_evaluated_as_folders_are(run: TrainingResult, data_root: Path, cache: Path) -> None:
+    files = sorted((data_root / "test").rglob("*.png"))
+    table = data_root / "test.csv"
+    rows = [f"{file.relative_to(data_root).as_posix()},{file.parent.name}\n" for file in files]
+    table.write_text("".join(["path,label\n", *rows]))
+    result = evaluate(run.checkpoint, table, source="table", cache=cache, device="cpu")
+    assert torch.equal(result.confusion, evaluate(run.checkpoint, data_root, cache=cache, device="cpu").confusion)
+
+
 def test_labels_follow_the_checkpoints_names(
     run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
 ) -> None:

@@ -17,18 +17,16 @@ def open_splits(recipe: DataRecipe, seed: int) -> tuple[LabelledImages, Labelled
 
     Args:
         recipe: Which source, and what to hold out.
-        seed: Decides which images are held out or generated.
+        seed: Decides which images are held out.
 
     Raises:
         DataError: The source's files are missing or cannot be used.
     """
-    train, validation = _splits(recipe.source, recipe.root, seed)
+    train, validation = _splits(recipe.source, recipe.root)
     return choose_validation(train, validation, recipe.validation_fraction, seed)
 
 
-def open_evaluation(
-    source: str, root: str | Path | None, only: str | Path | None = None, seed: int = 0
-) -> LabelledImages:
+def open_evaluation(source: str, root: str | Path | None, only: str | Path | None = None) -> LabelledImages:
     """The images to evaluate a model on.
 
     Args:
@@ -37,39 +35,42 @@ def open_evaluation(
             splits, is used whole.
         only: A text file with the names of the images to use, one a line, such as a run's
             ``validation.txt`` where images were held out of the training images.
-        seed: The run's, where images are generated.
 
     Raises:
         DataError: The source's files are missing or cannot be used, or lack images named in `only`.
     """
     if only is not None:
         names = Path(only).read_text(encoding="utf-8").splitlines()
-        return _named([name for name in names if name], _candidates(source, root, seed))
+        return _named([name for name in names if name], _candidates(source, root))
     if source == "folder" and root is not None:
         return scan_folder(validation_folder(Path(root)) or root)
     if source == "table" and root is not None:
         splits = read_table(root)
         return next(splits[name] for name in ("val", "test", "train") if name in splits)
-    train, validation = _splits(source, root, seed)
+    train, validation = _splits(source, root)
     return train if validation is None else validation
 
 
-def _splits(source: str, root: str | Path | None, seed: int) -> tuple[LabelledImages, LabelledImages | None]:
+def _splits(source: str, root: str | Path | None) -> tuple[LabelledImages, LabelledImages | None]:
     if source == "triangle":
-        return triangle_splits(seed)
+        return triangle_splits()
     if root is None:
         raise DataError(f"data.source={source} needs data.root")
     if source == "folder":
         return scan_splits(root)
-    return table_splits(root) if source == "table" else SETS[source](root)
+    if source == "table":
+        return table_splits(root)
+    if source not in SETS:
+        raise DataError(f"no data source {source!r}; choose from folder, table, triangle, {', '.join(SETS)}")
+    return SETS[source](root)
 
 
-def _candidates(source: str, root: str | Path | None, seed: int) -> list[LabelledImages]:
+def _candidates(source: str, root: str | Path | None) -> list[LabelledImages]:
     """Where listed names are looked for: held-out images lie among the training images."""
     if source == "folder" and root is not None:
         train = Path(root) / "train"
         return [scan_folder(train if train.is_dir() else validation_folder(Path(root)) or root)]
-    return [samples for samples in _splits(source, root, seed) if samples is not None]
+    return [samples for samples in _splits(source, root) if samples is not None]
 
 
 def _named(names: list[str], candidates: list[LabelledImages]) -> LabelledImages:

@@ -31,6 +31,8 @@ def test_scan_refuses_empty_folders(tmp_path: Path) -> None:
         scan_folder(tmp_path / "absent")
     with pytest.raises(DataError, match="no class folders"):
         scan_folder(tmp_path)
+    with pytest.raises(DataError, match="no data source 'folders'; choose from folder, table"):
+        open_evaluation("folders", tmp_path)
     (tmp_path / "ant").mkdir()
     with pytest.raises(DataError, match="ant holds no images"):
         scan_folder(tmp_path)
