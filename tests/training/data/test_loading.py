@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from training.data import BatchLoader, LabelledImages, Preprocessing, UndecodedImages, decode
+from training.data import BatchLoader, LabelledImages, Preprocessing, UndecodedImages, decode, to_device
 from training.data.folder import scan_folder
 from training.data.loading import repeat_positions
 from training.errors import DataError
@@ -152,6 +152,13 @@ def test_workers_leave_signals_to_the_training_process(undecoded: UndecodedImage
 def test_single_image_transforms_need_images_off_the_accelerator(array: Tensor) -> None:
     with pytest.raises(DataError, match=r"use data\.caching=ram or none"):
         next(BatchLoader(array.to("meta")).batches(BATCHES, transform=add_noise))
+
+
+def test_images_too_large_for_the_accelerator_are_refused(array: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.equal(to_device(array, torch.device("cpu")), array)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (array.nbytes, 2 * array.nbytes))
+    with pytest.raises(DataError, match=r"33 decoded images take .*use data\.caching=ram"):
+        to_device(array, torch.device("cuda"))
 
 
 @settings(max_examples=50, deadline=None)
