@@ -19,10 +19,12 @@ from pydantic import (
     Field,
     Strict,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from training.errors import RecipeError
 
@@ -49,15 +51,46 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Which images, and how they reach the model's input size."""
 
-    root: Path = Field(
-        description="Folder with train/ and val/ (or test/) of one folder a class; or class folders directly."
+    source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle"] = Field(
+        default="folder",
+        description="What data.root holds: folder, one folder of images a class; table, a .csv or .parquet file with "
+        "the columns path, label and, if wanted, split (train, val or test); cifar10, cifar100 and oxford_iiit_pet, "
+        "the published files as torchvision lays them out. triangle is generated and needs no root.",
+    )
+    root: Path | None = Field(
+        default=None,
+        validate_default=True,
+        description="Folder with train/ and val/ (or test/) of one folder a class, or class folders directly; "
+        "or what data.source says.",
     )
     validation_fraction: Number | None = Field(
         default=None,
         gt=0,
         lt=1,
         description="Share of each class's training images held out for validation. "
-        "Left out: val/ or test/ is used, or 0.1 where there is neither.",
+        "Left out: the source's own validation or test images are used, or 0.1 where there are none.",
+    )
+    broken: Literal["error", "skip"] = Field(
+        default="error",
+        description="Images that cannot be decoded: error ends the run and lists them, skip leaves them out, "
+        "named and counted.",
+    )
+    caching: Literal["none", "ram", "device"] = Field(
+        default="ram",
+        description="Where decoded images are kept: ram, decoded once into a memory-mapped file; device, the same "
+        "and then held on the accelerator; none, decoded anew for every batch, for sets larger than the disk cache "
+        "may be.",
+    )
+    workers: Count = Field(
+        default=4,
+        ge=0,
+        description="Processes that decode images (caching=none) and augment them one by one; they change no result. "
+        "0: the training process does it.",
+    )
+    balance: Literal["none", "sampler", "loss"] = Field(
+        default="none",
+        description="What is done about classes with few images: sampler visits them more often, loss weighs them "
+        "more, both inversely to their frequency.",
     )
     mean: tuple[Number, ...] | None = Field(
         default=None, description="Channel means in [0, 1]; the model's if left out."
@@ -77,6 +110,14 @@ class DataRecipe(Section):
     cache: Path | None = Field(
         default=None, description="Folder for decoded images; the user's cache folder if left out."
     )
+
+    @field_validator("root")
+    @classmethod
+    def _root_is_given(cls, root: Path | None, info: ValidationInfo) -> Path | None:
+        source = info.data.get("source")  # absent where it is itself refused
+        if root is None and source not in (None, "triangle"):
+            raise PydanticCustomError("missing", "needed by data.source={source}", {"source": source})
+        return root
 
 
 class ModelRecipe(Section):

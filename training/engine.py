@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,31 +13,31 @@ from accelerate.state import AcceleratorState, PartialState, is_initialized
 from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from training import state
 from training.allocator import keep_freed_memory
 from training.checkpoint import save_model
 from training.config import Recipe
-from training.data import Augmentation, Preprocessing, decode_folder, find_splits
-from training.data.augment import Draws
+from training.data import BatchTransform, Preprocessing, open_splits
+from training.data.batch import Share
 from training.errors import NonFiniteLossError, OutputError, TrainingInterrupted
+from training.images import RunImages
 from training.initialisation import whiten_patch_embedding
 from training.interruption import Interruption
 from training.learner import Learner, create_model, enable_grad_checkpointing
-from training.memory_health import memory_columns
+from training.loss import sample_losses
+from training.memory_health import memory_columns, memory_sample
 from training.mimetic import mimetic_attention
 from training.optimisation import create_average, create_optimizer, create_schedule, float32_newton_schulz
 from training.progress import EpochProgress
 from training.run_folder import Row, RunFolder, accuracy
 from training.scoring import score, shard
-from training.seeds import epoch_order, stream, stream_seed
+from training.seeds import stream, stream_seed
 from training.state import Learned, Position
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.
 _STEPS_BETWEEN_CHECKS = 20
 _WHITENING_IMAGES = 4000
-_MEMORY_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,8 @@ class Trainer:
         self.folder = RunFolder(recipe.output)
         self.position = Position()
 
-        train_folder, validation_folder = find_splits(recipe.data.root, recipe.data.validation_fraction, recipe.seed)
-        self.classes = train_folder.classes
-        self.validation_files = validation_folder.files
+        training, validation = open_splits(recipe.data, recipe.seed)
+        self.classes = training.classes
         torch.manual_seed(stream_seed(recipe.seed, 0, "model"))
         model = create_model(recipe.model, self.classes, console)
         self.preprocessing = Preprocessing.of_model(
@@ -127,25 +126,20 @@ class Trainer:
             crop_pct=recipe.data.crop_pct,
         )
         with accelerator.main_process_first():
-            self.images = decode_folder(train_folder, self.preprocessing, recipe.data.cache, console)
-            self.validation_images = decode_folder(validation_folder, self.preprocessing, recipe.data.cache, console)
+            self.images = RunImages(recipe, training, validation, self.preprocessing, self.device, console)
+        self.transform = BatchTransform(recipe.augment, self.preprocessing, len(self.classes))
         if recipe.mimetic_attention:
             mimetic_attention(model, seed=recipe.seed)
         if recipe.patch_whitening:
-            some = epoch_order(len(self.images), recipe.seed, 0)[:_WHITENING_IMAGES]
-            whiten_patch_embedding(model, self.preprocessing.normalise(self.images[some]), seed=recipe.seed)
-        self.images = self._place(self.images)
-        self.labels = train_folder.labels.to(self.images.device)
-        self.validation_labels = validation_folder.labels
-        self.augmentation = Augmentation(recipe.augment)
-        self.steps_per_epoch = -(-len(self.images) // recipe.batch_size)
+            some = self.images.some(_WHITENING_IMAGES)
+            whiten_patch_embedding(model, self.preprocessing.normalise(some.cpu()), seed=recipe.seed)
 
         if recipe.grad_checkpointing:
             enable_grad_checkpointing(model)
         self.model: nn.Module = model.to(self.device)
         optimizer = create_optimizer(self.model, recipe.optimizer)
         self.schedule = create_schedule(
-            optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, self.steps_per_epoch
+            optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, self.images.steps_per_epoch
         )
         average = None if recipe.ema_decay is None else create_average(self.model, recipe.ema_decay)
         learner: Any = Learner(self.model)
@@ -176,7 +170,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         with self._writing():
-            self.folder.describe(self.recipe, self.validation_files)
+            self.folder.describe(self.recipe, self.images.validation.names)
             if self.position.history:
                 # A kill after the last checkpoint may have spared these the latest epoch.
                 self._write_metrics()
@@ -186,7 +180,7 @@ class Trainer:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.console.print(
             f"{self.recipe.model.name}: {parameters / 1e6:.2f}M parameters, {len(self.images)} training and "
-            f"{len(self.validation_images)} validation images, {len(self.classes)} classes, on {self.device}",
+            f"{len(self.images.validation)} validation images, {len(self.classes)} classes, on {self.device}",
             soft_wrap=True,
         )
         position = self.position
@@ -209,30 +203,24 @@ class Trainer:
             self.folder.path, self.folder.best, position.best_epoch, position.best_accuracy, position.history
         )
 
-    def _place(self, images: Tensor) -> Tensor:
-        """Hold the images on the accelerator where they take a small part of its memory."""
-        if self.device.type != "cuda":
-            return images
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return images.to(self.device) if images.nbytes < free // 4 else images
-
     def _train_epoch(self) -> tuple[Row, Row]:
         """Visit every training image that the epoch has left; returns its metrics and its timing."""
         recipe, position = self.recipe, self.position
         started, start_batch = time.perf_counter(), position.batch
-        order = epoch_order(len(self.images), recipe.seed, position.epoch)
+        order = self.images.order(position.epoch)
         self.model.train()
         # Every process adds its share to sums that start with what was there at the last checkpoint.
         sums = torch.tensor(position.sums, device=self.device) * self.accelerator.is_main_process
         unchecked: list[Tensor] = []
         learning_rate = 0.0
-        with EpochProgress(self.console, position.epoch + 1, recipe.epochs, len(order)) as progress:
-            for batch, chosen in enumerate(order.split(recipe.batch_size)):
-                if batch < start_batch:
-                    continue
+        with (
+            EpochProgress(self.console, position.epoch + 1, recipe.epochs, len(self.images)) as progress,
+            closing(self.images.batches(position.epoch, self._loaded_rows, start_batch)) as batches,
+        ):
+            for chosen, images in zip(order[start_batch:], batches, strict=True):
                 self.schedule.step_update(position.step)
                 learning_rate = max(group["lr"] for group in self.optimizer.param_groups)
-                loss, counts = self._update(chosen)
+                loss, counts = self._update(chosen, images)
                 position.step += 1
                 position.batch += 1
                 sums += counts
@@ -240,15 +228,15 @@ class Trainer:
                 if self.device.type == "cpu" or len(unchecked) == _STEPS_BETWEEN_CHECKS:
                     self._refuse_non_finite(unchecked)
                     progress.update(position.batch * recipe.batch_size, *self._means(sums, position.batch))
-                last = position.batch == self.steps_per_epoch
+                last = position.batch == len(order)
                 if recipe.checkpoint_every and position.step % recipe.checkpoint_every == 0 and not last:
                     self._save(sums)
                 if not last:
                     self._stop_if_asked(sums)
         self._refuse_non_finite(unchecked)
-        cross_entropy, balance, correct = (value / len(order) for value in self._total(sums))
+        cross_entropy, balance, correct = (value / len(self.images) for value in self._total(sums))
         seconds = time.perf_counter() - started
-        images = len(order) - start_batch * recipe.batch_size
+        visited = len(self.images) - start_batch * recipe.batch_size
         row = {
             "epoch": position.epoch + 1,
             "step": position.step,
@@ -257,7 +245,7 @@ class Trainer:
             "balance_loss": balance,
             "train_acc": correct,
         }
-        return row, {"epoch": position.epoch + 1, "images_per_second": images / seconds, "seconds": seconds}
+        return row, {"epoch": position.epoch + 1, "images_per_second": visited / seconds, "seconds": seconds}
 
     def _means(self, sums: Tensor, batches: int) -> tuple[float, float]:
         """Cross-entropy and accuracy of this process's share of the epoch so far."""
@@ -269,30 +257,42 @@ class Trainer:
         """Sums over all processes."""
         return self.accelerator.reduce(sums, "sum").tolist()
 
-    def _update(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """One update from the images at some positions, of which this process takes its share.
+    def _share(self, count: int) -> Share:
+        """This process's part of a batch of `count` images."""
+        accelerator = self.accelerator
+        return self.transform.share(count, torch.arange(count)[accelerator.process_index :: accelerator.num_processes])
+
+    def _loaded_rows(self, count: int) -> Tensor:
+        return self._share(count).loaded
+
+    def _update(self, chosen: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """One update.
+
+        Args:
+            chosen: Positions of the update's images, (B,) int64, of all processes.
+            images: Those that this process needs, (rows, C, H, W) uint8.
 
         Returns:
-            The loss, and this share's sums of cross-entropy, balance loss and correct answers.
+            The loss, and this process's sums of cross-entropy, balance loss and correct answers.
         """
         recipe, step = self.recipe, self.position.step
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         # Every source of chance is a function of the step, so that a run can go on from any.
-        draws = self.augmentation.sample(len(chosen), stream(recipe.seed, step, "augmentation"))
-        draws = draws[slice(rank, None, processes)].to(self.device)
+        draws = self.transform.sample(len(chosen), stream(recipe.seed, step, "augmentation"))
         # Dropout and stochastic depth draw from the global generators.
-        torch.manual_seed(stream_seed(recipe.seed, step, f"model {rank}"))
-        mine = chosen[rank::processes].to(self.images.device)
+        torch.manual_seed(stream_seed(recipe.seed, step, f"model {self.accelerator.process_index}"))
+        share = self._share(len(chosen))
+        labels = self.images.labels[chosen[share.loaded]].to(self.device, non_blocking=True)
+        inputs, targets = self.transform.apply(images.to(self.device, non_blocking=True), labels, draws, share)
         losses, counts = [], torch.zeros(3, device=self.device)
         # All processes go through as many parts, for they meet in each: the last process may have an empty one.
-        parts = min(recipe.accumulate, -(-len(chosen) // processes))
-        bounds = [len(mine) * number // parts for number in range(parts + 1)]
+        parts = min(recipe.accumulate, -(-len(chosen) // self.accelerator.num_processes))
+        bounds = [len(inputs) * number // parts for number in range(parts + 1)]
         for number in range(parts):
             rows = slice(bounds[number], bounds[number + 1])
             # Gradients travel between processes once an update.
             last = number + 1 == parts
             with nullcontext() if last else self.accelerator.no_sync(self.learner):
-                loss, part_counts = self._gradient(mine[rows], draws[rows], len(chosen), 1 / parts)
+                loss, part_counts = self._gradient(inputs[rows], targets[rows], len(chosen), 1 / parts)
             losses.append(loss)
             counts += part_counts
         if recipe.clip_grad is not None:
@@ -304,26 +304,28 @@ class Trainer:
             self.learned.average.update(self.model, step=step + 1)
         return torch.stack(losses).sum(), counts
 
-    def _gradient(self, indices: Tensor, draws: Draws, batch_size: int, share: float) -> tuple[Tensor, Tensor]:
+    def _gradient(
+        self, inputs: Tensor, targets: Tensor, batch_size: int, balance_share: float
+    ) -> tuple[Tensor, Tensor]:
         """Add the gradient of some of a batch's images to what is there.
 
         Args:
-            indices: Positions of the images, shape (B,).
-            draws: Augmentation of each.
+            inputs: (B, C, H, W) float32.
+            targets: (B,) labels or (B, classes) probabilities.
             batch_size: Images of the update, over all processes and parts.
-            share: Weight of the balance loss, which each of an update's parts has.
+            balance_share: Weight of the balance loss, which each of an update's parts has.
 
         Returns:
             The loss, and sums of cross-entropy, balance loss and correct answers.
         """
-        images = self.images[indices].to(self.device, non_blocking=True)
-        labels = self.labels[indices].to(self.device, non_blocking=True)
-        logits, balance = self.learner(self.preprocessing.normalise(self.augmentation.apply(images, draws)))
-        total = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing, reduction="sum")
+        recipe = self.recipe
+        logits, balance = self.learner(inputs)
+        total = sample_losses(logits, targets, recipe.loss, recipe.label_smoothing, self.images.class_weights).sum()
         # Processes average their gradients, and in a last, partial batch their shares may differ.
-        loss = total * (self.accelerator.num_processes / batch_size) + self.recipe.balance_weight * share * balance
+        loss = total * (self.accelerator.num_processes / batch_size) + recipe.balance_weight * balance_share * balance
         self.accelerator.backward(loss)
         with torch.no_grad():
+            labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
             correct = (logits.argmax(dim=1) == labels).sum()
             return loss.detach(), torch.stack([total.detach(), balance.detach() * len(labels), correct.float()])
 
@@ -331,21 +333,20 @@ class Trainer:
         """Score the model, and the averaged weights, on every validation image, each by one process."""
         row: Row = {}
         average = self.learned.average
-        mine = shard(len(self.validation_images), self.accelerator.process_index, self.accelerator.num_processes)
-        images, labels = self.validation_images[mine], self.validation_labels[mine]
+        count = len(self.images.validation)
+        mine = shard(count, self.accelerator.process_index, self.accelerator.num_processes)
+        labels = self.images.validation.labels[mine]
         for prefix, model in (("", self.model), ("ema_", average and average.module)):
             if model is None:
                 continue
-            sums = score(model, images, labels, self.preprocessing, self.device)
-            loss, correct = (value / len(self.validation_images) for value in self._total(sums))
+            with closing(self.images.validation_batches(mine)) as batches:
+                sums = score(model, batches, labels, self.preprocessing, self.device)
+            loss, correct = (value / count for value in self._total(sums))
             if not loss < float("inf"):
                 raise self._non_finite(f"in the validation after step {self.position.step}")
             row |= {f"{prefix}val_loss": loss, f"{prefix}val_acc": correct}
-        # Spread over the validation images, which are sorted by class.
-        count = min(_MEMORY_IMAGES, len(self.validation_images))
-        spread = torch.linspace(0, len(self.validation_images) - 1, count).long()
-        inputs = self.preprocessing.normalise(self.validation_images[spread].to(self.device))
-        return row | memory_columns(self.model, inputs)
+        sample = self.images.validation_images(memory_sample(count)).to(self.device)
+        return row | memory_columns(self.model, self.preprocessing.normalise(sample))
 
     def _keep(self, row: Row) -> None:
         """Write the epoch's checkpoints, metrics and curves."""
@@ -445,7 +446,8 @@ class Trainer:
     def _done(self) -> str:
         position = self.position
         if position.batch:
-            return f"step {position.step}, {position.batch} of {self.steps_per_epoch} into epoch {position.epoch + 1}"
+            steps = self.images.steps_per_epoch
+            return f"step {position.step}, {position.batch} of {steps} into epoch {position.epoch + 1}"
         return f"step {position.step}, the end of epoch {position.epoch} of {self.recipe.epochs}"
 
 

@@ -1,6 +1,5 @@
 """How good a checkpoint is on a folder of images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from torch import Tensor, nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
-from training.data import ImageFolder, Preprocessing, decode_folder, scan_folder
-from training.data.folder import validation_folder
+from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError, DataError
 from training.memory_health import memory_columns, memory_sample
 from training.metrics import EvaluationResult, measure
@@ -24,8 +22,9 @@ from training.scoring import predict_all
 
 def evaluate(
     checkpoint: str | Path,
-    data_root: str | Path,
+    data_root: str | Path | None,
     *,
+    source: str = "folder",
     only: str | Path | None = None,
     flip: bool = False,
     confusion_png: Path | None = None,
@@ -42,9 +41,11 @@ def evaluate(
 
     Args:
         checkpoint: timm ``local-dir`` folder, such as a run's ``best``.
-        data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used.
-        only: A text file of image paths relative to the folder of classes, one a line, such as a run's
-            ``validation.txt`` where images were held out of one folder.
+        data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
+            `source` asks for.
+        source: What `data_root` holds, as the recipe's ``data.source``.
+        only: A text file of image names (of files, paths relative to the folder of classes), one a line, such
+            as a run's ``validation.txt`` where images were held out of the training images.
         flip: Answer with the mean of the probabilities of each image and its mirror image.
         confusion_png: Where to draw the confusion matrix; None draws none.
         reliability_png: Where to draw accuracy against confidence; None draws none.
@@ -61,20 +62,18 @@ def evaluate(
     model = load_checkpoint(checkpoint)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
-    folder = scan_folder(_images_root(Path(data_root), only))
-    if only is not None:
-        folder = _select(folder, Path(only).read_text(encoding="utf-8").splitlines())
+    samples = open_evaluation(source, data_root, only)
     classes = checkpoint_classes(model)
-    labels = _labels(folder, classes, int(getattr(model, "num_classes", 0)))
-    classes = classes or folder.classes
+    labels = _labels(samples, classes, int(getattr(model, "num_classes", 0)))
+    classes = classes or samples.classes
     preprocessing = Preprocessing.of_model(model)
-    images = decode_folder(folder, preprocessing, cache, console)
+    _, images = decode(samples, preprocessing, cache=cache, console=console)
 
     logits = predict_all(model, images, preprocessing, place, flip=flip)
     if not logits.isfinite().all():
         first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
         raise CheckpointError(
-            f"the model in {checkpoint} answers {folder.files[first]} with logits that are not finite"
+            f"the model in {checkpoint} answers {samples.names[first]} with logits that are not finite"
         )
     result = measure(logits, labels, classes)
     if confusion_png is not None:
@@ -91,7 +90,7 @@ def evaluate(
             labels,
             images,
             title=f"{_architecture(model)} on {data_root}",
-            files=folder.files,
+            files=samples.names,
             history=run.history,
             best_epoch=run.best_epoch,
             memory=memory_columns(model, sample),
@@ -132,33 +131,17 @@ def _architecture(model: nn.Module) -> str:
     return str(config.get("architecture") or type(model).__name__)
 
 
-def _images_root(root: Path, only: str | Path | None) -> Path:
-    # Held-out images lie among the training images.
-    if only is not None and (root / "train").is_dir():
-        return root / "train"
-    return validation_folder(root) or root
-
-
-def _select(folder: ImageFolder, names: Sequence[str]) -> ImageFolder:
-    positions = {name: index for index, name in enumerate(folder.files)}
-    wanted = [name for name in names if name]
-    unknown = [name for name in wanted if name not in positions]
-    if unknown or not wanted:
-        raise DataError(f"{folder.root} lacks {len(unknown)} of the {len(wanted)} listed images: {unknown[:5]}")
-    return folder.select([positions[name] for name in wanted])
-
-
-def _labels(folder: ImageFolder, classes: tuple[str, ...], num_classes: int) -> Tensor:
-    """The labels the model knows a folder's classes by, (N,) int64."""
+def _labels(samples: LabelledImages, classes: tuple[str, ...], num_classes: int) -> Tensor:
+    """The labels the model knows the images' classes by, (N,) int64."""
     if not classes:
-        if len(folder.classes) != num_classes:
+        if len(samples.classes) != num_classes:
             raise DataError(
-                f"{folder.root} holds {len(folder.classes)} classes, the model knows {num_classes} "
+                f"{samples.origin} holds {len(samples.classes)} classes, the model knows {num_classes} "
                 "and the checkpoint does not name them"
             )
-        return folder.labels
-    unknown = sorted(set(folder.classes) - set(classes))
+        return samples.labels
+    unknown = sorted(set(samples.classes) - set(classes))
     if unknown:
-        raise DataError(f"{folder.root} holds classes the model does not know: {', '.join(unknown[:5])}")
-    known = torch.tensor([classes.index(name) for name in folder.classes], dtype=torch.int64)
-    return known[folder.labels]
+        raise DataError(f"{samples.origin} holds classes the model does not know: {', '.join(unknown[:5])}")
+    known = torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
+    return known[samples.labels]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.config import Recipe
-from training.data import find_splits
+from training.data import open_splits
 from training.learner import create_model
 from training.optimisation import create_optimizer, create_schedule
 
@@ -46,7 +46,7 @@ def plan(recipe: Recipe) -> Plan:
         RecipeError: The model, optimiser or schedule cannot be made.
         DataError: The data folder cannot be used.
     """
-    training, validation = find_splits(recipe.data.root, recipe.data.validation_fraction, recipe.seed)
+    training, validation = open_splits(recipe.data, recipe.seed)
     model = create_model(recipe.model, training.classes)
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)

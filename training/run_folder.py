@@ -113,4 +113,3 @@ def accuracy(row: Mapping[str, float]) -> float | None:
 
 def _rank(row: Row) -> tuple[float, float]:
     return -(accuracy(row) or 0.0), row["epoch"]
-

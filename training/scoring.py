@@ -1,7 +1,7 @@
 """A model's answers on a whole set of images: the one code path for validation and evaluation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,11 @@ EVALUATION_BATCH = 250
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device, flip: bool = False
+    model: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    flip: bool = False,
 ) -> Iterator[Tensor]:
     """Logits of every image in order, in float32, batch after batch; the last batch may be smaller.
 
@@ -23,7 +27,7 @@ def predict(
 
     Args:
         model: A classifier, on `device`.
-        images: (N, C, H, W) uint8, on any device.
+        images: (N, C, H, W) uint8, on any device; or batches of them.
         preprocessing: How to normalise.
         device: Where to compute.
         flip: Answer with the mean of the probabilities of each image and of its mirror image (left to right), as
@@ -33,8 +37,8 @@ def predict(
         (B, classes) float32 on `device`.
     """
     model.eval()
-    for start in range(0, len(images), EVALUATION_BATCH):
-        batch = preprocessing.normalise(images[start : start + EVALUATION_BATCH].to(device))
+    for part in images.split(EVALUATION_BATCH) if isinstance(images, Tensor) else images:
+        batch = preprocessing.normalise(part.to(device))
         logits = model(batch).float()
         if flip:
             mirrored = model(batch.flip(-1)).float()
@@ -44,7 +48,11 @@ def predict(
 
 
 def predict_all(
-    model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device, flip: bool = False
+    model: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    flip: bool = False,
 ) -> Tensor:
     """What `predict` yields as one tensor on the CPU, (N, classes) float32."""
     return torch.cat([logits.cpu() for logits in predict(model, images, preprocessing, device, flip)])
@@ -61,13 +69,17 @@ def shard(count: int, index: int, shards: int) -> Tensor:
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, images: Tensor, labels: Tensor, preprocessing: Preprocessing, device: torch.device
+    model: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    labels: Tensor,
+    preprocessing: Preprocessing,
+    device: torch.device,
 ) -> Tensor:
     """Sums over every image of cross-entropy and of correct answers, (2,) float64 on `device`.
 
     Args:
         model: A classifier, on `device`; left in evaluation mode.
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8, or batches of them.
         labels: (N,) int64.
         preprocessing: How to normalise.
         device: Where to compute.

@@ -39,6 +39,14 @@ def repeat_order(order: torch.Tensor, repeats: int) -> torch.Tensor:
     return order[:images].repeat_interleave(repeats)[: len(order)]
 
 
-def image_seeds(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Seeds of the images of a batch, for what is drawn image by image: (count,) int64 in [0, 2**63 - 1)."""
-    return torch.randint(2**63 - 1, (count,), generator=generator)
+def image_seed(seed: int, epoch: int, index: int, repeat: int) -> int:
+    """A 63-bit seed for one visit to one image.
+
+    Args:
+        seed: The recipe's.
+        epoch: Which epoch.
+        index: The image's position in the training set.
+        repeat: How often the epoch has visited the image before.
+    """
+    words = np.random.SeedSequence([seed, epoch, zlib.crc32(b"image"), index, repeat]).generate_state(1, np.uint64)
+    return int(words[0]) >> 1

@@ -32,6 +32,10 @@ def recipe_file(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
         ("optimizer.lr=.nan", "optimizer.lr"),
         ("augment.flip=1", "augment.flip"),
         ("precision=fp8", "precision"),
+        ("data.source=imagenet", "data.source: Input should be 'folder', 'table', 'cifar10'"),
+        ("data.root=null", "missing key 'data.root'"),
+        ("data.workers=-1", "data.workers: Input should be greater than or equal to 0"),
+        ("data.cacheing=ram", "did you mean 'data.caching'?"),
         ("optimizer=adamw", "optimizer"),
         ("epochs.more=1", "'epochs' holds a single value"),
         ("epochs", "not of the form key=value"),
@@ -49,6 +53,12 @@ def test_every_problem_is_named_at_once() -> None:
         parse_recipe({"data": {"rot": "x"}, "epochs": "x"})
     for key in ("'data.rot'", "'data.root'", "'model'", "'output'", "epochs"):
         assert key in str(error.value)
+
+
+def test_generated_data_needs_no_root(recipe_values: dict[str, Any]) -> None:
+    recipe = parse_recipe({**recipe_values, "data": {"source": "triangle"}})
+    assert recipe.data.root is None
+    assert parse_recipe(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))) == recipe
 
 
 def test_overrides_are_typed_as_yaml(recipe_file: Path) -> None:

@@ -1,8 +1,6 @@
-"""Class folders are scanned, split and decoded once; batches are augmented without loss."""
+"""Images are brought to the model's input as timm does it; batches are augmented without loss."""
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,92 +13,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from training.config import AugmentRecipe
-from training.data import Augmentation, Preprocessing, decode_folder, find_splits, scan_folder
+from training.data import Augmentation, Preprocessing
 from training.data.augment import change_colours, erase_square, shift_and_flip
-from training.errors import DataError
 from training.seeds import epoch_order, stream
 
 PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "center")
-CLASSES = ("ant", "bee", "cat")
-
-
-def test_scan_sorts_classes_and_files(data_root: Path) -> None:
-    folder = scan_folder(data_root / "train")
-    assert folder.classes == CLASSES
-    assert len(folder) == 33
-    assert list(folder.files) == sorted(folder.files)
-    assert folder.labels.tolist() == [0] * 11 + [1] * 11 + [2] * 11
-
-
-def test_scan_refuses_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such data folder"):
-        scan_folder(tmp_path / "absent")
-    with pytest.raises(DataError, match="no class folders"):
-        scan_folder(tmp_path)
-    (tmp_path / "ant").mkdir()
-    with pytest.raises(DataError, match="ant holds no images"):
-        scan_folder(tmp_path)
-
-
-def test_test_folder_is_the_validation_unless_a_fraction_is_held_out(data_root: Path) -> None:
-    train, validation = find_splits(data_root)
-    assert (train.root.name, validation.root.name) == ("train", "test")
-    train, validation = find_splits(data_root, fraction=0.3)
-    assert validation.root.name == "train"
-    assert validation.labels.bincount().tolist() == [3, 3, 3]
-    assert sorted(train.files + validation.files) == sorted(scan_folder(data_root / "train").files)
-
-
-def test_split_is_a_function_of_the_seed(data_root: Path) -> None:
-    first, again, other = (find_splits(data_root / "train", 0.3, seed)[1].files for seed in (0, 0, 1))
-    assert first == again != other
-
-
-def test_different_classes_in_the_folders_are_refused(tmp_path: Path) -> None:
-    for split, name in (("train", "ant"), ("train", "bee"), ("val", "ant")):
-        (tmp_path / split / name).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / split / name / "0.png")
-    with pytest.raises(DataError, match="different classes: bee"):
-        find_splits(tmp_path)
-
-
-def test_broken_images_are_named(tmp_path: Path) -> None:
-    (tmp_path / "ant").mkdir()
-    Image.new("RGB", (16, 16)).save(tmp_path / "ant" / "good.png")
-    (tmp_path / "ant" / "empty.jpg").write_bytes(b"")
-    (tmp_path / "ant" / "text.png").write_text("not an image")
-    with pytest.raises(DataError, match="2 images") as error:
-        decode_folder(scan_folder(tmp_path), PREPROCESSING, tmp_path / "cache")
-    assert "ant/empty.jpg" in str(error.value)
-    assert "ant/text.png" in str(error.value)
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_decoding_happens_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "data" / "ant" / "0.png"
-    file.parent.mkdir(parents=True)
-    Image.new("RGB", (16, 16), (10, 20, 30)).save(file)
-    folder = scan_folder(tmp_path / "data")
-    images = decode_folder(folder, PREPROCESSING, tmp_path / "cache")
-    assert images.shape == (1, 3, 16, 16)
-    assert images.dtype == torch.uint8
-    assert images[0, :, 5, 5].tolist() == [10, 20, 30]
-    with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", lambda *_: pytest.fail("decoded again"))
-        assert torch.equal(decode_folder(folder, PREPROCESSING, tmp_path / "cache"), images)
-    Image.new("RGB", (16, 16), (40, 50, 60)).save(file)
-    os.utime(file, (1, 1))
-    assert decode_folder(folder, PREPROCESSING, tmp_path / "cache")[0, :, 5, 5].tolist() == [40, 50, 60]
-    other = dataclasses.replace(PREPROCESSING, input_size=(3, 8, 8))
-    assert decode_folder(folder, other, tmp_path / "cache").shape == (1, 3, 8, 8)
-
-
-def test_damaged_cache_is_decoded_again(data_root: Path, tmp_path: Path) -> None:
-    folder = scan_folder(data_root / "test")
-    images = decode_folder(folder, PREPROCESSING, tmp_path).clone()
-    (cached,) = tmp_path.iterdir()
-    cached.write_bytes(b"torn")
-    assert torch.equal(decode_folder(folder, PREPROCESSING, tmp_path), images)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (40, 23)])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from training import checkpoint, engine, state
 from training.checkpoint import load_state
 from training.config import Recipe, parse_recipe
-from training.data import find_splits
+from training.data import open_splits
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, NonFiniteLossError, OutputError, RecipeError, TrainingInterrupted
 from training.learner import Learner
@@ -306,7 +306,7 @@ def test_held_out_images_are_listed(make_recipe: MakeRecipe, data_root: Path, ca
     recipe = make_recipe(epochs=1, data={"root": str(data_root), "cache": str(cache), "validation_fraction": 0.2})
     train(recipe, console=quiet)
     listed = (recipe.output / "validation.txt").read_text().splitlines()
-    assert tuple(listed) == find_splits(data_root, 0.2, recipe.seed)[1].files
+    assert tuple(listed) == open_splits(recipe.data, recipe.seed)[1].names
 
 
 def test_associative_transformer_reports_its_memory(make_recipe: MakeRecipe, quiet: Console) -> None:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from training import scoring
 from training.config import Recipe, parse_recipe
-from training.data import decode_folder, scan_folder
+from training.data import decode
+from training.data.folder import scan_folder
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, DataError
 from training.evaluate import evaluate, load_checkpoint
@@ -61,7 +62,7 @@ def test_flipping_averages_the_probabilities_of_both_ways_round(
 ) -> None:
     model = load_checkpoint(run.checkpoint)
     preprocessing = _preprocessing(model)
-    images = decode_folder(scan_folder(data_root / "test"), preprocessing, cache)
+    _, images = decode(scan_folder(data_root / "test"), preprocessing, cache=cache)
     place = torch.device("cpu")
     plain, mirrored = (scoring.predict_all(model, each, preprocessing, place) for each in (images, images.flip(-1)))
     both = scoring.predict_all(model, images, preprocessing, place, flip=True)
@@ -135,6 +136,15 @@ def test_held_out_images_can_be_evaluated(
     assert result.top1 == trained.best_accuracy
 
 
+def test_tables_are_evaluated_as_folders_are(run: TrainingResult, data_root: Path, cache: Path) -> None:
+    files = sorted((data_root / "test").rglob("*.png"))
+    table = data_root / "test.csv"
+    rows = [f"{file.relative_to(data_root).as_posix()},{file.parent.name}\n" for file in files]
+    table.write_text("".join(["path,label\n", *rows]))
+    result = evaluate(run.checkpoint, table, source="table", cache=cache, device="cpu")
+    assert torch.equal(result.confusion, evaluate(run.checkpoint, data_root, cache=cache, device="cpu").confusion)
+
+
 def test_labels_follow_the_checkpoints_names(
     run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -159,7 +169,7 @@ def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: P
     assert model.pretrained_cfg["crop_pct"] == 1.0
     assert len(model.blocks) == 2
     again = load_checkpoint(run.checkpoint)
-    images = decode_folder(scan_folder(data_root / "test"), _preprocessing(model), cache)
+    _, images = decode(scan_folder(data_root / "test"), _preprocessing(model), cache=cache)
     inputs = _preprocessing(model).normalise(images)
     with torch.inference_mode():
         assert torch.equal(model(inputs), again(inputs))

@@ -13,7 +13,6 @@ from training.config import AugmentRecipe
 from training.data import Preprocessing, create_image_transform
 from training.data.image_transform import ImageTransform
 from training.errors import RecipeError
-from training.seeds import image_seeds, stream
 
 PREPROCESSING = Preprocessing((3, 24, 20), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 1.0, "center")
 IMAGE = torch.randint(0, 256, (3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -94,11 +93,3 @@ def test_policies_take_grey_images_and_refuse_other_channels() -> None:
     four = dataclasses.replace(PREPROCESSING, input_size=(4, 24, 20), mean=(0.5,) * 4, std=(0.2,) * 4)
     with pytest.raises(RecipeError, match=r"takes 4; set augment\.policy=none"):
         create_image_transform(recipe, four)
-
-
-def test_seeds_are_a_function_of_the_generator_and_differ() -> None:
-    seeds = image_seeds(1000, stream(0, 3, "image"))
-    assert torch.equal(seeds, image_seeds(1000, stream(0, 3, "image")))
-    assert len(seeds.unique()) == 1000
-    assert seeds.min() >= 0
-    assert not torch.equal(seeds, image_seeds(1000, stream(0, 4, "image")))

@@ -1,18 +1,33 @@
-"""Image data: class folders decoded once, and augmentation of whole batches."""
+"""Image data: labelled images of several sources, decoded once or when needed, and augmentation of whole batches."""
 
 from training.data.augment import Augmentation
+from training.data.balance import balanced_order, class_weights
 from training.data.batch import BatchTransform
-from training.data.folder import ImageFolder, decode_folder, find_splits, scan_folder
+from training.data.decode import check, decode
 from training.data.image_transform import create_image_transform
+from training.data.loading import BatchLoader, UndecodedImages, to_device
 from training.data.preprocessing import Preprocessing
+from training.data.samples import LabelledImages
+from training.data.sort_of_clevr import SortOfClevr, generate_sort_of_clevr
+from training.data.sources import open_evaluation, open_splits
+from training.data.triangle import generate_triangles
 
 __all__ = [
     "Augmentation",
+    "BatchLoader",
     "BatchTransform",
-    "ImageFolder",
+    "LabelledImages",
     "Preprocessing",
+    "SortOfClevr",
+    "UndecodedImages",
+    "balanced_order",
+    "check",
+    "class_weights",
     "create_image_transform",
-    "decode_folder",
-    "find_splits",
-    "scan_folder",
+    "decode",
+    "generate_sort_of_clevr",
+    "generate_triangles",
+    "open_evaluation",
+    "open_splits",
+    "to_device",
 ]

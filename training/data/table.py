@@ -1,0 +1,141 @@
+"""Tables of image paths and labels: CSV, or parquet with pyarrow installed."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from training.data.samples import LabelledImages
+from training.errors import DataError
+
+_REQUIRED = ("path", "label")
+_SPLITS = ("train", "val", "test")
+_NAMED_PROBLEMS = 10
+
+
+def read_table(path: str | Path) -> dict[str, LabelledImages]:
+    """The images that a table lists.
+
+    The table has the columns ``path`` (relative to the table's folder) and ``label`` (a name or an integer),
+    and may have ``split`` (train, val or test). Labels that are all integers are ordered as numbers, others
+    as text. The classes are those of the whole table, whatever the split.
+
+    Args:
+        path: A file that ends in ``.csv`` or ``.parquet``.
+
+    Returns:
+        The images of each split that occurs, in the table's order; one split, ``train``, where the table
+        has no such column.
+
+    Raises:
+        DataError: The table is missing, unreadable or empty, lacks a column or a value, has an unknown
+            split, or lists an image twice or one that does not exist.
+    """
+    path = Path(path)
+    columns = _read_columns(path)
+    paths, labels = columns["path"], columns["label"]
+    splits = columns.get("split", ["train"] * len(paths))
+    unknown = [f"row {row}: {split}" for row, split in enumerate(splits, 1) if split not in _SPLITS]
+    if unknown:
+        raise DataError(f"{path}: column 'split' holds {_some(unknown)}; expected {', '.join(_SPLITS)}")
+    twice = [name for name, times in Counter(paths).items() if times > 1]
+    if twice:
+        raise DataError(f"{path} lists images more than once: {_some(twice)}")
+    missing = [name for name in paths if not (path.parent / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{path} lists {len(missing)} images that do not exist below {path.parent}: {_some(missing)}; "
+            "paths are relative to the table's folder"
+        )
+    classes = _ordered(set(labels))
+    number = {name: index for index, name in enumerate(classes)}
+    everything = LabelledImages(
+        path.parent, classes, tuple(paths), torch.tensor([number[label] for label in labels], dtype=torch.int64)
+    )
+    positions: dict[str, list[int]] = {}
+    for index, split in enumerate(splits):
+        positions.setdefault(split, []).append(index)
+    return {split: everything.select(chosen) for split, chosen in positions.items()}
+
+
+def table_splits(path: str | Path) -> tuple[LabelledImages, LabelledImages | None]:
+    """A table's training images, and its validation (else its test) images if it tells them apart.
+
+    Raises:
+        DataError: As `read_table`; or no row is for training.
+    """
+    splits = read_table(path)
+    if "train" not in splits:
+        raise DataError(f"{path}: no row has the split 'train'")
+    return splits["train"], splits.get("val", splits.get("test"))
+
+
+def _read_columns(path: Path) -> dict[str, list[str]]:
+    """Columns as text, checked to be there and without empty values."""
+    if not path.is_file():
+        raise DataError(f"no such table: {path}; data.root names a .csv or .parquet file")
+    if path.suffix == ".csv":
+        found = _read_csv(path)
+    elif path.suffix == ".parquet":
+        found = _read_parquet(path)
+    else:
+        raise DataError(f"{path} is neither a .csv nor a .parquet table")
+    lacking = [name for name in _REQUIRED if name not in found]
+    if lacking:
+        raise DataError(f"{path} lacks the column {' and '.join(map(repr, lacking))}; it has {', '.join(found)}")
+    columns = {name: found[name] for name in (*_REQUIRED, "split") if name in found}
+    if not columns["path"]:
+        raise DataError(f"{path} lists no images")
+    empty = [
+        f"row {row}: {name}" for name, values in columns.items() for row, value in enumerate(values, 1) if not value
+    ]
+    if empty:
+        raise DataError(f"{path} has empty values: {_some(empty)}")
+    return columns
+
+
+def _read_csv(path: Path) -> dict[str, list[str]]:
+    try:
+        # utf-8-sig: spreadsheets write a byte order mark, which would become part of the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a CSV table: {error}") from None
+    # What a row holds beyond the columns is kept under None.
+    long = [f"row {number}" for number, row in enumerate(rows, 1) if None in row]
+    if long:
+        raise DataError(f"{path} has more values than columns in {_some(long)}; quote values that hold commas")
+    return {name: [(row[name] or "").strip() for row in rows] for name in reader.fieldnames or ()}
+
+
+def _read_parquet(path: Path) -> dict[str, list[str]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise DataError(
+            f"reading {path} needs pyarrow: pip install 'associative-transformer[tables]', or give a .csv table"
+        ) from None
+    try:
+        schema = parquet.read_schema(path)
+        wanted = [name for name in schema.names if name in (*_REQUIRED, "split")]
+        values = parquet.read_table(path, columns=wanted).to_pydict()
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a parquet table: {error}") from None
+    columns = {name: ["" if value is None else str(value) for value in values[name]] for name in wanted}
+    # A table without the wanted columns is told by the names that it has.
+    return columns if set(_REQUIRED) <= columns.keys() else {name: columns.get(name, []) for name in schema.names}
+
+
+def _ordered(labels: set[str]) -> tuple[str, ...]:
+    if all(label.removeprefix("-").isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
+
+
+def _some(items: Iterable[str]) -> str:
+    items = list(items)
+    more = len(items) - _NAMED_PROBLEMS
+    return ", ".join(items[:_NAMED_PROBLEMS]) + (f" and {more} more" if more > 0 else "")
