@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from training.report.figure import save_figure
 
@@ -47,6 +48,6 @@ def draw_line(axis: Axes, history: Sequence[Mapping[str, float]], key: str, labe
 def finish_axis(axis: Axes) -> None:
     """Grid, whole epochs, and a legend where lines are named."""
     axis.grid(alpha=0.3)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize="small")
