@@ -21,19 +21,23 @@ from training.config import Recipe
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.data.batch import Share
 from training.errors import NonFiniteLossError, OutputError, TrainingInterrupted
-from training.images import RunImages
+from training.evaluate import load_checkpoint
+from training.images import ImageByPosition, RunImages
 from training.initialisation import whiten_patch_embedding
 from training.interruption import Interruption
 from training.learner import Learner, create_model, enable_grad_checkpointing
 from training.loss import sample_losses
 from training.memory_health import memory_columns, memory_sample
+from training.metrics import measure
 from training.mimetic import mimetic_attention
 from training.optimisation import create_average, create_optimizer, create_schedule, float32_newton_schulz
 from training.progress import EpochProgress
+from training.report import write_report
 from training.run_folder import Row, RunFolder, accuracy
-from training.scoring import score, shard
+from training.scoring import predict_all, score, shard
 from training.seeds import stream, stream_seed
 from training.state import Learned, Position
+from training.tracking import Trackers, check_trackers
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.
 _STEPS_BETWEEN_CHECKS = 20
@@ -90,9 +94,14 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
     if not accelerator.is_main_process:
         console = Console(quiet=True)
     with Interruption() as interruption:
+        check_trackers(recipe.tracking)
         trainer = Trainer(recipe, accelerator, console, interruption)
         trainer.open_output(resume)
-        return trainer.run()
+        # One process writes; the others have nothing to track.
+        trackers = recipe.tracking if accelerator.is_main_process else []
+        settings = recipe.model_dump(mode="json")
+        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked:
+            return trainer.run(tracked)
 
 
 class Trainer:
@@ -175,8 +184,8 @@ class Trainer:
                 # A kill after the last checkpoint may have spared these the latest epoch.
                 self._write_metrics()
 
-    def run(self) -> TrainingResult:
-        """Train the epochs that are left."""
+    def run(self, trackers: Trackers) -> TrainingResult:
+        """Train the epochs that are left, then report on the best model."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.console.print(
             f"{self.recipe.model.name}: {parameters / 1e6:.2f}M parameters, {len(self.images)} training and "
@@ -191,6 +200,8 @@ class Trainer:
             position.epoch, position.batch, position.sums = position.epoch + 1, 0, [0.0, 0.0, 0.0]
             position.history.append(row)
             position.timings.append(timing)
+            # Before the checkpoint, so that a kill between the two loses no row.
+            trackers.log(row)
             self._keep(row)
             self.console.print(_summary(row, timing, self.recipe.epochs), highlight=False, soft_wrap=True)
             self._stop_if_asked(saved=True)
@@ -199,6 +210,8 @@ class Trainer:
             f"{self.folder.best}",
             soft_wrap=True,
         )
+        if self.accelerator.is_main_process:
+            self._report()
         return TrainingResult(
             self.folder.path, self.folder.best, position.best_epoch, position.best_accuracy, position.history
         )
@@ -380,6 +393,28 @@ class Trainer:
 
     def _write_metrics(self) -> None:
         self.folder.write_metrics(self.position.history, self.position.timings, title=self.recipe.model.name)
+
+    def _report(self) -> None:
+        """Write what the best model does with the validation images."""
+        model = load_checkpoint(self.folder.best).to(self.device)
+        held_out = self.images.validation
+        every = torch.arange(len(held_out))
+        with closing(self.images.validation_batches(every)) as batches:
+            logits = predict_all(model, batches, self.preprocessing, self.device)
+        with self._writing():
+            write_report(
+                self.folder.path,
+                measure(logits, held_out.labels, self.classes),
+                logits,
+                held_out.labels,
+                ImageByPosition(self.images),
+                title=f"{self.recipe.model.name}: validation",
+                files=held_out.names,
+                history=self.position.history,
+                best_epoch=self.position.best_epoch,
+                settings=self.recipe.model_dump(mode="json"),
+            )
+        self.console.print(f"report: {self.folder.path / 'report.md'}", soft_wrap=True)
 
     def _save(self, sums: Tensor | None = None) -> None:
         """Write the state that a run continues from; `sums` are those of an epoch in progress."""

@@ -115,3 +115,14 @@ class RunImages:
     def validation_images(self, positions: Tensor) -> Tensor:
         """The validation images at some positions, (n, C, H, W) uint8."""
         return self._validation_loader.take(positions)
+
+
+class ImageByPosition:
+    """The validation images one by one, for pictures of a few of them."""
+
+    def __init__(self, images: RunImages) -> None:
+        self._images = images
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(C, H, W) uint8."""
+        return self._images.validation_images(torch.tensor([index]))[0].cpu()

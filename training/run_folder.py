@@ -10,6 +10,7 @@
 ``metrics.csv``       one row an epoch, the same for every run of the recipe; ``metrics.jsonl`` too
 ``timing.csv``        seconds and images a second of every epoch, which are not
 ``curves.png``        the metrics as a picture
+``memory.png``        what the memory did over the epochs, of a model that has one
 ``report.md``         the best model on the validation images, with pictures, written at the end
 ``tracking/``         what the trackers write
 ====================  =====================================================================================
@@ -27,7 +28,8 @@ from training.config import Recipe
 from training.errors import OutputError
 from training.history import write_metrics, write_table
 from training.provenance import environment
-from training.report import draw_curves
+from training.report import draw_curves, draw_memory_health
+from training.report.memory import memory_blocks
 
 Row = dict[str, float]
 
@@ -84,6 +86,8 @@ class RunFolder:
         write_metrics(self.path, history)
         write_table(self.path / "timing.csv", timings)
         draw_curves(history, self.path / "curves.png", title=title)
+        if any(memory_blocks(row) for row in history):
+            draw_memory_health(history, self.path / "memory.png")
 
     def keep_model(self, save: Callable[[Path], None], history: Sequence[Row], count: int) -> None:
         """Keep the latest epoch's model if it is among the best `count`, and delete the one it displaces.

@@ -28,6 +28,9 @@ def settings(recipe_values: dict[str, Any], tmp_path_factory: pytest.TempPathFac
     def write(output: Path) -> Path:
         values = {
             **recipe_values,
+            "data": {**recipe_values["data"], "workers": 2, "balance": "sampler"},
+            "augment": {**recipe_values["augment"], "policy": "trivialaugment", "repeats": 2},
+            "tracking": ["tensorboard"],
             "model": {
                 "name": "ait_tiny_patch4_32",
                 "args": {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "drop_path_rate": 0.2},
