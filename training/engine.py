@@ -1,8 +1,7 @@
 """The training loop: from a recipe to checkpoints, metrics and curves."""
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,26 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from rich.console import Console
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from training import state
 from training.allocator import keep_freed_memory
-from training.checkpoint import save_model
 from training.config import Recipe
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.data.batch import Share
-from training.errors import NonFiniteLossError, OutputError, TrainingInterrupted
-from training.evaluate import load_checkpoint
-from training.images import ImageByPosition, RunImages
+from training.errors import NonFiniteLossError, TrainingInterrupted
+from training.images import RunImages
 from training.initialisation import whiten_patch_embedding
 from training.interruption import Interruption
 from training.learner import Learner, create_model, enable_grad_checkpointing
 from training.loss import sample_losses
 from training.memory_health import memory_columns, memory_sample
-from training.metrics import measure
 from training.mimetic import mimetic_attention
 from training.optimisation import create_average, create_optimizer, create_schedule, float32_newton_schulz
 from training.progress import EpochProgress
-from training.report import write_report
 from training.run_folder import Row, RunFolder, accuracy
-from training.scoring import predict_all, score, shard
+from training.run_writer import RunWriter
+from training.scoring import score, shard
 from training.seeds import stream, stream_seed
 from training.state import Learned, Position
 from training.tracking import Trackers, check_trackers
@@ -156,6 +151,7 @@ class Trainer:
             learner = torch.compile(learner)
         self.learner, self.optimizer = accelerator.prepare(learner, optimizer)
         self.learned = Learned(self.model, optimizer, average, accelerator.scaler)
+        self.writer = RunWriter(self.folder, recipe, self.images, self.preprocessing, self.learned)
 
     def open_output(self, resume: bool) -> None:
         """Claim the output folder, or load what an earlier run left there.
@@ -168,21 +164,15 @@ class Trainer:
         # Nobody writes before everybody has looked.
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            with self._writing():
-                self.folder.create()
+            self.writer.create()
         self.accelerator.wait_for_everyone()
         if resume and self.folder.state.exists():
             self.position = state.load(self.folder.state, self.learned, self.recipe, self.classes)
             self.console.print(f"continuing after {self._done()}")
         elif resume:
             self.console.print(f"no checkpoint in {self.folder.path} yet: starting from the beginning")
-        if not self.accelerator.is_main_process:
-            return
-        with self._writing():
-            self.folder.describe(self.recipe, self.images.validation.names)
-            if self.position.history:
-                # A kill after the last checkpoint may have spared these the latest epoch.
-                self._write_metrics()
+        if self.accelerator.is_main_process:
+            self.writer.describe(self.position)
 
     def run(self, trackers: Trackers) -> TrainingResult:
         """Train the epochs that are left, then report on the best model."""
@@ -204,14 +194,15 @@ class Trainer:
             trackers.log(row)
             self._keep(row)
             self.console.print(_summary(row, timing, self.recipe.epochs), highlight=False, soft_wrap=True)
-            self._stop_if_asked(saved=True)
+            self._stop_if_asked(None)
         self.console.print(
             f"best: epoch {position.best_epoch}, {position.best_accuracy:.2%} of the validation images right; "
             f"{self.folder.best}",
             soft_wrap=True,
         )
         if self.accelerator.is_main_process:
-            self._report()
+            page = self.writer.report(position, self.device)
+            self.console.print(f"report: {page}", soft_wrap=True)
         return TrainingResult(
             self.folder.path, self.folder.best, position.best_epoch, position.best_accuracy, position.history
         )
@@ -362,78 +353,19 @@ class Trainer:
         return row | memory_columns(self.model, self.preprocessing.normalise(sample))
 
     def _keep(self, row: Row) -> None:
-        """Write the epoch's checkpoints, metrics and curves."""
-        position, average = self.position, self.learned.average
-        found = accuracy(row)
+        """Note whether the epoch is the best so far, and write its checkpoints, metrics and curves."""
+        position, found = self.position, accuracy(row)
         improved = found is not None and found > position.best_accuracy
         if found is not None and improved:
             position.best_accuracy, position.best_epoch = found, position.epoch
-        if not self.accelerator.is_main_process:
-            return
-        averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
-        model = average.module if average is not None and averaged else self.model
-        metrics = {
-            "epoch": position.epoch,
-            "validation_accuracy": found,
-            "weights": "averaged" if averaged else "last",
-        }
-
-        def save(path: Path) -> None:
-            save_model(path, model, self.preprocessing, self.classes, metrics)
-
-        with self._writing():
-            if improved:
-                save(self.folder.best)
-            if self.recipe.keep_checkpoints > 1 and found is not None:
-                self.folder.keep_model(save, position.history, self.recipe.keep_checkpoints)
-        # The state before the metrics: a run killed between them writes them anew when it goes on.
-        self._save()
-        with self._writing():
-            self._write_metrics()
-
-    def _write_metrics(self) -> None:
-        self.folder.write_metrics(self.position.history, self.position.timings, title=self.recipe.model.name)
-
-    def _report(self) -> None:
-        """Write what the best model does with the validation images."""
-        model = load_checkpoint(self.folder.best).to(self.device)
-        held_out = self.images.validation
-        every = torch.arange(len(held_out))
-        with closing(self.images.validation_batches(every)) as batches:
-            logits = predict_all(model, batches, self.preprocessing, self.device)
-        with self._writing():
-            write_report(
-                self.folder.path,
-                measure(logits, held_out.labels, self.classes),
-                logits,
-                held_out.labels,
-                ImageByPosition(self.images),
-                title=f"{self.recipe.model.name}: validation",
-                files=held_out.names,
-                history=self.position.history,
-                best_epoch=self.position.best_epoch,
-                settings=self.recipe.model_dump(mode="json"),
-            )
-        self.console.print(f"report: {self.folder.path / 'report.md'}", soft_wrap=True)
-
-    def _save(self, sums: Tensor | None = None) -> None:
-        """Write the state that a run continues from; `sums` are those of an epoch in progress."""
-        if sums is not None:
-            self.position.sums = self._total(sums)
         if self.accelerator.is_main_process:
-            with self._writing():
-                state.save(self.folder.state, self.learned, self.position, self.recipe, self.classes)
+            self.writer.keep_epoch(position, improved)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Report a full disk and the like as what it is."""
-        try:
-            yield
-        except (OSError, SafetensorError) as error:
-            raise OutputError(
-                f"cannot write to {self.folder.path} ({error}); what was written before is intact: "
-                "make room and continue with --resume auto"
-            ) from error
+    def _save(self, sums: Tensor) -> None:
+        """Write a checkpoint within an epoch, of which `sums` is this process's share so far."""
+        self.position.sums = self._total(sums)
+        if self.accelerator.is_main_process:
+            self.writer.save_state(self.position)
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:
         """Look at the losses of the latest steps, and forget them."""
@@ -456,12 +388,12 @@ class Trainer:
             f"the last checkpoint in {self.folder.path} is intact"
         )
 
-    def _stop_if_asked(self, sums: Tensor | None = None, saved: bool = False) -> None:
-        """End the run if a signal arrived, with its state on disk."""
+    def _stop_if_asked(self, sums: Tensor | None) -> None:
+        """End the run if a signal arrived, with its state on disk; no `sums` if it is there already."""
         number = self._signal()
         if number is None or self.position.epoch == self.recipe.epochs:
             return
-        if not saved:
+        if sums is not None:
             self._save(sums)
         raise TrainingInterrupted(
             number, f"stopped after {self._done()}; continue with --resume auto in {self.folder.path}"

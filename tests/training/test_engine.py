@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from torch import Tensor, nn
 
-from training import checkpoint, engine, state
+from training import checkpoint, engine, run_writer, state
 from training.checkpoint import load_state
 from training.config import Recipe, parse_recipe
 from training.data import open_splits
@@ -171,7 +171,7 @@ def test_failure_while_writing_leaves_the_last_epoch_whole(
                 if moment == "replace":
                     patch.setattr(checkpoint.os, "rename", _rename_once_then(die))
                 else:
-                    patch.setattr(engine if moment == "save_model" else state, moment, die)
+                    patch.setattr(run_writer if moment == "save_model" else state, moment, die)
             return row
 
         patch.setattr(engine.Trainer, "_train_epoch", then_die)

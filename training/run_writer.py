@@ -1,0 +1,122 @@
+"""What a run writes as it goes: checkpoints, metrics, pictures and the report."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from training import state
+from training.checkpoint import save_model
+from training.config import Recipe
+from training.data import Preprocessing
+from training.errors import OutputError
+from training.evaluate import load_checkpoint
+from training.images import ImageByPosition, RunImages
+from training.metrics import measure
+from training.report import write_report
+from training.run_folder import RunFolder, accuracy
+from training.scoring import predict_all
+from training.state import Learned, Position
+
+
+class RunWriter:
+    """Writes into a run's folder, for its main process.
+
+    Args:
+        folder: Where to.
+        recipe: What is run.
+        images: On what.
+        preprocessing: What the images go through.
+        learned: What is learned.
+
+    Raises:
+        OutputError: From every method, where the disk is full or refuses; what was written before is intact.
+    """
+
+    def __init__(
+        self, folder: RunFolder, recipe: Recipe, images: RunImages, preprocessing: Preprocessing, learned: Learned
+    ) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self._images = images
+        self._preprocessing = preprocessing
+        self._learned = learned
+
+    def create(self) -> None:
+        """Make the folder."""
+        with self._writing():
+            self._folder.create()
+
+    def describe(self, position: Position) -> None:
+        """Write what is run, and the metrics of a run that continues."""
+        with self._writing():
+            self._folder.describe(self._recipe, self._images.validation.names)
+            if position.history:
+                # A kill after the last checkpoint may have spared these the latest epoch.
+                self._write_metrics(position)
+
+    def keep_epoch(self, position: Position, improved: bool) -> None:
+        """Write an epoch's checkpoints, metrics and curves; `improved` if its model is the best so far."""
+        row, average = position.history[-1], self._learned.average
+        averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
+        model = average.module if average is not None and averaged else self._learned.model
+        metrics = {
+            "epoch": position.epoch,
+            "validation_accuracy": accuracy(row),
+            "weights": "averaged" if averaged else "last",
+        }
+
+        def save(path: Path) -> None:
+            save_model(path, model, self._preprocessing, self._images.training.classes, metrics)
+
+        with self._writing():
+            if improved:
+                save(self._folder.best)
+            if self._recipe.keep_checkpoints > 1 and accuracy(row) is not None:
+                self._folder.keep_model(save, position.history, self._recipe.keep_checkpoints)
+        # The state before the metrics: a run killed between them writes them anew when it goes on.
+        self.save_state(position)
+        with self._writing():
+            self._write_metrics(position)
+
+    def save_state(self, position: Position) -> None:
+        """Write the state that a run continues from."""
+        with self._writing():
+            classes = self._images.training.classes
+            state.save(self._folder.state, self._learned, position, self._recipe, classes)
+
+    def report(self, position: Position, device: torch.device) -> Path:
+        """Write what the best model does with the validation images; returns the page's path."""
+        model = load_checkpoint(self._folder.best).to(device)
+        held_out = self._images.validation
+        with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
+            logits = predict_all(model, batches, self._preprocessing, device)
+        with self._writing():
+            return write_report(
+                self._folder.path,
+                measure(logits, held_out.labels, held_out.classes),
+                logits,
+                held_out.labels,
+                ImageByPosition(self._images),
+                title=f"{self._recipe.model.name}: validation",
+                files=held_out.names,
+                history=position.history,
+                best_epoch=position.best_epoch,
+                settings=self._recipe.model_dump(mode="json"),
+            )
+
+    def _write_metrics(self, position: Position) -> None:
+        self._folder.write_metrics(position.history, position.timings, title=self._recipe.model.name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Report a full disk and the like as what it is."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"cannot write to {self._folder.path} ({error}); what was written before is intact: "
+                "make room and continue with --resume auto"
+            ) from error
