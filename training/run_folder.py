@@ -33,6 +33,9 @@ from training.report.memory import memory_blocks
 
 Row = dict[str, float]
 
+# Names of kept models: epoch-0007.
+_CHECKPOINT = "epoch-????"
+
 
 class RunFolder:
     """One run's output folder.
@@ -54,6 +57,10 @@ class RunFolder:
         """The folder of the best model."""
         return self.path / "best"
 
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
     def check(self, resume: bool) -> None:
         """Refuse a folder that is not ours to write to.
 
@@ -72,6 +79,8 @@ class RunFolder:
         """Make the folder, and finish what a kill cut short in it."""
         self.path.mkdir(parents=True, exist_ok=True)
         repair_folder(self.best)
+        for leftover in list(self._checkpoints.glob(f".{_CHECKPOINT}-*")):
+            repair_folder(self._checkpoints / leftover.name[1 : 1 + len(_CHECKPOINT)])
 
     def describe(self, recipe: Recipe, validation_names: Iterable[str]) -> None:
         """Write down what is run, on what, and which images were held out."""
@@ -97,14 +106,14 @@ class RunFolder:
             history: Rows of all epochs, the latest last.
             count: Models to keep.
         """
-        folder = self.path / "checkpoints"
+        folder = self._checkpoints
         ranked = sorted((row for row in history if accuracy(row) is not None), key=_rank)[:count]
         wanted = {f"epoch-{int(row['epoch']):04d}" for row in ranked}
         latest = f"epoch-{int(history[-1]['epoch']):04d}"
         if latest in wanted:
             save(folder / latest)
         # Only folders of this kind: whatever else a person put there stays.
-        for old in folder.glob("epoch-????"):
+        for old in folder.glob(_CHECKPOINT):
             if old.name not in wanted:
                 shutil.rmtree(old)
 
