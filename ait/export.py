@@ -24,6 +24,7 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
+from ait.files import sync
 from ait.model_card import model_card
 from ait.pretrained import label_names
 from ait.sample_images import made_images
@@ -343,18 +344,9 @@ def _accepted(path: Path, is_folder: bool = False) -> Iterator[Path]:
         yield candidate
         for file in candidate.iterdir() if is_folder else [candidate]:
             file.chmod(0o644)  # weights are made for their owner alone; whoever serves the model reads them too
-            _sync(file)
-        _sync(candidate)
+            sync(file)
+        sync(candidate)
         os.replace(candidate, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Have the operating system write a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

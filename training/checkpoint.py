@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ait.files import sync
 from training.data.preprocessing import Preprocessing
 from training.errors import CheckpointError
 
@@ -177,15 +178,6 @@ def write_text(path: Path, text: str) -> None:
     temporary.write_text(text, encoding="utf-8")
     sync(temporary)
     os.replace(temporary, path)
-
-
-def sync(path: Path) -> None:
-    """Have the operating system write a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _previous(folder: Path) -> Path:

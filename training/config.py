@@ -84,7 +84,8 @@ class DataRecipe(Section):
     workers: Count = Field(
         default=4,
         ge=0,
-        description="Processes that decode images (caching=none) and augment them one by one; they change no result. "
+        description="Processes that decode images (caching=none) and augment them one by one, "
+        "at most one a core; they change no result. "
         "0: the training process does it.",
     )
     balance: Literal["none", "sampler", "loss"] = Field(

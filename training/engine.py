@@ -218,8 +218,10 @@ class Trainer:
         unchecked: list[Tensor] = []
         learning_rate = 0.0
         with (
-            EpochProgress(self.console, position.epoch + 1, recipe.epochs, len(self.images)) as progress,
-            closing(self.images.batches(position.epoch, self._loaded_rows, start_batch)) as batches,
+            EpochProgress(
+                self.console, position.epoch + 1, recipe.epochs, len(self.images), start_batch * recipe.batch_size
+            ) as progress,
+            closing(self.images.batches(order, position.epoch, self._loaded_rows, start_batch)) as batches,
         ):
             for chosen, images in zip(order[start_batch:], batches, strict=True):
                 self.schedule.step_update(position.step)
@@ -231,7 +233,7 @@ class Trainer:
                 unchecked.append(loss)
                 if self.device.type == "cpu" or len(unchecked) == _STEPS_BETWEEN_CHECKS:
                     self._refuse_non_finite(unchecked)
-                    progress.update(position.batch * recipe.batch_size, *self._means(sums, position.batch))
+                    progress.update(*self._progress(sums))
                 last = position.batch == len(order)
                 if recipe.checkpoint_every and position.step % recipe.checkpoint_every == 0 and not last:
                     self._save(sums)
@@ -251,11 +253,11 @@ class Trainer:
         }
         return row, {"epoch": position.epoch + 1, "images_per_second": visited / seconds, "seconds": seconds}
 
-    def _means(self, sums: Tensor, batches: int) -> tuple[float, float]:
-        """Cross-entropy and accuracy of this process's share of the epoch so far."""
-        done = min(batches * self.recipe.batch_size, len(self.images)) / self.accelerator.num_processes
-        cross_entropy, _, correct = sums.tolist()
-        return cross_entropy / done, correct / done
+    def _progress(self, sums: Tensor) -> tuple[int, float, float]:
+        """Images of the epoch so far, and cross-entropy and accuracy of this process's share of them."""
+        done = min(self.position.batch * self.recipe.batch_size, len(self.images))
+        cross_entropy, _, correct = (value * self.accelerator.num_processes for value in sums.tolist())
+        return done, cross_entropy / done, correct / done
 
     def _total(self, sums: Tensor) -> list[float]:
         """Sums over all processes."""
@@ -354,6 +356,7 @@ class Trainer:
 
     def _keep(self, row: Row) -> None:
         """Note whether the epoch is the best so far, and write its checkpoints, metrics and curves."""
+        self._refuse_broken_weights()
         position, found = self.position, accuracy(row)
         improved = found is not None and found > position.best_accuracy
         if found is not None and improved:
@@ -363,9 +366,15 @@ class Trainer:
 
     def _save(self, sums: Tensor) -> None:
         """Write a checkpoint within an epoch, of which `sums` is this process's share so far."""
+        self._refuse_broken_weights()
         self.position.sums = self._total(sums)
         if self.accelerator.is_main_process:
             self.writer.save_state(self.position)
+
+    def _refuse_broken_weights(self) -> None:
+        """Never replace a good checkpoint by one of weights that the last update broke."""
+        if not all(bool(tensor.isfinite().all()) for tensor in self.model.parameters()):
+            raise self._non_finite(f"after step {self.position.step}, for the weights are not")
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:
         """Look at the losses of the latest steps, and forget them."""

@@ -9,8 +9,8 @@ from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-# Registers the ait_* models with timm.
-import ait  # noqa: F401
+# Importing from it registers the ait_* models with timm.
+from ait.pretrained import label_names
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError, DataError
 from training.memory_health import memory_columns, memory_sample
@@ -63,7 +63,7 @@ def evaluate(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
     samples = open_evaluation(source, data_root, only)
-    classes = checkpoint_classes(model)
+    classes = label_names(model)
     labels = _labels(samples, classes, int(getattr(model, "num_classes", 0)))
     classes = classes or samples.classes
     preprocessing = Preprocessing.of_model(model)
@@ -115,15 +115,6 @@ def load_checkpoint(folder: str | Path) -> nn.Module:
     except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
     return model.eval()
-
-
-def checkpoint_classes(model: nn.Module) -> tuple[str, ...]:
-    """The class names a checkpoint came with, by label; empty if it names none."""
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    names = config.get("label_names") or ()
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=int)]
-    return tuple(str(name) for name in names)
 
 
 def _architecture(model: nn.Module) -> str:

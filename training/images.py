@@ -19,6 +19,7 @@ from training.data import (
     decode,
     to_device,
 )
+from training.errors import RecipeError
 from training.scoring import EVALUATION_BATCH
 from training.seeds import epoch_order, repeat_order
 
@@ -42,6 +43,7 @@ class RunImages:
 
     Raises:
         DataError: Images cannot be decoded, or do not fit on the device.
+        RecipeError: Images are to be kept where their augmentation cannot reach them.
     """
 
     def __init__(
@@ -55,6 +57,11 @@ class RunImages:
     ) -> None:
         self._recipe = recipe
         self._transform = create_image_transform(recipe.augment, preprocessing)
+        if self._transform is not None and recipe.data.caching == "device" and device.type != "cpu":
+            raise RecipeError(
+                "augment.policy and augment.resized_crop change single images on the CPU, and data.caching=device "
+                "holds them on the accelerator: set data.caching=ram"
+            )
 
         def ready(samples: LabelledImages) -> tuple[LabelledImages, Tensor | UndecodedImages]:
             data = recipe.data
@@ -95,10 +102,13 @@ class RunImages:
             order = epoch_order(len(self), seed, epoch)
         return list(repeat_order(order, self._recipe.augment.repeats).split(self._recipe.batch_size))
 
-    def batches(self, epoch: int, rows: Callable[[int], Tensor], start: int = 0) -> Generator[Tensor, None, None]:
+    def batches(
+        self, order: list[Tensor], epoch: int, rows: Callable[[int], Tensor], start: int
+    ) -> Generator[Tensor, None, None]:
         """What a process needs of each update's images; close the generator to end its workers.
 
         Args:
+            order: The epoch's `order`.
             epoch: Counted from 0.
             rows: From a batch's size to the rows that this process needs of it.
             start: The first update.
@@ -106,7 +116,7 @@ class RunImages:
         Yields:
             (rows, C, H, W) uint8.
         """
-        return self._loader.batches(self.order(epoch), epoch, self._recipe.seed, self._transform, start, rows)
+        return self._loader.batches(order, epoch, self._recipe.seed, self._transform, start, rows)
 
     def validation_batches(self, positions: Tensor) -> Generator[Tensor, None, None]:
         """The validation images at some positions, in batches of evaluation, (B, C, H, W) uint8."""

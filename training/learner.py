@@ -38,14 +38,14 @@ def create_model(recipe: ModelRecipe, classes: int | Sequence[str], console: Con
         raise RecipeError(f"model {recipe.name!r}: {error}") from error
 
 
-def enable_grad_checkpointing(model: nn.Module) -> None:
+def enable_grad_checkpointing(model: Any) -> None:
     """Have a timm model recompute its blocks in the backward pass, to save memory.
 
     Raises:
         RecipeError: The model cannot.
     """
     try:
-        model.set_grad_checkpointing(True)  # type: ignore[operator]
+        model.set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:
         raise RecipeError(f"grad_checkpointing: {type(model).__name__} does not support it") from error
 

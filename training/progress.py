@@ -17,12 +17,14 @@ class EpochProgress:
         epoch: The epoch, counted from 1.
         epochs: Epochs of the run.
         images: Images of the epoch.
+        done: Images of it that an earlier process saw.
     """
 
-    def __init__(self, console: Console, epoch: int, epochs: int, images: int) -> None:
+    def __init__(self, console: Console, epoch: int, epochs: int, images: int, done: int = 0) -> None:
         self._console = console
         self._title = f"epoch {epoch}/{epochs}"
         self._images = images
+        self._done_before = done
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,7 +35,7 @@ class EpochProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(self._title, total=images, status="")
+        self._task = self._bar.add_task(self._title, total=images, completed=done, status="")
 
     def __enter__(self) -> "EpochProgress":
         self._started = self._spoke = time.perf_counter()
@@ -48,7 +50,7 @@ class EpochProgress:
     def update(self, done: int, loss: float, accuracy: float) -> None:
         """Show how far the epoch is, and its mean loss and accuracy (a share of 1) so far."""
         now = time.perf_counter()
-        rate = done / max(now - self._started, 1e-9)
+        rate = (done - self._done_before) / max(now - self._started, 1e-9)
         status = f"{rate:.0f} images/s  loss {loss:.4f}  acc {accuracy:.2%}"
         self._bar.update(self._task, completed=done, status=status)
         if not self._console.is_terminal and now - self._spoke > _SECONDS_BETWEEN_LINES:

@@ -248,7 +248,7 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
     assert json.loads((folder / "config.json").read_text())["metrics"] == {"validation_accuracy": 0.875}
     card = ModelCard.load(folder / "README.md")
     assert card.data.license == "mit"
-    assert card.data.library_name == "timm"
+    assert card.data.to_dict()["library_name"] == "timm"
     assert card.data.pipeline_tag == "image-classification"
     assert "image-classification" in card.data.tags
     assert "ant, bee, cat" in card.text

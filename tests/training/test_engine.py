@@ -385,3 +385,18 @@ def test_training_in_bfloat16_learns(make_recipe: MakeRecipe, quiet: Console) ->
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     state_tensors, _ = load_state(recipe.output / "last" / "state.safetensors")
     assert all(tensor.dtype == torch.float32 for name, tensor in state_tensors.items() if name.startswith("model."))
+
+
+def test_weights_that_an_update_broke_are_not_kept(make_recipe: MakeRecipe, quiet: Console) -> None:
+    """The loss of the step that breaks them is finite, and so is all that was looked at before the checkpoint."""
+    recipe = make_recipe(
+        optimizer={"name": "sgd", "lr": 1e38},
+        schedule={"warmup_epochs": 0.5},
+        clip_grad=None,
+        ema_decay=None,
+        checkpoint_every=1,
+    )
+    with pytest.raises(NonFiniteLossError):
+        train(recipe, console=quiet)
+    path = recipe.output / "last" / "state.safetensors"
+    assert not path.exists() or all(tensor.isfinite().all() for tensor in load_state(path)[0].values())

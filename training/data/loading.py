@@ -4,6 +4,7 @@ What a batch holds is a pure function of the positions asked for, the epoch and 
 of worker processes nor the batch that iteration starts from changes it.
 """
 
+import os
 import signal
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ class BatchLoader:
 
     Args:
         images: (N, C, H, W) uint8 on any device, or images to decode when they are needed.
-        workers: Processes that decode and transform; 0 does it in the calling process. None are started where
-            there is nothing to do but copy.
+        workers: Processes that decode and transform, at most one a core; 0 does it in the calling process.
+            None are started where there is nothing to do but copy.
         pin_memory: Put batches from workers into page-locked memory, from which an accelerator copies faster.
     """
 
@@ -122,10 +123,10 @@ class BatchLoader:
         if isinstance(self.images, Tensor) and self.images.device.type != "cpu":
             raise DataError("transforms of single images run on the CPU: use data.caching=ram or none, not device")
         repeats = repeat_positions(indices)
-        visits = [
-            (chosen[wanted(len(chosen))].tolist(), repeat[wanted(len(chosen))].tolist())
-            for chosen, repeat in zip(indices[start:], repeats[start:], strict=True)
-        ]
+        visits = []
+        for chosen, repeat in zip(indices[start:], repeats[start:], strict=True):
+            mine = wanted(len(chosen))
+            visits.append((chosen[mine].tolist(), repeat[mine].tolist()))
         batches = _Batches(self.images, transform, epoch, seed)
         if self.workers == 0:
             for visit in visits:
@@ -138,7 +139,7 @@ class BatchLoader:
             batches,
             batch_size=None,
             sampler=visits,  # whole batches, in place of positions
-            num_workers=min(self.workers, len(visits)),
+            num_workers=min(self.workers, len(visits), os.cpu_count() or 1),
             worker_init_fn=_ignore_signals,
             pin_memory=self.pin_memory,
             # Its own, for it draws a seed for each worker, and the global one belongs to the model.

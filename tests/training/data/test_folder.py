@@ -75,7 +75,7 @@ def test_different_classes_in_the_folders_are_refused(tmp_path: Path) -> None:
 
 
 def test_imagenet_folders_are_read(tmp_path: Path) -> None:
-    """``train/nXXXXXXXX/*.JPEG`` and ``val/nXXXXXXXX/*.JPEG``, of several sizes and one of them grey."""
+    """Folders named by WordNet numbers, ``train/n01440764/*.JPEG``, of several sizes and one of them grey."""
     for part, count in (("train", 3), ("val", 2)):
         for label, wnid in enumerate(("n01440764", "n01443537")):
             folder = tmp_path / part / wnid
