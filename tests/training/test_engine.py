@@ -387,16 +387,24 @@ def test_training_in_bfloat16_learns(make_recipe: MakeRecipe, quiet: Console) ->
     assert all(tensor.dtype == torch.float32 for name, tensor in state_tensors.items() if name.startswith("model."))
 
 
-def test_weights_that_an_update_broke_are_not_kept(make_recipe: MakeRecipe, quiet: Console) -> None:
-    """The loss of the step that breaks them is finite, and so is all that was looked at before the checkpoint."""
-    recipe = make_recipe(
-        optimizer={"name": "sgd", "lr": 1e38},
-        schedule={"warmup_epochs": 0.5},
-        clip_grad=None,
-        ema_decay=None,
-        checkpoint_every=1,
-    )
-    with pytest.raises(NonFiniteLossError):
+@pytest.mark.parametrize("step", [2, 4])
+def test_weights_that_an_update_broke_are_not_kept(
+    step: int, make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the step that breaks them, within an epoch or at its end, was finite."""
+    original = engine.Trainer._update
+
+    def update(self: engine.Trainer, *args: Any) -> Any:
+        result = original(self, *args)
+        if self.position.step == step:
+            with torch.no_grad():
+                next(self.model.parameters()).flatten()[0] = float("inf")
+        return result
+
+    monkeypatch.setattr(engine.Trainer, "_update", update)
+    recipe = make_recipe(checkpoint_every=1, evaluate_every=3)
+    with pytest.raises(NonFiniteLossError, match=f"after step {step + 1}, for the weights are not"):
         train(recipe, console=quiet)
-    path = recipe.output / "last" / "state.safetensors"
-    assert not path.exists() or all(tensor.isfinite().all() for tensor in load_state(path)[0].values())
+    tensors, values = load_state(recipe.output / "last" / "state.safetensors")
+    assert values["position"]["step"] == step
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
