@@ -15,7 +15,7 @@ from training.config import ModelRecipe
 from training.errors import CheckpointError, RecipeError
 
 
-def load_start(recipe: ModelRecipe, classes: int | Sequence[str], console: Console) -> nn.Module:
+def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) -> nn.Module:
     """The model of ``recipe.checkpoint`` or of ``recipe.pretrained``, with a head for some classes.
 
     Everything is loaded, an AiT model's priors too; position embeddings are resampled where ``recipe.args`` ask
@@ -24,7 +24,7 @@ def load_start(recipe: ModelRecipe, classes: int | Sequence[str], console: Conso
 
     Args:
         recipe: Names the start, and arguments that replace the checkpoint's.
-        classes: Names by label, or their number where the names are not known; then the head is new.
+        classes: Names by label.
         console: Where it is said what became of the head.
 
     Raises:
@@ -91,15 +91,15 @@ def _check_weights(folder: Path) -> None:
         raise CheckpointError(f"checkpoint {folder} is torn: {error}") from error
 
 
-def _fit_head(model: Any, classes: int | Sequence[str], start: str, console: Console) -> None:
+def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console) -> None:
     known = label_names(model)
-    if not isinstance(classes, int) and known == tuple(classes) and model.num_classes == len(classes):
+    if known == tuple(classes) and model.num_classes == len(classes):
         resampled = getattr(model, "global_pool", None) == "flat" and _resized(model)
         how = "resampled to the new input size" if resampled else "kept"
         console.print(f"fine-tuning from {start}: same {len(known)} classes, head {how}", soft_wrap=True)
         return
     before = model.num_classes
-    num_classes = classes if isinstance(classes, int) else len(classes)
+    num_classes = len(classes)
     try:
         model.reset_classifier(num_classes)
     except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:

@@ -15,12 +15,12 @@ from training.errors import RecipeError
 from training.fine_tuning import load_start
 
 
-def create_model(recipe: ModelRecipe, classes: int | Sequence[str], console: Console | None = None) -> nn.Module:
+def create_model(recipe: ModelRecipe, classes: Sequence[str], console: Console | None = None) -> nn.Module:
     """A timm model for some classes, with random weights or those that fine-tuning starts from.
 
     Args:
         recipe: Which model.
-        classes: Names by label, or their number where the names are not known; then a loaded head is replaced.
+        classes: Names by label.
         console: Where it is said what was loaded; None is the standard error stream.
 
     Raises:
@@ -31,7 +31,7 @@ def create_model(recipe: ModelRecipe, classes: int | Sequence[str], console: Con
         raise RecipeError("model.args.num_classes: the number of classes comes from the data folder")
     if recipe.checkpoint is not None or recipe.pretrained:
         return load_start(recipe, classes, console or Console(stderr=True))
-    num_classes = classes if isinstance(classes, int) else len(classes)
+    num_classes = len(classes)
     try:
         return timm.create_model(recipe.name, num_classes=num_classes, **recipe.args)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def save_birds(name: str, folder: Path) -> nn.Module:
     return model.eval()
 
 
-def start(name: str, folder: Path | str, classes: Any, **args: Any) -> tuple[nn.Module, str]:
+def start(name: str, folder: Path | str, classes: Sequence[str], **args: Any) -> tuple[nn.Module, str]:
     """The model that a run would start from, and what it said."""
     said = io.StringIO()
     recipe = ModelRecipe(name=name, args=args, checkpoint=str(folder))
@@ -89,10 +89,9 @@ def test_the_same_classes_keep_the_head(tmp_path: Path) -> None:
     assert "head resampled" in said
 
 
-@pytest.mark.parametrize("classes", [BIRDS[::-1], 5])
-def test_other_or_unknown_classes_of_the_same_count_get_a_new_head(classes: Any, tmp_path: Path) -> None:
+def test_other_classes_of_the_same_count_get_a_new_head(tmp_path: Path) -> None:
     source = save_birds("ait_tiny_patch4_32", tmp_path)
-    loaded, said = start("ait_tiny_patch4_32", tmp_path, classes)
+    loaded, said = start("ait_tiny_patch4_32", tmp_path, BIRDS[::-1])
     assert_same_body(loaded, source)
     assert not torch.equal(loaded.get_parameter("head.weight"), source.get_parameter("head.weight"))
     assert "new head" in said
@@ -163,10 +162,10 @@ def test_pretrained_weights_that_do_not_exist_or_cannot_be_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match="no pretrained weights of 'ait_base_patch16_224'"):
-        create_model(ModelRecipe(name="ait_base_patch16_224", pretrained=True), 3)
+        create_model(ModelRecipe(name="ait_base_patch16_224", pretrained=True), ANIMALS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=r"test_vit cannot be read or downloaded"):
-        create_model(ModelRecipe(name="test_vit", pretrained=True, args={"cache_dir": str(tmp_path)}), 3)
+        create_model(ModelRecipe(name="test_vit", pretrained=True, args={"cache_dir": str(tmp_path)}), ANIMALS)
 
 
 @pytest.mark.parametrize(

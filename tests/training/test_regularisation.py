@@ -27,7 +27,7 @@ MODELS = {
 
 def small_model(name: str, **args: Any) -> Any:
     torch.manual_seed(0)
-    return create_model(ModelRecipe(name=name, args=MODELS[name] | args), classes=3)
+    return create_model(ModelRecipe(name=name, args=MODELS[name] | args), classes=("ant", "bee", "cat"))
 
 
 @pytest.mark.parametrize("name", MODELS)
