@@ -91,11 +91,16 @@ class AssociativeBlock(nn.Module):
         """Tokens (B, N, E) to tokens (B, N, E). In training the memory is written, once."""
         if torch.jit.is_scripting():
             return self._run(x, self.workspace.memory.priors)[0]
-        return self.forward_training(x).tokens
+        return self._remember(x).tokens
 
     @torch.jit.unused
     def forward_training(self, x: Tensor) -> BlockOutput:
         """As `forward`, and returns the balance loss and statistics of the write too."""
+        # Neither calls the other: wrappers that gather a block's weights for both would do it twice.
+        return self._remember(x)
+
+    @torch.jit.unused
+    def _remember(self, x: Tensor) -> BlockOutput:
         writes = self.workspace.writes()
         # A recomputation for gradient checkpointing must start from the memory before this write: from a copy.
         priors = self.workspace.memory() if writes else self.workspace.memory.priors

@@ -38,6 +38,14 @@ class Phase(StrEnum):
     train = "train"
 
 
+class Caching(StrEnum):
+    """Where `ait bench training` takes images from."""
+
+    none = "none"
+    ram = "ram"
+    device = "device"
+
+
 class ExportFormat(StrEnum):
     """What `ait export` writes."""
 
@@ -76,7 +84,13 @@ def train(
 @app.command()
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")],
-    data: Annotated[Path, typer.Argument(help="Class folders of images, or a folder with val/ or test/ in it.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Class folders of images, or a folder with val/ or test/ in it; or what --source says."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="What DATA is, as a recipe's data.source; triangle needs no DATA.")
+    ] = "folder",
     only: Annotated[
         Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
     ] = None,
@@ -102,6 +116,7 @@ def evaluate(
         result = evaluate_checkpoint(
             bundled_models().get(checkpoint, Path(checkpoint)),
             data,
+            source=source,
             only=only,
             flip=flip,
             confusion_png=confusion,
@@ -308,6 +323,54 @@ def bench_model(
     Console(width=110).print(_benchmark_table(result.to_dict()))
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+@bench.command("training")
+def bench_training(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")
+    ] = None,
+    caching: Annotated[
+        list[Caching] | None, typer.Option(help="Ways to keep the images; repeatable; left out: all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time a way, spread over the rounds.")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that the ways take.")] = 5,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON here too.")] = None,
+) -> None:
+    """Time a recipe's training against its model's updates of one ready batch."""
+    from rich.console import Console
+
+    from training.benchmark import CACHINGS, benchmark_training
+    from training.config import load_recipe
+    from training.errors import DataError, RecipeError
+
+    progress = Console(stderr=True)
+    wanted = tuple(name for name in CACHINGS if caching is None or name in caching)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_training(
+                load_recipe(recipe, overrides or []), wanted, seconds, rounds, progress, on_case=status.update
+            )
+    except (DataError, RecipeError) as error:
+        _fail(str(error))
+    Console(width=110).print(_training_table(result.to_dict()))
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+def _training_table(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result['model']}, batch {result['batch_size']}, {result['precision']}, {result['device']}, "
+        f"{result['threads']} threads, {result['workers']} workers"
+    )
+    for column in ("images from", "images/s", "of the synthetic rate"):
+        table.add_column(column, justify="left" if column == "images from" else "right")
+    for case in result["throughputs"]:
+        table.add_row(case["feed"], f"{case['images_per_second']:.1f}", f"{case['share']:.3f}")
+    return table
 
 
 def _benchmark_table(result: dict[str, Any]) -> Any:

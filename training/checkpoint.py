@@ -5,6 +5,7 @@ file whose header holds the rest as JSON, with a digest over both. The *best mod
 ``local-dir`` folder, for everyone else.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from torch.optim import Optimizer
 from ait.files import sync
 from training.data.preprocessing import Preprocessing
 from training.errors import CheckpointError
+from training.sharding import spread_like
 
 _FORMAT = "ait-training-state-1"
 
@@ -91,9 +93,10 @@ def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values
         CheckpointError: The state is of an optimiser with other parameters.
     """
     state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in values["state"].items()}
+    parameters = dict(enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]))
     for name, tensor in tensors.items():
         index, _, entry = name.partition(".")
-        state[int(index)][entry] = tensor
+        state[int(index)][entry] = spread_like(tensor, parameters.get(int(index), tensor))
     groups = []
     for saved, current in zip(values["param_groups"], optimizer.param_groups, strict=False):
         # JSON knows no tuples; restore them where the optimiser has them.
@@ -114,6 +117,7 @@ def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values
 def save_model(
     folder: Path,
     model: nn.Module,
+    weights: Mapping[str, Tensor],
     preprocessing: Preprocessing,
     label_names: Sequence[str],
     metrics: Mapping[str, Any],
@@ -122,13 +126,16 @@ def save_model(
 
     Args:
         folder: Replaced as a whole if it exists.
-        model: A model that timm's factory made.
+        model: A model that timm's factory made; its own weights do not matter and may lie on the meta device.
+        weights: Its parameters and buffers by name.
         preprocessing: What its inputs went through.
         label_names: Class names by label.
         metrics: Kept in ``config.json`` under ``metrics``, for people.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    model = copy.deepcopy(model).to("meta")
+    model.load_state_dict(weights, assign=True)
     try:
         timm.models.save_for_hf(
             model,

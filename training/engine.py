@@ -1,38 +1,37 @@
 """The training loop: from a recipe to checkpoints, metrics and curves."""
 
+import copy
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState, is_initialized
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from training import state
-from training.allocator import keep_freed_memory
-from training.config import Recipe
+from training import sharding, state
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.data.batch import Share
 from training.errors import NonFiniteLossError, TrainingInterrupted
 from training.images import RunImages
 from training.initialisation import whiten_patch_embedding
 from training.interruption import Interruption
-from training.learner import Learner, create_model, enable_grad_checkpointing
-from training.loss import sample_losses
+from training.learner import create_model, enable_grad_checkpointing
 from training.memory_health import memory_columns, memory_sample
 from training.mimetic import mimetic_attention
-from training.optimisation import create_average, create_optimizer, create_schedule, float32_newton_schulz
+from training.optimisation import create_schedule
+from training.processes import create_accelerator
 from training.progress import EpochProgress
+from training.recipe import Recipe
 from training.run_folder import Row, RunFolder, accuracy
 from training.run_writer import RunWriter
 from training.scoring import score, shard
 from training.seeds import stream, stream_seed
-from training.state import Learned, Position
+from training.state import Position
 from training.tracking import Trackers, check_trackers
+from training.update import Update
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.
 _STEPS_BETWEEN_CHECKS = 20
@@ -76,15 +75,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         NonFiniteLossError: The loss became NaN or infinite; the last checkpoint is intact.
         TrainingInterrupted: SIGINT or SIGTERM arrived; a checkpoint of the last step was written.
     """
-    # accelerate keeps one state a process; a second run with another precision or device needs a new one.
-    if is_initialized():
-        AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
-    # Told of the CPU explicitly, for without it accelerate does not join the processes of a CPU-only torchrun.
-    cpu = recipe.device == "cpu" or not torch.accelerator.is_available()
-    mixed_precision = "no" if recipe.precision == "fp32" else recipe.precision
-    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision)
-    if accelerator.device.type == "cpu":
-        keep_freed_memory()
+    accelerator = create_accelerator(recipe)
     console = console or Console(stderr=True)
     if not accelerator.is_main_process:
         console = Console(quiet=True)
@@ -140,18 +131,13 @@ class Trainer:
 
         if recipe.grad_checkpointing:
             enable_grad_checkpointing(model)
-        self.model: nn.Module = model.to(self.device)
-        optimizer = create_optimizer(self.model, recipe.optimizer)
+        self.writer = RunWriter(self.folder, recipe, self.images, self.preprocessing, copy.deepcopy(model).to("meta"))
+        self.model = model.to(self.device)
+        self.update = Update(recipe, self.model, accelerator, self.images.class_weights)
+        self.learned = self.update.learned
         self.schedule = create_schedule(
-            optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, self.images.steps_per_epoch
+            self.learned.optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, self.images.steps_per_epoch
         )
-        average = None if recipe.ema_decay is None else create_average(self.model, recipe.ema_decay)
-        learner: Any = Learner(self.model)
-        if recipe.compile:
-            learner = torch.compile(learner)
-        self.learner, self.optimizer = accelerator.prepare(learner, optimizer)
-        self.learned = Learned(self.model, optimizer, average, accelerator.scaler)
-        self.writer = RunWriter(self.folder, recipe, self.images, self.preprocessing, self.learned)
 
     def open_output(self, resume: bool) -> None:
         """Claim the output folder, or load what an earlier run left there.
@@ -221,12 +207,12 @@ class Trainer:
             EpochProgress(
                 self.console, position.epoch + 1, recipe.epochs, len(self.images), start_batch * recipe.batch_size
             ) as progress,
-            closing(self.images.batches(order, position.epoch, self._loaded_rows, start_batch)) as batches,
+            closing(self.images.batches(order, position.epoch, self.loaded_rows, start_batch)) as batches,
         ):
             for chosen, images in zip(order[start_batch:], batches, strict=True):
                 self.schedule.step_update(position.step)
-                learning_rate = max(group["lr"] for group in self.optimizer.param_groups)
-                loss, counts = self._update(chosen, images)
+                learning_rate = max(group["lr"] for group in self.learned.optimizer.param_groups)
+                loss, counts = self.visit(chosen, images)
                 position.step += 1
                 position.batch += 1
                 sums += counts
@@ -268,11 +254,12 @@ class Trainer:
         accelerator = self.accelerator
         return self.transform.share(count, torch.arange(count)[accelerator.process_index :: accelerator.num_processes])
 
-    def _loaded_rows(self, count: int) -> Tensor:
+    def loaded_rows(self, count: int) -> Tensor:
+        """The rows, (n,) int64, that this process loads of a batch of `count` images."""
         return self._share(count).loaded
 
-    def _update(self, chosen: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """One update.
+    def visit(self, chosen: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """One update from bytes.
 
         Args:
             chosen: Positions of the update's images, (B,) int64, of all processes.
@@ -289,70 +276,30 @@ class Trainer:
         share = self._share(len(chosen))
         labels = self.images.labels[chosen[share.loaded]].to(self.device, non_blocking=True)
         inputs, targets = self.transform.apply(images.to(self.device, non_blocking=True), labels, draws, share)
-        losses, counts = [], torch.zeros(3, device=self.device)
-        # All processes go through as many parts, for they meet in each: the last process may have an empty one.
-        parts = min(recipe.accumulate, -(-len(chosen) // self.accelerator.num_processes))
-        bounds = [len(inputs) * number // parts for number in range(parts + 1)]
-        for number in range(parts):
-            rows = slice(bounds[number], bounds[number + 1])
-            # Gradients travel between processes once an update.
-            last = number + 1 == parts
-            with nullcontext() if last else self.accelerator.no_sync(self.learner):
-                loss, part_counts = self._gradient(inputs[rows], targets[rows], len(chosen), 1 / parts)
-            losses.append(loss)
-            counts += part_counts
-        if recipe.clip_grad is not None:
-            self.accelerator.clip_grad_norm_(self.learner.parameters(), recipe.clip_grad)
-        with float32_newton_schulz() if self.device.type == "cpu" else nullcontext():
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.learned.average is not None:
-            self.learned.average.update(self.model, step=step + 1)
-        return torch.stack(losses).sum(), counts
-
-    def _gradient(
-        self, inputs: Tensor, targets: Tensor, batch_size: int, balance_share: float
-    ) -> tuple[Tensor, Tensor]:
-        """Add the gradient of some of a batch's images to what is there.
-
-        Args:
-            inputs: (B, C, H, W) float32.
-            targets: (B,) labels or (B, classes) probabilities.
-            batch_size: Images of the update, over all processes and parts.
-            balance_share: Weight of the balance loss, which each of an update's parts has.
-
-        Returns:
-            The loss, and sums of cross-entropy, balance loss and correct answers.
-        """
-        recipe = self.recipe
-        logits, balance = self.learner(inputs)
-        total = sample_losses(logits, targets, recipe.loss, recipe.label_smoothing, self.images.class_weights).sum()
-        # Processes average their gradients, and in a last, partial batch their shares may differ.
-        loss = total * (self.accelerator.num_processes / batch_size) + recipe.balance_weight * balance_share * balance
-        self.accelerator.backward(loss)
-        with torch.no_grad():
-            labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-            correct = (logits.argmax(dim=1) == labels).sum()
-            return loss.detach(), torch.stack([total.detach(), balance.detach() * len(labels), correct.float()])
+        return self.update(inputs, targets, len(chosen), step)
 
     def _validate(self) -> Row:
         """Score the model, and the averaged weights, on every validation image, each by one process."""
         row: Row = {}
         average = self.learned.average
+        if average is not None:
+            with average.applied(self.model), sharding.whole(self.update.learner):
+                row = {f"ema_{name}": value for name, value in self._score().items()}
+        sample = self.images.validation_images(memory_sample(len(self.images.validation))).to(self.device)
+        with sharding.whole(self.update.learner):
+            return self._score() | row | memory_columns(self.model, self.preprocessing.normalise(sample))
+
+    def _score(self) -> Row:
+        """Loss and accuracy on every validation image, with the weights that the model has now."""
         count = len(self.images.validation)
         mine = shard(count, self.accelerator.process_index, self.accelerator.num_processes)
         labels = self.images.validation.labels[mine]
-        for prefix, model in (("", self.model), ("ema_", average and average.module)):
-            if model is None:
-                continue
-            with closing(self.images.validation_batches(mine)) as batches:
-                sums = score(model, batches, labels, self.preprocessing, self.device)
-            loss, correct = (value / count for value in self._total(sums))
-            if not loss < float("inf"):
-                raise self._non_finite(f"in the validation after step {self.position.step}")
-            row |= {f"{prefix}val_loss": loss, f"{prefix}val_acc": correct}
-        sample = self.images.validation_images(memory_sample(count)).to(self.device)
-        return row | memory_columns(self.model, self.preprocessing.normalise(sample))
+        with closing(self.images.validation_batches(mine)) as batches:
+            sums = score(self.model, batches, labels, self.preprocessing, self.device)
+        loss, correct = (value / count for value in self._total(sums))
+        if not loss < float("inf"):
+            raise self._non_finite(f"in the validation after step {self.position.step}")
+        return {"val_loss": loss, "val_acc": correct}
 
     def _keep(self, row: Row) -> None:
         """Note whether the epoch is the best so far, and write its checkpoints, metrics and curves."""
@@ -361,19 +308,21 @@ class Trainer:
         improved = found is not None and found > position.best_accuracy
         if found is not None and improved:
             position.best_accuracy, position.best_epoch = found, position.epoch
+        snapshot = self.learned.snapshot()
         if self.accelerator.is_main_process:
-            self.writer.keep_epoch(position, improved)
+            self.writer.keep_epoch(position, snapshot, improved)
 
     def _save(self, sums: Tensor) -> None:
         """Write a checkpoint within an epoch, of which `sums` is this process's share so far."""
         self._refuse_broken_weights()
         self.position.sums = self._total(sums)
+        snapshot = self.learned.snapshot()
         if self.accelerator.is_main_process:
-            self.writer.save_state(self.position)
+            self.writer.save_state(self.position, snapshot)
 
     def _refuse_broken_weights(self) -> None:
         """Never replace a good checkpoint by one of weights that the last update broke."""
-        if not all(bool(tensor.isfinite().all()) for tensor in self.model.parameters()):
+        if not sharding.all_finite(self.model):
             raise self._non_finite(f"after step {self.position.step}, for the weights are not")
 
     def _refuse_non_finite(self, losses: list[Tensor]) -> None:

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ait.pretrained import bundled_models, label_names
-from training.config import ModelRecipe
 from training.errors import CheckpointError, RecipeError
+from training.recipe import ModelRecipe
 
 
 def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) -> nn.Module:

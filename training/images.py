@@ -6,7 +6,6 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from training.config import Recipe
 from training.data import (
     BatchLoader,
     LabelledImages,
@@ -20,6 +19,7 @@ from training.data import (
     to_device,
 )
 from training.errors import RecipeError
+from training.recipe import Recipe
 from training.scoring import EVALUATION_BATCH
 from training.seeds import epoch_order, repeat_order
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
-from training.config import ModelRecipe
 from training.errors import RecipeError
 from training.fine_tuning import load_start
+from training.recipe import ModelRecipe
 
 
 def create_model(recipe: ModelRecipe, classes: Sequence[str], console: Console | None = None) -> nn.Module:

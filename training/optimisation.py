@@ -1,4 +1,4 @@
-"""The optimiser, the schedule and the averaged weights, all timm's."""
+"""The optimiser and the schedule, both timm's."""
 
 import functools
 from collections.abc import Iterator
@@ -9,12 +9,11 @@ import timm.optim.muon
 import torch
 from timm.scheduler import CosineLRScheduler, PolyLRScheduler
 from timm.scheduler.scheduler import Scheduler
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim import Optimizer
 
-from training.config import OptimizerRecipe, ScheduleRecipe
 from training.errors import RecipeError
+from training.recipe import OptimizerRecipe, ScheduleRecipe
 
 
 def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
@@ -75,15 +74,6 @@ def create_schedule(optimizer: Optimizer, recipe: ScheduleRecipe, lr: float, epo
         warmup_lr_init=start,
         t_in_epochs=False,
     )
-
-
-def create_average(model: nn.Module, decay: float) -> ModelEmaV3:
-    """Averaged weights whose decay grows from 0 to `decay` over the first updates.
-
-    Buffers are copied, not averaged: a mean of an associative memory's unit-norm priors over many updates is
-    neither of unit norm nor a memory the model ever held.
-    """
-    return ModelEmaV3(model, decay=decay, use_warmup=True, exclude_buffers=True)
 
 
 @contextmanager

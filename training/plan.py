@@ -6,10 +6,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from training.config import Recipe
 from training.data import open_splits
 from training.learner import create_model
 from training.optimisation import create_optimizer, create_schedule
+from training.recipe import Recipe
 
 _SCHEDULE_POINTS = 9
 

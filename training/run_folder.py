@@ -24,10 +24,10 @@ from pathlib import Path
 import yaml
 
 from training.checkpoint import repair_folder, write_text
-from training.config import Recipe
 from training.errors import OutputError
 from training.history import write_metrics, write_table
 from training.provenance import environment
+from training.recipe import Recipe
 from training.report import draw_curves, draw_memory_health
 from training.report.memory import memory_blocks
 

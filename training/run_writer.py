@@ -6,19 +6,20 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from training import state
 from training.checkpoint import save_model
-from training.config import Recipe
 from training.data import Preprocessing
 from training.errors import OutputError
 from training.evaluate import load_checkpoint
 from training.images import ImageByPosition, RunImages
 from training.metrics import measure
+from training.recipe import Recipe
 from training.report import write_report
 from training.run_folder import RunFolder, accuracy
 from training.scoring import predict_all
-from training.state import Learned, Position
+from training.state import Position, Snapshot
 
 
 class RunWriter:
@@ -29,20 +30,20 @@ class RunWriter:
         recipe: What is run.
         images: On what.
         preprocessing: What the images go through.
-        learned: What is learned.
+        model: The architecture of what is learned; its weights do not matter.
 
     Raises:
         OutputError: From every method, where the disk is full or refuses; what was written before is intact.
     """
 
     def __init__(
-        self, folder: RunFolder, recipe: Recipe, images: RunImages, preprocessing: Preprocessing, learned: Learned
+        self, folder: RunFolder, recipe: Recipe, images: RunImages, preprocessing: Preprocessing, model: nn.Module
     ) -> None:
         self._folder = folder
         self._recipe = recipe
         self._images = images
         self._preprocessing = preprocessing
-        self._learned = learned
+        self._model = model
 
     def create(self) -> None:
         """Make the folder."""
@@ -57,11 +58,11 @@ class RunWriter:
                 # A kill after the last checkpoint may have spared these the latest epoch.
                 self._write_metrics(position)
 
-    def keep_epoch(self, position: Position, improved: bool) -> None:
+    def keep_epoch(self, position: Position, snapshot: Snapshot, improved: bool) -> None:
         """Write an epoch's checkpoints, metrics and curves; `improved` if its model is the best so far."""
-        row, average = position.history[-1], self._learned.average
+        row, average = position.history[-1], snapshot.average
         averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
-        model = average.module if average is not None and averaged else self._learned.model
+        weights = average if average is not None and averaged else snapshot.model
         metrics = {
             "epoch": position.epoch,
             "validation_accuracy": accuracy(row),
@@ -69,7 +70,7 @@ class RunWriter:
         }
 
         def save(path: Path) -> None:
-            save_model(path, model, self._preprocessing, self._images.training.classes, metrics)
+            save_model(path, self._model, weights, self._preprocessing, self._images.training.classes, metrics)
 
         with self._writing():
             if improved:
@@ -77,15 +78,15 @@ class RunWriter:
             if self._recipe.keep_checkpoints > 1 and accuracy(row) is not None:
                 self._folder.keep_model(save, position.history, self._recipe.keep_checkpoints)
         # The state before the metrics: a run killed between them writes them anew when it goes on.
-        self.save_state(position)
+        self.save_state(position, snapshot)
         with self._writing():
             self._write_metrics(position)
 
-    def save_state(self, position: Position) -> None:
+    def save_state(self, position: Position, snapshot: Snapshot) -> None:
         """Write the state that a run continues from."""
         with self._writing():
             classes = self._images.training.classes
-            state.save(self._folder.state, self._learned, position, self._recipe, classes)
+            state.save(self._folder.state, snapshot, position, self._recipe, classes)
 
     def report(self, position: Position, device: torch.device) -> Path:
         """Write what the best model does with the validation images; returns the page's path."""

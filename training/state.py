@@ -5,19 +5,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from training.average import WeightAverage
 from training.checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
-from training.config import Recipe
 from training.errors import CheckpointError
+from training.recipe import Recipe
 from training.run_folder import Row
+from training.sharding import full, spread_like
 
 # Keys a resumed run may change: they say where and for how long, not what is computed in a step.
 _FREE_ON_RESUME = frozenset(
-    {"output", "epochs", "evaluate_every", "checkpoint_every", "keep_checkpoints", "device", "compile", "tracking"}
+    {
+        "output",
+        "epochs",
+        "evaluate_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "device",
+        "compile",
+        "sharding",
+        "tracking",
+    }
 )
 _FREE_DATA_ON_RESUME = frozenset({"root", "cache", "caching", "workers"})
 
@@ -60,29 +71,56 @@ class Learned:
 
     model: nn.Module
     optimizer: Optimizer
-    average: ModelEmaV3 | None
+    average: WeightAverage | None
     scaler: GradScaler | None
 
+    def snapshot(self) -> "Snapshot":
+        """A copy of it on the CPU; of sharded weights the whole, so all processes take it together."""
+        optimizer, values = pack_optimizer(self.optimizer)
+        average = None
+        if self.average is not None:
+            with self.average.applied(self.model):
+                average = _copies(self.model.state_dict())
+        scaler = self.scaler.state_dict() if self.scaler is not None else None
+        return Snapshot(_copies(self.model.state_dict()), average, _copies(optimizer), values, scaler)
 
-def save(path: Path, learned: Learned, position: Position, recipe: Recipe, classes: tuple[str, ...]) -> None:
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was learned at one moment, whole and on the CPU.
+
+    Attributes:
+        model: Parameters and buffers by name.
+        average: The same with averaged parameters, if any.
+        optimizer: The optimiser's tensors.
+        optimizer_values: The rest of its state, as JSON values.
+        scaler: The loss scaler's state, if any.
+    """
+
+    model: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+    optimizer: dict[str, Tensor]
+    optimizer_values: dict[str, Any]
+    scaler: dict[str, Any] | None
+
+
+def save(path: Path, snapshot: Snapshot, position: Position, recipe: Recipe, classes: tuple[str, ...]) -> None:
     """Write the whole state of a run as one file, atomically."""
-    optimizer_tensors, optimizer_values = pack_optimizer(learned.optimizer)
-    tensors = {f"model.{name}": value for name, value in learned.model.state_dict().items()}
-    tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors.items()}
-    if learned.average is not None:
-        tensors |= {f"average.{name}": value for name, value in learned.average.module.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in snapshot.model.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in snapshot.optimizer.items()}
+    tensors |= {f"average.{name}": value for name, value in (snapshot.average or {}).items()}
     values = {
         "position": asdict(position),
         "classes": classes,
         "recipe": recipe.model_dump(mode="json"),
-        "optimizer": optimizer_values,
-        "scaler": learned.scaler.state_dict() if learned.scaler is not None else None,
+        "optimizer": snapshot.optimizer_values,
+        "scaler": snapshot.scaler,
     }
     save_state(path, tensors, values)
 
 
 def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...]) -> Position:
-    """Put a saved state back in place.
+    """Put a saved state back in place, however the run that saved it spread it.
 
     Returns:
         Where the run was.
@@ -104,15 +142,22 @@ def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...])
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
     try:
-        learned.model.load_state_dict(groups["model"])
+        current = learned.model.state_dict()
+        learned.model.load_state_dict(
+            {name: spread_like(value, current.get(name, value)) for name, value in groups["model"].items()}
+        )
         if learned.average is not None:
-            learned.average.module.load_state_dict(groups["average"])
-    except RuntimeError as error:
+            learned.average.load(learned.model, groups["average"])
+    except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
     unpack_optimizer(learned.optimizer, groups["optimizer"], values["optimizer"])
     if learned.scaler is not None and values["scaler"]:
         learned.scaler.load_state_dict(values["scaler"])
     return Position(**values["position"])
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: full(tensor.detach()).to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from training.config import Recipe, parse_recipe
+from training.config import parse_recipe
+from training.recipe import Recipe
 
 SIZE = 16
 CLASSES = ("ant", "bee", "cat")

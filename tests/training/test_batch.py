@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import AugmentRecipe, parse_recipe
+from training.config import parse_recipe
 from training.data import BatchTransform, Preprocessing
 from training.data.erasing import RandomErasing
 from training.data.mixing import Mixing, partner_rows
 from training.data.rectangles import area, inside
 from training.errors import RecipeError
+from training.recipe import AugmentRecipe
 from training.seeds import stream
 
 SIDE = 12

@@ -122,3 +122,9 @@ def test_shorthands_reach_their_sections(tmp_path: Path) -> None:
     recipe = load_recipe("cifar10_cpu", ["lr=0.5", "model=vit_tiny_patch16_224"])
     assert recipe.optimizer.lr == 0.5
     assert recipe.model.name == "vit_tiny_patch16_224"
+
+
+@pytest.mark.parametrize("change", ["compile=true", "precision=fp16"])
+def test_what_does_not_go_with_sharding_is_refused(change: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{change.split('=')[0]}.* does not go with sharding=full"):
+        load_recipe("cifar10_cpu", ["sharding=full", change])

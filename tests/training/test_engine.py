@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from training import checkpoint, engine, run_writer, state
 from training.checkpoint import load_state
-from training.config import Recipe, parse_recipe
+from training.config import parse_recipe
 from training.data import open_splits
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, NonFiniteLossError, OutputError, RecipeError, TrainingInterrupted
 from training.learner import Learner
+from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -55,14 +56,14 @@ def assert_same_run(output: Path, reference: Path) -> None:
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """Raise a signal in this process during a step, counted from 0."""
-    original = engine.Trainer._update
+    original = engine.Trainer.visit
 
     def update(self: engine.Trainer, *args: Any) -> Any:
         if self.position.step == step:
             signal.raise_signal(number)
         return original(self, *args)
 
-    monkeypatch.setattr(engine.Trainer, "_update", update)
+    monkeypatch.setattr(engine.Trainer, "visit", update)
 
 
 def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) -> None:
@@ -270,13 +271,13 @@ def test_resume_with_another_recipe_is_refused(make_recipe: MakeRecipe, quiet: C
 def test_non_finite_loss_names_step_and_remedy_and_spares_the_checkpoint(
     make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = engine.Trainer._update
+    original = engine.Trainer.visit
 
     def update(self: engine.Trainer, *args: Any) -> Any:
         loss, counts = original(self, *args)
         return (loss * float("nan") if self.position.step == 6 else loss), counts
 
-    monkeypatch.setattr(engine.Trainer, "_update", update)
+    monkeypatch.setattr(engine.Trainer, "visit", update)
     recipe = make_recipe(clip_grad=None)
     with pytest.raises(NonFiniteLossError) as error:
         train(recipe, console=quiet)
@@ -392,7 +393,7 @@ def test_weights_that_an_update_broke_are_not_kept(
     step: int, make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of the step that breaks them, within an epoch or at its end, was finite."""
-    original = engine.Trainer._update
+    original = engine.Trainer.visit
 
     def update(self: engine.Trainer, *args: Any) -> Any:
         result = original(self, *args)
@@ -401,7 +402,7 @@ def test_weights_that_an_update_broke_are_not_kept(
                 next(self.model.parameters()).flatten()[0] = float("inf")
         return result
 
-    monkeypatch.setattr(engine.Trainer, "_update", update)
+    monkeypatch.setattr(engine.Trainer, "visit", update)
     recipe = make_recipe(checkpoint_every=1, evaluate_every=3)
     with pytest.raises(NonFiniteLossError, match=f"after step {step + 1}, for the weights are not"):
         train(recipe, console=quiet)

@@ -12,15 +12,18 @@ import torch
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from ait.cli import app
 from training import scoring
-from training.config import Recipe, parse_recipe
+from training.config import parse_recipe
 from training.data import decode
 from training.data.folder import scan_folder
 from training.engine import TrainingResult, train
 from training.errors import CheckpointError, DataError
 from training.evaluate import evaluate, load_checkpoint
 from training.history import write_metrics
+from training.recipe import Recipe
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -143,6 +146,11 @@ def test_tables_are_evaluated_as_folders_are(run: TrainingResult, data_root: Pat
     table.write_text("".join(["path,label\n", *rows]))
     result = evaluate(run.checkpoint, table, source="table", cache=cache, device="cpu")
     assert torch.equal(result.confusion, evaluate(run.checkpoint, data_root, cache=cache, device="cpu").confusion)
+    printed = CliRunner().invoke(app, ["evaluate", str(run.checkpoint), str(table), "--source", "table", "--json"])
+    assert json.loads(printed.stdout)["top1"] == result.top1
+    refused = CliRunner().invoke(app, ["evaluate", str(run.checkpoint), "--source", "table"])
+    assert refused.exit_code == 1
+    assert "data.source=table needs data.root" in refused.stderr
 
 
 def test_labels_follow_the_checkpoints_names(

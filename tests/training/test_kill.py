@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from training.checkpoint import load_state
-from training.config import Recipe
+from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
 

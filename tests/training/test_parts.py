@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from training.allocator import keep_freed_memory
+from training.average import WeightAverage
 from training.checkpoint import (
     load_state,
     pack_optimizer,
@@ -21,11 +22,11 @@ from training.checkpoint import (
     save_state,
     unpack_optimizer,
 )
-from training.config import OptimizerRecipe, ScheduleRecipe
 from training.errors import CheckpointError, RecipeError
 from training.initialisation import whiten_patch_embedding
 from training.interruption import Interruption
-from training.optimisation import create_average, create_optimizer, create_schedule, float32_newton_schulz
+from training.optimisation import create_optimizer, create_schedule, float32_newton_schulz
+from training.recipe import OptimizerRecipe, ScheduleRecipe
 
 
 def small_vit() -> nn.Module:
@@ -68,18 +69,25 @@ def test_schedule_warms_up_and_decays_with_every_update(kind: str) -> None:
     assert rates[-1] == pytest.approx(0.01, abs=0.003)
 
 
-def test_average_copies_buffers() -> None:
+def test_average_moves_parameters_and_leaves_buffers() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("priors", torch.zeros(3))
-    average = create_average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     for step in range(1, 30):
         model.priors.fill_(float(step))
         with torch.no_grad():
             model.weight.fill_(float(step))
         average.update(model, step=step)
-    assert torch.equal(average.module.priors, model.priors)
-    assert (average.module.weight < 29).all()
-    assert (average.module.weight > 1).all()
+    with average.applied(model):
+        assert (model.priors == 29).all()
+        assert (model.weight < 29).all()
+        assert (model.weight > 1).all()
+        kept = {name: value.clone() for name, value in model.state_dict().items()}
+    assert (model.weight == 29).all()
+    other = WeightAverage(nn.Linear(2, 2), 0.9)
+    other.load(model, kept)
+    with other.applied(model):
+        assert torch.equal(model.weight, kept["weight"])
 
 
 def test_newton_schulz_is_float32_within_and_restored_after() -> None:

@@ -9,9 +9,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait.cli import app
-from training.config import Recipe
 from training.errors import DataError
 from training.plan import plan, print_plan
+from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
 

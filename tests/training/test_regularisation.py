@@ -13,10 +13,10 @@ from rich.console import Console
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from training.config import ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
 from training.engine import train
 from training.learner import create_model
 from training.optimisation import create_optimizer, create_schedule
+from training.recipe import ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
 from training.seeds import epoch_order, repeat_order
 
 MODELS = {

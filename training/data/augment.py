@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.config import AugmentRecipe
+from training.recipe import AugmentRecipe
 
 # Luma weights of ITU-R BT.601, as Pillow and torchvision use.
 _LUMA = (0.299, 0.587, 0.114)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.config import AugmentRecipe
 from training.data.augment import Augmentation, Draws
 from training.data.erasing import ErasingDraws, RandomErasing
 from training.data.mixing import Mixing, MixingDraws, partner_rows
 from training.data.preprocessing import Preprocessing
+from training.recipe import AugmentRecipe
 
 
 @dataclass(frozen=True)

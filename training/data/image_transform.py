@@ -5,9 +5,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
-from training.config import AugmentRecipe
 from training.data.preprocessing import Preprocessing
 from training.errors import RecipeError
+from training.recipe import AugmentRecipe
 
 
 class ImageTransform:

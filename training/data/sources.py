@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from training.config import DataRecipe
 from training.data.folder import scan_folder, scan_splits, validation_folder
 from training.data.samples import LabelledImages
 from training.data.splits import choose_validation
@@ -10,6 +9,7 @@ from training.data.table import read_table, table_splits
 from training.data.torchvision_sets import SETS
 from training.data.triangle import triangle_splits
 from training.errors import DataError
+from training.recipe import DataRecipe
 
 
 def open_splits(recipe: DataRecipe, seed: int) -> tuple[LabelledImages, LabelledImages]:

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from training.config import DataRecipe
 from training.data import Preprocessing, decode, open_evaluation, open_splits
 from training.data.table import read_table
 from training.errors import DataError
+from training.recipe import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 4, 4), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

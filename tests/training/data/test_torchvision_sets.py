@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from training.config import DataRecipe
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation, open_splits
 from training.errors import DataError
+from training.recipe import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 32, 32), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

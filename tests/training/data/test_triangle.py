@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.config import DataRecipe
 from training.data import generate_triangles, open_evaluation, open_splits, triangle
+from training.recipe import DataRecipe
 
 
 @settings(max_examples=20, deadline=None)
