@@ -61,7 +61,7 @@ class MemoryConfig:
     learn_beta: bool = False
     steps: int = 1
     balance_recall: float = 2.0
-    scale: float | None = 4.0
+    scale: float | None = 1.0
     adaptive: bool = False
 
     def to_dict(self) -> dict[str, object]:
