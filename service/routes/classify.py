@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.requests import ClientDisconnect
 
+from service.connection import while_connected
 from service.engine import Engine
 from service.images import FORMATS
 from service.problems import documented
 from service.routes import EngineDep, ModelName, Version
 from service.schemas import Classification, LabelScore, Prediction, Timing
 from service.uploads import FIELD, UploadLimits, read_uploads
-
-T = TypeVar("T")
 
 router = APIRouter(tags=["classify"])
 
@@ -75,7 +71,7 @@ async def _answer(
         folder = model.folder
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
         work = engine.classify(uploads, top_k or settings.top_k, model, deadline=deadline)
-        answer = await _while_connected(request, work)
+        answer = await while_connected(request, work)
     return Classification(
         model=folder.name,
         version=folder.version,
@@ -89,26 +85,3 @@ async def _answer(
             infer=round(answer.infer * 1e3, 3),
         ),
     )
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits the work, but cancels it as soon as the client leaves.
-
-    Raises:
-        ClientDisconnect: the client left first.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

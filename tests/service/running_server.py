@@ -1,0 +1,42 @@
+"""A server process for tests that need a real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def running_server(*arguments: str, seconds: float = 120, **environment: str) -> Iterator[str]:
+    """Starts `python -m service` on a free port of the loopback interface; yields the address, as in a browser.
+
+    The process is ended on leaving, and if it is still there after so many seconds.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "--port", "0", *arguments],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(seconds, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, f"the server said {line!r}"
+        yield found[0]
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout and process.stdout.close()
