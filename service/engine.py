@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from service.images import ImageError, ImageLimits, decode
+from service.decoding import Decoders, Prepared
+from service.images import ImageLimits
+from service.machine import available_processors
 from service.models import Models, ServedModel
 from service.observer import Observer
-from service.problems import image_problem, too_late, unavailable
+from service.problems import Problem, unavailable
 from service.repository import ModelError
 from service.settings import Settings
 from service.uploads import Upload
@@ -23,14 +24,7 @@ logger = logging.getLogger(__name__)
 
 Labels = list[tuple[str, float]]
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """Pictures of a request, decoded and cropped for a model: uint8 arrays; times in seconds."""
-
-    inputs: list[np.ndarray]
-    queue: float
-    decode: float
+TIMEOUT_HEADER = "X-Request-Timeout"
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,7 @@ class Engine:
 
     Attributes:
         models: what is served.
+        decoders: the threads.
         failure: why nothing can be served at all; None while it is loading and once it is.
     """
 
@@ -63,8 +58,8 @@ class Engine:
         self.models = Models(settings, self.observer)
         self._draining = False
         self._on_loaded = on_loaded
-        self._limits = ImageLimits(settings.max_pixels, settings.max_aspect)
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
+        limits = ImageLimits(settings.max_pixels, settings.max_aspect)
+        self.decoders = Decoders(settings.decode_threads or min(available_processors(), 8), limits, settings.max_queue)
 
     @property
     def failure(self) -> ModelError | None:
@@ -88,13 +83,16 @@ class Engine:
             self.models.get()
             raise unavailable("The server is starting.")
 
-    def deadline(self, headers: Mapping[str, str] | None = None) -> float | None:
+    def deadline(self, headers: Mapping[str, str] | None = None) -> float:
         """`loop.time()` until which a request that came just now may take.
 
         Raises:
             Problem: 400 for a header that does not say a time.
         """
-        return None
+        seconds = self.settings.deadline_seconds
+        if headers is not None and (asked := headers.get(TIMEOUT_HEADER)) is not None:
+            seconds = min(seconds, _seconds(asked))
+        return asyncio.get_running_loop().time() + seconds
 
     async def load(self) -> None:
         """Loads and warms the models; a failure is kept, not raised."""
@@ -113,23 +111,14 @@ class Engine:
             Problem: of the first file that cannot be used, by its place in the request; 429 when too many
                 pictures wait for decoding; 504 past the deadline.
         """
-        loop = asyncio.get_running_loop()
-        asked = time.perf_counter()
         try:
-            async with asyncio.timeout_at(deadline):
-                decoded = await asyncio.gather(
-                    *(loop.run_in_executor(self._decoders, self._decode, upload, model) for upload in uploads)
-                )
-        except TimeoutError as error:
-            raise too_late() from error
-        inputs = []
-        for index, (item, _, _) in enumerate(decoded):
-            if isinstance(item, ImageError):
-                several = len(uploads) > 1
-                raise image_problem(item, index=index if several else None, filename=uploads[index].filename)
-            inputs.append(item)
-        start, end = min(times[1] for times in decoded), max(times[2] for times in decoded)
-        return Prepared(inputs, queue=start - asked, decode=end - start)
+            prepared = await self.decoders.prepare(uploads, model.prepare, deadline=deadline)
+        except Problem as problem:
+            if reason := {429: "queue-full", 504: "deadline"}.get(problem.status):
+                self.observer.rejected(model.folder.name, model.folder.version, reason)
+            raise
+        self.observer.decoded(len(uploads), prepared.queue, prepared.decode)
+        return prepared
 
     async def classify(
         self, uploads: Sequence[Upload], top_k: int, model: ServedModel, *, deadline: float | None = None
@@ -139,6 +128,7 @@ class Engine:
         Raises:
             Problem: as `prepare` and `ServedModel.infer`.
         """
+        model.check_room(len(uploads))
         prepared = await self.prepare(uploads, model, deadline=deadline)
         inference = await model.infer(prepared.inputs, deadline=deadline)
         predictions = best_labels(model.probabilities(inference.outputs), model.labels, top_k)
@@ -151,18 +141,19 @@ class Engine:
     async def close(self) -> None:
         """Ends the models when they have finished what they began, and lets the threads end."""
         self.drain()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
         await self.models.close()
 
-    def _decode(self, upload: Upload, model: ServedModel) -> tuple[np.ndarray | ImageError, float, float]:
-        start = time.perf_counter()
-        item: np.ndarray | ImageError
-        try:
-            # Cropping belongs here: what stays in memory while a request waits is small.
-            item = model.prepare(decode(bytes(upload.data), self._limits))
-        except ImageError as error:
-            item = error
-        return item, start, time.perf_counter()
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        detail = f"{TIMEOUT_HEADER} is a number of seconds above 0, such as 2.5."
+        raise Problem(400, "invalid-parameter", detail)
+    return seconds
 
 
 def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:

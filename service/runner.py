@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import ait  # noqa: F401  registers the architectures
-from service.preprocessing import Preprocessing
+from service.cropping import Cropping
+from service.machine import available_processors
 from service.repository import ModelError, ModelFolder, label_names
 
 Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
@@ -27,6 +27,8 @@ class Classifier:
         folder: where it came from.
         labels: class names, by index.
         input_size: (channels, height, width) of a prepared picture.
+        prepare: RGB picture of any size -> uint8 array of that shape.
+        data_config: what `timm.data.resolve_model_data_config` says, with statistics one a channel.
     """
 
     def __init__(self, folder: ModelFolder, *, device: str = "auto", max_batch: int = 32) -> None:
@@ -43,8 +45,10 @@ class Classifier:
             self.model = model.to(self.device).eval()
             self.labels = label_names(folder, model.num_classes)
             self.data_config = _data_config(model)
-            self._preprocessing = Preprocessing(self.data_config)
-            self.input_size = self._preprocessing.input_size
+            self.prepare = Cropping(self.data_config)
+            self.input_size = self.prepare.input_size
+            self._mean = torch.tensor(self.data_config["mean"]).view(-1, 1, 1)
+            self._std = torch.tensor(self.data_config["std"]).view(-1, 1, 1)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
@@ -59,10 +63,6 @@ class Classifier:
         """Length of a feature vector: what the head is given."""
         return int(getattr(self.model, "head_hidden_size", self.model.num_features))
 
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """RGB picture of any size -> uint8 array of shape `input_size`."""
-        return self._preprocessing.crop(picture)
-
     def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
         """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
         pixels = torch.empty(len(inputs), *self.input_size)
@@ -70,8 +70,12 @@ class Classifier:
             places = [place for place, each in enumerate(inputs) if each.dtype == kind]
             if places:
                 part = torch.from_numpy(np.stack([inputs[place] for place in places]))
-                pixels[places] = self._preprocessing.normalise(part) if kind == np.uint8 else part
+                pixels[places] = self._normalise(part) if kind == np.uint8 else part
         return pixels.to(self.device)
+
+    def _normalise(self, pictures: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32, by the model's mean and deviation."""
+        return pictures.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:
@@ -129,10 +133,7 @@ class Classifier:
 
 def use_threads(count: int) -> None:
     """Sets how many threads a forward pass takes; 0 is the processors this process may use."""
-    if not count:
-        affinity = getattr(os, "sched_getaffinity", None)
-        count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or available_processors())
 
 
 def _pick_device(device: str) -> str:
