@@ -135,7 +135,8 @@ async def version_config(engine: EngineDep, model: ModelName, version: Version) 
 @router.get("/models/{model}/stats", **_MODEL)
 async def model_statistics(engine: EngineDep, statistics: StatisticsDep, model: ModelName) -> StatisticsAnswer:
     """Counters of all versions of a model that answer."""
-    return _describe(statistics, [(model, version) for version in engine.models.versions(model)])
+    name = engine.models.get(model).folder.name
+    return _describe(statistics, [(name, version) for version in engine.models.versions(name)])
 
 
 @router.get("/models/{model}/versions/{version}/stats", **_MODEL)
