@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -14,11 +13,11 @@ from typing import IO
 
 @contextmanager
 def running_server(
-    *arguments: str, seconds: float = 120, stderr: IO[str] | None = None, **environment: str
+    *arguments: str, stderr: IO[str] | None = None, **environment: str
 ) -> Iterator[tuple[str, int]]:
     """Starts `python -m service` on a free port of the loopback interface; yields its address and process id.
 
-    The process is ended on leaving, and if it is still there after so many seconds.
+    The process is ended on leaving.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0", *arguments],
@@ -27,8 +26,6 @@ def running_server(
         stderr=stderr,
         text=True,
     )
-    watchdog = threading.Timer(seconds, process.kill)
-    watchdog.start()
     try:
         assert process.stdout
         line = process.stdout.readline()
@@ -36,10 +33,9 @@ def running_server(
         assert found, f"the server said {line!r}"
         yield found[0], process.pid
     finally:
-        watchdog.cancel()
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()

@@ -231,7 +231,7 @@ def main() -> int:
             print(f"{memory[-1][0]} cases, {memory[-1][1]:.1f} MB", flush=True)
 
     with tempfile.TemporaryFile("w+") as log:
-        with running_server(seconds=24 * 3600, stderr=log) as (url, server), httpx.Client(base_url=url) as client:
+        with running_server(stderr=log) as (url, server), httpx.Client(base_url=url) as client:
             client.timeout = httpx.Timeout(30)
             model = client.get("/v1/models").json()["default"]
             good = [client.post(each.path, content=each.encoded()).status_code for each in seeds(model)[:2]]
