@@ -99,7 +99,7 @@ async def server_live() -> Live:
 @router.get("/health/ready", responses=documented_protocol(503))
 async def server_ready(engine: EngineDep) -> Ready:
     """Whether requests are answered."""
-    engine.check_open()
+    engine.check_ready()
     return Ready()
 
 

@@ -12,9 +12,7 @@ from typing import IO
 
 
 @contextmanager
-def running_server(
-    *arguments: str, stderr: IO[str] | None = None, **environment: str
-) -> Iterator[tuple[str, int]]:
+def running_server(*arguments: str, stderr: IO[str] | None = None, **environment: str) -> Iterator[tuple[str, int]]:
     """Starts `python -m service` on a free port of the loopback interface; yields its address and process id.
 
     The process is ended on leaving.
