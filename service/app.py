@@ -14,13 +14,16 @@ from fastapi.openapi.utils import get_openapi
 from service import problems
 from service.engine import Engine
 from service.guard import Guard
-from service.routes import classify, models, operations
+from service.routes import classify, inference_v2, models, operations, repository
 from service.routes.pages import page_routes
+from service.schemas_v2 import ProtocolFailure
 from service.settings import Settings, load_settings
+from service.statistics import Statistics
 
 DESCRIPTION = """\
 Classifies pictures. Send a JPEG, PNG or WebP file as the body of a request, or several as a form. \
-Every error is an RFC 9457 problem document (application/problem+json)."""
+Under /v2 the service speaks the Open Inference Protocol. \
+Every error is an RFC 9457 problem document (application/problem+json), under /v2 {"error": …}."""
 
 
 def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], None] | None = None) -> FastAPI:
@@ -33,7 +36,8 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
     Raises:
         SettingsError: a setting in the environment is not usable.
     """
-    engine = Engine(settings or load_settings(), on_loaded)
+    statistics = Statistics()
+    engine = Engine(settings or load_settings(), on_loaded, statistics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +59,8 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
         redirect_slashes=False,
     )
     app.state.engine = engine
-    for module in (classify, models, operations):
+    app.state.statistics = statistics
+    for module in (classify, models, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard)
@@ -68,6 +73,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = schema["components"]["schemas"]
         schemas["ProblemDocument"] = problems.ProblemDocument.model_json_schema()
+        schemas["ProtocolFailure"] = ProtocolFailure.model_json_schema()
         for operations_at in schema["paths"].values():
             for operation in operations_at.values():
                 # FastAPI documents its own validation answer, which `problems` replaces by a 400.

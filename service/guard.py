@@ -55,4 +55,4 @@ class Guard:
                 raise  # half an answer is out: only closing the connection tells the client
             logger.exception("%s %s failed", scope["method"], scope["path"])
             problem = Problem(500, "internal-error", "The server failed; the cause is in its log.")
-            await problem.response()(scope, receive, send_guarded)
+            await problem.response(scope)(scope, receive, send_guarded)

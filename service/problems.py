@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem documents, and nothing else."""
+"""Errors over HTTP: RFC 9457 problem documents, and what the inference protocol has in their place under /v2."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Scope
 
 from service.images import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncoding
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -59,8 +61,11 @@ class Problem(Exception):
             **members,
         }
 
-    def response(self) -> Response:
-        """The problem as `application/problem+json`."""
+    def response(self, scope: Scope) -> Response:
+        """The answer to a request: `application/problem+json`, or the inference protocol's form under its paths."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path == "/v2" or path.startswith("/v2/"):
+            return JSONResponse({"error": self.document["detail"]}, self.status, self.headers)
         return JSONResponse(self.document, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
@@ -70,6 +75,15 @@ def image_problem(error: ImageError, *, index: int | None = None, filename: str 
         return Problem(_IMAGE_STATUS[type(error)], error.kind, str(error), title=error.title)
     which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
     return Problem(_IMAGE_STATUS[type(error)], error.kind, f"{which}: {error}", title=error.title, index=index)
+
+
+def protocol_problem(error: ProtocolError) -> Problem:
+    """The problem of a request that breaks the inference protocol."""
+    if isinstance(error, TooLarge):
+        return Problem(413, "too-large", str(error))
+    if isinstance(error, UnsupportedEncoding):
+        return Problem(415, "unsupported-encoding", str(error), headers={"Accept-Encoding": "gzip, deflate"})
+    return Problem(400, "malformed-request", str(error))
 
 
 def unavailable(detail: str) -> Problem:
@@ -91,8 +105,19 @@ def too_late() -> Problem:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` argument of a route that can answer with these problems, besides 500."""
+    return _documented(statuses, MEDIA_TYPE, "ProblemDocument")
+
+
+def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route of the inference protocol."""
+    return _documented(statuses, "application/json", "ProtocolFailure")
+
+
+def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict[int | str, dict[str, Any]]:
     meanings = {
         400: "The request is malformed: no picture, a broken multipart body, or a bad parameter.",
+        401: "The admin key is missing.",
+        403: "The key is wrong, or what it would allow is off.",
         404: "There is no such model or version.",
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP picture.",
@@ -102,16 +127,20 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         503: "The model is not loaded yet or restarting, or the server is stopping.",
         504: "The answer took longer than the deadline.",
     }
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {status: {"description": meanings[status], "content": content} for status in (*statuses, 500)}
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem document."""
+    """Makes every error of the application a problem document, or the inference protocol's form of one."""
 
     @app.exception_handler(Problem)
-    async def on_problem(_: Request, error: Problem) -> Response:
-        return error.response()
+    async def on_problem(request: Request, error: Problem) -> Response:
+        return error.response(request.scope)
+
+    @app.exception_handler(ProtocolError)
+    async def on_protocol_error(request: Request, error: ProtocolError) -> Response:
+        return protocol_problem(error).response(request.scope)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
@@ -122,13 +151,13 @@ def install(app: FastAPI) -> None:
         detail = details.get(error.status_code, str(error.detail))
         headers = dict(error.headers) if error.headers else None
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        return Problem(error.status_code, kind, detail, headers=headers).response()
+        return Problem(error.status_code, kind, detail, headers=headers).response(request.scope)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
         # Only the place and the rule: the value is whatever a client sent.
         details = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        return Problem(400, "invalid-parameter", "; ".join(details)).response()
+        return Problem(400, "invalid-parameter", "; ".join(details)).response(request.scope)
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:

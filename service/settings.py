@@ -117,6 +117,14 @@ class Settings(BaseSettings):
         ge=1,
         description="AIT_MAX_BODY_BYTES: most bytes of a request body, all files together.",
     )
+    max_json_bytes: int = Field(
+        4_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_JSON_BYTES: most bytes of the JSON part of an inference request under /v2; reading it holds "
+            "everything else up. Tensors sent as binary data do not count."
+        ),
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1,
@@ -132,6 +140,15 @@ class Settings(BaseSettings):
     )
     max_files: int = Field(16, ge=1, description="AIT_MAX_FILES: most files of one multipart request.")
     top_k: int = Field(5, ge=1, description="AIT_TOP_K: labels answered where a request does not say.")
+    admin_key_sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-fA-F]{64}$",
+        repr=False,
+        description=(
+            "AIT_ADMIN_KEY_SHA256: SHA-256, in hexadecimal, of the key that may load and unload models; unset, "
+            "nobody may. Choose a long random key: printf %s KEY | sha256sum."
+        ),
+    )
     shutdown_seconds: int = Field(
         30,
         ge=0,
@@ -154,5 +171,6 @@ def load_settings(**overrides: Any) -> Settings:
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
             field = Settings.model_fields.get(name.lower().removeprefix("ait_"))
             meaning = f" ({field.description})" if field else ""
-            lines.append(f"{name}={problem['input']!r}: {problem['msg']}{meaning}")
+            given = repr(problem["input"]) if field is None or field.repr else "…"  # it may be a secret
+            lines.append(f"{name}={given}: {problem['msg']}{meaning}")
         raise SettingsError("\n".join(lines)) from error

@@ -48,12 +48,18 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
     if media_type == b"multipart/form-data":
         return await _read_form(request, options.get(b"boundary"), limits)
     body = bytearray()
-    async for chunk in _limited(request, limits.body_bytes):
+    async for chunk in limited(request, limits.body_bytes):
         body += chunk
     return [Upload(body)]
 
 
-async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
+async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body as it arrives.
+
+    Raises:
+        Problem: 413 for more bytes than the limit.
+        ClientDisconnect: the client left before it had sent everything.
+    """
     too_large = Problem(
         413,
         "too-many-bytes",
@@ -88,7 +94,7 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
                 "on_end": collector.end,
             },
         )
-        async for chunk in _limited(request, limits.body_bytes):
+        async for chunk in limited(request, limits.body_bytes):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
