@@ -1,7 +1,7 @@
 """Training images that stand for their classes, kept beside a checkpoint to explain its answers by example.
 
 ``exemplars.safetensors`` holds of every image the model's features and logits (float16), its label, and a small
-picture (JPEG); the header holds the names as JSON, and the digest of the weights that all this was computed with.
+picture (JPEG); the header holds, as JSON, the names and the digest of the weights that all this was computed with.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ FORMAT: Final = "ait-exemplars-1"
 # Most bytes of a file, by which there are fewer images a class where there are very many classes.
 MOST_BYTES: Final = 32_000_000
 THUMBNAIL_SIDE: Final = 64
+_HEADER = "exemplars"
 _THUMBNAIL_BYTES = 4096  # more than a 64-pixel JPEG of this quality takes, but for noise
 _QUALITY = 90
 _SMALLEST_DEVIATION = 1e-6
@@ -121,7 +122,9 @@ class Exemplars:
             "thumbnail_bounds": bounds.int(),
             "thumbnail_sizes": torch.tensor(self.sizes, dtype=torch.int32),
         }
-        metadata = {"format": FORMAT, "names": json.dumps(self.names), "weights": _digest(folder / WEIGHTS)}
+        about = json.dumps({"format": FORMAT, "names": self.names, "weights": _digest(folder / WEIGHTS)})
+        # One entry, because safetensors writes several in any order, and the file would not be the same each time.
+        metadata = {_HEADER: about}
         path, temporary = folder / FILE, folder / f".{FILE}.tmp"
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
         temporary.chmod(0o644)
@@ -142,14 +145,14 @@ def load_exemplars(folder: Path) -> Exemplars | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        if metadata.get("format") != FORMAT:
+        if about.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        if metadata.get("weights") != _digest(folder / WEIGHTS):
+        if about.get("weights") != _digest(folder / WEIGHTS):
             raise ValueError(f"it was made with other weights than those in {WEIGHTS}")
-        return _unpack(tensors, tuple(json.loads(metadata["names"])))
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        return _unpack(tensors, tuple(about["names"]))
+    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise ExemplarError(
             f"{path} cannot be used: {error}; make it anew with `ait exemplars`, or delete it"
         ) from error

@@ -1,19 +1,17 @@
 """Why a model answers as it does on one image: which patches speak for a class, and what its memory recalled."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
+from ait.attribution import patch_grid, patch_terms
 from ait.embedding import pooled_features
 from ait.inspect import block_recall, trace_queries
 
 Method = Literal["contribution", "gradient"]
-
-# How far the sum of many terms may be off, in roundings of all terms' absolute sum.
-_ROUNDINGS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,10 @@ class PatchMap:
     Attributes:
         label: The class.
         values: Shape (rows, columns), positive where a patch speaks for the class. ``values.sum() + rest == logit``.
-        rest: What no patch says: the classifier's bias, and what prefix tokens say.
+        rest: What is not any patch's: biases, positions, other tokens and, of an associative memory, the recalled
+            patterns.
         logit: The model's answer for the class.
-        method: ``contribution`` if `values` are the terms that the classifier sums up, exactly; ``gradient`` if they
-            are their first-order estimate, because it is not linear in the tokens.
+        method: ``contribution`` for the terms of the input's patches, ``gradient`` for those of the last feature map.
     """
 
     label: int
@@ -62,33 +60,36 @@ class Explanation:
     Attributes:
         logits: The model's answer, shape (classes,).
         features: The image's feature vector (`ait.embedding`), shape (F,).
-        patch_map: None if the model's features have no place in the image.
-        grid: Rows and columns of the patches; None if there is no patch map and no memory.
-        blocks: Each block's memory; empty for a model without.
+        patch_map: None if the model has neither patches nor a feature map.
+        blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
     """
 
     logits: Tensor
     features: Tensor
     patch_map: PatchMap | None
-    grid: tuple[int, int] | None
     blocks: tuple[BlockRecall, ...]
 
 
 def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: int = 3) -> Explanation:
     """Explain a model's answer to one image.
 
-    The patch map is of the features that the classifier reads, tokens (or cells, of a convolutional network) after
-    the last norm, times the gradient of the class's logit by them. Where the classifier is linear in them, as with
-    average pooling and with the flattened head, that *is* the logit's sum, taken apart: nothing is estimated. On the
-    bundled model it was measured by deleting patches (mean colour) and inserting them in the map's order: the area
-    between the two curves of the class's probability is 0.34, as with 8 steps of integrated gradients from the input
-    (0.35, standard error 0.015) at a fifteenth of their time, ahead of gradient times input at the last block (0.28)
-    and at the first (0.20), of attention roll-out, and of chance (0.00).
-    Where the class token alone is read, as in many vision transformers, no other token is; there the same is taken
-    one block earlier, at the input of the last block, which is an estimate.
+    The map of a model that cuts its input into patches holds each patch's term in the class's logit
+    (`ait.attribution`): what it adds over a patch of the mean colour, with attention, norms, activations and recall
+    held as they are on this image. For AiT and timm's ViT that is exact, and it needs one pass forward and one back.
 
-    The model is run in evaluation mode and left in the mode it had; its memory is not written. Nothing but gradients
-    of the classifier is computed, so that this takes little longer than a forward pass.
+    It was chosen by measurement. On the bundled model and 80 CIFAR-10 test images, patches were deleted (mean colour)
+    and inserted in the map's order; the area between the two curves of the class's probability is 0.349 (standard
+    error 0.015), against 0.336 for the terms of the last tokens, 0.355 for integrated gradients of 8 steps, 0.36 for
+    occlusion of each of the 64 patches, 0.22 for attention roll-out, and 0.20 for gradient times input. On made
+    images where one patch decides, and small AiT models of 2 and 4 blocks that have learned so, it finds that patch
+    in 95 to 100 of 100 images, integrated gradients in 72 to 95, and the terms of the last tokens in none to 4: the
+    tokens exchange what they know, so where it ends up says little of where it came from.
+
+    Of other models the last feature map is taken, times the gradient of the logit by it; where the classifier is
+    linear in its mean, as in most convolutional networks, that is the logit's sum over the cells.
+
+    The model is run in evaluation mode and left in the mode it had; its memory is not written. No other thread may
+    use it meanwhile.
 
     Args:
         model: A timm classifier.
@@ -101,6 +102,8 @@ def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: i
     """
     if image.ndim != 4 or len(image) != 1:
         raise ValueError(f"explain takes one image of shape (1, C, H, W), got {tuple(image.shape)}.")
+    if getattr(model, "num_classes", 0) < 1:
+        raise ValueError(f"{type(model).__name__} has no classes to explain: num_classes is 0.")
     training = model.training
     model.eval()
     try:
@@ -112,109 +115,55 @@ def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: i
 
 
 def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Explanation:
-    if getattr(model, "num_classes", 0) < 1:
-        raise ValueError(f"{type(model).__name__} has no classes to explain: num_classes is 0.")
-    blocks: tuple[BlockRecall, ...] = ()
-    if isinstance(model, AssociativeTransformer):
-        queries, features = trace_queries(model, image)
-        answers = zip(model.associative_blocks(), queries, strict=True)
-        blocks = tuple(_strongest(*block_recall(block, query), priors) for block, query in answers)
-    else:
-        features = model.forward_features(image)
-    logits = model.forward_head(features).float()[0]
+    queries, tokens = _features(model, image)
+    logits = model.forward_head(tokens).float()[0]
     label = int(logits.argmax()) if label is None else label
     if not 0 <= label < len(logits):
         raise ValueError(f"there is no class {label}: the model knows {len(logits)}, from 0.")
-    patch_map = _patch_map(model, image, features, label)
-    grid = _grid(model, image) if blocks else None
+    values, method = _values(model, image, tokens, label)
+    patch_map = None
+    if values is not None:
+        logit = float(logits[label])
+        patch_map = PatchMap(label, values, logit - float(values.double().sum()), logit, method)
+    blocks = model.associative_blocks() if queries else []
     return Explanation(
         logits=logits.cpu(),
-        features=pooled_features(model, features)[0].cpu(),
+        features=pooled_features(model, tokens)[0].cpu(),
         patch_map=patch_map,
-        grid=grid if patch_map is None else (patch_map.values.shape[0], patch_map.values.shape[1]),
-        blocks=blocks,
+        blocks=tuple(
+            _strongest(*block_recall(block, query), priors) for block, query in zip(blocks, queries, strict=True)
+        ),
     )
+
+
+def _features(model: Any, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The queries to each block's memory, if any, and what the classifier reads."""
+    if isinstance(model, AssociativeTransformer):
+        return trace_queries(model, image)
+    return [], model.forward_features(image)
+
+
+def _values(model: Any, image: Tensor, tokens: Tensor, label: int) -> tuple[Tensor | None, Method]:
+    grid = patch_grid(model, (image.shape[2], image.shape[3]))
+    if grid is not None:
+
+        def answer(pixels: Tensor) -> Tensor:
+            return model.forward_head(_features(model, pixels)[1])[0, label]
+
+        return patch_terms(answer, model, image, grid).cpu(), "contribution"
+    if not isinstance(tokens, Tensor) or tokens.ndim != 4:
+        return None, "gradient"
+    with torch.enable_grad():
+        read = tokens.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model.forward_head(read)[0, label], read)
+    return (tokens * gradient)[0].float().sum(2 if _channels_last(model, tokens) else 0).cpu(), "gradient"
+
+
+def _channels_last(model: Any, cells: Tensor) -> bool:
+    channels = getattr(model, "num_features", None)
+    return getattr(model, "output_fmt", None) == "NHWC" or cells.shape[1] != channels == cells.shape[3]
 
 
 def _strongest(before: Tensor, after: Tensor, recall: Tensor, priors: int) -> BlockRecall:
     best = recall[0].topk(min(priors, recall.shape[-1]), dim=-1)
     return BlockRecall(recall.shape[-1], before[0].cpu(), after[0].cpu(), best.indices.cpu(), best.values.cpu())
-
-
-def _patch_map(model: Any, image: Tensor, features: Tensor, label: int) -> PatchMap | None:
-    if not isinstance(features, Tensor):
-        return None
-    with torch.enable_grad():
-        read = features.detach().requires_grad_()
-        logit = model.forward_head(read)[0, label].float()
-        terms = _terms(logit, read)
-    if (terms == 0).all() or _only_prefix(model, terms):
-        return _map_before_last_block(model, image, label)
-    values = _on_grid(model, image, terms)
-    if values is None:
-        return None
-    # An affine classifier is its bias and the sum of its terms.
-    bias = float(model.forward_head(torch.zeros_like(features))[0, label])
-    largest = _ROUNDINGS * torch.finfo(features.dtype).eps * (float(terms.abs().sum()) + abs(bias))
-    exact = abs(float(logit) - float(terms.sum()) - bias) <= largest
-    return _finished(label, values, float(logit), "contribution" if exact else "gradient")
-
-
-def _map_before_last_block(model: Any, image: Tensor, label: int) -> PatchMap | None:
-    blocks = getattr(model, "blocks", None)
-    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or not len(blocks):
-        return None
-    entered: list[Tensor] = []
-
-    def enter(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        entered.append(inputs[0].detach().requires_grad_())
-        return (entered[0], *inputs[1:])
-
-    handle = blocks[-1].register_forward_pre_hook(enter)
-    try:
-        with torch.enable_grad():
-            logit = model(image)[0, label].float()
-            terms = _terms(logit, entered[0])
-    finally:
-        handle.remove()
-    values = _on_grid(model, image, terms)
-    return None if values is None else _finished(label, values, float(logit), "gradient")
-
-
-def _terms(logit: Tensor, features: Tensor) -> Tensor:
-    """Features times the logit's gradient by them, of one image, without the batch's axis."""
-    (gradient,) = torch.autograd.grad(logit, features)
-    return (features.detach() * gradient).float()[0]
-
-
-def _finished(label: int, values: Tensor, logit: float, method: Method) -> PatchMap:
-    values = values.cpu()
-    return PatchMap(label, values, logit - float(values.double().sum()), logit, method)
-
-
-def _only_prefix(model: Any, terms: Tensor) -> bool:
-    """Whether prefix tokens, such as the class token, are all that the classifier reads."""
-    prefix = getattr(model, "num_prefix_tokens", 0)
-    return terms.ndim == 2 and prefix > 0 and bool((terms[prefix:] == 0).all())
-
-
-def _on_grid(model: Any, image: Tensor, terms: Tensor) -> Tensor | None:
-    """Terms of an image summed over channels, (rows, columns); None if they have no place in the image."""
-    if terms.ndim == 3:  # a map of cells, channels first or last
-        channels = getattr(model, "num_features", None)
-        last = getattr(model, "output_fmt", None) == "NHWC" or terms.shape[0] != channels == terms.shape[2]
-        return terms.sum(2 if last else 0)
-    grid = _grid(model, image)
-    if terms.ndim != 2 or grid is None:
-        return None
-    patches = terms[getattr(model, "num_prefix_tokens", 0) :].sum(1)
-    return patches.view(grid) if len(patches) == grid[0] * grid[1] else None
-
-
-def _grid(model: Any, image: Tensor) -> tuple[int, int] | None:
-    """Rows and columns of a model's patches of an image; None if it has none."""
-    try:
-        rows, columns = model.patch_embed.dynamic_feat_size(tuple(image.shape[-2:]))
-    except AttributeError:
-        return None
-    return int(rows), int(columns)

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ait.exemplars import FILE as EXEMPLARS
 from training import state
 from training.annotate import keep_temperature
 from training.calibration import calibrate
@@ -101,8 +102,7 @@ class RunWriter:
         calibration = calibrate(logits, held_out.labels)
         with self._writing():
             keep_temperature(self._folder.best, calibration)
-            if self._recipe.exemplars:
-                self._keep_exemplars(model, device)
+            self._keep_exemplars(model, device)
             return write_report(
                 self._folder.path,
                 measure(logits, held_out.labels, held_out.classes, calibration.temperature),
@@ -118,6 +118,10 @@ class RunWriter:
 
     def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:
         training, recipe = self._images.training, self._recipe
+        if not recipe.exemplars:
+            # They may have been wanted before, and the run goes on without.
+            (self._folder.best / EXEMPLARS).unlink(missing_ok=True)
+            return
         keep_exemplars(
             self._folder.best,
             model,
