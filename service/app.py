@@ -42,14 +42,14 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
             yield
         finally:
             loading.cancel()
-            engine.close()
+            await engine.close()
 
     app = FastAPI(
         title="AiT",
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        routes=page_routes(),
+        routes=[*classify.fast_routes(), *page_routes()],
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
