@@ -28,17 +28,20 @@ def explain(classifier: Classifier, pixels: Tensor, class_index: int | None) -> 
         class_index: the class to explain; None is the most probable one.
 
     Returns:
-        Named results: numpy arrays, and what JSON can say. `logits` (classes,); where there is a patch map, its
-        `map` (rows, columns) and its `map_label`, `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
+        Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there
+        is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
         `energy_before` and `energy_after` (L, patches), `recalled` and `recall_weights` (L, patches, k), `priors`;
         and `examples`, where the checkpoint has any.
     """
     found = ait.explain.explain(classifier.model, pixels, class_index, PRIORS)
-    results: dict[str, Any] = {"logits": found.logits.numpy(), "examples": _examples(classifier.exemplars, found)}
+    results: dict[str, Any] = {
+        "logits": found.logits.numpy(),
+        "class_index": int(found.logits.argmax()) if class_index is None else class_index,
+        "examples": _examples(classifier.exemplars, found),
+    }
     if found.patch_map is not None:
         results |= {
             "map": found.patch_map.values.numpy(),
-            "map_label": found.patch_map.label,
             "map_rest": found.patch_map.rest,
             "map_logit": found.patch_map.logit,
             "map_method": found.patch_map.method,

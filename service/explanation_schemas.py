@@ -58,7 +58,9 @@ class Overlays(BaseModel):
     """The picture as the model sees it, with maps laid over it: PNG files as data: URIs."""
 
     map: str | None = Field(description="The patch map: orange for the class, blue against it.")
-    energy: list[str] = Field(description="Of each block, by how much retrieval lowered each patch's energy.")
+    energy: list[str] = Field(
+        description="Of each block, how much more than in the least of them retrieval lowered each patch's energy."
+    )
 
 
 class Explanation(BaseModel):

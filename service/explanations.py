@@ -14,7 +14,7 @@ def patch_map(results: Mapping[str, Any], labels: Sequence[str]) -> dict[str, An
     """The `PatchMap` of the answer; None if the model has none."""
     if "map" not in results:
         return None
-    index = results["map_label"]
+    index = results["class_index"]
     return {
         "label": labels[index],
         "index": index,
@@ -86,9 +86,10 @@ def overlays(results: Mapping[str, Any], picture: np.ndarray) -> dict[str, Any]:
     shape = results["map"].shape
     before, after = results.get("energy_before", ()), results.get("energy_after", ())
     drops = [(high - low).reshape(shape) for high, low in zip(before, after, strict=True)]
+    # All patches lose energy; which lose more than others is what can be seen.
     return {
         "map": data_uri("image/png", overlay(picture, results["map"])),
-        "energy": [data_uri("image/png", overlay(picture, np.maximum(drop, 0))) for drop in drops],
+        "energy": [data_uri("image/png", overlay(picture, drop - drop.min())) for drop in drops],
     }
 
 

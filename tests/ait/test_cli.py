@@ -92,6 +92,9 @@ def test_calibrate_and_exemplars_write_into_the_checkpoint(checkpoint: Path, pho
     assert result.exit_code == 0, result.output
     temperature = json.loads((folder / "config.json").read_text())["temperature"]
     assert f"temperature {temperature:.4f}, fitted to 6 images" in result.stdout
+    result = run(app, ["evaluate", str(folder), str(photos)])
+    assert "the checkpoint's temperature" in result.stdout
+    assert f"{temperature:.3f}" in result.stdout
     result = run(app, ["exemplars", str(folder), str(photos), "--per-class", "2"])
     assert result.exit_code == 0, result.output
     assert "exemplars.safetensors (4 images, 0.0" in result.stdout
