@@ -165,7 +165,12 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     Args:
         logits: (N, classes), finite, of images that the model was not trained on.
         labels: (N,) int64.
+
+    Raises:
+        ValueError: A logit is not finite.
     """
+    if not logits.isfinite().all():
+        raise ValueError("logits that are not finite have no temperature")
     logits, labels = logits.cpu(), labels.cpu()
     temperature = fit_temperature(logits, labels, prior=1.0)
     nll, ece = errors_at(logits, labels, 1.0)

@@ -91,6 +91,8 @@ def test_logits_that_are_not_finite_are_refused(row: int, column: int, value: fl
     logits[row, column] = value
     with pytest.raises(ValueError, match=f"image {row} "):
         measure(logits, torch.zeros(5, dtype=torch.int64), CLASSES)
+    with pytest.raises(ValueError, match="not finite have no temperature"):
+        calibrate(logits, torch.zeros(5, dtype=torch.int64))
 
 
 def test_logits_of_other_classes_are_refused() -> None:
