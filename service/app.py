@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from service import problems
 from service.engine import Engine
 from service.guard import Guard
-from service.routes import classify, inference_v2, models, operations, repository
+from service.routes import classify, embed, explain, inference_v2, models, operations, repository
 from service.routes.pages import page_routes
 from service.schemas_v2 import ProtocolFailure
 from service.settings import Settings, load_settings
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
     )
     app.state.engine = engine
     app.state.statistics = statistics
-    for module in (classify, models, inference_v2, repository, operations):
+    for module in (classify, explain, embed, models, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard)
