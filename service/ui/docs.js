@@ -1,13 +1,6 @@
 // Draws /openapi.json as a page, with an example request and an example answer for every operation.
 
-const $ = (id) => document.getElementById(id);
-
-function element(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
+import { $, element } from "./dom.js";
 
 function resolve(schema, api) {
   if (!schema?.$ref) return schema ?? {};
@@ -16,7 +9,10 @@ function resolve(schema, api) {
 
 function typeName(schema, api) {
   const plain = resolve(schema, api);
-  if (plain.anyOf) return plain.anyOf.map((each) => typeName(each, api)).filter((name) => name !== "null").join(" or ");
+  if (plain.anyOf) {
+    const names = plain.anyOf.map((each) => typeName(each, api));
+    return names.filter((name) => name !== "null").join(" or ");
+  }
   if (plain.type === "array") return `list of ${typeName(plain.items, api)}`;
   if (plain.format === "binary") return "file";
   return plain.type ?? "any";
