@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
             yield
         finally:
             loading.cancel()
-            engine.close()
+            await engine.close()
 
     app = FastAPI(
         title="AiT",

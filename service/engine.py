@@ -1,28 +1,30 @@
-"""Work off the event loop: loading the model, decoding pictures and classifying them on threads.
-
-Decoding has a bounded pool. All that touches the model runs on one thread, in the order it was asked for.
-"""
+"""What the routes hold: the models, the pool that decodes pictures, limits and deadlines."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from service.images import ImageError, ImageLimits, decode
-from service.problems import image_problem, unavailable
-from service.repository import ModelError, locate
-from service.runner import Classifier, Labels, use_threads
+from service.decoding import Decoders, Prepared
+from service.images import ImageLimits
+from service.machine import available_processors
+from service.models import Models, ServedModel
+from service.observer import Observer
+from service.problems import Problem, unavailable
+from service.repository import ModelError
 from service.settings import Settings
 from service.uploads import Upload
 
 logger = logging.getLogger(__name__)
+
+Labels = list[tuple[str, float]]
+
+TIMEOUT_HEADER = "X-Request-Timeout"
 
 
 @dataclass(frozen=True)
@@ -36,116 +38,128 @@ class Answer:
 
 
 class Engine:
-    """The model of a server process and the threads that use it.
+    """The models of a server process and the threads that decode pictures.
 
     Attributes:
-        failure: why the model could not be loaded; None while it is loading and once it is.
+        models: what is served.
+        decoders: the threads.
+        failure: why nothing can be served at all; None while it is loading and once it is.
     """
 
-    def __init__(self, settings: Settings, on_loaded: Callable[[Engine], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_loaded: Callable[[Engine], None] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         """`on_loaded` is called on the event loop when loading has ended, well or not."""
         self.settings = settings
-        self.failure: ModelError | None = None
-        self._classifier: Classifier | None = None
+        self.observer = observer or Observer()
+        self.models = Models(settings, self.observer)
         self._draining = False
         self._on_loaded = on_loaded
-        self._limits = ImageLimits(settings.max_pixels, settings.max_aspect)
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._runner = ThreadPoolExecutor(1, "infer", initializer=use_threads, initargs=(settings.torch_threads,))
+        limits = ImageLimits(settings.max_pixels, settings.max_aspect)
+        self.decoders = Decoders(settings.decode_threads or min(available_processors(), 8), limits, settings.max_queue)
 
     @property
-    def classifier(self) -> Classifier:
-        """The loaded model.
+    def failure(self) -> ModelError | None:
+        return self.models.failure
 
-        Raises:
-            Problem: 503 while it is loading, or if that failed.
-        """
-        if self._classifier is None:
-            raise unavailable(
-                "The model could not be loaded; the cause is in the server's log."
-                if self.failure
-                else "The model is still loading."
-            )
-        return self._classifier
+    @property
+    def draining(self) -> bool:
+        """Whether the server is stopping."""
+        return self._draining
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests are answered."""
+        return not self._draining and self.models.ready
 
     def check_open(self) -> None:
         """Raises a 503 problem unless new work is taken."""
         if self._draining:
             raise unavailable("The server is stopping.")
-        _ = self.classifier
+        if not self.models.ready:
+            self.models.get()
+            raise unavailable("The server is starting.")
+
+    def deadline(self, headers: Mapping[str, str] | None = None) -> float:
+        """`loop.time()` until which a request that came just now may take.
+
+        Raises:
+            Problem: 400 for a header that does not say a time.
+        """
+        seconds = self.settings.deadline_seconds
+        if headers is not None and (asked := headers.get(TIMEOUT_HEADER)) is not None:
+            seconds = min(seconds, _seconds(asked))
+        return asyncio.get_running_loop().time() + seconds
 
     async def load(self) -> None:
-        """Loads and warms the model; a failure is kept, not raised."""
-        loop = asyncio.get_running_loop()
-        try:
-            self._classifier = await loop.run_in_executor(self._runner, self._load)
-        except ModelError as error:
-            self.failure = error
-        except Exception as error:
-            logger.exception("loading the model failed")
-            self.failure = ModelError(f"The model cannot be loaded: {error}. The cause is in the log above.")
+        """Loads and warms the models; a failure is kept, not raised."""
+        await self.models.start()
         if self._on_loaded:
             self._on_loaded(self)
         elif self.failure:
             logger.error("%s", self.failure)
 
-    async def classify(self, uploads: Sequence[Upload], top_k: int) -> Answer:
-        """Decodes and classifies the files of one request.
-
-        Cancelling it drops what has not been started.
+    async def prepare(
+        self, uploads: Sequence[Upload], model: ServedModel, *, deadline: float | None = None
+    ) -> Prepared:
+        """Decodes the files of one request for a model. Cancelling it drops what has not been started.
 
         Raises:
-            Problem: of the first file that cannot be used, by its place in the request.
+            Problem: of the first file that cannot be used, by its place in the request; 429 when too many
+                pictures wait for decoding; 504 past the deadline.
         """
-        loop = asyncio.get_running_loop()
-        classifier = self.classifier
-        asked = time.perf_counter()
-        decoded = await asyncio.gather(
-            *(loop.run_in_executor(self._decoders, self._decode, upload, classifier) for upload in uploads)
-        )
-        prepared = []
-        for index, (item, _, _) in enumerate(decoded):
-            if isinstance(item, ImageError):
-                several = len(uploads) > 1
-                raise image_problem(item, index=index if several else None, filename=uploads[index].filename)
-            prepared.append(item)
-        decode_start, decode_end = min(times[1] for times in decoded), max(times[2] for times in decoded)
-        labels, infer_start, infer_end = await loop.run_in_executor(
-            self._runner, self._infer, prepared, classifier, top_k
-        )
-        return Answer(
-            labels,
-            queue=(decode_start - asked) + (infer_start - decode_end),
-            decode=decode_end - decode_start,
-            infer=infer_end - infer_start,
-        )
+        try:
+            prepared = await self.decoders.prepare(uploads, model.prepare, deadline=deadline)
+        except Problem as problem:
+            if reason := {429: "queue-full", 504: "deadline"}.get(problem.status):
+                self.observer.rejected(model.folder.name, model.folder.version, reason)
+            raise
+        self.observer.decoded(len(uploads), prepared.queue, prepared.decode)
+        return prepared
+
+    async def classify(
+        self, uploads: Sequence[Upload], top_k: int, model: ServedModel, *, deadline: float | None = None
+    ) -> Answer:
+        """Decodes and classifies the files of one request.
+
+        Raises:
+            Problem: as `prepare` and `ServedModel.infer`.
+        """
+        model.check_room(len(uploads))
+        prepared = await self.prepare(uploads, model, deadline=deadline)
+        inference = await model.infer(prepared.inputs, deadline=deadline)
+        predictions = best_labels(model.probabilities(inference.outputs), model.labels, top_k)
+        return Answer(predictions, prepared.queue + inference.queue, prepared.decode, inference.infer)
 
     def drain(self) -> None:
         """Takes no new work from here on; what has begun is finished."""
         self._draining = True
 
-    def close(self) -> None:
-        """Drops what has not been started and lets the threads end."""
+    async def close(self) -> None:
+        """Ends the models when they have finished what they began, and lets the threads end."""
         self.drain()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
-        self._runner.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
+        await self.models.close()
 
-    def _load(self) -> Classifier:
-        settings = self.settings
-        return Classifier(locate(settings.model), device=settings.device, max_batch=settings.max_batch)
 
-    def _decode(self, upload: Upload, classifier: Classifier) -> tuple[Tensor | ImageError, float, float]:
-        start = time.perf_counter()
-        item: Tensor | ImageError
-        try:
-            # Resizing belongs here: what stays in memory while a request waits is small.
-            item = classifier.prepare(decode(bytes(upload.data), self._limits))
-        except ImageError as error:
-            item = error
-        return item, start, time.perf_counter()
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        detail = f"{TIMEOUT_HEADER} is a number of seconds above 0, such as 2.5."
+        raise Problem(400, "invalid-parameter", detail)
+    return seconds
 
-    @staticmethod
-    def _infer(prepared: list[Tensor], classifier: Classifier, top_k: int) -> tuple[list[Labels], float, float]:
-        start = time.perf_counter()
-        labels = classifier.label(classifier.scores(torch.stack(prepared)), top_k)
-        return labels, start, time.perf_counter()
+
+def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:
+    """The `top_k` best classes of each row of (n, classes); more than there are classes means all."""
+    order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top_k].tolist()
+    rows = probabilities.tolist()
+    return [
+        [(labels[index], round(row[index], 6)) for index in indices] for row, indices in zip(rows, order, strict=True)
+    ]

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from service.images import ImageError, ImageLimits, decode
 from service.repository import locate
@@ -57,7 +56,7 @@ def iter_predictions(
     settings = load_settings(model=None if model is None else str(model), top_k=top_k)
     limits = ImageLimits(settings.max_pixels, settings.max_aspect)
     classifier = Classifier(locate(settings.model), device=settings.device, max_batch=settings.max_batch)
-    pending: list[tuple[Path, Tensor | str]] = []
+    pending: list[tuple[Path, np.ndarray | str]] = []
     for path in map(Path, paths):
         pending.append((path, _read(path, classifier, limits)))
         if len(pending) == settings.max_batch:
@@ -66,7 +65,7 @@ def iter_predictions(
     yield from _answer(pending, classifier, settings.top_k)
 
 
-def _read(path: Path, classifier: Classifier, limits: ImageLimits) -> Tensor | str:
+def _read(path: Path, classifier: Classifier, limits: ImageLimits) -> np.ndarray | str:
     """Prepared picture, or what is wrong with the file."""
     try:
         return classifier.prepare(decode(path.read_bytes(), limits))
@@ -80,9 +79,11 @@ def _read(path: Path, classifier: Classifier, limits: ImageLimits) -> Tensor | s
         return f"{path}: cannot be read ({error.strerror}). Check its permissions."
 
 
-def _answer(pending: list[tuple[Path, Tensor | str]], classifier: Classifier, top_k: int) -> Iterator[FilePrediction]:
-    prepared = [item for _, item in pending if isinstance(item, Tensor)]
-    answers = iter(classifier.label(classifier.scores(torch.stack(prepared)), top_k) if prepared else [])
+def _answer(
+    pending: list[tuple[Path, np.ndarray | str]], classifier: Classifier, top_k: int
+) -> Iterator[FilePrediction]:
+    prepared = [item for _, item in pending if isinstance(item, np.ndarray)]
+    answers = iter(classifier.label(classifier.scores(prepared), top_k) if prepared else [])
     for path, item in pending:
         if isinstance(item, str):
             yield FilePrediction(path, error=item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -76,6 +77,18 @@ def unavailable(detail: str) -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
 
 
+def queue_full(retry_after: float) -> Problem:
+    """429: there is no room now; `retry_after` is in seconds."""
+    seconds = max(1, math.ceil(retry_after))
+    detail = f"More is waiting than the server takes. Try again in {seconds} s, or send less at a time."
+    return Problem(429, "queue-full", detail, headers={"Retry-After": str(seconds)})
+
+
+def too_late() -> Problem:
+    """504: the deadline has passed."""
+    return Problem(504, "deadline-exceeded", "The answer was not there in time. Try again, or send fewer pictures.")
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` argument of a route that can answer with these problems, besides 500."""
     meanings = {
@@ -84,8 +97,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP picture.",
         422: "The picture is damaged, incomplete, or a strip too thin to be resized.",
+        429: "The queue is full. Retry-After says when to try again.",
         500: "The server failed; the cause is in its log.",
-        503: "The model is not loaded yet, or the server is stopping.",
+        503: "The model is not loaded yet or restarting, or the server is stopping.",
+        504: "The answer took longer than the deadline.",
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     return {status: {"description": meanings[status], "content": content} for status in (*statuses, 500)}

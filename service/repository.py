@@ -1,14 +1,21 @@
-"""Model folders on disk: which one a name or path means, and what its `config.json` says."""
+"""Model folders on disk: which there are, which one a name or path means, and what their files say."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+SERVING = "serving.json"
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]  # name, bytes, time of change, inode of each file
 
 
 class ModelError(Exception):
@@ -30,6 +37,95 @@ class ModelFolder:
         return str(self.config["architecture"])
 
 
+class ModelKey(NamedTuple):
+    """A version of a model."""
+
+    name: str
+    version: str
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Sorts versions of a model: 10 is above 9."""
+        return int(self.version), self.version
+
+
+class ServingSettings(BaseModel):
+    """What a model's `serving.json` may set; what it leaves out is as the server's settings say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_batch: int | None = Field(None, ge=1, description="Most pictures in one forward pass.")
+    max_delay_ms: float | None = Field(None, ge=0, description="Most that an idle model waits for more under load.")
+    max_queue: int | None = Field(None, ge=1, description="Most pictures that wait.")
+    versions: int | None = Field(None, ge=1, description="How many of the highest versions are served; all if unset.")
+
+
+def scan(root: Path) -> dict[ModelKey, Path]:
+    """The versions in a folder of models: `<root>/<model>/<version>`, or `<root>/<model>` for a single one.
+
+    Versions are numbers. Names that begin with a dot are left out, so that a copy may be made under such a name
+    and then renamed.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = {}
+    for model in sorted(root.iterdir()):
+        if model.name.startswith(".") or not model.is_dir():
+            continue
+        if (model / CONFIG).is_file():
+            found[ModelKey(model.name, "1")] = model
+            continue
+        for version in sorted(model.iterdir()):
+            if version.name.isascii() and version.name.isdecimal() and version.is_dir():
+                found[ModelKey(model.name, version.name)] = version
+    return found
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Changes when a file of a model's folder does, or the `serving.json` beside it."""
+    files = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_file():
+                files.append((entry.name, entry.stat()))
+    beside = path.parent / SERVING
+    if beside.is_file():
+        files.append((f"../{SERVING}", beside.stat()))
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in files))
+
+
+def read_version(key: ModelKey, path: Path) -> ModelFolder:
+    """The folder of a version in a folder of models.
+
+    Raises:
+        ModelError: it is incomplete.
+    """
+    return ModelFolder(name=key.name, version=key.version, path=path, config=_read_config(path))
+
+
+def read_serving(path: Path) -> ServingSettings:
+    """The `serving.json` in a model's folder or, of a numbered version, in the one above; else nothing is set.
+
+    Raises:
+        ModelError: it says something that is not understood.
+    """
+    places = [path, path.parent] if path.name.isdecimal() else [path]
+    file = next((place / SERVING for place in places if (place / SERVING).is_file()), None)
+    if file is None:
+        return ServingSettings()  # type: ignore[call-arg]
+    try:
+        return ServingSettings.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()
+        )
+        names = ", ".join(ServingSettings.model_fields)
+        raise ModelError(f"{file}: {problems}. It may set {names}.") from error
+
+
 def locate(reference: str | Path | None) -> ModelFolder:
     """Finds the folder of a model without loading its weights.
 
@@ -40,9 +136,7 @@ def locate(reference: str | Path | None) -> ModelFolder:
     Raises:
         ModelError: there is no such model, or its folder is incomplete.
     """
-    from ait.pretrained import bundled_models
-
-    bundled = bundled_models()
+    bundled = _bundled_models()
     if reference is None:
         if not bundled:
             raise ModelError(f"No model is bundled with this installation. {_remedy(bundled)}")
@@ -74,6 +168,13 @@ def label_names(folder: ModelFolder, num_classes: int) -> list[str]:
             "of the model. Correct it, or remove it to have the classes numbered."
         )
     return [str(name) for name in named]
+
+
+def _bundled_models() -> dict[str, Path]:
+    # As `ait.pretrained.bundled_models`, without importing torch, which only a model's own process needs.
+    found = importlib.util.find_spec("ait")
+    folders = [Path(place) / "pretrained" for place in (found.submodule_search_locations if found else None) or ()]
+    return {path.parent.name: path.parent for folder in folders for path in sorted(folder.glob(f"*/{CONFIG}"))}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import timm
 import timm.data
 import torch
@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import ait  # noqa: F401  registers the architectures
+from service.cropping import Cropping
+from service.machine import available_processors
 from service.repository import ModelError, ModelFolder, label_names
 
 Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
@@ -25,6 +27,8 @@ class Classifier:
         folder: where it came from.
         labels: class names, by index.
         input_size: (channels, height, width) of a prepared picture.
+        prepare: RGB picture of any size -> uint8 array of that shape.
+        data_config: what `timm.data.resolve_model_data_config` says, with statistics one a channel.
     """
 
     def __init__(self, folder: ModelFolder, *, device: str = "auto", max_batch: int = 32) -> None:
@@ -38,11 +42,13 @@ class Classifier:
         try:
             self.device = torch.device(_pick_device(device))
             model: Any = timm.create_model(f"local-dir:{folder.path}", pretrained=True)
-            self._model = model.to(self.device).eval()
+            self.model = model.to(self.device).eval()
             self.labels = label_names(folder, model.num_classes)
-            data_config = _data_config(model)
-            self.input_size: tuple[int, int, int] = tuple(data_config["input_size"])
-            self._transform = timm.data.create_transform(**data_config, is_training=False)
+            self.data_config = _data_config(model)
+            self.prepare = Cropping(self.data_config)
+            self.input_size = self.prepare.input_size
+            self._mean = torch.tensor(self.data_config["mean"]).view(-1, 1, 1)
+            self._std = torch.tensor(self.data_config["std"]).view(-1, 1, 1)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
@@ -52,15 +58,42 @@ class Classifier:
             ) from error
         self._warm_up()
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        """RGB picture of any size -> normalised tensor of shape `input_size`, on the CPU."""
-        return self._transform(image.convert("L") if self.input_size[0] == 1 else image)
+    @property
+    def num_features(self) -> int:
+        """Length of a feature vector: what the head is given."""
+        return int(getattr(self.model, "head_hidden_size", self.model.num_features))
+
+    def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
+        """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
+        pixels = torch.empty(len(inputs), *self.input_size)
+        for kind in (np.uint8, np.float32):
+            places = [place for place, each in enumerate(inputs) if each.dtype == kind]
+            if places:
+                part = torch.from_numpy(np.stack([inputs[place] for place in places]))
+                pixels[places] = self._normalise(part) if kind == np.uint8 else part
+        return pixels.to(self.device)
+
+    def _normalise(self, pictures: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32, by the model's mean and deviation."""
+        return pictures.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
     @torch.inference_mode()
-    def scores(self, batch: Tensor) -> Tensor:
-        """(B, C, H, W) -> class probabilities (B, num_classes), float32 on the CPU."""
-        parts = [self._model(part.to(self.device)).float().softmax(-1) for part in batch.split(self.max_batch)]
+    def logits(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, num_classes), float32 on the CPU."""
+        return torch.cat([self.model(part).float() for part in batch.split(self.max_batch)]).cpu()
+
+    @torch.inference_mode()
+    def features(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, num_features), float32 on the CPU: pooled, as the head is given them."""
+        parts = [
+            self.model.forward_head(self.model.forward_features(part), pre_logits=True).float()
+            for part in batch.split(self.max_batch)
+        ]
         return torch.cat(parts).cpu()
+
+    def scores(self, inputs: Sequence[np.ndarray]) -> Tensor:
+        """Arrays as for `batch` -> class probabilities (B, num_classes), float32 on the CPU."""
+        return self.logits(self.batch(inputs)).softmax(-1)
 
     def label(self, scores: Tensor, top_k: int) -> list[Labels]:
         """The `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
@@ -75,13 +108,12 @@ class Classifier:
         """Labels of RGB pictures, in their order."""
         if not images:
             return []
-        return self.label(self.scores(torch.stack([self.prepare(image) for image in images])), top_k)
+        return self.label(self.scores([self.prepare(image) for image in images]), top_k)
 
     def _warm_up(self) -> None:
         _, height, width = self.input_size
         try:
-            batch = self.prepare(Image.new("RGB", (width, height), "grey"))[None]
-            scores = self.scores(batch)
+            scores = self.scores([self.prepare(Image.new("RGB", (width, height), "grey"))])
         except Exception as error:  # a model that is no image classifier can fail in any way
             raise ModelError(
                 f"The model in {self.folder.path} ({self.folder.architecture}) does not take pictures of "
@@ -101,10 +133,7 @@ class Classifier:
 
 def use_threads(count: int) -> None:
     """Sets how many threads a forward pass takes; 0 is the processors this process may use."""
-    if not count:
-        affinity = getattr(os, "sched_getaffinity", None)
-        count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or available_processors())
 
 
 def _pick_device(device: str) -> str:

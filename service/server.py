@@ -48,7 +48,7 @@ def serve(host: str | None = None, port: int | None = None, model: str | None = 
         if engine.failure:
             server.should_exit = True
         elif not server.should_exit:
-            name = engine.classifier.folder.name
+            name = engine.models.default
             print(f"Serving {name} at {_url(listener)} (Ctrl-C stops)", flush=True)
 
     app = create_app(settings, on_loaded)

@@ -41,7 +41,31 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(
         None,
-        description="AIT_MODEL: a checkpoint folder, or the name of a bundled model; unset, a bundled model.",
+        description=(
+            "AIT_MODEL: the model that answers where a request names none: a checkpoint folder, the name of a "
+            "bundled model, or of one in AIT_MODELS; unset, the first there is."
+        ),
+    )
+    models: str | None = Field(
+        None,
+        description=(
+            "AIT_MODELS: a folder of models to serve, each in <model>/<version>/. The highest version answers "
+            "where a request names none."
+        ),
+    )
+    reload_seconds: float = Field(
+        5.0,
+        ge=0,
+        description=(
+            "AIT_RELOAD_SECONDS: how often AIT_MODELS is looked through for models that were added, changed or "
+            "removed; 0 is never."
+        ),
+    )
+    max_models: int = Field(
+        8, ge=1, description="AIT_MAX_MODELS: most models, each version counted, that are loaded at the same time."
+    )
+    load_seconds: float = Field(
+        300.0, gt=0, description="AIT_LOAD_SECONDS: time that loading a model may take before it is given up."
     )
     device: str = Field(
         "auto",
@@ -53,11 +77,41 @@ class Settings(BaseSettings):
         description="AIT_TORCH_THREADS: threads of a forward pass; 0 is the processors this process may use.",
     )
     decode_threads: int = Field(
-        2,
-        ge=1,
-        description="AIT_DECODE_THREADS: pictures decoded at the same time. Each may hold 15 bytes a pixel.",
+        0,
+        ge=0,
+        description=(
+            "AIT_DECODE_THREADS: pictures decoded at the same time; 0 is one a processor, at most 8. Each "
+            "may hold 15 bytes a pixel."
+        ),
     )
-    max_batch: int = Field(32, ge=1, description="AIT_MAX_BATCH: most pictures of a request in one forward pass.")
+    max_batch: int = Field(32, ge=1, description="AIT_MAX_BATCH: most pictures in one forward pass.")
+    max_delay_ms: float = Field(
+        5.0,
+        ge=0,
+        description=(
+            "AIT_MAX_DELAY_MS: most milliseconds that an idle model waits for more pictures under load. It waits "
+            "for less where that does not pay, and never for a request that is alone."
+        ),
+    )
+    max_queue: int = Field(
+        256, ge=1, description="AIT_MAX_QUEUE: most pictures that wait for a model; more are answered with a 429."
+    )
+    deadline_seconds: float = Field(
+        30.0,
+        gt=0,
+        description=(
+            "AIT_DEADLINE_SECONDS: time from the head of a request until it is given up with a 504. A request may "
+            "ask for less in a header X-Request-Timeout, in seconds."
+        ),
+    )
+    stuck_seconds: float = Field(
+        120.0,
+        gt=0,
+        description=(
+            "AIT_STUCK_SECONDS: time that a batch may take in a model. A model that takes longer is taken for "
+            "hung, and its process is restarted."
+        ),
+    )
     max_body_bytes: int = Field(
         20_000_000,
         ge=1,

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from service.engine import Engine
 from service.images import FORMATS
 from service.problems import documented
-from service.routes import EngineDep, ModelName, Version, find_model
+from service.routes import EngineDep, ModelName, Version
 from service.schemas import Classification, LabelScore, Prediction, Timing
 from service.uploads import FIELD, UploadLimits, read_uploads
 
@@ -42,23 +42,20 @@ _REQUEST_BODY = {
         },
     }
 }
-_ERRORS = documented(400, 404, 413, 415, 422, 503)
-_DEFAULT_ERRORS = documented(400, 413, 415, 422, 503)
+_ERRORS = documented(400, 404, 413, 415, 422, 429, 503, 504)
+_DEFAULT_ERRORS = documented(400, 413, 415, 422, 429, 503, 504)
 
 
 @router.post("/v1/classify", openapi_extra=_REQUEST_BODY, responses=_DEFAULT_ERRORS)
 async def classify(request: Request, engine: EngineDep, top_k: TopK = None) -> Classification:
     """Classifies pictures with the default model."""
-    engine.check_open()
     return await _answer(request, engine, top_k)
 
 
 @router.post("/v1/models/{model}/classify", openapi_extra=_REQUEST_BODY, responses=_ERRORS)
 async def classify_with(request: Request, engine: EngineDep, model: ModelName, top_k: TopK = None) -> Classification:
     """Classifies pictures with the model's default version."""
-    engine.check_open()
-    find_model(engine, model)
-    return await _answer(request, engine, top_k)
+    return await _answer(request, engine, top_k, model)
 
 
 @router.post("/v1/models/{model}/versions/{version}/classify", openapi_extra=_REQUEST_BODY, responses=_ERRORS)
@@ -66,15 +63,19 @@ async def classify_with_version(
     request: Request, engine: EngineDep, model: ModelName, version: Version, top_k: TopK = None
 ) -> Classification:
     """Classifies pictures with one version of a model."""
+    return await _answer(request, engine, top_k, model, version)
+
+
+async def _answer(
+    request: Request, engine: Engine, top_k: int | None, name: str | None = None, version: str | None = None
+) -> Classification:
     engine.check_open()
-    find_model(engine, model, version)
-    return await _answer(request, engine, top_k)
-
-
-async def _answer(request: Request, engine: Engine, top_k: int | None) -> Classification:
-    settings, folder = engine.settings, engine.classifier.folder
-    uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
-    answer = await _while_connected(request, engine.classify(uploads, top_k or settings.top_k))
+    settings, deadline = engine.settings, engine.deadline(request.headers)
+    with engine.models.use(name, version) as model:
+        folder = model.folder
+        uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
+        work = engine.classify(uploads, top_k or settings.top_k, model, deadline=deadline)
+        answer = await _while_connected(request, work)
     return Classification(
         model=folder.name,
         version=folder.version,

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from service.engine import Engine
 from service.images import FORMATS
+from service.models import ServedModel
 from service.problems import documented
-from service.routes import EngineDep, ModelName, find_model
-from service.runner import Classifier
+from service.routes import EngineDep, ModelName
 from service.schemas import Limits, Model, Models
 
 router = APIRouter(tags=["models"])
@@ -17,25 +17,26 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=documented(503))
 async def list_models(engine: EngineDep) -> Models:
     """All models."""
-    classifier = engine.classifier
-    return Models(default=classifier.folder.name, models=[_describe(classifier, engine)])
+    default = engine.models.default
+    names = sorted({status.name for status in engine.models.index() if status.state == "ready"})
+    return Models(default=default, models=[_describe(engine.models.get(name), engine) for name in names])
 
 
 @router.get("/v1/models/{model}", responses=documented(404, 503))
 async def show_model(engine: EngineDep, model: ModelName) -> Model:
     """One model: its classes, input size and limits."""
-    return _describe(find_model(engine, model), engine)
+    return _describe(engine.models.get(model), engine)
 
 
-def _describe(classifier: Classifier, engine: Engine) -> Model:
-    folder, settings = classifier.folder, engine.settings
+def _describe(model: ServedModel, engine: Engine) -> Model:
+    folder, settings = model.folder, engine.settings
     return Model(
         name=folder.name,
         version=folder.version,
-        versions=[folder.version],
+        versions=engine.models.versions(folder.name),
         architecture=folder.architecture,
-        labels=classifier.labels,
-        input_size=list(classifier.input_size),
+        labels=model.labels,
+        input_size=list(model.input_size),
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             pixels=settings.max_pixels,

@@ -310,12 +310,12 @@ def test_when_the_client_leaves_its_work_is_dropped(settings: Settings) -> None:
         app = create_app(settings)
         engine: Engine = app.state.engine
         async with app.router.lifespan_context(app):
-            while engine._classifier is None:
+            while not engine.ready:
                 await asyncio.sleep(0.01)
             release = threading.Event()
-            for _ in range(settings.decode_threads):
-                engine._decoders.submit(release.wait)
-            messages = [{"type": "http.request", "body": PICTURE}, {"type": "http.disconnect"}]
+            for _ in range(engine.decoders._pool._max_workers):
+                engine.decoders._pool.submit(release.wait)
+            messages = [{"type": "http.request", "body": encode(scene(400, 300))}, {"type": "http.disconnect"}]
             sent = []
 
             async def receive() -> dict[str, Any]:
@@ -333,7 +333,7 @@ def test_when_the_client_leaves_its_work_is_dropped(settings: Settings) -> None:
             }
             await app(scope, receive, send)  # type: ignore[arg-type]
             await asyncio.sleep(0)
-            left = [engine._decoders._work_queue.get_nowait()]
+            left = [engine.decoders._pool._work_queue.get_nowait()]
             release.set()
             assert sent[0]["status"] == 499
             assert all(item.future.cancelled() for item in left)
@@ -376,7 +376,7 @@ def test_the_description(client: TestClient) -> None:
         "/health/ready",
     }
     classify = document["paths"]["/v1/models/{model}/classify"]["post"]
-    assert set(classify["responses"]) == {"200", "400", "404", "413", "415", "422", "500", "503"}
+    assert set(classify["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "500", "503", "504"}
     assert {"image/jpeg", "image/png", "image/webp", "multipart/form-data"} <= set(classify["requestBody"]["content"])
     for operations in document["paths"].values():
         for operation in operations.values():

@@ -1,0 +1,32 @@
+"""What the machine lets this process use."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_processors(cgroup: Path = _CGROUP) -> int:
+    """Processors that this process may keep busy: by its affinity and by the quota of its container.
+
+    More threads than that would only take turns, or be stopped for most of every tenth of a second.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.ceil(min(processors, _quota(cgroup))))
+
+
+def _quota(cgroup: Path) -> float:
+    """Processors that the container may use; infinite without a limit."""
+    with suppress(OSError, ValueError):
+        limit, period = (cgroup / "cpu.max").read_text().split()
+        return math.inf if limit == "max" else int(limit) / int(period)
+    with suppress(OSError, ValueError):  # version 1 of control groups
+        quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+        every = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+        return quota / every if quota > 0 else math.inf
+    return math.inf

@@ -1,0 +1,36 @@
+"""What the core of the service tells of its work: a seam for metrics and logs, which it knows nothing of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Observer:
+    """Is told what happens, on the event loop; a subclass keeps what it needs. Nothing here may block or raise."""
+
+    def batch(
+        self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
+    ) -> None:
+        """A batch has been answered.
+
+        Args:
+            model, version, operation: what ran; the operation is "logits", "features" or "explain".
+            size: images in the batch.
+            waits: seconds that each image waited in the queue.
+            seconds: time in the model.
+        """
+
+    def decoded(self, pictures: int, queue: float, seconds: float) -> None:
+        """The pictures of a request have been decoded: waiting for a thread, and from first to last, in seconds."""
+
+    def rejected(self, model: str, version: str, reason: str) -> None:
+        """A request was turned away or given up.
+
+        `reason` is one of "queue-full", "too-large", "deadline", "cancelled", "unavailable", "failed".
+        """
+
+    def loaded(self, model: str, version: str, seconds: float, error: str | None) -> None:
+        """Loading a version has ended; `error` is None when it answers."""
+
+    def ended(self, model: str, version: str, expected: bool) -> None:
+        """The process of a version has ended: unloaded if that was expected, else died."""

@@ -1,0 +1,53 @@
+"""What a batcher learns about its batches and its visitors, to tell how long waiting pays."""
+
+from __future__ import annotations
+
+import math
+
+_MEMORY = 0.25  # seconds after which an arrival counts 1/e when the load is judged
+_KEPT = 0.95  # weight of all earlier batches at the next one, when their cost is judged
+
+
+class BatchCost:
+    """What a batch costs: seconds = fixed + slope * items, by least squares over recent batches."""
+
+    def __init__(self) -> None:
+        self._weight = self._n = self._t = self._nn = self._nt = 0.0
+
+    def add(self, items: int, seconds: float) -> None:
+        self._weight = _KEPT * self._weight + 1
+        self._n = _KEPT * self._n + items
+        self._t = _KEPT * self._t + seconds
+        self._nn = _KEPT * self._nn + items**2
+        self._nt = _KEPT * self._nt + items * seconds
+
+    @property
+    def per_item(self) -> float:
+        """Seconds an item, everything counted."""
+        return self._t / self._n if self._n else 0.0
+
+    @property
+    def fixed(self) -> float:
+        """Seconds a batch, besides its items."""
+        if not self._weight:
+            return 0.0
+        n, t = self._n / self._weight, self._t / self._weight
+        variance = self._nn / self._weight - n**2
+        if variance < 0.05 * n**2:
+            return t / 2  # all alike: nothing tells the two apart
+        slope = (self._nt / self._weight - n * t) / variance
+        return min(max(t - slope * n, 0.0), t)
+
+
+class ArrivalRate:
+    """How often requests come while others are there."""
+
+    def __init__(self) -> None:
+        self._count, self.last = 0.0, 0.0
+
+    def add(self, now: float) -> None:
+        self._count, self.last = self.rate(now) * _MEMORY + 1, now
+
+    def rate(self, now: float) -> float:
+        """Requests a second."""
+        return self._count * math.exp(min(self.last - now, 0.0) / _MEMORY) / _MEMORY
