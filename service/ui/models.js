@@ -54,7 +54,7 @@ export class Chooser {
     }
   }
 
-  #show({ default: name, models }) {
+  #show({ default: name, models, not_ready: others }) {
     this.#choices = models.flatMap((model) => {
       const others = model.versions.filter((version) => version !== model.version).reverse();
       return [model.version, ...others].map((version) => ({ model, version }));
@@ -62,9 +62,11 @@ export class Chooser {
     const same = (choice) => this.#picked && equal(choice, this.#current);
     const standard = ({ model, version }) => model.name === name && version === model.version;
     const chosen = this.#choices.find(same) ?? this.#choices.find(standard) ?? this.#choices[0];
-    $("model").replaceChildren(...this.#choices.map(option));
+    $("model").replaceChildren(...this.#choices.map(option), ...others.map(closed));
     $("model").selectedIndex = this.#choices.indexOf(chosen);
-    $("model").disabled = this.#choices.length < 2;
+    $("model").disabled = this.#choices.length + others.length < 2;
+    mention(others);
+    if (others.some(({ state }) => state !== "unavailable")) setTimeout(() => this.refresh(), RETRY_MS);
     this.#choose(chosen);
   }
 
@@ -83,6 +85,21 @@ function equal(one, other) {
 function option({ model, version }) {
   const several = model.versions.length > 1;
   return element("option", "", several ? `${model.name} · version ${version}` : model.name);
+}
+
+function closed({ name, version, state }) {
+  const node = element("option", "", `${name} · version ${version} (${state})`);
+  node.disabled = true;
+  return node;
+}
+
+/** Says which versions do not answer, and why. */
+function mention(others) {
+  $("others").hidden = !others.length;
+  const lines = others.map(({ name, version, state, reason }) =>
+    element("li", "", element("strong", "", `${name}, version ${version}`), ` is ${state}. ${reason}`),
+  );
+  $("others-list").replaceChildren(...lines);
 }
 
 function describe({ model, version }) {
