@@ -42,10 +42,14 @@ function code(text) {
   return element("pre", "", element("code", "", text));
 }
 
-function request(verb, path, operation) {
+function request(verb, path, operation, api) {
   const url = location.origin + path;
-  if (!operation.requestBody) return verb === "get" ? `curl ${url}` : `curl -X ${verb.toUpperCase()} ${url}`;
-  return `curl --data-binary @picture.jpg ${url}\ncurl -F file=@one.jpg -F file=@two.png ${url}`;
+  const content = operation.requestBody?.content;
+  const json = content?.["application/json"];
+  if (!content || (json && !operation.requestBody.required)) return verb === "get" ? `curl ${url}` : `curl -X ${verb.toUpperCase()} ${url}`;
+  if (json) return `curl -d '${JSON.stringify(json.example ?? example(json.schema, api))}' ${url}`;
+  const several = content["multipart/form-data"] ? `\ncurl -F file=@one.jpg -F file=@two.png ${url}` : "";
+  return `curl --data-binary @picture.jpg ${url}${several}`;
 }
 
 function draw(verb, path, operation, api) {
@@ -75,7 +79,7 @@ function draw(verb, path, operation, api) {
     const types = Object.keys(operation.requestBody.content).join(", ");
     add("Body", element("p", "", operation.requestBody.description ?? ""), element("p", "quiet", types));
   }
-  add("Request", code(request(verb, path, operation)));
+  add("Request", code(request(verb, path, operation, api)));
   const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
   if (answer) add("Answer", code(JSON.stringify(example(answer, api), null, 2)));
   const others = Object.entries(operation.responses).filter(([status]) => status !== "200");

@@ -24,7 +24,7 @@ export class MemoryView {
     this.kind = KINDS[0][0];
     this.slider = element("input");
     Object.assign(this.slider, { type: "range", min: 1, max: blocks.length, step: 1, value: blocks.length });
-    this.block = element("output", "figure");
+    this.block = element("span", "figure"); // an <output> would take the label from the slider
     this.meaning = element("p", "quiet");
     const kinds = choice("Quantity", KINDS, this.kind, (kind) => { this.kind = kind; this.#changed(onChange); });
     const name = element("span", "", "Block ", this.block);

@@ -46,6 +46,7 @@ class Visit:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
         self.page.on("request", self._on_request)
+        self.page.on("filechooser", lambda _: None)  # from the start: switching it on takes longer than a key press
         self.page.goto(path)
 
     def wait_for_model(self) -> Visit:

@@ -50,19 +50,24 @@ def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterato
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0"], env=os.environ | settings, stdout=subprocess.PIPE, text=True
     )
-    watchdog = threading.Timer(240, process.kill)
+    watchdog = threading.Timer(240, process.kill)  # of a start that hangs
     watchdog.start()
     try:
         assert process.stdout
         line = process.stdout.readline()
+        watchdog.cancel()
         found = re.search(r"http://\S+", line)
         assert found, line
         yield found[0]
     finally:
         watchdog.cancel()
         process.terminate()
-        process.wait(30)
-        process.stdout and process.stdout.close()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout and process.stdout.close()
 
 
 # Of a module, not of the session: Playwright keeps an event loop running, beside which other tests cannot run theirs.
