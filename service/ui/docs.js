@@ -46,7 +46,8 @@ function request(verb, path, operation, api) {
   const url = location.origin + path;
   const content = operation.requestBody?.content;
   const json = content?.["application/json"];
-  if (!content || (json && !operation.requestBody.required)) return verb === "get" ? `curl ${url}` : `curl -X ${verb.toUpperCase()} ${url}`;
+  if (verb === "get") return `curl ${url}`;
+  if (!content || (json && !operation.requestBody.required)) return `curl -X ${verb.toUpperCase()} ${url}`;
   if (json) return `curl -d '${JSON.stringify(json.example ?? example(json.schema, api))}' ${url}`;
   const several = content["multipart/form-data"] ? `\ncurl -F file=@one.jpg -F file=@two.png ${url}` : "";
   return `curl --data-binary @picture.jpg ${url}${several}`;
