@@ -31,6 +31,9 @@ class _TrainCommand(TyperCommand):
         )
 
 
+_Checkpoint = Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")]
+
+
 class Phase(StrEnum):
     """What `ait bench model` times."""
 
@@ -75,7 +78,7 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")],
+    checkpoint: _Checkpoint,
     data: Annotated[Path, typer.Argument(help="Class folders of images, or a folder with val/ or test/ in it.")],
     only: Annotated[
         Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
@@ -122,6 +125,71 @@ def evaluate(
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def calibrate(
+    checkpoint: _Checkpoint,
+    data: Annotated[
+        Path,
+        typer.Argument(help="Images not trained on: class folders, or a folder with val/ or test/ in it."),
+    ],
+    only: Annotated[
+        Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
+    ] = None,
+) -> None:
+    """Fit a temperature, so that confidence is accuracy, and write it into the checkpoint.
+
+    A run does this to its best model by itself. The service divides logits by the temperature; accuracy stays.
+    """
+    from rich.console import Console
+
+    from ait.pretrained import bundled_models
+    from training.annotate import calibrate_checkpoint
+    from training.errors import CheckpointError, DataError
+
+    folder = bundled_models().get(checkpoint, Path(checkpoint))
+    try:
+        found = calibrate_checkpoint(folder, data, only=only, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        _fail(str(error))
+    typer.echo(
+        f"temperature {found.temperature:.4f}, fitted to {found.images} images: calibration error {found.ece:.2%} -> "
+        f"{found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> {found.nll_at_temperature:.4f}"
+    )
+    typer.echo(f"written: {folder / 'config.json'}")
+
+
+@app.command()
+def exemplars(
+    checkpoint: _Checkpoint,
+    data: Annotated[Path, typer.Argument(help="The training images: class folders, or a folder with train/ in it.")],
+    exclude: Annotated[
+        Path | None, typer.Option(help="Text file of images to leave out, such as a run's validation.txt.")
+    ] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images a class.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Which images are chosen.")] = 0,
+) -> None:
+    """Keep some training images beside a checkpoint, as small pictures, for the service to explain by example.
+
+    A run does this to its best model by itself.
+    """
+    from rich.console import Console
+
+    from ait.exemplars import FILE
+    from ait.pretrained import bundled_models
+    from training.annotate import add_exemplars
+    from training.errors import CheckpointError, DataError
+
+    folder = bundled_models().get(checkpoint, Path(checkpoint))
+    try:
+        kept = add_exemplars(folder, data, exclude=exclude, count=per_class, seed=seed, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        _fail(str(error))
+    if not kept:
+        _fail(f"{checkpoint}: it has too many classes for a file with an image of each.")
+    path = folder / FILE
+    typer.echo(f"written: {path} ({kept} images, {path.stat().st_size / 1e6:.2f} MB)")
 
 
 @app.command()
@@ -231,7 +299,7 @@ def export(
     from safetensors import SafetensorError
 
     from ait.export import ExportError, export_hub, export_onnx, export_program
-    from ait.pretrained import checkpoint_metrics, load_model
+    from ait.pretrained import checkpoint_config, checkpoint_metrics, checkpoint_temperature, load_model
     from ait.sample_images import read_images
 
     try:
@@ -242,12 +310,15 @@ def export(
         _fail(f"{model}: cannot be loaded ({error}).")
     try:
         pixels = read_images(loaded, images) if images else None
+        temperature = checkpoint_temperature(checkpoint_config(model))
         if kind is ExportFormat.hub:
             metrics = checkpoint_metrics(model)
-            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics)
+            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics, temperature=temperature)
         else:
             write = export_program if kind is ExportFormat.pt2 else export_onnx
-            result = write(loaded, output, pixels, probabilities=probabilities, tolerance=tolerance)
+            result = write(
+                loaded, output, pixels, probabilities=probabilities, temperature=temperature, tolerance=tolerance
+            )
     except (ExportError, FileNotFoundError, ValueError) as error:
         _fail(str(error))
     except OSError as error:

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from service import problems
 from service.engine import Engine
 from service.guard import Guard
-from service.routes import classify, models, operations
+from service.routes import classify, embed, explain, models, operations
 from service.routes.pages import page_routes
 from service.settings import Settings, load_settings
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
         redirect_slashes=False,
     )
     app.state.engine = engine
-    for module in (classify, models, operations):
+    for module in (classify, explain, embed, models, operations):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(Guard)

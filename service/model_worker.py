@@ -35,6 +35,7 @@ def work(connection: socket.socket) -> None:
     order = inbox.get().header
     try:
         classifier = _load(order["options"])
+        explains = _try_explaining(classifier)
     except ModelError as error:
         wire.send(connection, {"id": order["id"], "error": str(error)})
         return
@@ -42,6 +43,8 @@ def work(connection: socket.socket) -> None:
         "labels": classifier.labels,
         "data_config": classifier.data_config,
         "num_features": classifier.num_features,
+        "temperature": classifier.temperature,
+        "explains": explains,
     }
     wire.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
     while True:
@@ -58,7 +61,7 @@ def _features(classifier: Classifier, message: Message) -> dict[str, Any]:
 
 def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
     pixels = classifier.batch(_inputs(message))
-    return explain(classifier.model, pixels, message.header["options"].get("class_index"))
+    return explain(classifier, pixels, message.header["options"].get("class_index"))
 
 
 # A new operation is a function here: its results are arrays and what JSON can say, by name.
@@ -121,6 +124,18 @@ def _warm_up(classifier: Classifier) -> None:
         if size == classifier.max_batch:
             break
         size = min(2 * size, classifier.max_batch)
+
+
+def _try_explaining(classifier: Classifier) -> bool:
+    """Whether the model can be explained; the first time takes longer than later ones, as with other batches."""
+    if not classifier.num_features:
+        return False
+    try:
+        explain(classifier, classifier.batch([np.zeros(classifier.input_size, np.uint8)]), None)
+    except Exception:  # of a model that is put together as none of timm's families is
+        traceback.print_exc()
+        return False
+    return True
 
 
 def _read(connection: socket.socket, inbox: SimpleQueue[Message]) -> None:

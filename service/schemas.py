@@ -34,6 +34,7 @@ class Classification(BaseModel):
 
     model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(examples=["1"])
+    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out pictures.")
     predictions: list[Prediction]
     timing_ms: Timing
 
@@ -57,6 +58,9 @@ class Model(BaseModel):
     architecture: str = Field(examples=["ait_tiny_patch4_32"])
     labels: list[str] = Field(description="Class names, by index.", examples=[["cat", "dog"]])
     input_size: list[int] = Field(description="[channels, height, width] the model sees; any size may be sent.")
+    calibrated: bool = Field(
+        description="Whether the checkpoint carries a temperature, which its scores are divided by."
+    )
     limits: Limits
 
 

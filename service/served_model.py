@@ -64,7 +64,10 @@ class ServedModel:
         folder: where it came from: `name`, `version`, `path`, `config`.
         labels: class names, by index.
         input_size: (channels, height, width) of an input.
-        num_features: length of a feature vector.
+        num_features: length of a feature vector; 0 if the model gives none.
+        temperature: what logits are divided by, so that probabilities are shares of right answers; None if the
+            checkpoint carries none.
+        explains: whether `explain` has an answer.
         max_batch: most inputs in a batch.
     """
 
@@ -79,6 +82,8 @@ class ServedModel:
         self.folder = folder
         self.labels: list[str] = process.description["labels"]
         self.num_features: int = process.description["num_features"]
+        self.temperature: float | None = process.description["temperature"]
+        self.explains: bool = process.description["explains"]
         self.max_batch = serving.max_batch or settings.max_batch
         self._process, self._observer = process, observer
         self._crop = Cropping(process.description["data_config"])
@@ -144,6 +149,15 @@ class ServedModel:
         return self._process.up and not self._closing
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the checkpoint carries a temperature."""
+        return self.temperature is not None
+
+    def region(self, width: int, height: int) -> list[float]:
+        """What part of a picture of some size the model sees: left, top, right, bottom as shares of its sides."""
+        return self._crop.region(width, height)
+
+    @property
     def pid(self) -> int | None:
         """The process that holds the model; None while there is none."""
         return self._process.pid
@@ -170,7 +184,9 @@ class ServedModel:
         return self._crop(picture)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """(n, classes) -> class probabilities, float32 of the same shape."""
+        """(n, classes) -> class probabilities, float32 of the same shape; calibrated where the checkpoint can."""
+        if self.temperature is not None:
+            logits = logits / np.float32(self.temperature)
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
         return exponentials / exponentials.sum(-1, keepdims=True)
 
@@ -187,7 +203,7 @@ class ServedModel:
         Args:
             inputs: arrays of shape `input_size`, each either uint8 as `prepare` makes them, or float32 that is
                 normalised already.
-            operation: "logits", or "features": what the head is given, pooled.
+            operation: "logits", or "features", the vectors of `ait.embedding`.
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
@@ -217,7 +233,7 @@ class ServedModel:
             deadline: as for `infer`.
 
         Returns:
-            What it returned; sequences are lists.
+            What it returned, and the `seconds` that it took; sequences are lists.
 
         Raises:
             Problem: as for `infer`.
@@ -225,7 +241,7 @@ class ServedModel:
         with self._refusals():
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
-        return {**reply.values, **reply.arrays}
+        return {**reply.values, **reply.arrays, "seconds": reply.seconds}
 
     async def retire(self) -> None:
         """Answers what holds on to the model, then ends its process. New requests should not get here any more."""

@@ -17,7 +17,17 @@ from training.run_folder import Row
 
 # Keys a resumed run may change: they say where and for how long, not what is computed in a step.
 _FREE_ON_RESUME = frozenset(
-    {"output", "epochs", "evaluate_every", "checkpoint_every", "keep_checkpoints", "device", "compile", "tracking"}
+    {
+        "output",
+        "epochs",
+        "evaluate_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "exemplars",
+        "device",
+        "compile",
+        "tracking",
+    }
 )
 _FREE_DATA_ON_RESUME = frozenset({"root", "cache", "caching", "workers"})
 

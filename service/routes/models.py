@@ -45,6 +45,7 @@ def _describe(model: ServedModel, engine: Engine) -> Model:
         architecture=folder.architecture,
         labels=model.labels,
         input_size=list(model.input_size),
+        calibrated=model.calibrated,
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             pixels=settings.max_pixels,
