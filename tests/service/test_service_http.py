@@ -25,6 +25,7 @@ import service
 from service.app import create_app
 from service.engine import Engine
 from service.predict import predict_files
+from service.routes.pages import UI
 from service.settings import Settings
 
 PICTURE = encode(scene())
@@ -340,7 +341,7 @@ def test_when_the_client_leaves_its_work_is_dropped(settings: Settings) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/ui/app.js", "/ui/docs.js", "/ui/style.css", "/ui/icon.svg"])
+@pytest.mark.parametrize("path", ["/", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
 def test_pages(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
