@@ -42,12 +42,14 @@ class ModelStatus:
 class Models:
     """All models of a server process."""
 
-    def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(self, settings: Settings, observer: Observer | None = None, launcher: Launcher | None = None) -> None:
+        """`launcher` starts the processes; it may be shared, and is closed by whoever made it."""
         self.settings = settings
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
         self._catalogue = Catalogue(settings.model, settings.models)
-        self._launcher = Launcher()
+        self._launcher = launcher or Launcher()
+        self._closes_launcher = launcher is None
         self._served: dict[ModelKey, ServedModel] = {}
         self._default: str | None = None
         self._highest: dict[str, ServedModel] = {}
@@ -165,7 +167,8 @@ class Models:
         for key in list(self._served):
             self._retire(key)
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        self._launcher.close()
+        if self._closes_launcher:
+            self._launcher.close()
 
     async def _watch(self) -> None:
         while True:
@@ -187,7 +190,10 @@ class Models:
         """
         catalogue, limit = self._catalogue, self.settings.max_models
         await asyncio.to_thread(catalogue.look)
-        kept = {key for key in self._served if only not in (None, key.name)}
+        for key in [key for key in self._served if key not in catalogue.entries]:
+            if not settled_only or catalogue.is_gone(key):
+                self._retire(key)
+        kept = {key for key in self._served if key not in catalogue.entries or only not in (None, key.name)}
         for key in catalogue.order():
             if only not in (None, key.name) or catalogue.enough(key, kept):
                 continue
@@ -200,8 +206,7 @@ class Models:
             if key in self._served:
                 kept.add(key)
         for key in self._served.keys() - kept:
-            if key in catalogue.entries or catalogue.is_gone(key) or not settled_only:
-                self._retire(key)
+            self._retire(key)
 
     async def _load(self, key: ModelKey, entry: Entry) -> None:
         self._loading = key
