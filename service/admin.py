@@ -13,7 +13,7 @@ from service.engine import Engine
 from service.problems import Problem
 
 
-def require_admin(connection: HTTPConnection) -> None:
+async def require_admin(connection: HTTPConnection) -> None:
     """A dependency of routes that change what is served.
 
     The key comes as `Authorization: Bearer KEY`, or as the password of basic authentication with any user name.

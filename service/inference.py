@@ -63,6 +63,7 @@ async def _prepare(
         if not np.isfinite(array).all():
             raise ProtocolError(f"Input {name!r} has values that are not finite. Send numbers, without NaN.")
         return list(array), 0.0
+    model.check_room(len(array))
     try:
         prepared = await engine.prepare([Upload(data) for data in array], model, deadline=deadline)
     except Problem as problem:

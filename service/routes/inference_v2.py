@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.connection import while_connected
-from service.engine import Engine
+from service.engine import TIMEOUT_HEADER, Engine
 from service.inference import infer
 from service.inference_metadata import model_config, model_metadata, signature_of
 from service.inference_protocol import accepted_encoding, compress, encode_response, parse_request
@@ -37,15 +37,29 @@ _WORTH_COMPRESSING = 1024  # bytes; less fits a packet as it is
 
 _OCTETS = "application/octet-stream"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_REQUEST_BODY = {
+_DOCUMENTED = {
+    "parameters": [
+        {
+            "name": HEADER_LENGTH,
+            "in": "header",
+            "description": "Bytes of the JSON part of the body, decompressed, if binary data follows.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+        {
+            "name": TIMEOUT_HEADER,
+            "in": "header",
+            "description": "Seconds after which the answer is of no use; the server has a limit of its own.",
+            "schema": {"type": "number", "exclusiveMinimum": 0},
+        },
+    ],
     "requestBody": {
         "required": True,
         "description": (
-            f"An inference request: JSON, and after it the binary data of its inputs, if any; then {HEADER_LENGTH} "
-            "is the length of the JSON part. The body may be compressed with gzip or deflate."
+            "An inference request: JSON, and after it the binary data of its inputs, if any. The body may be "
+            'compressed with gzip or deflate. A parameter "timeout" is in microseconds.'
         ),
         "content": {"application/json": {"schema": {"type": "object"}}, _OCTETS: _BINARY},
-    }
+    },
 }
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
@@ -54,15 +68,15 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
     }
 }
 _INFER: dict[str, Any] = {
-    "openapi_extra": _REQUEST_BODY,
+    "openapi_extra": _DOCUMENTED,
     "responses": {**documented_protocol(400, 404, 413, 415, 422, 429, 503, 504), **_ANSWER},
     "response_class": Response,
 }
 _MODEL: dict[str, Any] = {"responses": documented_protocol(404, 503)}
 
 
-def get_statistics(request: Request) -> Statistics:
-    """The counters of the application that a request came to."""
+async def get_statistics(request: Request) -> Statistics:
+    """The counters of the application that a request came to."""  # async: FastAPI runs others on a thread
     statistics: Statistics = request.app.state.statistics
     return statistics
 
@@ -85,7 +99,7 @@ async def server_live() -> Live:
 @router.get("/health/ready", responses=documented_protocol(503))
 async def server_ready(engine: EngineDep) -> Ready:
     """Whether requests are answered."""
-    engine.check_open()
+    engine.check_ready()
     return Ready()
 
 
@@ -135,7 +149,8 @@ async def version_config(engine: EngineDep, model: ModelName, version: Version) 
 @router.get("/models/{model}/stats", **_MODEL)
 async def model_statistics(engine: EngineDep, statistics: StatisticsDep, model: ModelName) -> StatisticsAnswer:
     """Counters of all versions of a model that answer."""
-    return _describe(statistics, [(model, version) for version in engine.models.versions(model)])
+    name = engine.models.get(model).folder.name
+    return _describe(statistics, [(name, version) for version in engine.models.versions(name)])
 
 
 @router.get("/models/{model}/versions/{version}/stats", **_MODEL)

@@ -6,36 +6,34 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 
 @contextmanager
-def running_server(*arguments: str, seconds: float = 120, **environment: str) -> Iterator[str]:
-    """Starts `python -m service` on a free port of the loopback interface; yields the address, as in a browser.
+def running_server(*arguments: str, stderr: IO[str] | None = None, **environment: str) -> Iterator[tuple[str, int]]:
+    """Starts `python -m service` on a free port of the loopback interface; yields its address and process id.
 
-    The process is ended on leaving, and if it is still there after so many seconds.
+    The process is ended on leaving.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0", *arguments],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
-    watchdog = threading.Timer(seconds, process.kill)
-    watchdog.start()
     try:
         assert process.stdout
         line = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert found, f"the server said {line!r}"
-        yield found[0]
+        yield found[0], process.pid
     finally:
-        watchdog.cancel()
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()

@@ -11,8 +11,8 @@ LABELS = ["red", "green", "blue"]
 
 
 def wait_until_ready(client: TestClient) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if client.get("/health/ready").status_code == 200:
             return
         time.sleep(0.05)
-    pytest.fail("the model was not loaded in 30 seconds")
+    pytest.fail("the model was not loaded in two minutes")

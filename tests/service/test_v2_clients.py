@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,9 +35,13 @@ PICTURES = [encode(scene(), format) for format in FORMATS]
 
 
 @pytest.fixture(scope="module")
-def url(model_folder: Path) -> Iterator[str]:
+def url(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("repository")
+    for name in (MODEL, "broken", "spare"):
+        shutil.copytree(model_folder, root / name / "1")
+    (root / "broken" / "1" / "model.safetensors").write_bytes(b"torn")
     hashed = hashlib.sha256(KEY.encode()).hexdigest()
-    with running_server("--model", str(model_folder), AIT_TORCH_THREADS="1", AIT_ADMIN_KEY_SHA256=hashed) as url:
+    with running_server(AIT_MODELS=str(root), AIT_TORCH_THREADS="1", AIT_ADMIN_KEY_SHA256=hashed) as (url, _):
         yield url
 
 
@@ -182,7 +187,7 @@ def test_triton_statistics(triton: InferenceServerClient, pixels: np.ndarray) ->
     def look() -> dict[str, Any]:
         (of,) = triton.get_inference_statistics(MODEL)["model_stats"]
         assert of == triton.get_inference_statistics(MODEL, "1")["model_stats"][0]
-        assert [of] == triton.get_inference_statistics()["model_stats"]
+        assert of in triton.get_inference_statistics()["model_stats"]
         assert (of["name"], of["version"]) == (MODEL, "1")
         return of
 
@@ -366,14 +371,44 @@ def test_kserve_errors(url: str, pixels: np.ndarray) -> None:
 # ---- the repository ----
 
 
-def test_triton_repository(triton: InferenceServerClient) -> None:
-    assert {"name": MODEL, "version": "1", "state": "READY", "reason": ""} in triton.get_model_repository_index()
+def states(triton: InferenceServerClient) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in triton.get_model_repository_index()}
+
+
+def test_triton_repository(triton: InferenceServerClient, pixels: np.ndarray) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+    assert states(triton) == {MODEL: "READY", "spare": "READY", "broken": "UNAVAILABLE"}
+    index = {each["name"]: each for each in triton.get_model_repository_index()}
+    assert index[MODEL] == {"name": MODEL, "version": "1", "state": "READY", "reason": ""}
+    assert "broken/1" in index["broken"]["reason"]
+
+    triton.unload_model("spare", headers=dict(key), unload_dependents=True)
+    assert not triton.is_model_ready("spare")
+    assert states(triton)["spare"] in ("UNLOADING", "UNAVAILABLE")
+    with pytest.raises(InferenceServerException, match="no model 'spare'"):
+        triton.infer("spare", [tensor("pixels", pixels)])
+    triton.load_model("spare", headers=dict(key))
+    assert triton.infer("spare", [tensor("pixels", pixels)]).as_numpy("logits").shape == (3, 3)
+    triton.load_model(MODEL, headers=dict(key))  # again
+    assert triton.is_model_ready(MODEL)
+
+    for call, words, status in (
+        (lambda: triton.load_model("broken", headers=dict(key)), "Model broken cannot be loaded", "503"),
+        (lambda: triton.load_model("other", headers=dict(key)), "no model 'other'", "404"),
+        (lambda: triton.unload_model("other", headers=dict(key)), "no model 'other'", "404"),
+        (lambda: triton.load_model(MODEL, headers=dict(key), config="{}"), "'config' would replace", "400"),
+    ):
+        with pytest.raises(InferenceServerException, match=words) as caught:
+            call()
+        assert caught.value.status() == status
+
+
+def test_triton_repository_needs_the_key(triton: InferenceServerClient) -> None:
     for headers, status in (({}, "401"), ({"Authorization": "Bearer wrong"}, "403")):
         for call in (triton.load_model, triton.unload_model):
             with pytest.raises(InferenceServerException, match="admin key") as caught:
                 call(MODEL, headers=dict(headers))
             assert caught.value.status() == status
-    triton.load_model(MODEL, headers={"Authorization": f"Bearer {KEY}"})
     assert triton.is_model_ready(MODEL)
 
 
@@ -381,12 +416,10 @@ def test_triton_repository_with_basic_authentication(url: str) -> None:
     with InferenceServerClient(url.removeprefix("http://")) as client:
         client.register_plugin(BasicAuth("anybody", KEY))
         client.load_model(MODEL)
-        with pytest.raises(InferenceServerException, match="no model 'other'") as caught:
-            client.load_model("other")
-        assert caught.value.status() == "404"
-        with pytest.raises(InferenceServerException, match="'config' would replace") as caught:
-            client.load_model(MODEL, config="{}")
-        assert caught.value.status() == "400"
+        client.unregister_plugin()
+        client.register_plugin(BasicAuth(KEY, "wrong"))
+        with pytest.raises(InferenceServerException, match="not the admin key"):
+            client.load_model(MODEL)
 
 
 def test_a_large_answer_is_compressed_for_who_asks(url: str) -> None:

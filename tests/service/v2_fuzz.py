@@ -1,0 +1,259 @@
+"""Mutated inference requests: none may bring anything but an answer or a documented refusal.
+
+    python tests/service/v2_fuzz.py --cases 20000
+
+starts a server, sends it that many, and reports statuses, the slowest answer and the memory of its processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import re
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from running_server import running_server
+from service_pictures import FORMATS, encode, scene
+from tritonclient.http import InferenceServerClient
+
+REFUSALS = {400, 404, 405, 413, 415, 422, 504}
+LENGTH, ENCODING = "inference-header-content-length", "content-encoding"
+
+ODD: list[Any] = [
+    *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e39, 1e308, 2**31, 2**32, 2**53, 2**63, 2**64, 10**40, -(2**63)),
+    *("", "\0", "é😀", "x" * 300, "FP32", "BYTES", "BF16", "pixels", "image", "logits", "NaN", "1"),
+    *([], {}, [[]], [0], [None], {"": None}, {"binary_data_size": 5}, [1, 3, 32, 32], [2**40] * 4, [-1, 3, 32, 32]),
+]
+BYTES = [
+    b"\0",
+    b"\xff",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b",",
+    b"NaN",
+    b"-",
+    b"1e999",
+    b"\\ud800",
+    b"\xc3\x28",
+    b"0" * 40,
+]
+
+
+@dataclass
+class Request:
+    """One request: `document` and `binary` make the body unless `body` is given."""
+
+    document: Any
+    binary: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    path: str = "infer"
+
+    def encoded(self) -> bytes:
+        return json.dumps(self.document).encode() + self.binary
+
+
+def seeds(model: str) -> list[Request]:
+    """Requests that are answered."""
+    pixels = np.linspace(-1, 1, 3 * 32 * 32, dtype=np.float32)
+    shape = {"name": "pixels", "shape": [1, 3, 32, 32], "datatype": "FP32"}
+    pictures = [encode(scene(), format) for format in FORMATS]
+    elements = b"".join(len(picture).to_bytes(4, "little") + picture for picture in pictures)
+    image = {"name": "image", "shape": [3], "datatype": "BYTES", "parameters": {"binary_data_size": len(elements)}}
+    wanted = [
+        {"name": "logits", "parameters": {"binary_data": True}},
+        {"name": "probabilities", "parameters": {"classification": 2, "binary_data": False}},
+    ]
+    path = f"/v2/models/{model}/infer"
+    return [
+        Request({"id": "1", "inputs": [{**shape, "data": [0] * 3072}], "outputs": wanted}, path=path),
+        Request({"inputs": [{**shape, "data": np.zeros((1, 3, 32, 32), int).tolist()}]}, path=path),
+        Request({"inputs": [{**shape, "parameters": {"binary_data_size": 12288}}]}, pixels.tobytes(), path=path),
+        Request({"inputs": [image], "parameters": {"binary_data_output": True}}, elements, path=path),
+        Request({"inputs": [image], "outputs": wanted, "parameters": {"timeout": 10**8}}, elements, path=path),
+    ]
+
+
+def mutate(seed: Request, chance: random.Random) -> Request:
+    """A request that differs from a good one in up to four ways; a few do not differ."""
+    request = deepcopy(seed)
+    for _ in range(chance.randrange(5)):
+        chance.choice((_change_value, _change_value, _change_binary, _change_path))(request, chance)
+    head = json.dumps(request.document).encode()
+    request.body = head + request.binary
+    if request.binary:
+        request.headers[LENGTH] = str(len(head))
+    if chance.random() < 0.3:
+        request.body = _change_bytes(request.body, chance, near=len(head) if chance.random() < 0.7 else None)
+    if chance.random() < 0.1:
+        near = [len(head) - 1, len(head) + 1, len(request.body), len(request.body) + 1, 0, -1, 10**25, "", "x", "1 2"]
+        request.headers[LENGTH] = str(chance.choice(near))
+    if chance.random() < 0.2:
+        _compress(request, chance)
+    return request
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to everything in a document, save most of long lists of numbers."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value[:8]) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _places(item, (*place, key))
+
+
+def _change_value(request: Request, chance: random.Random) -> None:
+    place = chance.choice(list(_places(request.document)))
+    if not place:
+        if chance.random() < 0.1:
+            request.document = deepcopy(chance.choice(ODD))
+        return
+    holder = request.document
+    for key in place[:-1]:
+        holder = holder[key]
+    action, key, odd = chance.randrange(4), place[-1], deepcopy(chance.choice(ODD))
+    if action == 0:
+        del holder[key]
+    elif action == 1 and isinstance(holder, list):
+        holder.insert(key, deepcopy(holder[key]))
+    elif action == 1:
+        holder[str(odd)] = holder[key]
+    elif action == 2 and isinstance(holder[key], list):
+        holder[key].append(odd)
+    else:
+        holder[key] = odd
+
+
+def _change_binary(request: Request, chance: random.Random) -> None:
+    request.binary = _change_bytes(request.binary, chance)
+
+
+def _change_path(request: Request, chance: random.Random) -> None:
+    if chance.random() < 0.2:
+        ends = ("infer/", "ready", "versions/1/infer", "versions/2/infer", "versions//infer", "%00", "..", "é/infer")
+        request.path = request.path.rsplit("/", 1)[0] + "/" + chance.choice(ends)
+
+
+def _change_bytes(data: bytes, chance: random.Random, near: int | None = None) -> bytes:
+    where = chance.randrange((len(data) if near is None else min(near, len(data))) + 1)
+    action = chance.randrange(5)
+    if action == 0:
+        return data[:where]
+    if action == 1:
+        return data[:where] + chance.choice(BYTES) + data[where:]
+    if action == 2:
+        return data[:where] + data[where + chance.randrange(1, 9) :]
+    if action == 3:
+        return data[:where] + chance.randbytes(4) + data[where + 4 :]
+    return data + data[where : where + 5000]
+
+
+def _compress(request: Request, chance: random.Random) -> None:
+    body = request.body or b""
+    made = {"gzip": gzip.compress(body, 1), "deflate": zlib.compress(body, 1), "br": body, "identity": body}
+    name = chance.choice(list(made))
+    request.body = made[name] if chance.random() < 0.6 else _change_bytes(made[name], chance)
+    request.headers[ENCODING] = name if chance.random() < 0.8 else chance.choice(["gzip", "deflate", "", "gzip,gzip"])
+    request.headers["accept-encoding"] = chance.choice(["gzip", "deflate", "*", "identity"])
+
+
+@dataclass
+class Report:
+    """What came of the cases: how often each status, the slowest answer in seconds, and what must not be."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    slowest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+def fuzz(
+    client: httpx.Client, model: str, cases: int, seed: int, watch: Callable[[int], None] = lambda _: None
+) -> Report:
+    """Sends mutated requests, one after the other.
+
+    Args:
+        client: where to.
+        watch: told the number of each case.
+    """
+    report, good = Report(), seeds(model)
+    for case in range(cases):
+        request = mutate(good[case % len(good)], random.Random(f"{seed}/{case}"))
+        began = time.perf_counter()
+        response = client.post(request.path, content=request.body, headers=request.headers)
+        report.slowest = max(report.slowest, time.perf_counter() - began)
+        report.statuses[response.status_code] += 1
+        if problem := wrong(response):
+            report.failures.append(f"case {seed}/{case}: {response.status_code} {problem}: {response.content[:200]!r}")
+        watch(case)
+    return report
+
+
+def wrong(response: httpx.Response) -> str | None:
+    """What is wrong with an answer; None if nothing is."""
+    if response.status_code != 200:
+        if response.status_code not in REFUSALS:
+            return "not documented"
+        document = response.json()
+        return None if list(document) == ["error"] and document["error"] else "no error"
+    length = response.headers.get(LENGTH)
+    result = InferenceServerClient.parse_response_body(response.content, header_length=length)
+    for output in result.get_response()["outputs"]:
+        if result.as_numpy(output["name"]).shape != tuple(output["shape"]):
+            return "an output of another shape"
+    return None
+
+
+def main() -> int:
+    """Runs the cases against a server of their own; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    memory: list[tuple[int, float]] = []
+
+    def watch(case: int) -> None:
+        if (case + 1) % max(arguments.cases // 10, 1) == 0:
+            memory.append((case + 1, resident(server)))
+            print(f"{memory[-1][0]} cases, {memory[-1][1]:.1f} MB", flush=True)
+
+    with tempfile.TemporaryFile("w+") as log:
+        with running_server(stderr=log) as (url, server), httpx.Client(base_url=url) as client:
+            client.timeout = httpx.Timeout(30)
+            model = client.get("/v1/models").json()["default"]
+            good = [client.post(each.path, content=each.encoded()).status_code for each in seeds(model)[:2]]
+            report = fuzz(client, model, arguments.cases, arguments.seed, watch)
+            good += [client.post(each.path, content=each.encoded()).status_code for each in seeds(model)[:2]]
+        log.seek(0)
+        logged = re.findall(r"Traceback|ERROR.*", log.read())
+    print(f"statuses {dict(sorted(report.statuses.items()))}, slowest {report.slowest:.3f} s, good ones {good}")
+    print(f"errors in the server's log: {len(logged)}", *logged[:10], *report.failures[:20], sep="\n")
+    return int(bool(report.failures or logged or good != [200] * 4))
+
+
+def resident(pid: int) -> float:
+    """Memory of a process and its descendants, in megabytes."""
+    pages, pending = 0, [pid]
+    while pending:
+        each = pending.pop()
+        pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+        for task in Path(f"/proc/{each}/task").iterdir():
+            pending += map(int, (task / "children").read_text().split())
+    return pages * 4096 / 1e6
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
