@@ -351,11 +351,36 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Folder or bundled model; else AIT_MODEL, else the bundled one.")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes; else AIT_WORKERS, else 1.")] = None,
 ) -> None:
     """Answer HTTP requests with a model, and show a page to try it."""
     from service.server import serve as serve_http
 
-    raise typer.Exit(serve_http(host, port, model))
+    raise typer.Exit(serve_http(host, port, model, workers))
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who it is for; admin, for the key that may load and unload models.")],
+    rate: Annotated[float | None, typer.Option(help="Requests a second; else unlimited.")] = None,
+    burst: Annotated[int | None, typer.Option(help="Requests at once; else those of a second.")] = None,
+) -> None:
+    """Make an API key for the service: the key, for whoever asks, and what the server is to know of it."""
+    from service.keys import ADMIN, new_key, parse_keys
+    from service.settings import SettingsError
+
+    secret, digest = new_key()
+    limits = [] if rate is None else [f"{rate:g}"] if burst is None else [f"{rate:g}", str(burst)]
+    line = " ".join([name, digest, *limits])
+    if name == ADMIN:
+        line = f"AIT_ADMIN_KEY_SHA256={digest}"
+    else:
+        try:
+            parse_keys(line, "the command line")
+        except SettingsError as error:
+            _fail(str(error))
+    typer.echo(f"key, shown only now:      {secret}", err=True)
+    typer.echo(line)
 
 
 @bench.command("model")

@@ -34,6 +34,11 @@ class Launcher:
         self._text = b""
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
 
+    @property
+    def pid(self) -> int | None:
+        """The process that forks; None while there is none."""
+        return self._process.pid if self._process else None
+
     def fork(self, connection: socket.socket) -> None:
         """Has a new process serve the connection; returns before it does."""
         control = self._control or self._start()

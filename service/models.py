@@ -110,6 +110,15 @@ class Models:
         keys = {*self._served, *self._catalogue.entries, *self._retiring.values()}
         return [self._status(key) for key in sorted(keys, key=lambda key: (key.name, key.order))]
 
+    @property
+    def pid(self) -> int | None:
+        """The process that starts the models; None while there is none."""
+        return self._launcher.pid
+
+    def loaded(self) -> list[ServedModel]:
+        """Every version in memory, also one that is being restarted, by name, then by version."""
+        return [self._served[key] for key in sorted(self._served, key=lambda key: (key.name, key.order))]
+
     def versions(self, name: str) -> list[str]:
         """Versions of a model that are loaded, the lowest first."""
         return [key.version for key in sorted(self._served, key=lambda key: key.order) if key.name == name]
@@ -159,6 +168,15 @@ class Models:
         self._catalogue.reject(name)
         for key in keys:
             self._retire(key)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the models that were unloaded and are to stay so."""
+        return self._catalogue.rejected
+
+    def leave_out(self, name: str) -> None:
+        """Has a model that is not loaded stay so until it is loaded by name."""
+        self._catalogue.reject(name)
 
     async def close(self) -> None:
         """Finishes what has begun and ends every model."""

@@ -220,7 +220,9 @@ class ServedModel:
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
         outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
-        return Inference(outputs, max(total - infer, 0.0), infer)
+        queue = max(total - infer, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, operation, len(inputs), queue, infer)
+        return Inference(outputs, queue, infer)
 
     async def explain(
         self, pixels: np.ndarray, *, class_index: int | None = None, deadline: float | None = None
@@ -238,9 +240,12 @@ class ServedModel:
         Raises:
             Problem: as for `infer`.
         """
+        start = time.perf_counter()
         with self._refusals():
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
+        queue = max(time.perf_counter() - start - reply.seconds, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, "explain", 1, queue, reply.seconds)
         return {**reply.values, **reply.arrays, "seconds": reply.seconds}
 
     async def retire(self) -> None:

@@ -8,17 +8,27 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 
 from service.app import create_app
 from service.engine import Engine
+from service.keys import KeyRing
+from service.logs import configure_logging
 from service.repository import ModelError, locate
 from service.settings import Settings, SettingsError, load_settings
+from service.siblings import Place
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK = ("127.", "::1", "localhost")
 
 
-def serve(host: str | None = None, port: int | None = None, model: str | None = None) -> int:
+def serve(
+    host: str | None = None, port: int | None = None, model: str | None = None, workers: int | None = None
+) -> int:
     """Serves until SIGTERM or SIGINT, then answers what is in flight.
 
     Writes one line with the URL to stdout when ready, and errors to stderr.
@@ -27,33 +37,62 @@ def serve(host: str | None = None, port: int | None = None, model: str | None = 
         host: address to listen on; None leaves this and the others to `Settings`.
         port: TCP port.
         model: checkpoint folder or name of a bundled model.
+        workers: server processes.
 
     Returns:
         Exit code: 0 stopped on request, 1 the model or the port cannot be used, 2 a setting is wrong.
     """
     try:
-        settings = load_settings(host=host, port=port, model=model)
+        settings = load_settings(host=host, port=port, model=model, workers=workers)
+        keys = KeyRing.of(settings)
     except SettingsError as error:
         return _fail(str(error), 2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    logging.getLogger("timm").setLevel(logging.WARNING)
+    configure_logging(settings.log_format)
     try:
-        locate(settings.model)  # before the port is taken: the commonest mistake is a wrong path
+        if settings.models is None:
+            locate(settings.model)  # before the port is taken: the commonest mistake is a wrong path
         listener = _bind(settings.host, settings.port)
     except (ModelError, _BindError) as error:
         return _fail(str(error), 1)
+    if not keys.required and not settings.host.startswith(_LOOPBACK):
+        logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
+    if settings.workers > 1:
+        from service.supervisor import supervise
+
+        return supervise(settings, listener, _url(listener))
+    return run(settings, listener, lambda name: announce(name, _url(listener)))
+
+
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[str], None],
+    *,
+    place: Place | None = None,
+    load_first: bool = False,
+) -> int:
+    """Serves on a socket until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the application.
+        listener: closed in the end.
+        on_ready: called with the name of the default model when it answers.
+        place: of this process among those of the server; such a process leaves SIGINT to its supervisor.
+        load_first: whether connections are taken only once the models are loaded.
+
+    Returns:
+        Exit code: 0 stopped on request, 1 the model cannot be used.
+    """
 
     def on_loaded(engine: Engine) -> None:
         if engine.failure:
             server.should_exit = True
         elif not server.should_exit:
-            name = engine.models.default
-            print(f"Serving {name} at {_url(listener)} (Ctrl-C stops)", flush=True)
+            on_ready(engine.models.default)
 
-    app = create_app(settings, on_loaded)
+    app = create_app(settings, on_loaded, place=place, load_first=load_first)
     engine: Engine = app.state.engine
-    server = _Server(_uvicorn_config(app, settings), engine)
+    server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if place else [])
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -69,12 +108,20 @@ def serve(host: str | None = None, port: int | None = None, model: str | None = 
     return _fail(str(engine.failure), 1) if engine.failure else 0
 
 
+def announce(name: str, url: str, processes: int = 1) -> None:
+    """Says on stdout that requests are answered."""
+    several = f" with {processes} processes" if processes > 1 else ""
+    print(f"Serving {name} at {url}{several} (Ctrl-C stops)", flush=True)
+
+
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, ignored: list[signal.Signals]) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._engine, self._ignored = engine, ignored
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig in self._ignored:
+            return
         self._engine.drain()  # connections that stay open hear of it before they are closed
         super().handle_exit(sig, frame)
 
@@ -87,7 +134,7 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,
-        access_log=settings.access_log,
+        access_log=False,  # `service.recorder` writes one
         server_header=False,
         proxy_headers=False,  # nothing here asks who the client is
         ws="none",

@@ -87,17 +87,28 @@ def test_two_processes_train_and_evaluate_as_one(
     assert {path.name for path in two.output.iterdir()} == {path.name for path in one.output.iterdir()}
 
 
+# Without a memory: over several epochs, rounding changes which tokens win, and from then on the runs part.
+PLAIN = SETTINGS | {
+    "model": {
+        "name": "vit_tiny_patch16_224",
+        "args": {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2},
+    }
+}
+
+
 def test_sharded_processes_go_on_where_one_stopped_and_the_other_way_round(
-    one: Recipe, make_recipe: MakeRecipe, tmp_path: Path
+    make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    sharded = make_recipe(output=str(one.output), epochs=3, sharding="full", **SETTINGS)
-    alone = make_recipe(output=str(tmp_path / "alone"), epochs=3, **SETTINGS)
+    one = make_recipe(output=str(tmp_path / "one"), epochs=2, **PLAIN)
+    train(one, console=Console(quiet=True))
+    sharded = make_recipe(output=str(one.output), epochs=3, sharding="full", **PLAIN)
+    alone = make_recipe(output=str(tmp_path / "alone"), epochs=3, **PLAIN)
     shutil.copytree(one.output, alone.output)
     run_two_processes(sharded, tmp_path, "--resume", "auto")
     train(alone, resume=True, console=Console(quiet=True))
     assert_same_learned(sharded, alone)
-    longer = make_recipe(output=str(sharded.output), epochs=4, **SETTINGS)
-    longer_alone = make_recipe(output=str(alone.output), epochs=4, **SETTINGS)
+    longer = make_recipe(output=str(sharded.output), epochs=4, **PLAIN)
+    longer_alone = make_recipe(output=str(alone.output), epochs=4, **PLAIN)
     for recipe in (longer, longer_alone):
         train(recipe, resume=True, console=Console(quiet=True))
     assert_same_learned(longer, longer_alone)
