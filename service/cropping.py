@@ -83,13 +83,11 @@ class Cropping:
         """The middle of a picture, in a frame where it is too small."""
         _, height, width = self.input_size
         left, top = _offset(picture.width, width), _offset(picture.height, height)
-        if left >= 0 and top >= 0:
-            return (
-                picture if picture.size == (width, height) else picture.crop((left, top, left + width, top + height))
-            )
-        canvas = Image.new(picture.mode, (width, height), self._fill)
-        canvas.paste(picture, (-left, -top))
-        return canvas
+        if picture.width < width or picture.height < height:
+            canvas = Image.new(picture.mode, (width, height), self._fill)
+            canvas.paste(picture, (-left, -top))
+            return canvas
+        return picture if picture.size == (width, height) else picture.crop((left, top, left + width, top + height))
 
 
 def _offset(length: int, wanted: int) -> int:

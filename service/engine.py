@@ -76,12 +76,16 @@ class Engine:
         return not self._draining and self.models.ready
 
     def check_open(self) -> None:
-        """Raises a 503 problem unless new work is taken."""
+        """Raises a 503 problem when the server is stopping and takes no new work."""
         if self._draining:
             raise unavailable("The server is stopping.")
-        if not self.models.ready:
-            self.models.get()
-            raise unavailable("The server is starting.")
+
+    def check_ready(self) -> None:
+        """Raises a 503 problem unless `ready`."""
+        self.check_open()
+        self.models.get()
+        if not self.ready:
+            raise unavailable("More models are still loading.")
 
     def deadline(self, headers: Mapping[str, str] | None = None) -> float:
         """`loop.time()` until which a request that came just now may take.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import Problem
@@ -24,6 +23,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
 
 class Guard:
     """ASGI middleware. An exception that nothing else handled is logged and answered with a plain 500."""
@@ -41,10 +42,10 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                headers = message["headers"]
+                if all(name.lower() != b"cache-control" for name, _ in headers):
+                    headers = [*headers, (b"cache-control", b"no-store")]
+                message["headers"] = [*headers, *_RAW_HEADERS]
             await send(message)
 
         try:

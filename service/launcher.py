@@ -64,7 +64,8 @@ class Launcher:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         # OpenBLAS would start threads on import, which a process that forks must not have.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        # Waiting threads that spin would take the processors from those that decode and answer.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
         with theirs:
             self._process = subprocess.Popen(

@@ -42,12 +42,14 @@ class ModelStatus:
 class Models:
     """All models of a server process."""
 
-    def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(self, settings: Settings, observer: Observer | None = None, launcher: Launcher | None = None) -> None:
+        """`launcher` starts the processes; it may be shared, and is closed by whoever made it."""
         self.settings = settings
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
         self._catalogue = Catalogue(settings.model, settings.models)
-        self._launcher = Launcher()
+        self._launcher = launcher or Launcher()
+        self._closes_launcher = launcher is None
         self._served: dict[ModelKey, ServedModel] = {}
         self._default: str | None = None
         self._highest: dict[str, ServedModel] = {}
@@ -165,7 +167,8 @@ class Models:
         for key in list(self._served):
             self._retire(key)
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        self._launcher.close()
+        if self._closes_launcher:
+            self._launcher.close()
 
     async def _watch(self) -> None:
         while True:

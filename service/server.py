@@ -89,6 +89,7 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.access_log,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         ws="none",
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

@@ -9,8 +9,8 @@ from fastapi import Depends, Path, Request
 from service.engine import Engine
 
 
-def get_engine(request: Request) -> Engine:
-    """The engine of the application that a request came to."""
+async def get_engine(request: Request) -> Engine:
+    """The engine of the application that a request came to."""  # async: FastAPI runs others on a thread
     engine: Engine = request.app.state.engine
     return engine
 

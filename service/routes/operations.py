@@ -20,5 +20,5 @@ async def live() -> Live:
 @router.get("/health/ready", responses=documented(503))
 async def ready(engine: EngineDep) -> Ready:
     """Whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""
-    engine.check_open()
+    engine.check_ready()
     return Ready()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from service_client import LABELS, wait_until_ready
 
 from service.app import create_app
+from service.launcher import Launcher
 from service.settings import Settings
 
 
@@ -19,12 +21,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small untrained classifier of 32 x 32 pixels with three classes."""
-    path = tmp_path_factory.mktemp("models") / "colours"
+def _classifier(path: Path, seed: int) -> Path:
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = timm.create_model("test_vit", num_classes=3, img_size=32)
         # Untrained heads answer every picture alike, which would hide mistakes.
         torch.nn.init.normal_(model.head.weight, std=0.5)
@@ -36,6 +35,18 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         safe_serialization=True,
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained classifier of 32 x 32 pixels with three classes."""
+    return _classifier(tmp_path_factory.mktemp("models") / "colours", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, which answers otherwise."""
+    return _classifier(tmp_path_factory.mktemp("models") / "others", seed=1)
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +66,22 @@ def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    """One event loop for the tests of a module that share processes."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def launcher(loop: asyncio.Runner) -> Iterator[Launcher]:
+    """Starts model processes on that loop; its own start takes seconds."""
+    launcher = Launcher()
+    yield launcher
+
+    async def close() -> None:
+        launcher.close()
+
+    loop.run(close())
