@@ -360,7 +360,7 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
-                progress=status.update,
+                progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, PicturesError, RawError, ServerError) as error:
         _fail(str(error))

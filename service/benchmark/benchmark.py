@@ -56,18 +56,19 @@ def benchmark_service(
         check_installed(system)
     with ExitStack() as stack:
         folder = stack.enter_context(_model(model))
+        reached = None if url is None else _reach(url)
         pictures = read_pictures(images) if images else make_pictures(*_twice_the_input(folder))
         progress("loading the model")
         raw = stack.enter_context(closing(Raw(folder, pictures, device)))
         course = Course(raw, pictures, connections=connections, seconds=seconds, progress=progress)
-        if url is None:
+        if reached is None:
             servers = measure(course, systems, folder.path, device, rounds, progress)
             memory = None
             if soak_requests:
                 with started(systems[0], folder.path, device) as running:
                     memory = soak(course, systems[0], running, soak_requests, progress)
         else:
-            servers, memory = _measure_running(course, _reach(url), rounds, soak_requests, progress)
+            servers, memory = _measure_running(course, reached, rounds, soak_requests, progress)
             servers += measure(course, systems[1:], folder.path, device, rounds, progress)
     source = f"{len(pictures)} from {images}" if images else f"{len(pictures)} made ones"
     return ServiceBenchmark(folder.name, source, available_processors(), course.way, connections, servers, memory)

@@ -191,6 +191,7 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
     over = asyncio.Event()
     backlog: deque[float] = deque()
     place = answers = 0
+    alive = connections
     loop = asyncio.get_running_loop()
 
     def send(connection: Connection, came: float) -> None:
@@ -212,11 +213,16 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
         finish()
 
     def closed(connection: Connection) -> None:
+        nonlocal alive
         log.failures["lost"] += 1
+        alive -= 1
         if connection in idle:
             idle.remove(connection)
         else:
             finish()
+        if not alive:  # nobody is left to send the others
+            log.failures["lost"] += len(due) - answers
+            over.set()
 
     def tick() -> None:
         nonlocal place

@@ -36,6 +36,12 @@ class ServerProcesses:
         return values
 
 
+def busy_seconds() -> float:
+    """Seconds of processor time that this machine has given to all programs, those of its other guests too."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+
+
 def listening_on(port: int) -> int | None:
     """The process that listens on a TCP port of this machine: the eldest, if several share it; None if unknown."""
     found = []

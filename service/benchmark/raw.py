@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.repository import ModelFolder
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 ENOUGH = 0.98  # a smaller batch is better where it is as fast, but for this: it has less latency
 
-_CALIBRATION_SECONDS = 0.5
 _CALIBRATION_ROUNDS = 3
+_WORTH = 0.85  # what is slower than this share of the fastest is not tried again
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Way:
 
     batch_size: int
     pooled: bool
+
+
+class Rate(NamedTuple):
+    """Pictures a second, and seconds of processor time that each took."""
+
+    pictures: float
+    cpu: float
 
 
 class RawError(Exception):
@@ -66,19 +73,23 @@ class Raw:
         """The best label of each picture, and its score."""
         return self._ask("labels")
 
-    def best_way(self) -> Way:
-        """The smallest batch size that is as fast as any, and whether decoding on several threads pays."""
-        ways = [Way(size, pooled) for size in BATCH_SIZES for pooled in (False, True)]
-        rates: dict[Way, list[float]] = {way: [] for way in ways}
-        for _ in range(_CALIBRATION_ROUNDS):  # in turns, because the machine's speed wanders
-            for way in ways:
-                rates[way].append(self.rate(way, _CALIBRATION_SECONDS))
-        speeds = {way: median(found) for way, found in rates.items()}
-        enough = ENOUGH * max(speeds.values())
-        return min((way for way in ways if speeds[way] >= enough), key=lambda way: (way.batch_size, -speeds[way]))
+    def best_way(self, seconds: float) -> Way:
+        """The smallest batch size that is as fast as any, and whether decoding on several threads pays.
 
-    def rate(self, way: Way, seconds: float) -> float:
-        """Pictures a second."""
+        Args:
+            seconds: that each way is tried for, in each of some rounds.
+        """
+        rates: dict[Way, list[float]] = {Way(size, pooled): [] for size in BATCH_SIZES for pooled in (False, True)}
+        for _ in range(_CALIBRATION_ROUNDS):  # in turns, because the machine's speed wanders
+            for way, found in rates.items():
+                found.append(self.rate(way, seconds).pictures)
+            speeds = {way: median(found) for way, found in rates.items()}
+            rates = {way: found for way, found in rates.items() if speeds[way] > _WORTH * max(speeds.values())}
+        enough = ENOUGH * max(speeds[way] for way in rates)
+        return min((way for way in rates if speeds[way] >= enough), key=lambda way: (way.batch_size, -speeds[way]))
+
+    def rate(self, way: Way, seconds: float) -> Rate:
+        """How fast it is for so many seconds."""
         return self._ask("rate", way, seconds)
 
     def single(self, seconds: float) -> float:
@@ -147,13 +158,13 @@ class _Loop:
             for picture in self._pictures
         ]
 
-    def rate(self, way: Way, seconds: float) -> float:
+    def rate(self, way: Way, seconds: float) -> Rate:
         self._scores(way)
-        start, count = time.perf_counter(), 0
+        cpu, start, count = time.process_time(), time.perf_counter(), 0
         while not count or time.perf_counter() - start < seconds:
             self._scores(way)
             count += way.batch_size
-        return count / (time.perf_counter() - start)
+        return Rate(count / (time.perf_counter() - start), (time.process_time() - cpu) / count)
 
     def single(self, seconds: float) -> float:
         way = Way(1, False)

@@ -36,6 +36,8 @@ class Classify:
         self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
+        if request.method == "GET":  # asked until there is an answer: Ray Serve calls itself healthy before it is
+            return {}
         picture = decode(await request.body(), self._limits)
         labels = await self.classify(self._classifier.prepare(picture))
         return {"predictions": [{"labels": [{"label": label, "score": score} for label, score in labels]}]}

@@ -18,18 +18,21 @@ class Round:
 
     Attributes:
         raw_rate, raw_batch, raw_single: the plain loop's rate, and its time for a batch and for one picture.
+        raw_cpu: processor time that the plain loop took a picture.
         rate: of the server at saturation.
         single: median latency with one request at a time.
         offered: rate at which requests came, at random times, for the next two.
         p50, p99: latencies at that rate.
         server_cpu: processor time that the server took a picture at saturation; None on another machine.
         client_cpu: share of one processor that the client took at saturation.
+        others: processors that all other programs took at saturation; None if the server is on another machine.
         failures: requests that were not answered with status 200, by cause.
     """
 
     raw_rate: float
     raw_batch: float
     raw_single: float
+    raw_cpu: float
     rate: float
     single: float
     offered: float
@@ -37,6 +40,7 @@ class Round:
     p99: float
     server_cpu: float | None
     client_cpu: float
+    others: float | None
     failures: dict[str, int]
 
 
@@ -50,7 +54,7 @@ class Summary:
         added: seconds that one request at a time takes longer than the plain loop does for a picture.
         p99: seconds, at `LOAD` of the saturation that was found right before.
         p99_batches: that over the plain loop's time for a batch.
-        server_cpu, client_cpu: as in `Round`.
+        raw_cpu, server_cpu, client_cpu, others: as in `Round`.
         failures: of all rounds.
     """
 
@@ -59,8 +63,10 @@ class Summary:
     added: float
     p99: float
     p99_batches: float
+    raw_cpu: float
     server_cpu: float | None
     client_cpu: float
+    others: float | None
     failures: dict[str, int]
 
 
@@ -74,14 +80,17 @@ class ServerResult:
     @property
     def summary(self) -> Summary:
         cpu = [each.server_cpu for each in self.rounds if each.server_cpu is not None]
+        others = [each.others for each in self.rounds if each.others is not None]
         return Summary(
             rate=median(each.rate for each in self.rounds),
             throughput=median(each.rate / each.raw_rate for each in self.rounds),
             added=median(each.single - each.raw_single for each in self.rounds),
             p99=median(each.p99 for each in self.rounds),
             p99_batches=median(each.p99 / each.raw_batch for each in self.rounds),
+            raw_cpu=median(each.raw_cpu for each in self.rounds),
             server_cpu=median(cpu) if cpu else None,
             client_cpu=median(each.client_cpu for each in self.rounds),
+            others=median(others) if others else None,
             failures=add_up(each.failures for each in self.rounds),
         )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.benchmark import client
 from service.benchmark.client import Target
+from service.benchmark.processes import busy_seconds
 from service.benchmark.raw import Raw
 from service.benchmark.results import LOAD, MemoryGrowth, Round, ServerResult, add_up
 from service.benchmark.systems import Running, ServerError, System, started
@@ -48,7 +49,7 @@ class Course:
         self.connections, self._seconds, self._progress = connections, seconds, progress
         self._expected = raw.labels()
         progress("the plain loop: looking for its best batch size")
-        self.way = raw.best_way()
+        self.way = raw.best_way(seconds / 10)
 
     def round(self, system: System, running: Running) -> Round:
         """Warms a server up, checks its answers and measures it once."""
@@ -59,8 +60,9 @@ class Course:
 
         self._progress(f"{system.name}: saturation")
         rates = [self._raw.rate(self.way, half)]
-        before = running.processes.cpu() if running.processes else 0.0
+        before, busy = running.processes.cpu() if running.processes else 0.0, busy_seconds()
         full = client.run(client.closed_loop(target, self.connections, seconds=self._seconds))
+        busy = busy_seconds() - busy
         cpu = running.processes.cpu() - before if running.processes else None
         rates.append(self._raw.rate(self.way, half))
         if not len(full.latencies):
@@ -77,8 +79,9 @@ class Course:
         steady = client.run(client.open_loop(target, offered, seconds=self._seconds))
         batches.append(self._raw.rate(self.way, half))
         return Round(
-            raw_rate=sum(rates) / 2,
-            raw_batch=sum(self.way.batch_size / rate for rate in batches) / 2,
+            raw_rate=sum(rate.pictures for rate in rates) / 2,
+            raw_cpu=sum(rate.cpu for rate in rates) / 2,
+            raw_batch=sum(self.way.batch_size / rate.pictures for rate in batches) / 2,
             raw_single=sum(singles) / 2,
             rate=full.rate,
             single=lone.percentile(50),
@@ -87,6 +90,7 @@ class Course:
             p99=steady.percentile(99),
             server_cpu=None if cpu is None else cpu / len(full.latencies),
             client_cpu=full.cpu_share,
+            others=None if cpu is None else max(busy - cpu - full.cpu, 0.0) / self._seconds,
             failures=add_up(load.failures for load in (full, lone, steady)),
         )
 

@@ -59,11 +59,12 @@ SYSTEMS = {
             "ray",
             "service.benchmark.ray_serve_app",
             "/",
-            "/-/healthz",
+            "/",
             "ray",
             {
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_AUTH_MODE": "disabled",  # reachable from this machine alone
             },
         ),
     )
