@@ -1,6 +1,8 @@
 """The ``ait`` command. Each subcommand is a thin layer over a function that Python users can call."""
 
 import json
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -348,6 +350,8 @@ def bench_service(
     from service.repository import ModelError
 
     progress = Console(stderr=True)
+    # The servers that it started are stopped on the way out.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with progress.status("starting") as status:
             result = benchmark_service(
@@ -364,6 +368,8 @@ def bench_service(
             )
     except (ModelError, PicturesError, RawError, ServerError) as error:
         _fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print_benchmark(result, Console(width=110))
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
