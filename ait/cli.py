@@ -1,6 +1,8 @@
 """The ``ait`` command. Each subcommand is a thin layer over a function that Python users can call."""
 
 import json
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -62,6 +64,13 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+class Rival(StrEnum):
+    """Other servers that `ait bench service` can measure."""
+
+    litserve = "litserve"
+    ray = "ray"
 
 
 @app.command(cls=_TrainCommand)
@@ -451,6 +460,62 @@ def bench_training(
     except (DataError, RecipeError) as error:
         _fail(str(error))
     Console(width=110).print(_training_table(result.to_dict()))
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+@bench.command("service")
+def bench_service(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder, bundled model, or a timm name for random weights; left out: the bundled one."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; left out: made ones.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A service that runs already, with that model; left out: one is started.")
+    ] = None,
+    against: Annotated[
+        list[Rival] | None, typer.Option(help="Measure the same model behind this too; repeatable; needs [bench].")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time of a load.")] = 4.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
+    soak: Annotated[int, typer.Option(min=0, help="Requests to send for a look at the memory; 0 is none.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON here too.")] = None,
+) -> None:
+    """Drive the service over HTTP and compare it with decoding and running the model without a server."""
+    from rich.console import Console
+
+    from service.benchmark.benchmark import benchmark_service
+    from service.benchmark.pictures import PicturesError
+    from service.benchmark.raw import RawError
+    from service.benchmark.systems import ServerError
+    from service.benchmark.table import print_benchmark
+    from service.repository import ModelError
+
+    progress = Console(stderr=True)
+    # The servers that it started are stopped on the way out.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_service(
+                model,
+                images=images,
+                url=url,
+                against=[str(name) for name in against or ()],
+                connections=connections,
+                seconds=seconds,
+                rounds=rounds,
+                soak_requests=soak,
+                device=device,
+                progress=status.update if progress.is_terminal else progress.print,
+            )
+    except (ModelError, PicturesError, RawError, ServerError) as error:
+        _fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print_benchmark(result, Console(width=110))
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
 
