@@ -81,7 +81,8 @@ def build(arguments: Scale) -> Application:
         settings = settings.model_copy(update={"torch_threads": arguments.processors})
     if not settings.decode_threads:
         settings = settings.model_copy(update={"decode_threads": arguments.processors})
-    deployment = serve.deployment(serve.ingress()(Replica), **_options(settings, arguments))
+    # Any, for what Ray annotates has no bind.
+    deployment: Any = serve.deployment(serve.ingress()(Replica), **_options(settings, arguments))
     return deployment.bind(settings)
 
 
