@@ -1,7 +1,7 @@
-"""The same model behind LitServe, set up as well as it can be: `python -m service.benchmark.litserve_app`.
+"""The same model behind LitServe: `python -m service.benchmark.litserve_app`.
 
-The model and its steps are the service's own; LitServe brings HTTP, queues, batching and processes. On two
-processors this was the fastest of what was tried.
+The model and its steps are the service's own; LitServe brings HTTP, queues, batching and processes. Its settings
+are starting values, not yet tuned.
 """
 
 # LitServe reads annotations as objects, so they must not be postponed here.

@@ -1,8 +1,7 @@
-"""The same model behind Ray Serve, set up as well as it can be: `python -m service.benchmark.ray_serve_app`.
+"""The same model behind Ray Serve: `python -m service.benchmark.ray_serve_app`.
 
-The model and its steps are the service's own; Ray Serve brings HTTP, queues, batching and processes. On two
-processors this was the fastest of what was tried: see the environment in
-`service.benchmark.systems`.
+The model and its steps are the service's own; Ray Serve brings HTTP, queues, batching and processes. Its settings,
+with the environment in `service.benchmark.systems`, are starting values, not yet tuned.
 """
 
 from __future__ import annotations

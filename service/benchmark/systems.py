@@ -49,7 +49,7 @@ class System:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-# The settings of the others were found by trying: see their modules.
+# The settings of the others are in their modules.
 SYSTEMS = {
     system.name: system
     for system in (
