@@ -45,10 +45,8 @@ def busy_seconds() -> float:
 def listening_on(port: int) -> int | None:
     """The process that listens on a TCP port of this machine: the eldest, if several share it; None if unknown."""
     found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    found.append(process)
-                    break
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            with suppress(psutil.Error):
+                found.append(psutil.Process(connection.pid))
     return min(found, key=lambda process: process.create_time()).pid if found else None
