@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
     for module in (classify, models, operations):
         app.include_router(module.router)
     problems.install(app)
-    app.add_middleware(Intake, max_bytes=engine.settings.max_held_bytes)
+    app.add_middleware(Intake, max_bytes=engine.settings.max_held_bytes, seconds=engine.settings.deadline_seconds)
     app.add_middleware(Guard)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -5,21 +5,25 @@ A connection that is closed while something on it has not been read is reset, an
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import queue_full
+from service.problems import queue_full, too_late
 
 
 class Intake:
     """ASGI middleware.
 
-    A body that does not fit beside those of other requests is refused with a 429. While the server stops, every
-    answer closes its connection, after the request has been read to its end.
+    A body that does not fit beside those of other requests is refused with a 429, and one that takes too long to
+    arrive with a 504. While the server stops, every answer closes its connection, after the request has been read
+    to its end.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
+        """`max_bytes` is for all requests together, `seconds` for the body of each."""
         self.app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._seconds = max_bytes, seconds
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,10 +32,17 @@ class Intake:
             return
         held = 0
         complete = False
+        deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
             nonlocal held, complete
-            message = await receive()
+            if complete:
+                return await receive()  # tells when the client leaves
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise too_late() from None
             complete = not message.get("more_body", False)
             size = len(message.get("body", b""))
             # A request that is alone is never refused: how long a body may be is for others to say.

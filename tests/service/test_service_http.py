@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,21 @@ def served_by(client: TestClient) -> Engine:
     """The engine behind a client."""
     engine: Engine = client.app.state.engine  # type: ignore[attr-defined]
     return engine
+
+
+def occupy(pool: ThreadPoolExecutor) -> threading.Event:
+    """Keeps all threads of a pool busy until the event is set."""
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        release.wait()
+
+    for _ in range(pool._max_workers):
+        pool.submit(wait)
+    for _ in range(pool._max_workers):
+        begun.acquire()
+    return release
 
 
 # ---- answers ----
@@ -330,9 +346,7 @@ def test_when_the_client_leaves_its_work_is_dropped(client: TestClient) -> None:
         sent.append(message)
 
     async def run() -> list[Any]:
-        release = threading.Event()
-        for _ in range(pool._max_workers):
-            pool.submit(release.wait)
+        release = occupy(pool)
         try:
             scope = {"type": "http", "method": "POST", "path": "/v1/classify", "query_string": b"", "headers": []}
             await client.app(scope, receive, send)  # type: ignore[arg-type]
@@ -349,10 +363,8 @@ def test_when_the_client_leaves_its_work_is_dropped(client: TestClient) -> None:
 
 def test_a_full_queue_and_a_deadline_over_http(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = served_by(client)
-    release = threading.Event()
     large = encode(scene(400, 300))
-    for _ in range(engine.decoders._pool._max_workers):
-        engine.decoders._pool.submit(release.wait)
+    release = occupy(engine.decoders._pool)
     try:
         response = post(client, large, headers={"x-request-timeout": "0.05"})
         problem(response, 504, "deadline-exceeded")
@@ -368,9 +380,9 @@ def test_a_full_queue_and_a_deadline_over_http(client: TestClient, monkeypatch: 
         assert "X-Request-Timeout" in detail
 
 
-def test_bodies_take_a_bounded_share_of_memory(client: TestClient, settings: Settings) -> None:
+def test_bodies_take_a_bounded_share_of_memory_and_time(client: TestClient, settings: Settings) -> None:
     # A second application, which is not started: what is refused for its length never gets to a model.
-    app = create_app(settings.model_copy(update={"max_held_bytes": 150_000}))
+    app = create_app(settings.model_copy(update={"max_held_bytes": 150_000, "deadline_seconds": 0.5}))
     statuses: list[int] = []
 
     async def request(release: asyncio.Event, size: int) -> None:
@@ -408,6 +420,8 @@ def test_bodies_take_a_bounded_share_of_memory(client: TestClient, settings: Set
         release.set()
         await together
         assert statuses == [429, 0, *[499, 0] * 3]
+        await request(asyncio.Event(), 1000)  # the rest of it never comes
+        assert statuses[-2:] == [504, 0]
 
     app.add_route("/held", hold, methods=["POST"])
     asyncio.run(run())
