@@ -25,7 +25,15 @@ from running_server import running_server
 from service_pictures import encode, many_scans, png_header, scene, webp_header
 
 REFUSALS = {400, 413, 415, 422}
-FIELDS = (b"\0\0\0\0", b"\0\0\0\1", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\1\0\0", b"\xff\xff\0\0")
+FIELDS = (
+    b"\0\0\0\0",
+    b"\0\0\0\1",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\x80\0\0\0",
+    b"\0\1\0\0",
+    b"\xff\xff\0\0",
+)
 
 
 def seeds() -> list[bytes]:

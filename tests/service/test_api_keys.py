@@ -34,7 +34,16 @@ KEY, SLOW, ADMIN = "one-key", "slow-key", "admin-key"
 LISTED = f"ci {sha256(KEY)}, slow {sha256(SLOW)} 0.5 2"
 
 # Whatever is not named here must ask for a key.
-PUBLIC = {"/", "/docs", "/ui/x", "/openapi.json", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
+PUBLIC = {
+    "/",
+    "/docs",
+    "/ui/x",
+    "/openapi.json",
+    "/health/live",
+    "/health/ready",
+    "/v2/health/live",
+    "/v2/health/ready",
+}
 
 
 # ---- lists of keys ----
@@ -204,10 +213,10 @@ def test_processes_that_share_a_folder_count_together(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def closed() -> Iterator[TestClient]:
+def closed() -> TestClient:
     """A server that asks for keys, and has not been started: what is let in finds no model."""
     settings = Settings(_env_file=None, api_keys=LISTED, admin_key_sha256=sha256(ADMIN))
-    yield TestClient(create_app(settings), raise_server_exceptions=False)
+    return TestClient(create_app(settings), raise_server_exceptions=False)
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -161,7 +161,7 @@ def test_it_stops_when_it_has_answered_what_it_has_begun(server: Server) -> None
     time.sleep(0.5)
     for connection in connections:
         connection.sendall(PICTURE[50:])
-    answers = [b"".join(iter(lambda: connection.recv(65536), b"")) for connection in connections]
+    answers = [connection.makefile("rb").read() for connection in connections]
     for connection in connections:
         connection.close()
     assert [each.split(b" ", 2)[1] for each in answers] == [b"200"] * 4
