@@ -12,13 +12,14 @@ import sys
 from contextlib import suppress
 
 from service import forkserver
+from service.logs import LogFormat
 
 logger = logging.getLogger(__name__)
 
 # The path is that of the front: a program that is run from its source tree finds itself.
 _BOOT = (
-    "import sys, socket; sys.path[:] = sys.argv[2:]; from service.forkserver import main; "
-    "main(socket.socket(fileno=int(sys.argv[1])))"
+    "import sys, socket; sys.path[:] = sys.argv[3:]; from service.forkserver import main; "
+    "main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])"
 )
 
 
@@ -28,7 +29,9 @@ class Launcher:
     That one is started when it is first needed, and again if it has died.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_format: LogFormat = "auto") -> None:
+        """`log_format` is that of the processes: see `service.logs`."""
+        self._log_format = log_format
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._text = b""
@@ -74,7 +77,7 @@ class Launcher:
         # OpenBLAS would start threads on import, which a process that forks must not have.
         # Waiting threads that spin would take the processors from those that decode and answer.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
+        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), self._log_format, *sys.path]
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment

@@ -48,7 +48,7 @@ class Models:
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
         self._catalogue = Catalogue(settings.model, settings.models)
-        self._launcher = launcher or Launcher()
+        self._launcher = launcher or Launcher(settings.log_format)
         self._closes_launcher = launcher is None
         self._served: dict[ModelKey, ServedModel] = {}
         self._default: str | None = None

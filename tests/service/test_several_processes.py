@@ -97,7 +97,9 @@ def server(model_folder: Path, other_folder: Path, tmp_path_factory: pytest.Temp
     try:
         assert process.stdout
         line = process.stdout.readline()
-        found = re.fullmatch(r"Serving colours at (http://127\.0\.0\.1:\d+) with 2 processes \(Ctrl-C stops\)\n", line)
+        found = re.fullmatch(
+            r"Serving colours, others at (http://127\.0\.0\.1:\d+) with 2 processes \(Ctrl-C stops\)\n", line
+        )
         assert found, (line, (folder / "log").read_text())
         with httpx.Client(verify=False, timeout=60) as client:
             yield Server(process, found[1], folder / "log", client)
