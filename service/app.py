@@ -15,6 +15,7 @@ from service import problems
 from service.engine import Engine
 from service.gate import Gate
 from service.guard import Guard
+from service.intake import Intake
 from service.keys import KeyRing
 from service.metrics import Metrics
 from service.model_control import ModelControl
@@ -77,6 +78,7 @@ def create_app(
             yield
         finally:
             loading.cancel()
+            await asyncio.wait([loading])
             await engine.close()
             await siblings.close()
             rates.close()
@@ -105,6 +107,7 @@ def create_app(
     problems.install(app)
     # The last one is the outermost.
     app.add_middleware(Gate, keys=keys, rates=rates, observer=engine.observer, metrics_public=settings.metrics_public)
+    app.add_middleware(Intake, max_bytes=settings.max_held_bytes, seconds=settings.deadline_seconds)
     app.add_middleware(Guard)
     app.add_middleware(Recorder, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing)
     app.openapi = partial(describe, app, keys.required)  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.decoding import Decoders, Prepare, Prepared
+from service.decoding import SMALL, Decoders, Prepare, Prepared
 from service.images import ImageLimits
 from service.machine import available_processors
 from service.models import Models, ServedModel
@@ -126,8 +126,14 @@ class Engine:
             Problem: of the first file that cannot be used, by its place in the request; 429 when too many
                 pictures wait for decoding; 504 past the deadline.
         """
+        _, height, width = model.input_size
         try:
-            prepared = await self.decoders.prepare(uploads, prepare or model.prepare, deadline=deadline)
+            prepared = await self.decoders.prepare(
+                uploads,
+                prepare or model.prepare,
+                small=prepare is None and height * width <= SMALL.pixels,
+                deadline=deadline,
+            )
         except Problem as problem:
             if reason := {429: "queue-full", 504: "deadline"}.get(problem.status):
                 self.observer.rejected(model.folder.name, model.folder.version, reason)

@@ -16,11 +16,15 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure_logging(form: LogFormat) -> None:
-    """Sends the log of this process to stderr; "auto" is text on a terminal, else JSON."""
+    """Sends the log of this process to stderr, unless it goes somewhere already.
+
+    Args:
+        form: "auto" is text on a terminal, else JSON.
+    """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
     for name, level in {"uvicorn.error": logging.WARNING, "timm": logging.WARNING, "httpx": logging.WARNING}.items():
         logging.getLogger(name).setLevel(level)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,8 @@ from service.explaining import explain
 from service.repository import ModelError, ModelFolder
 from service.runner import Classifier, use_threads
 from service.wire import Message
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a slow machine wait for longer
 
@@ -83,7 +85,7 @@ def _answer(connection: socket.socket, classifier: Classifier, message: Message)
         header = {"id": number, "values": values, "seconds": time.perf_counter() - start}
         frame = wire.encode(header, arrays)
     except Exception as error:
-        traceback.print_exc()
+        logger.exception("the model cannot do %s", message.header["operation"])
         frame = wire.encode({"id": number, "error": f"{type(error).__name__}: {error}"})
         broken = isinstance(error, torch.AcceleratorError)  # nothing works in this process after one
     connection.sendall(b"".join(frame))
@@ -110,7 +112,7 @@ def _load(spec: dict[str, Any]) -> Classifier:
     except ModelError:
         raise
     except Exception as error:
-        traceback.print_exc()
+        logger.exception("the model in %s cannot be loaded", folder.path)
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
     return classifier
 
@@ -133,7 +135,7 @@ def _try_explaining(classifier: Classifier) -> bool:
     try:
         explain(classifier, classifier.batch([np.zeros(classifier.input_size, np.uint8)]), None)
     except Exception:  # of a model that is put together as none of timm's families is
-        traceback.print_exc()
+        logger.exception("this model cannot be explained")
         return False
     return True
 

@@ -48,7 +48,7 @@ class Models:
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
         self._catalogue = Catalogue(settings.model, settings.models)
-        self._launcher = launcher or Launcher()
+        self._launcher = launcher or Launcher(settings.log_format)
         self._closes_launcher = launcher is None
         self._served: dict[ModelKey, ServedModel] = {}
         self._default: str | None = None
@@ -68,17 +68,24 @@ class Models:
             Problem: 503 while there is none.
         """
         if self._default is None:
-            raise unavailable(
-                "The model could not be loaded; the cause is in the server's log."
-                if self._started
-                else "The model is still loading."
-            )
+            self.check_started()
+            raise unavailable("The model could not be loaded; the cause is in the server's log.")
         return self._default
+
+    @property
+    def answering(self) -> list[ServedModel]:
+        """Of every model the version that answers by default, by name."""
+        return [model for model in self._highest.values() if model.ready]
 
     @property
     def ready(self) -> bool:
         """Whether loading at start has ended and the default model answers."""
         return self._started and self._default is not None and self._highest[self._default].ready
+
+    def check_started(self) -> None:
+        """Raises a 503 problem while the models that were there at start are being loaded."""
+        if not self._started:
+            raise unavailable("The model is still loading.")
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
         """The model that answers, for a look at it; `use` holds on to it.
@@ -291,8 +298,7 @@ class Models:
 
     def _missing(self, name: str, version: str | None) -> Problem:
         """404 for what there is not, 503 for what is on disk but does not answer."""
-        if not self._started:
-            return unavailable("The model is still loading.")
+        self.check_started()
         versions = [key for key in self._catalogue.entries if key.name == name and self._catalogue.wants(name)]
         if not versions and not self.versions(name):
             names = ", ".join(sorted({key.name for key in self._served})) or "none"

@@ -17,7 +17,7 @@ class Observer:
             model, version, operation: what ran; the operation is "logits", "features" or "explain".
             size: images in the batch.
             waits: seconds that each image waited in the queue.
-            seconds: time in the model.
+            seconds: from handing the batch to the model's process to its answer.
         """
 
     def decoded(self, pictures: int, queue: float, seconds: float) -> None:

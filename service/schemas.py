@@ -49,12 +49,21 @@ class Limits(BaseModel):
     formats: list[str] = Field(description="Media types of accepted pictures.", examples=[["image/jpeg"]])
 
 
+class ModelVersion(BaseModel):
+    """A version on disk or in memory."""
+
+    model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
+    version: str = Field(examples=["1"])
+    state: Literal["loading", "ready", "restarting", "unloading", "unavailable"]
+    reason: str = Field(description="Why it does not answer, or why its newer files are not used; else empty.")
+
+
 class Model(BaseModel):
     """A model that answers."""
 
     name: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(description="The version that answers by default.", examples=["1"])
-    versions: list[str] = Field(examples=[["1"]])
+    versions: list[str] = Field(description="Versions that are loaded, the lowest first.", examples=[["1"]])
     architecture: str = Field(examples=["ait_tiny_patch4_32"])
     labels: list[str] = Field(description="Class names, by index.", examples=[["cat", "dog"]])
     input_size: list[int] = Field(description="[channels, height, width] the model sees; any size may be sent.")
@@ -64,21 +73,12 @@ class Model(BaseModel):
     limits: Limits
 
 
-class VersionStatus(BaseModel):
-    """A version of a model that does not answer now."""
-
-    name: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
-    version: str = Field(examples=["2"])
-    state: Literal["loading", "restarting", "unloading", "unavailable"]
-    reason: str = Field(description="Why it does not answer; empty while that is about to change.", examples=[""])
-
-
 class Models(BaseModel):
     """All models, and which of them answers where a request names none."""
 
-    default: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
-    models: list[Model]
-    not_ready: list[VersionStatus] = Field(description="Versions that are there but do not answer now.", examples=[[]])
+    default: str | None = Field(description="Null while none is loaded.", examples=["ait_tiny_patch4_32.cifar10"])
+    models: list[Model] = Field(description="Those that answer.")
+    index: list[ModelVersion] = Field(description="Every version there is, whatever became of it.")
 
 
 class Live(BaseModel):

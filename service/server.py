@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 
 from service.app import create_app
+from service.catalogue import Catalogue
 from service.engine import Engine
 from service.keys import KeyRing
 from service.logs import configure_logging
-from service.repository import ModelError, locate
+from service.repository import ModelError
 from service.settings import Settings, SettingsError, load_settings
 from service.siblings import Place
 
@@ -25,9 +28,16 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK = ("127.", "::1", "localhost")
 
+LINGER_SECONDS = 1.0  # time that connections get to be closed by their clients
+KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep connections, so that they are the ones to close them
+
 
 def serve(
-    host: str | None = None, port: int | None = None, model: str | None = None, workers: int | None = None
+    host: str | None = None,
+    port: int | None = None,
+    model: str | None = None,
+    models: str | None = None,
+    workers: int | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT, then answers what is in flight.
 
@@ -36,23 +46,23 @@ def serve(
     Args:
         host: address to listen on; None leaves this and the others to `Settings`.
         port: TCP port.
-        model: checkpoint folder or name of a bundled model.
+        model: checkpoint folder or name of a bundled model; the one that answers by default.
+        models: folder of models, `<model>/<version>/`.
         workers: server processes.
 
     Returns:
         Exit code: 0 stopped on request, 1 the model or the port cannot be used, 2 a setting is wrong.
     """
     try:
-        settings = load_settings(host=host, port=port, model=model, workers=workers)
+        settings = load_settings(host=host, port=port, model=model, models=models, workers=workers)
         keys = KeyRing.of(settings)
     except SettingsError as error:
         return _fail(str(error), 2)
     configure_logging(settings.log_format)
     try:
-        if settings.models is None:
-            locate(settings.model)  # before the port is taken: the commonest mistake is a wrong path
+        Catalogue(settings.model, settings.models).look()  # before the port is taken: is there a mistake in a path?
         listener = _bind(settings.host, settings.port)
-    except (ModelError, _BindError) as error:
+    except (ModelError, OSError, _BindError) as error:
         return _fail(str(error), 1)
     if not keys.required and not settings.host.startswith(_LOOPBACK):
         logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
@@ -60,7 +70,7 @@ def serve(
         from service.supervisor import supervise
 
         return supervise(settings, listener, _url(listener))
-    return run(settings, listener, lambda name: announce(name, _url(listener)))
+    return run(settings, listener, lambda names: announce(names, _url(listener)))
 
 
 def run(
@@ -76,7 +86,7 @@ def run(
     Args:
         settings: of the application.
         listener: closed in the end.
-        on_ready: called with the name of the default model when it answers.
+        on_ready: called with the names of the models when they answer.
         place: of this process among those of the server; such a process leaves SIGINT to its supervisor.
         load_first: whether connections are taken only once the models are loaded.
 
@@ -88,7 +98,8 @@ def run(
         if engine.failure:
             server.should_exit = True
         elif not server.should_exit:
-            on_ready(engine.models.default)
+            names = dict.fromkeys(each.name for each in engine.models.index() if each.state == "ready")
+            on_ready(", ".join(names) or "no model yet")
 
     app = create_app(settings, on_loaded, place=place, load_first=load_first)
     engine: Engine = app.state.engine
@@ -108,10 +119,10 @@ def run(
     return _fail(str(engine.failure), 1) if engine.failure else 0
 
 
-def announce(name: str, url: str, processes: int = 1) -> None:
+def announce(names: str, url: str, processes: int = 1) -> None:
     """Says on stdout that requests are answered."""
     several = f" with {processes} processes" if processes > 1 else ""
-    print(f"Serving {name} at {url}{several} (Ctrl-C stops)", flush=True)
+    print(f"Serving {names} at {url}{several} (Ctrl-C stops)", flush=True)
 
 
 class _Server(uvicorn.Server):
@@ -122,8 +133,35 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig in self._ignored:
             return
-        self._engine.drain()  # connections that stay open hear of it before they are closed
+        self._engine.drain()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Lets connections end with an answer: a request may be on its way on one that seems idle."""
+        waiting = [connection for listener in sockets or [] for connection in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self.server_state.connections:
+                    await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that the kernel has taken already: closing the listener would reset them."""
+    listener.setblocking(False)
+    with suppress(OSError):
+        while True:
+            yield listener.accept()[0]
 
 
 class _BindError(Exception):
@@ -138,6 +176,7 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nothing here asks who the client is
         ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
 

@@ -125,6 +125,14 @@ class Settings(BaseSettings):
             "everything else up. Tensors sent as binary data do not count."
         ),
     )
+    max_held_bytes: int = Field(
+        500_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together; a "
+            "request that does not fit is answered with a 429."
+        ),
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1,

@@ -9,7 +9,7 @@ from service.images import FORMATS
 from service.models import ServedModel
 from service.problems import documented
 from service.routes import EngineDep, ModelName
-from service.schemas import Limits, Model, Models, VersionStatus
+from service.schemas import Limits, Model, Models, ModelVersion
 
 router = APIRouter(tags=["models"])
 
@@ -17,15 +17,15 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=documented(503))
 async def list_models(engine: EngineDep) -> Models:
     """All models."""
-    default, index = engine.models.default, engine.models.index()
-    names = sorted({status.name for status in index if status.state == "ready"})
+    models = engine.models
+    models.check_started()
+    answering = models.answering
     return Models(
-        default=default,
-        models=[_describe(engine.models.get(name), engine) for name in names],
-        not_ready=[
-            VersionStatus(name=status.name, version=status.version, state=status.state, reason=status.reason)
-            for status in index
-            if status.state != "ready"
+        default=models.default if answering else None,
+        models=[_describe(model, engine) for model in answering],
+        index=[
+            ModelVersion(model=each.name, version=each.version, state=each.state, reason=each.reason)
+            for each in models.index()
         ],
     )
 
