@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from service import wire
 from service.explaining import explain
@@ -54,15 +55,15 @@ def work(connection: socket.socket) -> None:
 
 
 def _logits(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.logits(classifier.batch(_inputs(message))).numpy()}
+    return {"outputs": classifier.logits(_batch(classifier, message)).numpy()}
 
 
 def _features(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.features(classifier.batch(_inputs(message))).numpy()}
+    return {"outputs": classifier.features(_batch(classifier, message)).numpy()}
 
 
 def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
-    pixels = classifier.batch(_inputs(message))
+    pixels = _batch(classifier, message)
     return explain(classifier, pixels, message.header["options"].get("class_index"))
 
 
@@ -94,12 +95,8 @@ def _answer(connection: socket.socket, classifier: Classifier, message: Message)
         os._exit(1)
 
 
-def _inputs(message: Message) -> list[np.ndarray]:
-    """The inputs in their order: float32 ones stand at the places that the header names, uint8 ones elsewhere."""
-    floats = dict(zip(message.header["floats_at"], message.arrays.get("floats", ()), strict=True))
-    count = len(floats) + len(message.arrays.get("bytes", ()))
-    others = iter(message.arrays.get("bytes", ()))
-    return [floats[place] if place in floats else next(others) for place in range(count)]
+def _batch(classifier: Classifier, message: Message) -> Tensor:
+    return classifier.assemble(message.arrays.get("bytes"), message.arrays.get("floats"), message.header["floats_at"])
 
 
 def _load(spec: dict[str, Any]) -> Classifier:

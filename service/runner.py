@@ -56,8 +56,8 @@ class Classifier:
             self.data_config = _data_config(model)
             self.prepare = Cropping(self.data_config)
             self.input_size = self.prepare.input_size
-            self._mean = torch.tensor(self.data_config["mean"]).view(-1, 1, 1)
-            self._std = torch.tensor(self.data_config["std"]).view(-1, 1, 1)
+            self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
+            self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
             self.temperature = checkpoint_temperature(folder.config)
         except ModelError:
             raise
@@ -79,17 +79,32 @@ class Classifier:
 
     def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
         """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
-        pixels = torch.empty(len(inputs), *self.input_size)
-        for kind in (np.uint8, np.float32):
-            places = [place for place, each in enumerate(inputs) if each.dtype == kind]
-            if places:
-                part = torch.from_numpy(np.stack([inputs[place] for place in places]))
-                pixels[places] = self._normalise(part) if kind == np.uint8 else part
-        return pixels.to(self.device)
+        places = [place for place, each in enumerate(inputs) if each.dtype == np.float32]
+        floats = [inputs[place] for place in places]
+        pictures = [each for each in inputs if each.dtype != np.float32]
+        return self.assemble(np.stack(pictures) if pictures else None, np.stack(floats) if floats else None, places)
 
-    def _normalise(self, pictures: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32, by the model's mean and deviation."""
-        return pictures.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+    def assemble(self, pictures: np.ndarray | None, floats: np.ndarray | None, places: Sequence[int]) -> Tensor:
+        """A batch of uint8 pictures and of float32 ones that are normalised, which stand at some places of it.
+
+        Args:
+            pictures: uint8 (P, C, H, W), or None.
+            floats: float32 (F, C, H, W), or None.
+            places: F different numbers below P + F.
+
+        Returns:
+            (P + F, C, H, W) on the device.
+        """
+        parts = [torch.from_numpy(part).to(self.device) for part in (pictures, floats) if part is not None]
+        if pictures is not None:  # normalised where the model is: bytes are a quarter of what floats are
+            parts[0] = parts[0].to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        if len(parts) == 1:
+            return parts[0]
+        taken = set(places)
+        others = [place for place in range(len(parts[0]) + len(parts[1])) if place not in taken]
+        batch = parts[0].new_empty(len(others) + len(taken), *self.input_size)
+        batch[others], batch[list(places)] = parts
+        return batch
 
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from service.batching import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
+from service.batching import Batcher
 from service.cropping import Cropping
 from service.kept_process import KeptProcess
 from service.launcher import Launcher
-from service.model_process import ProcessEnded, Reply
+from service.model_process import Reply
 from service.observer import Observer
-from service.problems import Problem, queue_full, too_late, unavailable
+from service.refusals import refusals
 from service.repository import ModelFolder, ServingSettings
 from service.settings import Settings
 
@@ -105,6 +105,7 @@ class ServedModel:
             )
             for operation in ("logits", "features")
         }
+        self._tell = partial(observer.rejected, folder.name, folder.version)
         self._explainer: Batcher[_Question, Reply] = Batcher(
             self._explain,
             max_batch=1,
@@ -192,7 +193,7 @@ class ServedModel:
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         """Raises the problem that `infer` would raise now for so many inputs, before work is put into them."""
-        with self._refusals():
+        with refusals(self._tell):
             self._batchers[operation].check_room(inputs)
 
     async def infer(
@@ -215,7 +216,7 @@ class ServedModel:
             if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
                 raise ValueError(f"An input is {each.dtype}{each.shape}, not uint8 or float32 {self.input_size}.")
         start = time.perf_counter()
-        with self._refusals():
+        with refusals(self._tell):
             rows = await self._batchers[operation].submit(inputs, deadline=deadline)
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
@@ -241,7 +242,7 @@ class ServedModel:
             Problem: as for `infer`.
         """
         start = time.perf_counter()
-        with self._refusals():
+        with refusals(self._tell):
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
         queue = max(time.perf_counter() - start - reply.seconds, 0.0)
@@ -266,34 +267,3 @@ class ServedModel:
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         return [await self._process.call("explain", [each.pixels], **each.options) for each in questions]
-
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turns what a queue says into problems, and tells the observer."""
-        folder, reason = self.folder, ""
-        try:
-            yield
-        except QueueFull as error:
-            reason = "queue-full"
-            raise queue_full(error.retry_after) from None
-        except RequestTooLarge as error:
-            reason = "too-large"
-            raise Problem(413, "too-many-inputs", str(error), title="The request is too large") from None
-        except DeadlineExceeded:
-            reason = "deadline"
-            raise too_late() from None
-        except Closed:
-            reason = "unavailable"
-            raise unavailable("The model has been unloaded.") from None
-        except ProcessEnded as error:
-            reason = "unavailable"
-            raise unavailable(f"The model's process {error}. Try again.") from None
-        except asyncio.CancelledError:
-            reason = "cancelled"
-            raise
-        except Exception:
-            reason = "failed"
-            raise
-        finally:
-            if reason:
-                self._observer.rejected(folder.name, folder.version, reason)
