@@ -5,9 +5,10 @@ const PATIENCE = 60; // seconds that a request waits for a busy server, all in a
 
 /** An answer other than success, in words for people. */
 export class Problem extends Error {
-  constructor(title, detail, { status = 0, lasting = false } = {}) {
+  constructor(title, detail, { type = "", status = 0, lasting = false } = {}) {
     super(detail);
     this.title = title;
+    this.type = type; // a stable name of the kind
     this.status = status;
     this.lasting = lasting; // asking again changes nothing
   }
@@ -48,7 +49,7 @@ async function read(answer) {
   const document = await answer.json().catch(() => ({}));
   const title = document.title ?? "The server has a problem";
   const detail = document.detail ?? `It answered with status ${answer.status}.`;
-  return new Problem(title, detail, { status: answer.status, lasting });
+  return new Problem(title, detail, { type: document.type, status: answer.status, lasting });
 }
 
 function pause(answer) {

@@ -134,7 +134,7 @@ def test_without_a_network(visit: VisitPage) -> None:
 
 
 def test_a_server_that_is_not_there_yet(visit: VisitPage) -> None:
-    here = visit("/ui/icon.svg")
+    here = visit("/docs")
     here.page.route("**/v1/models", lambda route: route.abort())
     here.page.goto("/")
     expect(here.page.locator("#notice")).to_contain_text("The server cannot be reached")
