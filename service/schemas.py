@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
 
@@ -64,21 +62,11 @@ class Model(BaseModel):
     limits: Limits
 
 
-class VersionStatus(BaseModel):
-    """A version of a model that does not answer now."""
-
-    name: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
-    version: str = Field(examples=["2"])
-    state: Literal["loading", "restarting", "unloading", "unavailable"]
-    reason: str = Field(description="Why it does not answer; empty while that is about to change.", examples=[""])
-
-
 class Models(BaseModel):
     """All models, and which of them answers where a request names none."""
 
     default: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     models: list[Model]
-    not_ready: list[VersionStatus] = Field(description="Versions that are there but do not answer now.", examples=[[]])
 
 
 class Live(BaseModel):

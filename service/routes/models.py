@@ -9,7 +9,7 @@ from service.images import FORMATS
 from service.models import ServedModel
 from service.problems import documented
 from service.routes import EngineDep, ModelName
-from service.schemas import Limits, Model, Models, VersionStatus
+from service.schemas import Limits, Model, Models
 
 router = APIRouter(tags=["models"])
 
@@ -17,17 +17,9 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=documented(503))
 async def list_models(engine: EngineDep) -> Models:
     """All models."""
-    default, index = engine.models.default, engine.models.index()
-    names = sorted({status.name for status in index if status.state == "ready"})
-    return Models(
-        default=default,
-        models=[_describe(engine.models.get(name), engine) for name in names],
-        not_ready=[
-            VersionStatus(name=status.name, version=status.version, state=status.state, reason=status.reason)
-            for status in index
-            if status.state != "ready"
-        ],
-    )
+    default = engine.models.default
+    names = sorted({status.name for status in engine.models.index() if status.state == "ready"})
+    return Models(default=default, models=[_describe(engine.models.get(name), engine) for name in names])
 
 
 @router.get("/v1/models/{model}", responses=documented(404, 503))
