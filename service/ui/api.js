@@ -1,5 +1,7 @@
 // Requests to the server. What it refuses comes as a Problem; when it is busy, the request is made again after the
-// time that it names.
+// time that it names, and when it asks for a key, with the key.
+
+import { askForKey, currentKey, isAboutKey } from "./key.js";
 
 const PATIENCE = 60; // seconds that a request waits for a busy server, all in all
 
@@ -24,9 +26,14 @@ export async function request(path, { method = "GET", body, signal, onWait = () 
   let patience = PATIENCE;
   for (;;) {
     const start = performance.now();
-    const answer = await send(path, { method, body, signal });
+    const key = currentKey();
+    const answer = await send(path, { method, body, signal, headers: key ? { Authorization: `Bearer ${key}` } : {} });
     if (answer.ok) return { document: await answer.json(), elapsed: performance.now() - start };
     const problem = await read(answer);
+    if (isAboutKey(problem)) {
+      if (currentKey() === key) await askForKey(problem);
+      continue;
+    }
     if (answer.status !== 429 && answer.status !== 503) throw problem;
     const seconds = pause(answer);
     if (seconds > patience) throw problem;

@@ -94,6 +94,7 @@ export class Card {
     this.#find(".more").replaceChildren(this.#explanation.node);
     this.#toggle(true);
     if (!(await this.#explanation.show())) this.#host.onSilent();
+    if (!signal.aborted) announce(`${this.name}: the explanation is there.`);
   }
 
   #toggle(open) {
