@@ -121,7 +121,7 @@ class Models:
 
     def loaded(self) -> list[ServedModel]:
         """Every version in memory, also one that is being restarted, by name, then by version."""
-        return [self._loader.served[key] for key in sorted(self._served, key=lambda key: (key.name, key.order))]
+        return [self._loader.served[key] for key in sorted(self._loader.served, key=lambda key: (key.name, key.order))]
 
     def versions(self, name: str) -> list[str]:
         """Versions of a model that are loaded, the lowest first."""

@@ -1,13 +1,16 @@
 // Requests to the server. What it refuses comes as a Problem; when it is busy, the request is made again after the
-// time that it names.
+// time that it names, and when it asks for a key, with the key.
+
+import { askForKey, currentKey, isAboutKey } from "./key.js";
 
 const PATIENCE = 60; // seconds that a request waits for a busy server, all in all
 
 /** An answer other than success, in words for people. */
 export class Problem extends Error {
-  constructor(title, detail, { status = 0, lasting = false } = {}) {
+  constructor(title, detail, { type = "", status = 0, lasting = false } = {}) {
     super(detail);
     this.title = title;
+    this.type = type; // a stable name of the kind
     this.status = status;
     this.lasting = lasting; // asking again changes nothing
   }
@@ -23,9 +26,14 @@ export async function request(path, { method = "GET", body, signal, onWait = () 
   let patience = PATIENCE;
   for (;;) {
     const start = performance.now();
-    const answer = await send(path, { method, body, signal });
+    const key = currentKey();
+    const answer = await send(path, { method, body, signal, headers: key ? { Authorization: `Bearer ${key}` } : {} });
     if (answer.ok) return { document: await answer.json(), elapsed: performance.now() - start };
     const problem = await read(answer);
+    if (isAboutKey(problem)) {
+      if (currentKey() === key) await askForKey(problem);
+      continue;
+    }
     if (answer.status !== 429 && answer.status !== 503) throw problem;
     const seconds = pause(answer);
     if (seconds > patience) throw problem;
@@ -48,7 +56,7 @@ async function read(answer) {
   const document = await answer.json().catch(() => ({}));
   const title = document.title ?? "The server has a problem";
   const detail = document.detail ?? `It answered with status ${answer.status}.`;
-  return new Problem(title, detail, { status: answer.status, lasting });
+  return new Problem(title, detail, { type: document.type, status: answer.status, lasting });
 }
 
 function pause(answer) {

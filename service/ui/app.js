@@ -4,6 +4,7 @@ import { Card } from "./card.js";
 import { $, announce, element } from "./dom.js";
 import { bytes, count } from "./format.js";
 import { listen } from "./intake.js";
+import { currentKey } from "./key.js";
 import { Chooser, path } from "./models.js";
 import { Pool } from "./pool.js";
 
@@ -58,8 +59,9 @@ function describe(choice) {
   $("classes-head").textContent = `The ${count(labels.length, "class", "classes")}`;
   $("classes").replaceChildren(...labels.map((label) => element("li", "", label)));
   $("classes-box").open = labels.length <= 40;
+  const key = currentKey() ? "-H 'Authorization: Bearer KEY' " : "";
   $("curl").textContent = ["classify", "explain"]
-    .map((action) => `curl --data-binary @picture.jpg ${location.origin}${path(choice, action)}`)
+    .map((action) => `curl ${key}--data-binary @picture.jpg ${location.origin}${path(choice, action)}`)
     .join("\n");
   $("about").hidden = false;
   for (const card of cards) card.ask();

@@ -85,7 +85,8 @@ export class Card {
     const { signal } = this.#abort;
     const choice = this.#host.choice();
     const fetchOne = (index, onWait) => {
-      const url = path(choice, "explain") + (index === undefined ? "" : `?class=${index}`);
+      const query = index === undefined ? "" : `?class=${nameOf(index, choice.model.labels)}`;
+      const url = path(choice, "explain") + query;
       const options = { method: "POST", body: this.#file, signal, onWait };
       return this.#host.pool.run(async () => (await request(url, options)).document, signal);
     };
@@ -93,6 +94,7 @@ export class Card {
     this.#find(".more").replaceChildren(this.#explanation.node);
     this.#toggle(true);
     if (!(await this.#explanation.show())) this.#host.onSilent();
+    if (!signal.aborted) announce(`${this.name}: the explanation is there.`);
   }
 
   #toggle(open) {
@@ -130,6 +132,12 @@ export class Card {
       else this.#explain();
     });
   }
+}
+
+// A label where it is one class's alone, for the server takes a number for a label if there is such a label.
+function nameOf(index, labels) {
+  const label = labels[index];
+  return encodeURIComponent(labels.indexOf(label) === labels.lastIndexOf(label) ? label : index);
 }
 
 function latency(total, { queue, decode, infer }) {

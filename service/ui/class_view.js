@@ -14,6 +14,7 @@ export class ClassView {
     this.select = element("select");
     this.select.addEventListener("change", () => onClass(Number(this.select.value)));
     this.sum = element("p", "quiet");
+    this.sum.setAttribute("aria-live", "polite");
     const field = element("label", "field", element("span", "", "Explain"), this.select);
     this.controls = element("div", "controls", field, this.sum);
   }

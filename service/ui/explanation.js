@@ -44,6 +44,7 @@ export class Explanation {
       return Boolean(answer.map || answer.examples.length);
     } catch (problem) {
       if (problem.name === "AbortError" || turn !== this.#turn) return true;
+      if (problem.type === "urn:ait:no-explanation") return this.#decline(problem);
       this.#status.replaceChildren(failure(problem, () => this.show(index)));
       if (this.#classView) this.#classView.select.value = this.#classView.index;
       return true;
@@ -68,6 +69,11 @@ export class Explanation {
     if (answer.examples.length) parts.push(examples(answer.examples, this.#urls));
     parts.push(element("p", "quiet", this.#remarks(answer).join(" ")));
     this.#body.replaceChildren(...parts);
+  }
+
+  #decline(problem) {
+    this.#status.replaceChildren(element("p", "quiet", problem.message));
+    return false;
   }
 
   #build({ grid, region, map, blocks, labels }) {

@@ -18,5 +18,5 @@ export function failure(problem, again) {
 export function waiting(problem, seconds) {
   const when = seconds > 0 ? `Trying again in ${seconds} s.` : "Trying again…";
   const text = element("span", "", `${problem.message} ${when}`);
-  return element("div", "error busy", element("strong", "", "The server is busy"), text);
+  return element("div", "error busy", element("strong", "", "Waiting for the server"), text);
 }

@@ -44,7 +44,8 @@ export class Chooser {
     for (;;) {
       try {
         const { document: answer } = await request("/v1/models", { onWait: (problem) => notice(problem.message) });
-        if (!answer.models.length) throw new Error("No model is loaded.");
+        mention(answer.index);
+        if (!answer.models.length) throw new Error("No model answers now.");
         notice("");
         return this.#show(answer);
       } catch (problem) {
@@ -54,7 +55,8 @@ export class Chooser {
     }
   }
 
-  #show({ default: name, models, not_ready: others }) {
+  #show({ default: name, models, index }) {
+    const others = index.filter(({ state }) => state !== "ready");
     this.#choices = models.flatMap((model) => {
       const others = model.versions.filter((version) => version !== model.version).reverse();
       return [model.version, ...others].map((version) => ({ model, version }));
@@ -65,7 +67,6 @@ export class Chooser {
     $("model").replaceChildren(...this.#choices.map(option), ...others.map(closed));
     $("model").selectedIndex = this.#choices.indexOf(chosen);
     $("model").disabled = this.#choices.length + others.length < 2;
-    mention(others);
     if (others.some(({ state }) => state !== "unavailable")) setTimeout(() => this.refresh(), RETRY_MS);
     this.#choose(chosen);
   }
@@ -87,18 +88,20 @@ function option({ model, version }) {
   return element("option", "", several ? `${model.name} · version ${version}` : model.name);
 }
 
-function closed({ name, version, state }) {
-  const node = element("option", "", `${name} · version ${version} (${state})`);
+function closed({ model, version, state }) {
+  const node = element("option", "", `${model} · version ${version} (${state})`);
   node.disabled = true;
   return node;
 }
 
-/** Says which versions do not answer, and why. */
-function mention(others) {
-  $("others").hidden = !others.length;
-  const lines = others.map(({ name, version, state, reason }) =>
-    element("li", "", element("strong", "", `${name}, version ${version}`), ` is ${state}. ${reason}`),
-  );
+/** Says which versions do not answer, or not as their files now are, and why. */
+function mention(index) {
+  const lines = index
+    .filter(({ state, reason }) => state === "unavailable" || reason)
+    .map(({ model, version, state, reason }) =>
+      element("li", "", element("strong", "", `${model}, version ${version}`), ` is ${state}. ${reason}`),
+    );
+  $("others").hidden = !lines.length;
   $("others-list").replaceChildren(...lines);
 }
 

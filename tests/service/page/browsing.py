@@ -109,8 +109,8 @@ class Visit:
             f"Failed to load resource: the server responded with a status of {each} " for each in self.refusals
         ]
         complaints = [line for line in self.console if not line.startswith(tuple(expected))]
-        assert complaints == []
-        assert self.strangers == []
+        assert not complaints, complaints
+        assert not self.strangers, self.strangers
 
     def _on_console(self, message: ConsoleMessage) -> None:
         self.console.append(message.text)

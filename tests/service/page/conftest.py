@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from browsing import Visit, find_chromium
+from page_models import NAME, make_models
 from playwright.sync_api import Browser, sync_playwright
 
 LEFT_OUT = pytest.StashKey[int]()
-NAME = "ait_tiny_patch4_32.cifar10"
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,12 +39,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
-    """A server with the bundled model, two versions of a plain ViT, and a broken model."""
+    """A real server with the bundled model, models without a memory, and a broken one."""
     root = tmp_path_factory.mktemp("repository")
-    for version in ("1", "2"):
-        shutil.copytree(model_folder, root / "colours" / version)
-    shutil.copytree(model_folder, root / "broken" / "1")
-    (root / "broken" / "1" / "model.safetensors").write_bytes(b"torn")
+    make_models(root, model_folder)
     settings = {"AIT_MODELS": str(root), "AIT_MODEL": NAME, "AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"}
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0"], env=os.environ | settings, stdout=subprocess.PIPE, text=True

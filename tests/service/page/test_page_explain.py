@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from browsing import Visit, payload
+from page_models import NAME
 from page_pictures import airplane, ship
 from playwright.sync_api import Locator, expect
 
 pytestmark = pytest.mark.browser
 
 VisitPage = Callable[..., Visit]
-MODEL = "ait_tiny_patch4_32.cifar10"
 DARKEST, BRIGHTEST = [68, 1, 84], [253, 231, 37]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -23,7 +24,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 @pytest.fixture(scope="module")
 def told(url: str) -> dict[str, Any]:
     """What the server says about the ship."""
-    answer = httpx.post(f"{url}/v1/models/{MODEL}/explain", content=ship(), timeout=60)
+    answer = httpx.post(f"{url}/v1/models/{NAME}/explain", content=ship(), timeout=60)
     return dict(answer.raise_for_status().json())
 
 
@@ -91,7 +92,7 @@ def test_another_class(here: Visit) -> None:
     before = colours(here)
     select.select_option(str(CLASSES.index("frog")))
     expect(here.cards.locator(".view")).to_contain_text("Orange patches speak for frog, blue ones against it.")
-    assert asked == [f"explain?class={CLASSES.index('frog')}"]
+    assert asked == ["explain?class=frog"]
     assert colours(here) != before
     select.select_option(str(CLASSES.index("ship")))
     expect(here.cards.locator(".view")).to_contain_text("Orange patches speak for ship")
@@ -171,9 +172,18 @@ def test_of_several_pictures_those_that_are_asked_for(visit: VisitPage) -> None:
     expect(here.page.get_by_role("grid")).to_have_count(1)
 
 
-def test_a_model_without_maps(visit: VisitPage) -> None:
+def test_a_model_without_a_memory(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     here.page.get_by_label("Model").select_option("colours · version 2")
+    card = here.add(payload(ship(), "one.png"))
+    expect(card.locator(".why")).to_contain_text("This model has no associative memory to look into")
+    expect(card.get_by_role("grid")).to_be_visible()
+    expect(card.get_by_role("radio")).to_have_count(0)
+
+
+def test_a_model_without_maps(visit: VisitPage) -> None:
+    here = visit().wait_for_model()
+    here.page.get_by_label("Model").select_option("colours · version 1")
     card = here.add(payload(ship(), "one.png"))
     expect(card.locator(".why")).to_contain_text(
         "cannot say what each part of the picture contributes; AiT models can."
@@ -183,8 +193,19 @@ def test_a_model_without_maps(visit: VisitPage) -> None:
     second = here.add(payload(airplane(), "two.png")).first  # need not be told twice
     here.best(second)
     expect(second.get_by_role("button", name="Explain")).to_have_attribute("aria-expanded", "false")
-    here.page.get_by_label("Model").select_option(MODEL)
+    here.page.get_by_label("Model").select_option(NAME)
     expect(card.last.locator(".view")).to_contain_text("Orange patches speak for ship")
+
+
+def test_a_model_that_cannot_be_explained_is_no_alarm(visit: VisitPage) -> None:
+    here = visit().wait_for_model()
+    here.refusals = {400}
+    problem = {"type": "urn:ait:no-explanation", "title": "Bad Request", "detail": "Model odd cannot be explained."}
+    answer = {"status": 400, "content_type": "application/problem+json", "body": json.dumps(problem)}
+    here.page.route("**/explain", lambda route: route.fulfill(**answer), times=1)
+    card = here.add(payload(ship()))
+    expect(card.locator(".why")).to_have_text("Model odd cannot be explained.")
+    expect(card.locator(".error")).to_have_count(0)
 
 
 def test_an_explanation_that_fails(visit: VisitPage) -> None:

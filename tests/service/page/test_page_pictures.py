@@ -34,20 +34,20 @@ def test_several_pictures_keep_their_order(visit: VisitPage) -> None:
     here.refusals |= {415, 422}
     here.add(payload(airplane("WEBP"), "late.webp", "image/webp"))
     cards = here.add(
-        payload(ship("JPEG"), "one.jpg", "image/jpeg"),
+        payload(ship("JPEG"), "<b>one</b>.jpg", "image/jpeg"),
         payload(b"no picture", "notes.txt", "text/plain"),
         payload(airplane(), "two.png"),
         payload(ship()[:500], "torn.png"),
     )
     expect(here.page.locator("#progress")).to_have_text("5 pictures")
-    assert cards.locator("h3").all_inner_texts() == ["one.jpg", "notes.txt", "two.png", "torn.png", "late.webp"]
+    assert cards.locator("h3").all_inner_texts() == ["<b>one</b>.jpg", "notes.txt", "two.png", "torn.png", "late.webp"]
     assert [here.best(cards.nth(index)) for index in (0, 2, 4)] == ["ship", "airplane", "airplane"]
     expect(cards.nth(1).locator(".error")).to_contain_text("Not an accepted picture format")
     expect(cards.nth(3).locator(".error")).to_contain_text("The picture cannot be decoded")
     assert cards.get_by_role("button", name="Try again").count() == 0
 
     here.page.get_by_role("button", name="Remove two.png").click()
-    assert cards.locator("h3").all_inner_texts() == ["one.jpg", "notes.txt", "torn.png", "late.webp"]
+    assert cards.locator("h3").all_inner_texts() == ["<b>one</b>.jpg", "notes.txt", "torn.png", "late.webp"]
     here.page.get_by_role("button", name="Remove all").click()
     expect(cards).to_have_count(0)
     assert "files" in here.focused()
@@ -111,14 +111,14 @@ def test_a_busy_server_is_asked_again(visit: VisitPage, status: int) -> None:
     here = visit().wait_for_model()
     here.refusals |= {status}
     problem = {"title": "Too much", "status": status, "detail": "The queue is full."}
-    headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
+    headers = {"Retry-After": "1", "Content-Type": "application/problem+json"}
 
     def refuse(route: Route) -> None:
         route.fulfill(status=status, headers=headers, body=json.dumps(problem))
 
     here.page.route("**/classify*", refuse, times=1)
     card = here.add(payload(ship()))
-    expect(card.locator(".busy")).to_contain_text("The server is busyThe queue is full. Trying again in ")
+    expect(card.locator(".busy")).to_contain_text("Waiting for the serverThe queue is full. Trying again in ")
     assert here.best(card) == "ship"
 
 
@@ -134,7 +134,7 @@ def test_without_a_network(visit: VisitPage) -> None:
 
 
 def test_a_server_that_is_not_there_yet(visit: VisitPage) -> None:
-    here = visit("/ui/icon.svg")
+    here = visit("/docs")
     here.page.route("**/v1/models", lambda route: route.abort())
     here.page.goto("/")
     expect(here.page.locator("#notice")).to_contain_text("The server cannot be reached")
@@ -143,6 +143,36 @@ def test_a_server_that_is_not_there_yet(visit: VisitPage) -> None:
     assert here.best(here.cards) == "ship"
     expect(here.page.locator("#notice")).not_to_be_visible()
     here.console = [line for line in here.console if "ERR_FAILED" not in line]
+
+
+def test_a_server_that_asks_for_a_key(visit: VisitPage) -> None:
+    here = visit("/docs")
+    here.refusals = {401, 403}
+
+    def gate(route: Route) -> None:
+        given = route.request.headers.get("authorization")
+        if given == "Bearer right":
+            return route.continue_()
+        kind, status = ("key-wrong", 403) if given else ("key-missing", 401)
+        problem = {"type": f"urn:ait:{kind}", "title": "Key", "status": status, "detail": "Send a key."}
+        return route.fulfill(status=status, content_type="application/problem+json", body=json.dumps(problem))
+
+    here.page.route("**/v1/**", gate)
+    here.page.goto("/")
+    field = here.page.get_by_label("This server asks for a key")
+    expect(field).to_be_focused()
+    here.page.keyboard.type("wrong")
+    here.page.keyboard.press("Enter")
+    expect(here.page.locator("#key-note")).to_have_text("The server does not know this key.")
+    expect(field).to_be_empty()
+    field.fill(" right ")
+    here.page.get_by_role("button", name="Use it").click()
+    here.wait_for_model()
+    expect(field).not_to_be_visible()
+    expect(here.page.locator("#curl")).to_contain_text("-H 'Authorization: Bearer KEY'")
+    assert here.best(here.add(payload(ship()))) == "ship"
+    here.page.reload()  # the tab remembers it
+    here.wait_for_model()
 
 
 def test_models_and_versions(visit: VisitPage) -> None:
