@@ -274,11 +274,14 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Folder or bundled model; else AIT_MODEL, else the bundled one.")
     ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Folder of models, each in <model>/<version>/; else AIT_MODELS.")
+    ] = None,
 ) -> None:
-    """Answer HTTP requests with a model, and show a page to try it."""
+    """Answer HTTP requests with models, and show a page to try them."""
     from service.server import serve as serve_http
 
-    raise typer.Exit(serve_http(host, port, model))
+    raise typer.Exit(serve_http(host, port, model, models))
 
 
 @bench.command("model")

@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from service import problems
 from service.engine import Engine
 from service.guard import Guard
+from service.intake import Intake
 from service.routes import classify, models, operations
 from service.routes.pages import page_routes
 from service.settings import Settings, load_settings
@@ -42,6 +43,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
             yield
         finally:
             loading.cancel()
+            await asyncio.wait([loading])
             await engine.close()
 
     app = FastAPI(
@@ -58,6 +60,7 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
     for module in (classify, models, operations):
         app.include_router(module.router)
     problems.install(app)
+    app.add_middleware(Intake, max_bytes=engine.settings.max_held_bytes)
     app.add_middleware(Guard)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -52,7 +52,10 @@ class Launcher:
                 self._control.sendall(forkserver.KILL + forkserver.PID.pack(pid))
 
     def exit_code(self, pid: int) -> asyncio.Future[int]:
-        """Becomes the exit code of a fork when it has ended: -n if signal n ended it."""
+        """Becomes the exit code of a fork when it has ended: -n if signal n ended it.
+
+        It is cancelled if nobody is left who could tell.
+        """
         return self._exit_codes.setdefault(pid, asyncio.get_running_loop().create_future())
 
     def close(self) -> None:
@@ -98,3 +101,6 @@ class Launcher:
         if self._process is not None:
             self._process.wait()  # its end of the socket is closed: it is ending
             self._process = None
+        for future in self._exit_codes.values():
+            future.cancel()
+        self._exit_codes.clear()

@@ -190,7 +190,10 @@ class Models:
         """
         catalogue, limit = self._catalogue, self.settings.max_models
         await asyncio.to_thread(catalogue.look)
-        kept = {key for key in self._served if only not in (None, key.name)}
+        for key in [key for key in self._served if key not in catalogue.entries]:
+            if not settled_only or catalogue.is_gone(key):
+                self._retire(key)
+        kept = {key for key in self._served if key not in catalogue.entries or only not in (None, key.name)}
         for key in catalogue.order():
             if only not in (None, key.name) or catalogue.enough(key, kept):
                 continue
@@ -203,8 +206,7 @@ class Models:
             if key in self._served:
                 kept.add(key)
         for key in self._served.keys() - kept:
-            if key in catalogue.entries or catalogue.is_gone(key) or not settled_only:
-                self._retire(key)
+            self._retire(key)
 
     async def _load(self, key: ModelKey, entry: Entry) -> None:
         self._loading = key

@@ -117,6 +117,14 @@ class Settings(BaseSettings):
         ge=1,
         description="AIT_MAX_BODY_BYTES: most bytes of a request body, all files together.",
     )
+    max_held_bytes: int = Field(
+        500_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together; a "
+            "request that does not fit is answered with a 429."
+        ),
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1,
