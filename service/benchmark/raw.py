@@ -7,6 +7,7 @@ decoding that are fastest for it.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,7 @@ class Raw:
 def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: str) -> None:
     from service.runner import use_threads
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks; the pipe's end ends this one
     use_threads(0)
     try:
         loop = _Loop(folder, pictures, device)
