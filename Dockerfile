@@ -37,6 +37,9 @@ RUN groupadd --gid 10001 ait \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin ait
 COPY --from=libraries /opt/ait /opt/ait
 COPY --from=package /opt/app /opt/app
+# Importing torch asks for a folder for compiled kernels, and fails where there is no place for temporary files. It only
+# has to exist: nothing is compiled here.
+ENV TORCHINDUCTOR_CACHE_DIR=/tmp
 ENV PATH=/opt/ait/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/opt/app \
     PYTHONDONTWRITEBYTECODE=1 \

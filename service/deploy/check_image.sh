@@ -35,7 +35,8 @@ for _ in $(seq 300); do
 done
 grep -E '^(Uid|Gid|VmRSS)' "/proc/$server/status"
 (inside touch /opt/app/written) 2>/dev/null && { echo "the root file system can be written" >&2; exit 1; }
-(inside python -m service.healthcheck) && echo "healthy"
+(inside python -m service.healthcheck)
+echo "healthy"
 curl --silent --show-error --fail --data-binary "@$picture" "localhost:$port/v1/classify?top_k=3"
 echo
 kill -TERM "$server"
