@@ -67,4 +67,5 @@ def _context() -> dict[str, str]:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    # What begins with an underline is the business of the library that put it there.
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}

@@ -312,7 +312,7 @@ def test_answers_are_as_described(explaining: TestClient) -> None:
         "X-Request-Timeout",
     }
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
-    assert set(operation["responses"]) == {"200", *map(str, (400, 404, 413, 415, 422, 429, 500, 503, 504))}
+    assert set(operation["responses"]) == {"200", *map(str, (400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504))}
 
 
 def test_a_temperature_that_is_none_keeps_a_model_from_loading(repository: Path, tmp_path: Path) -> None:

@@ -468,9 +468,13 @@ def test_the_description(client: TestClient) -> None:
         "/v1/models/{model}",
         "/health/live",
         "/health/ready",
+        "/metrics",
     }
     classify = document["paths"]["/v1/models/{model}/classify"]["post"]
-    assert set(classify["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(classify["responses"]) == {
+        "200",
+        *map(str, (400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504)),
+    }
     assert {"image/jpeg", "image/png", "image/webp", "multipart/form-data"} <= set(classify["requestBody"]["content"])
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -479,7 +483,9 @@ def test_the_description(client: TestClient) -> None:
                     media_type = "application/json" if path in protocol else "application/problem+json"
                     assert list(answer["content"]) == [media_type]
                 elif path not in protocol:
-                    media_types = {"application/json"} | ({"image/png"} if path.endswith("/explain") else set())
+                    media_types = {"text/plain"} if path == "/metrics" else {"application/json"}
+                    if path.endswith("/explain"):
+                        media_types |= {"image/png"}
                     assert set(answer["content"]) == media_types
     text = json.dumps(document)
     assert "HTTPValidationError" not in text

@@ -169,7 +169,8 @@ def test_what_happens_under_load(tmp_path: Path, model_folder: Path, other_folde
             models = descendants(forks)
             for pid in models:
                 os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: httpx.get(ready).status_code == 200 and len(descendants(forks)) == len(models))
+            wait_for(lambda: descendants(forks).isdisjoint(models) and len(descendants(forks)) == len(models))
+            wait_for(lambda: httpx.get(ready).status_code == 200)
             count = len(load.answers)
             wait_for(lambda: len(load.answers) > count + 20)
         assert set(load.statuses()) <= {200, 503}

@@ -237,7 +237,9 @@ def test_a_batch_is_no_single_requests() -> None:
 
 
 def test_a_line_for_people_is_one_line() -> None:
-    record = logging.makeLogRecord({"name": "a", "levelname": "INFO", "msg": "one\ntwo\x1b[31m é", "path": "/\r\n/"})
+    record = logging.makeLogRecord(
+        {"name": "a", "levelname": "INFO", "msg": "one\ntwo\x1b[31m é", "path": "/\r\n/", "_own": 1}
+    )
     line = TextFormatter().format(record)
     assert "INFO a: one\\ntwo\\x1b[31m é path=/\\r\\n/" in line
     assert line.isprintable()

@@ -43,6 +43,10 @@ def number(value: float) -> str:
     return f"−{text}" if value < 0 and float(text) else text
 
 
+def percent(share: float) -> str:
+    return "<0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
+
+
 def colours(here: Visit) -> list[list[int]]:
     """Red, green, blue, alpha of each patch, as painted."""
     data = here.page.evaluate(
@@ -119,7 +123,7 @@ def test_energies_of_a_block(here: Visit, told: dict[str, Any], index: int) -> N
         details = here.cards.locator(".patch")
         expect(details.locator("h4")).to_have_text(f"Row {patch // 8 + 1}, column {patch % 8 + 1}")
         expect(details.locator("p")).to_have_text(f"Energy {number(before[patch])} → {number(after[patch])}")
-        shares = [f"Prior {prior}{100 * weight:.1f} %" for prior, weight in block["recalled"][patch]]
+        shares = [f"Prior {prior}{percent(weight)}" for prior, weight in block["recalled"][patch]]
         assert [each.replace("\n", "") for each in details.locator("li").all_inner_texts()] == shares
 
 
