@@ -36,8 +36,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 # Without Chromium, the tests of the page in a browser are left out, which the last lines say.
+# Some tests start servers and trainings of their own: more at a time than four need much memory.
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-page: $(VENV)/.installed-dev
 	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/page
