@@ -162,7 +162,7 @@ def update_config(folder: Path, values: Mapping[str, Any]) -> None:
         CheckpointError: There is no such file, or it is torn.
     """
     path = folder / "config.json"
-    write_text(path, json.dumps({**read_config(folder), **values}, indent=2))
+    write_text(path, json.dumps({**read_config(folder), **values}, indent=2) + "\n")
     path.chmod(0o644)
 
 
