@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help serve test lint format clean
+.PHONY: help serve test test-page lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make serve   set up and answer HTTP requests on http://$(HOST):$(PORT)"
-	@echo "make test    set up, lint, check types, run the tests"
-	@echo "make lint    ruff and mypy"
-	@echo "make format  let ruff rewrite the code"
+	@echo "make serve      set up and answer HTTP requests on http://$(HOST):$(PORT)"
+	@echo "make test       set up, lint, check types, run the tests"
+	@echo "make test-page  the tests of the page in a browser alone; they need Chromium"
+	@echo "make lint       ruff and mypy"
+	@echo "make format     let ruff rewrite the code"
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or run make PYTHON=/path/to/python"; exit 1; }
@@ -34,8 +35,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Without Chromium, the tests of the page in a browser are left out, which the last lines say.
+# Some tests start servers and trainings of their own: more at a time than four need much memory.
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-page: $(VENV)/.installed-dev
+	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/page
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

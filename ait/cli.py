@@ -1,6 +1,8 @@
 """The ``ait`` command. Each subcommand is a thin layer over a function that Python users can call."""
 
 import json
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -29,6 +31,9 @@ class _TrainCommand(TyperCommand):
         formatter.write(
             f"\n{EXIT_CODES}\n\nBundled recipes: {', '.join(bundled_recipes())}\n\nRecipe keys:\n\n{recipe_help()}\n"
         )
+
+
+_Checkpoint = Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")]
 
 
 class Phase(StrEnum):
@@ -61,6 +66,13 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Rival(StrEnum):
+    """Other servers that `ait bench service` can measure."""
+
+    litserve = "litserve"
+    ray = "ray"
+
+
 @app.command(cls=_TrainCommand)
 def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
@@ -83,7 +95,7 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder of a checkpoint, or the name of a bundled model.")],
+    checkpoint: _Checkpoint,
     data: Annotated[
         Path | None,
         typer.Argument(help="Class folders of images, or a folder with val/ or test/ in it; or what --source says."),
@@ -137,6 +149,71 @@ def evaluate(
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def calibrate(
+    checkpoint: _Checkpoint,
+    data: Annotated[
+        Path,
+        typer.Argument(help="Images not trained on: class folders, or a folder with val/ or test/ in it."),
+    ],
+    only: Annotated[
+        Path | None, typer.Option(help="Text file of the images to use, such as a run's validation.txt.")
+    ] = None,
+) -> None:
+    """Fit a temperature, so that confidence is accuracy, and write it into the checkpoint.
+
+    A run does this to its best model by itself. The service divides logits by the temperature; accuracy stays.
+    """
+    from rich.console import Console
+
+    from ait.pretrained import bundled_models
+    from training.annotate import calibrate_checkpoint
+    from training.errors import CheckpointError, DataError
+
+    folder = bundled_models().get(checkpoint, Path(checkpoint))
+    try:
+        found = calibrate_checkpoint(folder, data, only=only, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        _fail(str(error))
+    typer.echo(
+        f"temperature {found.temperature:.4f}, fitted to {found.images} images: calibration error {found.ece:.2%} -> "
+        f"{found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> {found.nll_at_temperature:.4f}"
+    )
+    typer.echo(f"written: {folder / 'config.json'}")
+
+
+@app.command()
+def exemplars(
+    checkpoint: _Checkpoint,
+    data: Annotated[Path, typer.Argument(help="The training images: class folders, or a folder with train/ in it.")],
+    exclude: Annotated[
+        Path | None, typer.Option(help="Text file of images to leave out, such as a run's validation.txt.")
+    ] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images a class.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Which images are chosen.")] = 0,
+) -> None:
+    """Keep some training images beside a checkpoint, as small pictures, for the service to explain by example.
+
+    A run does this to its best model by itself.
+    """
+    from rich.console import Console
+
+    from ait.exemplars import FILE
+    from ait.pretrained import bundled_models
+    from training.annotate import add_exemplars
+    from training.errors import CheckpointError, DataError
+
+    folder = bundled_models().get(checkpoint, Path(checkpoint))
+    try:
+        kept = add_exemplars(folder, data, exclude=exclude, count=per_class, seed=seed, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        _fail(str(error))
+    if not kept:
+        _fail(f"{checkpoint}: it has too many classes for a file with an image of each.")
+    path = folder / FILE
+    typer.echo(f"written: {path} ({kept} images, {path.stat().st_size / 1e6:.2f} MB)")
 
 
 @app.command()
@@ -246,7 +323,7 @@ def export(
     from safetensors import SafetensorError
 
     from ait.export import ExportError, export_hub, export_onnx, export_program
-    from ait.pretrained import checkpoint_metrics, load_model
+    from ait.pretrained import checkpoint_config, checkpoint_metrics, checkpoint_temperature, load_model
     from ait.sample_images import read_images
 
     try:
@@ -257,12 +334,15 @@ def export(
         _fail(f"{model}: cannot be loaded ({error}).")
     try:
         pixels = read_images(loaded, images) if images else None
+        temperature = checkpoint_temperature(checkpoint_config(model))
         if kind is ExportFormat.hub:
             metrics = checkpoint_metrics(model)
-            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics)
+            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics, temperature=temperature)
         else:
             write = export_program if kind is ExportFormat.pt2 else export_onnx
-            result = write(loaded, output, pixels, probabilities=probabilities, tolerance=tolerance)
+            result = write(
+                loaded, output, pixels, probabilities=probabilities, temperature=temperature, tolerance=tolerance
+            )
     except (ExportError, FileNotFoundError, ValueError) as error:
         _fail(str(error))
     except OSError as error:
@@ -280,11 +360,39 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Folder or bundled model; else AIT_MODEL, else the bundled one.")
     ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Folder of models, each in <model>/<version>/; else AIT_MODELS.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes; else AIT_WORKERS, else 1.")] = None,
 ) -> None:
-    """Answer HTTP requests with a model, and show a page to try it."""
+    """Answer HTTP requests with models, and show a page to try them."""
     from service.server import serve as serve_http
 
-    raise typer.Exit(serve_http(host, port, model))
+    raise typer.Exit(serve_http(host, port, model, models, workers))
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who it is for; admin, for the key that may load and unload models.")],
+    rate: Annotated[float | None, typer.Option(help="Requests a second; else unlimited.")] = None,
+    burst: Annotated[int | None, typer.Option(help="Requests at once; else those of a second.")] = None,
+) -> None:
+    """Make an API key for the service: the key, for whoever asks, and what the server is to know of it."""
+    from service.keys import ADMIN, new_key, parse_keys
+    from service.settings import SettingsError
+
+    secret, digest = new_key()
+    limits = [] if rate is None else [f"{rate:g}"] if burst is None else [f"{rate:g}", str(burst)]
+    line = " ".join([name, digest, *limits])
+    if name == ADMIN:
+        line = f"AIT_ADMIN_KEY_SHA256={digest}"
+    else:
+        try:
+            parse_keys(line, "the command line")
+        except SettingsError as error:
+            _fail(str(error))
+    typer.echo(f"key, shown only now:      {secret}", err=True)
+    typer.echo(line)
 
 
 @bench.command("model")
@@ -355,6 +463,62 @@ def bench_training(
     except (DataError, RecipeError) as error:
         _fail(str(error))
     Console(width=110).print(_training_table(result.to_dict()))
+    if output is not None:
+        output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+
+
+@bench.command("service")
+def bench_service(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder, bundled model, or a timm name for random weights; left out: the bundled one."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; left out: made ones.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A service that runs already, with that model; left out: one is started.")
+    ] = None,
+    against: Annotated[
+        list[Rival] | None, typer.Option(help="Measure the same model behind this too; repeatable; needs [bench].")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time of a load.")] = 4.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
+    soak: Annotated[int, typer.Option(min=0, help="Requests to send for a look at the memory; 0 is none.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON here too.")] = None,
+) -> None:
+    """Drive the service over HTTP and compare it with decoding and running the model without a server."""
+    from rich.console import Console
+
+    from service.benchmark.benchmark import benchmark_service
+    from service.benchmark.pictures import PicturesError
+    from service.benchmark.raw import RawError
+    from service.benchmark.systems import ServerError
+    from service.benchmark.table import print_benchmark
+    from service.repository import ModelError
+
+    progress = Console(stderr=True)
+    # The servers that it started are stopped on the way out.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_service(
+                model,
+                images=images,
+                url=url,
+                against=[str(name) for name in against or ()],
+                connections=connections,
+                seconds=seconds,
+                rounds=rounds,
+                soak_requests=soak,
+                device=device,
+                progress=status.update if progress.is_terminal else progress.print,
+            )
+    except (ModelError, PicturesError, RawError, ServerError) as error:
+        _fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print_benchmark(result, Console(width=110))
     if output is not None:
         output.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
 

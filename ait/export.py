@@ -98,6 +98,7 @@ def export_program(
     images: Tensor | None = None,
     *,
     probabilities: bool = False,
+    temperature: float | None = None,
     tolerance: float = TOLERANCE,
 ) -> Export:
     """Write a ``torch.export`` program with a dynamic batch, in float32 for the CPU.
@@ -110,16 +111,18 @@ def export_program(
         path: The ``.pt2`` file; replaced if it exists.
         images: Normalised pixels to compare on, shape (N, C, H, W); None takes made ones.
         probabilities: Give probabilities in place of logits.
+        temperature: What logits are divided by for probabilities that are shares of right answers, as the checkpoint
+            says; None if it does not. It is told in the metadata, and the logits stay as they are.
         tolerance: Largest difference, as a share of the largest output.
 
     Raises:
         ExportError: The model cannot be exported, or the file's outputs differ from the model's.
         OSError: The file cannot be written.
     """
-    eager, images = _prepare(model, images, probabilities)
+    eager, images = _prepare(model, images, probabilities, temperature)
     with _accepted(Path(path)) as candidate:
         program = _program(eager, images)
-        about = json.dumps(metadata(model, probabilities))
+        about = json.dumps(metadata(model, probabilities, temperature))
         torch.export.save(program, candidate, extra_files={METADATA_FILE: about})
         reloaded = torch.export.load(candidate).module()
         agreement = _checked(eager, reloaded, images, tolerance, "torch.export program")
@@ -132,6 +135,7 @@ def export_onnx(
     images: Tensor | None = None,
     *,
     probabilities: bool = False,
+    temperature: float | None = None,
     tolerance: float = TOLERANCE,
 ) -> Export:
     """Write an ONNX file with a dynamic batch, in float32, compared through onnxruntime.
@@ -144,6 +148,8 @@ def export_onnx(
         path: The ``.onnx`` file; replaced if it exists.
         images: Normalised pixels to compare on, shape (N, C, H, W); None takes made ones.
         probabilities: Give probabilities in place of logits.
+        temperature: What logits are divided by for probabilities that are shares of right answers, as the checkpoint
+            says; None if it does not. It is told in the metadata, and the logits stay as they are.
         tolerance: Largest difference, as a share of the largest output.
 
     Raises:
@@ -156,10 +162,10 @@ def export_onnx(
         raise ExportError(
             f"ONNX export needs {' and '.join(missing)}: pip install 'associative-transformer[export]' installs them."
         )
-    eager, images = _prepare(model, images, probabilities)
+    eager, images = _prepare(model, images, probabilities, temperature)
     if sum(tensor.nbytes for tensor in eager.state_dict().values()) >= _MOST_ONNX_BYTES:
         raise ExportError("an ONNX file holds at most 2 GiB, and the weights take more; export a .pt2 file instead.")
-    about = metadata(model, probabilities)
+    about = metadata(model, probabilities, temperature)
     with _accepted(Path(path)) as candidate:
         program = _program(eager, images)
         with warnings.catch_warnings():
@@ -188,6 +194,7 @@ def export_hub(
     *,
     license: str | None = None,
     metrics: Mapping[str, Any] | None = None,
+    temperature: float | None = None,
 ) -> Export:
     """Write a folder ready for the Hugging Face hub: ``config.json``, ``model.safetensors``, ``README.md``.
 
@@ -200,6 +207,8 @@ def export_hub(
         images: Normalised pixels to compare on, shape (N, C, H, W); None takes made ones.
         license: Identifier for the card's header, such as ``apache-2.0``; None leaves the field to its author.
         metrics: How good the model is; goes into ``config.json`` and the card.
+        temperature: What its logits are divided by, as the checkpoint says; goes into ``config.json``. Exemplars are
+            not taken along: they are training images, which not everyone may see.
 
     Raises:
         ExportError: The folder holds files, timm's factory did not make the model, or the folder's model
@@ -211,6 +220,8 @@ def export_hub(
         raise ExportError(f"{type(model).__name__} is not a model of timm's factory, which would have to load it.")
     eager, images = _prepare(model, images, probabilities=False)
     config: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
+    if temperature is not None:
+        config["temperature"] = temperature
     if label_names(model):
         config["label_names"] = list(label_names(model))
     with _accepted(folder, is_folder=True) as candidate:
@@ -228,14 +239,15 @@ def export_hub(
     return Export(folder, sum(file.stat().st_size for file in folder.iterdir()), agreement)
 
 
-def metadata(model: nn.Module, probabilities: bool = False) -> dict[str, Any]:
-    """What a user of an exported file has to know: labels, preprocessing, names of input and output."""
+def metadata(model: nn.Module, probabilities: bool = False, temperature: float | None = None) -> dict[str, Any]:
+    """What a user of an exported file has to know: labels, preprocessing, names of input and output, temperature."""
     data = resolve_input_data_config(model)
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     return {
         "architecture": str(config.get("architecture", type(model).__name__)),
         "input": "pixels",
         "output": "probabilities" if probabilities else "logits",
+        "temperature": temperature,
         "label_names": list(label_names(model)),
         "input_size": list(data["input_size"]),
         "mean": list(data["mean"]),
@@ -276,7 +288,19 @@ def compare(eager: Predict, exported: Predict, images: Tensor, batch_sizes: Sequ
     )
 
 
-def _prepare(model: nn.Module, images: Tensor | None, probabilities: bool) -> tuple[nn.Module, Tensor]:
+class _Probabilities(nn.Module):
+    def __init__(self, model: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.model(images) / self.temperature).softmax(dim=1)
+
+
+def _prepare(
+    model: nn.Module, images: Tensor | None, probabilities: bool, temperature: float | None = None
+) -> tuple[nn.Module, Tensor]:
     """A float32 copy on the CPU that gives what was asked for, and images for it."""
     if isinstance(model, AssociativeTransformer) and any(
         block.workspace.adaptive for block in model.associative_blocks()
@@ -288,7 +312,7 @@ def _prepare(model: nn.Module, images: Tensor | None, probabilities: bool) -> tu
     eager = copy.deepcopy(model).cpu().float().eval()
     if images is None:
         images = made_images(eager)
-    return (nn.Sequential(eager, nn.Softmax(dim=1)) if probabilities else eager), images.cpu().float()
+    return (_Probabilities(eager, temperature or 1.0) if probabilities else eager), images.cpu().float()
 
 
 def _dynamic_batch() -> tuple[dict[int, Any]]:

@@ -75,7 +75,7 @@ def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     training = model.training
     model.eval()
     try:
-        queries = [_queries(model, batch) for batch in images.split(batch_size)]
+        queries = [trace_queries(model, batch)[0] for batch in images.split(batch_size)]
     finally:
         model.train(training)
     return [
@@ -84,28 +84,54 @@ def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     ]
 
 
-def _queries(model: AssociativeTransformer, images: Tensor) -> list[Tensor]:
-    """The queries (B, N, E) that each block puts to its memory."""
+def trace_queries(model: AssociativeTransformer, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What each block asks its memory for, in one pass that writes no memory.
+
+    Args:
+        model: An AiT model in evaluation mode.
+        images: Normalised images, shape (B, C, H, W).
+
+    Returns:
+        The queries of each block's N patches, shape (B, N, E) each; and what ``forward_features`` gives, with
+        prefix tokens, equal to the bit where the memory is not adaptive.
+    """
     tokens = model._embed(images)
     queries = []
     for block in model.associative_blocks():
         # The block by its parts, since a block with an adaptive memory would write.
         tokens, query = block.encode(tokens)
         retrieved, _ = block.workspace.retrieval(query, block.workspace.memory.priors)
-        tokens = tokens + query + block.workspace.ls(retrieved)
+        tokens = tokens + (query + block.workspace.ls(retrieved))
         queries.append(query[:, model.num_prefix_tokens :].float())
-    return queries
+    return queries, model.norm(tokens)
+
+
+def block_recall(block: AssociativeBlock, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a block's memory answers to queries.
+
+    Args:
+        block: The block.
+        queries: Shape (B, N, E), float32.
+
+    Returns:
+        Energies before and after retrieval, shape (B, N) each, and the weight with which each patch recalls each
+        prior, shape (B, N, M); all in float32.
+    """
+    retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
+    patterns, beta = retrieval.patterns(priors).float(), retrieval.beta().float()
+    retrieved, recall = retrieval(queries, priors)
+    before = energy(queries, patterns, beta, retrieval.kernel)
+    return before, energy(retrieved.float(), patterns, beta, retrieval.kernel), recall.float()
 
 
 def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:
     retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
     patterns = retrieval.patterns(priors).float()  # (M, E)
     beta = retrieval.beta().float()
-    retrieved, recall = retrieval(queries, priors)
-    recall = recall.float()
+    before, after, recall = block_recall(block, queries)
     return BlockMemory(
-        energy_before=energy(queries, patterns, beta, retrieval.kernel).cpu(),
-        energy_after=energy(retrieved.float(), patterns, beta, retrieval.kernel).cpu(),
+        energy_before=before.cpu(),
+        energy_after=after.cpu(),
         recall=recall.cpu(),
         effective_rank_priors=effective_rank(priors),
         effective_rank_patterns=effective_rank(patterns),

@@ -1,4 +1,4 @@
-"""`python -m service`: serve one model over HTTP."""
+"""`python -m service`: serve models over HTTP."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def main() -> int:
     parser.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="TCP port (PORT; default 8000)")
     parser.add_argument("--model", help="checkpoint folder or bundled model (AIT_MODEL)")
+    parser.add_argument("--models", help="folder of models, <model>/<version>/ (AIT_MODELS)")
+    parser.add_argument("--workers", type=int, help="server processes (AIT_WORKERS; default 1)")
     arguments = parser.parse_args()
 
-    from service.server import serve  # after parsing: importing torch takes seconds
+    from service.server import serve  # after parsing: this takes longer
 
-    return serve(arguments.host, arguments.port, arguments.model)
+    return serve(arguments.host, arguments.port, arguments.model, arguments.models, arguments.workers)
 
 
 if __name__ == "__main__":

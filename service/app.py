@@ -1,24 +1,36 @@
-"""The application factory: wires settings, engine and routes."""
+"""The application factory: wires settings, engine, routes and what watches over them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from service import problems
 from service.engine import Engine
+from service.gate import Gate
 from service.guard import Guard
-from service.routes import classify, inference_v2, models, operations, repository
+from service.intake import Intake
+from service.keys import KeyRing
+from service.metrics import Metrics
+from service.model_control import ModelControl
+from service.observer import Observers
+from service.openapi import describe
+from service.rates import Rates
+from service.recorder import Recorder
+from service.request_record import RecordKeeper
+from service.routes import classify, embed, explain, inference_v2, models, operations, repository
 from service.routes.pages import page_routes
-from service.schemas_v2 import ProtocolFailure
 from service.settings import Settings, load_settings
+from service.siblings import Answer, Place, Siblings
+from service.snapshot import take_snapshot
 from service.statistics import Statistics
+from service.tracing import NO_TELEMETRY, Tracing, tracing_from_environment
 
 DESCRIPTION = """\
 Classifies pictures. Send a JPEG, PNG or WebP file as the body of a request, or several as a form. \
@@ -26,27 +38,52 @@ Under /v2 the service speaks the Open Inference Protocol. \
 Every error is an RFC 9457 problem document (application/problem+json), under /v2 {"error": …}."""
 
 
-def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], None] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    on_loaded: Callable[[Engine], None] | None = None,
+    *,
+    place: Place | None = None,
+    load_first: bool = False,
+    tracing: Tracing | None = None,
+) -> FastAPI:
     """Builds the application; its model is loaded when it is started.
 
     Args:
         settings: None reads them from the environment.
         on_loaded: called on the event loop when loading has ended, well or not.
+        place: of this process among those of the server, if there are several.
+        load_first: whether starting ends only when loading has: nothing comes before.
+        tracing: where spans go; None is where the environment says, if it does.
 
     Raises:
         SettingsError: a setting in the environment is not usable.
     """
-    statistics = Statistics()
-    engine = Engine(settings or load_settings(), on_loaded, statistics)
+    settings = settings or load_settings()
+    keys = KeyRing.of(settings)
+    tracing = tracing or tracing_from_environment(_version())
+    metrics, statistics = Metrics(place.metrics if place else None), Statistics()
+    observers = [RecordKeeper(), metrics, statistics, *([tracing] if tracing else [])]
+    engine = Engine(settings, on_loaded, Observers(*observers))
+    siblings, rates = Siblings(place), Rates(place.folder if place else None)
+    control = ModelControl(engine.models, siblings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await siblings.listen(_answers(app))
+        await control.follow()
         loading = asyncio.create_task(engine.load())
         try:
+            while load_first and not loading.done() and not engine.draining:
+                await asyncio.wait([loading], timeout=0.1)
             yield
         finally:
             loading.cancel()
+            await asyncio.wait([loading])
             await engine.close()
+            await siblings.close()
+            rates.close()
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="AiT",
@@ -57,33 +94,44 @@ def create_app(settings: Settings | None = None, on_loaded: Callable[[Engine], N
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=tracing.fastapi_options if tracing else NO_TELEMETRY,  # type: ignore[arg-type]
     )
     app.state.engine = engine
     app.state.statistics = statistics
-    for module in (classify, models, inference_v2, repository, operations):
+    app.state.metrics = metrics
+    app.state.keys = keys
+    app.state.siblings = siblings
+    app.state.control = control
+    for module in (classify, explain, embed, models, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)
+    # The last one is the outermost.
+    app.add_middleware(Gate, keys=keys, rates=rates, observer=engine.observer, metrics_public=settings.metrics_public)
+    app.add_middleware(Intake, max_bytes=settings.max_held_bytes, seconds=settings.deadline_seconds)
     app.add_middleware(Guard)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.add_middleware(Recorder, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing)
+    app.openapi = partial(describe, app, keys.required)  # type: ignore[method-assign]
     return app
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = schema["components"]["schemas"]
-        schemas["ProblemDocument"] = problems.ProblemDocument.model_json_schema()
-        schemas["ProtocolFailure"] = ProtocolFailure.model_json_schema()
-        for operations_at in schema["paths"].values():
-            for operation in operations_at.values():
-                # FastAPI documents its own validation answer, which `problems` replaces by a 400.
-                answer = operation["responses"].get("422")
-                if answer and "application/json" in answer.get("content", {}):
-                    del operation["responses"]["422"]
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        app.openapi_schema = schema
-    return app.openapi_schema
+def _answers(app: FastAPI) -> dict[str, Answer]:
+    """What the other processes of the server may ask this one."""
+    state, control = app.state, app.state.control
+
+    async def snapshot() -> dict[str, Any]:
+        return take_snapshot(state.engine, worker=state.siblings.number, in_progress=state.metrics.in_progress)
+
+    async def statistics() -> list[Any]:
+        return state.statistics.export()
+
+    return {
+        "snapshot": snapshot,
+        "statistics": statistics,
+        "load": control.here_load,
+        "unload": control.here_unload,
+        "leave_out": control.here_leave_out,
+        "left_out": control.here_left_out,
+    }
 
 
 def _version() -> str:

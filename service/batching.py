@@ -12,6 +12,7 @@ Nothing polls: a batch starts because an item came, a batch ended, or a timer th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import OrderedDict
@@ -87,6 +88,7 @@ class Batcher(Generic[Item, Result]):
         self._last_end = -math.inf
         self._dispatch_soon: asyncio.Handle | None = None
         self._closed = False
+        self._context = contextvars.Context()  # a batch is of many requests: it logs as none of them
         self._drained = asyncio.Event()
 
     @property
@@ -173,7 +175,11 @@ class Batcher(Generic[Item, Result]):
         if self._dispatch_soon:
             self._dispatch_soon.cancel()
         loop = asyncio.get_running_loop()
-        self._dispatch_soon = loop.call_later(delay, self._dispatch) if delay else loop.call_soon(self._dispatch)
+        self._dispatch_soon = (
+            loop.call_later(delay, self._dispatch, context=self._context)
+            if delay
+            else loop.call_soon(self._dispatch, context=self._context)
+        )
 
     def _dispatch(self) -> None:
         if self._dispatch_soon:

@@ -116,6 +116,11 @@ class Catalogue:
         """Leaves a model out until it is wanted again."""
         self._unwanted.add(name)
 
+    @property
+    def rejected(self) -> list[str]:
+        """Names of the models that are left out."""
+        return sorted(self._unwanted)
+
     def wants(self, name: str) -> bool:
         """Whether a model is not rejected."""
         return name not in self._unwanted

@@ -61,6 +61,24 @@ class Cropping:
         pixels = np.asarray(self._centre(picture))
         return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
 
+    def region(self, width: int, height: int) -> list[float]:
+        """What part of a picture of some size is kept: left, top, right, bottom as shares of its sides.
+
+        Beyond 0 or 1 where the kept part has a frame around the picture.
+        """
+        _, kept_height, kept_width = self.input_size
+        inner_width, inner_height = max(width - 2 * self._trim, 1), max(height - 2 * self._trim, 1)
+        resized_height, resized_width = self._resized(inner_height, inner_width)
+        edges = []
+        for full, inner, resized, kept in (
+            (width, inner_width, resized_width, kept_width),
+            (height, inner_height, resized_height, kept_height),
+        ):
+            start = _offset(resized, kept)
+            edges.append([(min(self._trim, full) + edge / resized * inner) / full for edge in (start, start + kept)])
+        (left, right), (top, bottom) = edges
+        return [left, top, right, bottom]
+
     def _without_border(self, picture: Image.Image) -> Image.Image:
         left, top = min(self._trim, picture.width), min(self._trim, picture.height)
         width, height = max(0, picture.width - 2 * self._trim), max(0, picture.height - 2 * self._trim)

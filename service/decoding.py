@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from service.images import ImageError, ImageLimits, TooManyPixels, decode
+from service.images import ImageError, ImageLimits, decode
 from service.problems import image_problem, queue_full, too_late
 from service.uploads import Upload
 
 Prepare = Callable[[Image.Image], np.ndarray]
 
-# A thumbnail is decoded in less time than it takes to hand it to a thread and back.
-SMALL = ImageLimits(pixels=64 * 64, aspect=8.0)
+# A thumbnail for a model of thumbnails takes less time than handing it to a thread and back.
+SMALL = ImageLimits(pixels=64 * 64, aspect=4.0)
 SMALL_BYTES = 8192
 
 
@@ -55,16 +55,24 @@ class Decoders:
         """Pictures that are being decoded or wait for it."""
         return self._waiting
 
-    async def prepare(self, uploads: Sequence[Upload], prepare: Prepare, *, deadline: float | None = None) -> Prepared:
+    async def prepare(
+        self, uploads: Sequence[Upload], prepare: Prepare, *, small: bool = False, deadline: float | None = None
+    ) -> Prepared:
         """Decodes the files of a request and prepares them for a model. Cancelling drops what has not been started.
+
+        Args:
+            uploads: the files.
+            prepare: makes an input of the model of a decoded picture.
+            small: whether that takes next to no time for a small picture.
+            deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
             Problem: of the first file that cannot be used, by its place in the request; 429 when too many wait;
-                504 past the deadline, a `loop.time()`.
+                504 past the deadline.
         """
-        if len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
+        if small and len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
             decoded = [_decode(uploads[0], prepare, SMALL)]
-            if not isinstance(decoded[0].item, TooManyPixels):
+            if not isinstance(decoded[0].item, ImageError):  # else the limits to hold it against are others
                 return _collect(decoded, uploads, decoded[0].start)
         if self._waiting + len(uploads) > self._max_waiting:
             raise queue_full(self._waiting * self._seconds)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.decoding import Decoders, Prepared
+from service.decoding import SMALL, Decoders, Prepare, Prepared
 from service.images import ImageLimits
 from service.machine import available_processors
 from service.models import Models, ServedModel
@@ -107,16 +107,33 @@ class Engine:
             logger.error("%s", self.failure)
 
     async def prepare(
-        self, uploads: Sequence[Upload], model: ServedModel, *, deadline: float | None = None
+        self,
+        uploads: Sequence[Upload],
+        model: ServedModel,
+        *,
+        deadline: float | None = None,
+        prepare: Prepare | None = None,
     ) -> Prepared:
         """Decodes the files of one request for a model. Cancelling it drops what has not been started.
+
+        Args:
+            uploads: the files.
+            model: what they are for.
+            deadline: `loop.time()` after which nobody waits for the answer.
+            prepare: what makes an input of a decoded picture, on any thread; None is `model.prepare`.
 
         Raises:
             Problem: of the first file that cannot be used, by its place in the request; 429 when too many
                 pictures wait for decoding; 504 past the deadline.
         """
+        _, height, width = model.input_size
         try:
-            prepared = await self.decoders.prepare(uploads, model.prepare, deadline=deadline)
+            prepared = await self.decoders.prepare(
+                uploads,
+                prepare or model.prepare,
+                small=prepare is None and height * width <= SMALL.pixels,
+                deadline=deadline,
+            )
         except Problem as problem:
             if reason := {429: "queue-full", 504: "deadline"}.get(problem.status):
                 self.observer.rejected(model.folder.name, model.folder.version, reason)

@@ -11,6 +11,7 @@ to be killed. It reads one line, "id status", for every fork that has ended.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import select
 import signal
@@ -19,12 +20,17 @@ import struct
 import sys
 from typing import NoReturn
 
+from service.logs import LogFormat, configure_logging
+
+logger = logging.getLogger(__name__)
+
 FORK, KILL = b"F", b"K"
 PID = struct.Struct("<q")
 
 
-def main(control: socket.socket) -> NoReturn:
+def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
     """Serves the control socket; exits when its other end is closed."""
+    configure_logging(log_format)
     # The terminal's and the service manager's signals are for the front: it finishes what has begun first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -37,6 +43,13 @@ def main(control: socket.socket) -> NoReturn:
     os.set_blocking(woken, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
+    try:
+        _serve(control, woken, waker)
+    except ConnectionError:  # the front was killed while something was on its way
+        os._exit(0)
+
+
+def _serve(control: socket.socket, woken: int, waker: int) -> NoReturn:
     forks: set[int] = set()
     while True:
         readable, _, _ = select.select([control.fileno(), woken], [], [])
@@ -86,7 +99,7 @@ def _work(descriptor: int) -> NoReturn:
     except (BrokenPipeError, ConnectionResetError):
         code = 0  # the front is gone, or does not want this model any more
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        logger.exception("a model process failed")
     finally:
         sys.stderr.flush()
         os._exit(code)  # never back into the loop of the process that was forked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ class KeptProcess:
         """
         process = await self._load()
         self.description = process.description
-        self._keeper = asyncio.create_task(self._keep(process))
+        # It outlives the request that had the model loaded, and must not log as that request.
+        self._keeper = asyncio.create_task(self._keep(process), context=contextvars.Context())
 
     async def call(self, operation: str, inputs: Sequence[np.ndarray], **options: Any) -> Reply:
         """Has the model do something; while the process is being restarted, waits for it.

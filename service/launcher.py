@@ -12,13 +12,14 @@ import sys
 from contextlib import suppress
 
 from service import forkserver
+from service.logs import LogFormat
 
 logger = logging.getLogger(__name__)
 
 # The path is that of the front: a program that is run from its source tree finds itself.
 _BOOT = (
-    "import sys, socket; sys.path[:] = sys.argv[2:]; from service.forkserver import main; "
-    "main(socket.socket(fileno=int(sys.argv[1])))"
+    "import sys, socket; sys.path[:] = sys.argv[3:]; from service.forkserver import main; "
+    "main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])"
 )
 
 
@@ -28,11 +29,18 @@ class Launcher:
     That one is started when it is first needed, and again if it has died.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_format: LogFormat = "auto") -> None:
+        """`log_format` is that of the processes: see `service.logs`."""
+        self._log_format = log_format
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._text = b""
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """The process that forks; None while there is none."""
+        return self._process.pid if self._process else None
 
     def fork(self, connection: socket.socket) -> None:
         """Has a new process serve the connection; returns before it does."""
@@ -52,7 +60,10 @@ class Launcher:
                 self._control.sendall(forkserver.KILL + forkserver.PID.pack(pid))
 
     def exit_code(self, pid: int) -> asyncio.Future[int]:
-        """Becomes the exit code of a fork when it has ended: -n if signal n ended it."""
+        """Becomes the exit code of a fork when it has ended: -n if signal n ended it.
+
+        It is cancelled if nobody is left who could tell.
+        """
         return self._exit_codes.setdefault(pid, asyncio.get_running_loop().create_future())
 
     def close(self) -> None:
@@ -66,7 +77,7 @@ class Launcher:
         # OpenBLAS would start threads on import, which a process that forks must not have.
         # Waiting threads that spin would take the processors from those that decode and answer.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
+        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), self._log_format, *sys.path]
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
@@ -98,3 +109,6 @@ class Launcher:
         if self._process is not None:
             self._process.wait()  # its end of the socket is closed: it is ending
             self._process = None
+        for future in self._exit_codes.values():
+            future.cancel()
+        self._exit_codes.clear()

@@ -124,7 +124,7 @@ class ModelProcess(asyncio.Protocol):
         await self.ended.wait()
         if self._exit_code is not None and self.pid is not None:
             done, _ = await asyncio.wait([self._exit_code], timeout=END_SECONDS)
-            if not done:
+            if not done or self._exit_code.cancelled():
                 self._launcher.kill(self.pid)
 
     async def reason(self) -> str:
@@ -132,7 +132,7 @@ class ModelProcess(asyncio.Protocol):
         if self._exit_code is None:
             return "ended before it had begun"
         done, _ = await asyncio.wait([self._exit_code], timeout=END_SECONDS)
-        if not done:
+        if not done or self._exit_code.cancelled():
             return "closed its connection"
         code = self._exit_code.result()
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from service import wire
 from service.explaining import explain
 from service.repository import ModelError, ModelFolder
 from service.runner import Classifier, use_threads
 from service.wire import Message
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a slow machine wait for longer
 
@@ -35,6 +38,7 @@ def work(connection: socket.socket) -> None:
     order = inbox.get().header
     try:
         classifier = _load(order["options"])
+        explains = _try_explaining(classifier)
     except ModelError as error:
         wire.send(connection, {"id": order["id"], "error": str(error)})
         return
@@ -42,6 +46,8 @@ def work(connection: socket.socket) -> None:
         "labels": classifier.labels,
         "data_config": classifier.data_config,
         "num_features": classifier.num_features,
+        "temperature": classifier.temperature,
+        "explains": explains,
     }
     wire.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
     while True:
@@ -49,16 +55,16 @@ def work(connection: socket.socket) -> None:
 
 
 def _logits(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.logits(classifier.batch(_inputs(message))).numpy()}
+    return {"outputs": classifier.logits(_batch(classifier, message)).numpy()}
 
 
 def _features(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.features(classifier.batch(_inputs(message))).numpy()}
+    return {"outputs": classifier.features(_batch(classifier, message)).numpy()}
 
 
 def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
-    pixels = classifier.batch(_inputs(message))
-    return explain(classifier.model, pixels, message.header["options"].get("class_index"))
+    pixels = _batch(classifier, message)
+    return explain(classifier, pixels, message.header["options"].get("class_index"))
 
 
 # A new operation is a function here: its results are arrays and what JSON can say, by name.
@@ -80,7 +86,7 @@ def _answer(connection: socket.socket, classifier: Classifier, message: Message)
         header = {"id": number, "values": values, "seconds": time.perf_counter() - start}
         frame = wire.encode(header, arrays)
     except Exception as error:
-        traceback.print_exc()
+        logger.exception("the model cannot do %s", message.header["operation"])
         frame = wire.encode({"id": number, "error": f"{type(error).__name__}: {error}"})
         broken = isinstance(error, torch.AcceleratorError)  # nothing works in this process after one
     connection.sendall(b"".join(frame))
@@ -89,12 +95,8 @@ def _answer(connection: socket.socket, classifier: Classifier, message: Message)
         os._exit(1)
 
 
-def _inputs(message: Message) -> list[np.ndarray]:
-    """The inputs in their order: float32 ones stand at the places that the header names, uint8 ones elsewhere."""
-    floats = dict(zip(message.header["floats_at"], message.arrays.get("floats", ()), strict=True))
-    count = len(floats) + len(message.arrays.get("bytes", ()))
-    others = iter(message.arrays.get("bytes", ()))
-    return [floats[place] if place in floats else next(others) for place in range(count)]
+def _batch(classifier: Classifier, message: Message) -> Tensor:
+    return classifier.assemble(message.arrays.get("bytes"), message.arrays.get("floats"), message.header["floats_at"])
 
 
 def _load(spec: dict[str, Any]) -> Classifier:
@@ -107,7 +109,7 @@ def _load(spec: dict[str, Any]) -> Classifier:
     except ModelError:
         raise
     except Exception as error:
-        traceback.print_exc()
+        logger.exception("the model in %s cannot be loaded", folder.path)
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
     return classifier
 
@@ -121,6 +123,18 @@ def _warm_up(classifier: Classifier) -> None:
         if size == classifier.max_batch:
             break
         size = min(2 * size, classifier.max_batch)
+
+
+def _try_explaining(classifier: Classifier) -> bool:
+    """Whether the model can be explained; the first time takes longer than later ones, as with other batches."""
+    if not classifier.num_features:
+        return False
+    try:
+        explain(classifier, classifier.batch([np.zeros(classifier.input_size, np.uint8)]), None)
+    except Exception:  # of a model that is put together as none of timm's families is
+        logger.exception("this model cannot be explained")
+        return False
+    return True
 
 
 def _read(connection: socket.socket, inbox: SimpleQueue[Message]) -> None:

@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from service.images import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
 from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncoding
+from service.request_record import record_of
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -35,6 +36,7 @@ class ProblemDocument(BaseModel):
     status: int = Field(description="The HTTP status code.")
     detail: str = Field(description="What is wrong with this request, and what helps.")
     index: int | None = Field(None, description="Which file of the request is meant, from 0.")
+    request_id: str | None = Field(None, description="Names the request in the server's log.")
 
 
 class Problem(Exception):
@@ -51,7 +53,7 @@ class Problem(Exception):
         **members: Any,
     ) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status, self.kind = status, kind
         self.headers = headers
         self.document = {
             "type": f"urn:ait:{kind}",
@@ -63,10 +65,19 @@ class Problem(Exception):
 
     def response(self, scope: Scope) -> Response:
         """The answer to a request: `application/problem+json`, or the inference protocol's form under its paths."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = route_path(scope)
         if path == "/v2" or path.startswith("/v2/"):
             return JSONResponse({"error": self.document["detail"]}, self.status, self.headers)
-        return JSONResponse(self.document, self.status, self.headers, media_type=MEDIA_TYPE)
+        record = record_of(scope)
+        document = {**self.document, "request_id": record.id} if record else self.document
+        return JSONResponse(document, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def route_path(scope: Scope) -> str:
+    """The path that routes are compared with: without the place where the application is mounted."""
+    path, root = scope["path"], scope.get("root_path", "")
+    below = root and (path == root or path.startswith(f"{root}/"))
+    return path[len(root) :] if below else path
 
 
 def image_problem(error: ImageError, *, index: int | None = None, filename: str | None = None) -> Problem:
@@ -116,13 +127,13 @@ def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict[int | str, dict[str, Any]]:
     meanings = {
         400: "The request is malformed: no picture, a broken multipart body, or a bad parameter.",
-        401: "The admin key is missing.",
-        403: "The key is wrong, or what it would allow is off.",
+        401: "A key is needed and none was sent.",
+        403: "The key is not one that allows this, or what it would allow is off.",
         404: "There is no such model or version.",
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP picture.",
         422: "The picture is damaged, incomplete, or a strip too thin to be resized.",
-        429: "The queue is full. Retry-After says when to try again.",
+        429: "The queue is full, or the key asks too often. Retry-After says when to try again.",
         500: "The server failed; the cause is in its log.",
         503: "The model is not loaded yet or restarting, or the server is stopping.",
         504: "The answer took longer than the deadline.",

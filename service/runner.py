@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +15,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import ait  # noqa: F401  registers the architectures
+from ait.embedding import embed
+from ait.exemplars import ExemplarError, Exemplars, load_exemplars
+from ait.pretrained import checkpoint_temperature
 from service.cropping import Cropping
 from service.machine import available_processors
 from service.repository import ModelError, ModelFolder, label_names
+
+logger = logging.getLogger(__name__)
 
 Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
 
@@ -28,6 +35,8 @@ class Classifier:
         labels: class names, by index.
         input_size: (channels, height, width) of a prepared picture.
         prepare: RGB picture of any size -> uint8 array of that shape.
+        num_features: length of a feature vector; 0 if the model gives none.
+        temperature: what logits are divided by for probabilities; None if the checkpoint carries none.
         data_config: what `timm.data.resolve_model_data_config` says, with statistics one a channel.
     """
 
@@ -47,8 +56,9 @@ class Classifier:
             self.data_config = _data_config(model)
             self.prepare = Cropping(self.data_config)
             self.input_size = self.prepare.input_size
-            self._mean = torch.tensor(self.data_config["mean"]).view(-1, 1, 1)
-            self._std = torch.tensor(self.data_config["std"]).view(-1, 1, 1)
+            self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
+            self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
+            self.temperature = checkpoint_temperature(folder.config)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
@@ -58,24 +68,43 @@ class Classifier:
             ) from error
         self._warm_up()
 
-    @property
-    def num_features(self) -> int:
-        """Length of a feature vector: what the head is given."""
-        return int(getattr(self.model, "head_hidden_size", self.model.num_features))
+    @cached_property
+    def exemplars(self) -> Exemplars | None:
+        """Training pictures to explain answers by; None if the checkpoint has none that can be used."""
+        try:
+            return load_exemplars(self.folder.path)
+        except ExemplarError as error:  # a model that cannot show examples still answers
+            logger.warning("%s", error)
+            return None
 
     def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
         """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
-        pixels = torch.empty(len(inputs), *self.input_size)
-        for kind in (np.uint8, np.float32):
-            places = [place for place, each in enumerate(inputs) if each.dtype == kind]
-            if places:
-                part = torch.from_numpy(np.stack([inputs[place] for place in places]))
-                pixels[places] = self._normalise(part) if kind == np.uint8 else part
-        return pixels.to(self.device)
+        places = [place for place, each in enumerate(inputs) if each.dtype == np.float32]
+        floats = [inputs[place] for place in places]
+        pictures = [each for each in inputs if each.dtype != np.float32]
+        return self.assemble(np.stack(pictures) if pictures else None, np.stack(floats) if floats else None, places)
 
-    def _normalise(self, pictures: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32, by the model's mean and deviation."""
-        return pictures.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+    def assemble(self, pictures: np.ndarray | None, floats: np.ndarray | None, places: Sequence[int]) -> Tensor:
+        """A batch of uint8 pictures and of float32 ones that are normalised, which stand at some places of it.
+
+        Args:
+            pictures: uint8 (P, C, H, W), or None.
+            floats: float32 (F, C, H, W), or None.
+            places: F different numbers below P + F.
+
+        Returns:
+            (P + F, C, H, W) on the device.
+        """
+        parts = [torch.from_numpy(part).to(self.device) for part in (pictures, floats) if part is not None]
+        if pictures is not None:  # normalised where the model is: bytes are a quarter of what floats are
+            parts[0] = parts[0].to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        if len(parts) == 1:
+            return parts[0]
+        taken = set(places)
+        others = [place for place in range(len(parts[0]) + len(parts[1])) if place not in taken]
+        batch = parts[0].new_empty(len(others) + len(taken), *self.input_size)
+        batch[others], batch[list(places)] = parts
+        return batch
 
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:
@@ -84,16 +113,13 @@ class Classifier:
 
     @torch.inference_mode()
     def features(self, batch: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, num_features), float32 on the CPU: pooled, as the head is given them."""
-        parts = [
-            self.model.forward_head(self.model.forward_features(part), pre_logits=True).float()
-            for part in batch.split(self.max_batch)
-        ]
-        return torch.cat(parts).cpu()
+        """(B, C, H, W) -> (B, num_features), float32 on the CPU: the vectors of `ait.embedding`."""
+        return torch.cat([embed(self.model, part) for part in batch.split(self.max_batch)]).cpu()
 
     def scores(self, inputs: Sequence[np.ndarray]) -> Tensor:
         """Arrays as for `batch` -> class probabilities (B, num_classes), float32 on the CPU."""
-        return self.logits(self.batch(inputs)).softmax(-1)
+        logits = self.logits(self.batch(inputs))
+        return (logits if self.temperature is None else logits / self.temperature).softmax(-1)
 
     def label(self, scores: Tensor, top_k: int) -> list[Labels]:
         """The `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
@@ -124,6 +150,11 @@ class Classifier:
                 f"The model in {self.folder.path} ({self.folder.architecture}) is not a classifier. "
                 "Choose one with num_classes of at least 1."
             )
+        try:
+            self.num_features = self.features(self.batch([np.zeros(self.input_size, np.uint8)])).shape[1]
+        except Exception:  # of a classifier that does not split into features and head as timm's do
+            logger.warning("%s gives no features: %s", self.folder.architecture, traceback.format_exc())
+            self.num_features = 0
         if not scores.isfinite().all():
             raise ModelError(
                 f"The model in {self.folder.path} answers with numbers that are not finite: its weights are "

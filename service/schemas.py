@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 
@@ -32,6 +34,7 @@ class Classification(BaseModel):
 
     model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(examples=["1"])
+    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out pictures.")
     predictions: list[Prediction]
     timing_ms: Timing
 
@@ -46,23 +49,36 @@ class Limits(BaseModel):
     formats: list[str] = Field(description="Media types of accepted pictures.", examples=[["image/jpeg"]])
 
 
+class ModelVersion(BaseModel):
+    """A version on disk or in memory."""
+
+    model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
+    version: str = Field(examples=["1"])
+    state: Literal["loading", "ready", "restarting", "unloading", "unavailable"]
+    reason: str = Field(description="Why it does not answer, or why its newer files are not used; else empty.")
+
+
 class Model(BaseModel):
     """A model that answers."""
 
     name: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(description="The version that answers by default.", examples=["1"])
-    versions: list[str] = Field(examples=[["1"]])
+    versions: list[str] = Field(description="Versions that are loaded, the lowest first.", examples=[["1"]])
     architecture: str = Field(examples=["ait_tiny_patch4_32"])
     labels: list[str] = Field(description="Class names, by index.", examples=[["cat", "dog"]])
     input_size: list[int] = Field(description="[channels, height, width] the model sees; any size may be sent.")
+    calibrated: bool = Field(
+        description="Whether the checkpoint carries a temperature, which its scores are divided by."
+    )
     limits: Limits
 
 
 class Models(BaseModel):
     """All models, and which of them answers where a request names none."""
 
-    default: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
-    models: list[Model]
+    default: str | None = Field(description="Null while none is loaded.", examples=["ait_tiny_patch4_32.cifar10"])
+    models: list[Model] = Field(description="Those that answer.")
+    index: list[ModelVersion] = Field(description="Every version there is, whatever became of it.")
 
 
 class Live(BaseModel):

@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from service.batching import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
+from service.batching import Batcher
 from service.cropping import Cropping
 from service.kept_process import KeptProcess
 from service.launcher import Launcher
-from service.model_process import ProcessEnded, Reply
+from service.model_process import Reply
 from service.observer import Observer
-from service.problems import Problem, queue_full, too_late, unavailable
+from service.refusals import refusals
 from service.repository import ModelFolder, ServingSettings
 from service.settings import Settings
 
@@ -64,7 +64,10 @@ class ServedModel:
         folder: where it came from: `name`, `version`, `path`, `config`.
         labels: class names, by index.
         input_size: (channels, height, width) of an input.
-        num_features: length of a feature vector.
+        num_features: length of a feature vector; 0 if the model gives none.
+        temperature: what logits are divided by, so that probabilities are shares of right answers; None if the
+            checkpoint carries none.
+        explains: whether `explain` has an answer.
         max_batch: most inputs in a batch.
     """
 
@@ -79,6 +82,8 @@ class ServedModel:
         self.folder = folder
         self.labels: list[str] = process.description["labels"]
         self.num_features: int = process.description["num_features"]
+        self.temperature: float | None = process.description["temperature"]
+        self.explains: bool = process.description["explains"]
         self.max_batch = serving.max_batch or settings.max_batch
         self._process, self._observer = process, observer
         self._crop = Cropping(process.description["data_config"])
@@ -100,6 +105,7 @@ class ServedModel:
             )
             for operation in ("logits", "features")
         }
+        self._tell = partial(observer.rejected, folder.name, folder.version)
         self._explainer: Batcher[_Question, Reply] = Batcher(
             self._explain,
             max_batch=1,
@@ -144,6 +150,15 @@ class ServedModel:
         return self._process.up and not self._closing
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the checkpoint carries a temperature."""
+        return self.temperature is not None
+
+    def region(self, width: int, height: int) -> list[float]:
+        """What part of a picture of some size the model sees: left, top, right, bottom as shares of its sides."""
+        return self._crop.region(width, height)
+
+    @property
     def pid(self) -> int | None:
         """The process that holds the model; None while there is none."""
         return self._process.pid
@@ -170,13 +185,15 @@ class ServedModel:
         return self._crop(picture)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """(n, classes) -> class probabilities, float32 of the same shape."""
+        """(n, classes) -> class probabilities, float32 of the same shape; calibrated where the checkpoint can."""
+        if self.temperature is not None:
+            logits = logits / np.float32(self.temperature)
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
         return exponentials / exponentials.sum(-1, keepdims=True)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         """Raises the problem that `infer` would raise now for so many inputs, before work is put into them."""
-        with self._refusals():
+        with refusals(self._tell):
             self._batchers[operation].check_room(inputs)
 
     async def infer(
@@ -187,7 +204,7 @@ class ServedModel:
         Args:
             inputs: arrays of shape `input_size`, each either uint8 as `prepare` makes them, or float32 that is
                 normalised already.
-            operation: "logits", or "features": what the head is given, pooled.
+            operation: "logits", or "features", the vectors of `ait.embedding`.
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
@@ -199,12 +216,14 @@ class ServedModel:
             if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
                 raise ValueError(f"An input is {each.dtype}{each.shape}, not uint8 or float32 {self.input_size}.")
         start = time.perf_counter()
-        with self._refusals():
+        with refusals(self._tell):
             rows = await self._batchers[operation].submit(inputs, deadline=deadline)
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
         outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
-        return Inference(outputs, max(total - infer, 0.0), infer)
+        queue = max(total - infer, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, operation, len(inputs), queue, infer)
+        return Inference(outputs, queue, infer)
 
     async def explain(
         self, pixels: np.ndarray, *, class_index: int | None = None, deadline: float | None = None
@@ -217,15 +236,18 @@ class ServedModel:
             deadline: as for `infer`.
 
         Returns:
-            What it returned; sequences are lists.
+            What it returned, and the `seconds` that it took; sequences are lists.
 
         Raises:
             Problem: as for `infer`.
         """
-        with self._refusals():
+        start = time.perf_counter()
+        with refusals(self._tell):
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
-        return {**reply.values, **reply.arrays}
+        queue = max(time.perf_counter() - start - reply.seconds, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, "explain", 1, queue, reply.seconds)
+        return {**reply.values, **reply.arrays, "seconds": reply.seconds}
 
     async def retire(self) -> None:
         """Answers what holds on to the model, then ends its process. New requests should not get here any more."""
@@ -245,34 +267,3 @@ class ServedModel:
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         return [await self._process.call("explain", [each.pixels], **each.options) for each in questions]
-
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turns what a queue says into problems, and tells the observer."""
-        folder, reason = self.folder, ""
-        try:
-            yield
-        except QueueFull as error:
-            reason = "queue-full"
-            raise queue_full(error.retry_after) from None
-        except RequestTooLarge as error:
-            reason = "too-large"
-            raise Problem(413, "too-many-inputs", str(error), title="The request is too large") from None
-        except DeadlineExceeded:
-            reason = "deadline"
-            raise too_late() from None
-        except Closed:
-            reason = "unavailable"
-            raise unavailable("The model has been unloaded.") from None
-        except ProcessEnded as error:
-            reason = "unavailable"
-            raise unavailable(f"The model's process {error}. Try again.") from None
-        except asyncio.CancelledError:
-            reason = "cancelled"
-            raise
-        except Exception:
-            reason = "failed"
-            raise
-        finally:
-            if reason:
-                self._observer.rejected(folder.name, folder.version, reason)

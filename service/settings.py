@@ -5,7 +5,7 @@ The environment wins over the file, and keyword arguments win over both. An empt
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -125,6 +125,14 @@ class Settings(BaseSettings):
             "everything else up. Tensors sent as binary data do not count."
         ),
     )
+    max_held_bytes: int = Field(
+        500_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together; a "
+            "request that does not fit is answered with a 429."
+        ),
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1,
@@ -140,13 +148,37 @@ class Settings(BaseSettings):
     )
     max_files: int = Field(16, ge=1, description="AIT_MAX_FILES: most files of one multipart request.")
     top_k: int = Field(5, ge=1, description="AIT_TOP_K: labels answered where a request does not say.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description=(
+            "AIT_WORKERS: server processes behind the port. Each has the models loaded; they share the processors. "
+            "More than one pays where HTTP and decoding, not the model, keep a processor busy."
+        ),
+    )
+    api_keys: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "AIT_API_KEYS: keys that may ask, separated by commas, each NAME SHA256 [REQUESTS-A-SECOND [BURST]]; "
+            "unset, and AIT_API_KEYS_FILE too, everybody may. `ait key NAME` makes one."
+        ),
+    )
+    api_keys_file: str | None = Field(
+        None,
+        description="AIT_API_KEYS_FILE: a file with one such key a line. It is read again when it has changed.",
+    )
+    metrics_public: bool = Field(
+        False, description="AIT_METRICS_PUBLIC: answer /metrics without a key also where keys are asked for."
+    )
     admin_key_sha256: str | None = Field(
         None,
         pattern="^[0-9a-fA-F]{64}$",
         repr=False,
         description=(
             "AIT_ADMIN_KEY_SHA256: SHA-256, in hexadecimal, of the key that may load and unload models; unset, "
-            "nobody may. Choose a long random key: printf %s KEY | sha256sum."
+            "nobody may. `ait key admin` makes one."
         ),
     )
     shutdown_seconds: int = Field(
@@ -154,7 +186,11 @@ class Settings(BaseSettings):
         ge=0,
         description="AIT_SHUTDOWN_SECONDS: time that requests in flight get to finish after SIGTERM.",
     )
-    access_log: bool = Field(False, description="AIT_ACCESS_LOG: write one log line a request.")
+    access_log: bool = Field(True, description="AIT_ACCESS_LOG: write one log line a request.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        description="AIT_LOG_FORMAT: json writes one object a line, text is for people; auto is text on a terminal.",
+    )
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ class _Duration:
     def add(self, seconds: float) -> None:
         self.count += 1
         self.ns += round(seconds * 1e9)
+
+    def include(self, count: int, ns: int) -> None:
+        self.count += count
+        self.ns += ns
 
     def describe(self) -> dict[str, int]:
         return {"count": self.count, "ns": self.ns}
@@ -82,6 +87,30 @@ class Statistics(Observer):
         of = self._of(model, version)
         of.last_inference = time.time_ns() // 1_000_000
         of.stages["fail"].add(seconds)
+
+    def export(self) -> list[Any]:
+        """The counters as what JSON can say."""
+        return [
+            [
+                *key,
+                of.last_inference,
+                {stage: [each.count, each.ns] for stage, each in of.stages.items()},
+                [[size, each.count, each.ns] for size, each in of.batches.items()],
+            ]
+            for key, of in self._versions.items()
+        ]
+
+    def plus(self, *exports: list[Any]) -> Statistics:
+        """These counters and those that other processes exported, added up."""
+        sums = Statistics()
+        for model, version, last_inference, stages, batches in itertools.chain(self.export(), *exports):
+            of = sums._of(model, version)
+            of.last_inference = max(of.last_inference, last_inference)
+            for stage, (count, ns) in stages.items():
+                of.stages[stage].include(count, ns)
+            for size, count, ns in batches:
+                of.batches.setdefault(size, _Duration()).include(count, ns)
+        return sums
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
         """The counters as the statistics extension has them."""

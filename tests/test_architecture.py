@@ -60,6 +60,15 @@ def test_the_library_is_built_floor_on_floor(name: str) -> None:
 
 def test_the_library_needs_torch_and_timm_only() -> None:
     allowed = {"ait", "torch", "timm"} | sys.stdlib_module_names
-    modules = ("attention.py", "collectives.py", "workspace.py", "associative_transformer.py", "inspect.py")
+    modules = (
+        "attention.py",
+        "attribution.py",
+        "collectives.py",
+        "embedding.py",
+        "explain.py",
+        "inspect.py",
+        "workspace.py",
+        "associative_transformer.py",
+    )
     for path in [*(ROOT / "ait" / name for name in modules), *python_files("ait/memory")]:
         assert {module.split(".")[0] for module in imports(path)} <= allowed, path

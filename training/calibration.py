@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 # The usual number in the literature, so that errors compare.
@@ -44,6 +45,27 @@ class Reliability:
         return rows
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and what dividing logits by it does on the images that it was fitted to.
+
+    Attributes:
+        temperature: Positive; above 1 the model is too sure of itself.
+        images: How many there were.
+        nll: Mean negative log-likelihood of the right label, in nats, of the logits as they are.
+        ece: Expected calibration error, likewise.
+        nll_at_temperature: `nll` of the logits divided.
+        ece_at_temperature: `ece` of the logits divided.
+    """
+
+    temperature: float
+    images: int
+    nll: float
+    ece: float
+    nll_at_temperature: float
+    ece_at_temperature: float
+
+
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
     """Group images by confidence, as `expected_calibration_error` does.
 
@@ -74,7 +96,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
     return float(multiclass_calibration_error(_below_one(probabilities), labels, classes, n_bins=bins))
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, prior: float = 0.0) -> float:
     """The temperature T whose ``softmax(logits / T)`` has the lowest negative log-likelihood.
 
     Above 1 the model is too sure of itself, below 1 too unsure. The order of the labels, and so the accuracy,
@@ -84,6 +106,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Args:
         logits: (N, classes), of images that the model was not trained on.
         labels: (N,) int64.
+        prior: Weight, in images, of the belief that T is 1 (a Gamma distribution of ``1 / T`` with its mode there).
+            Without it, a few images that are all answered right would make every answer certain; among hundreds it
+            does not show.
 
     Returns:
         T within `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1 if every image's logits are all equal.
@@ -91,12 +116,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     logits = logits.double()
     logits = logits - logits.mean(dim=1, keepdim=True)
     given = logits.gather(1, labels.unsqueeze(1)).squeeze(1)  # (N,)
+    count = len(labels)
 
     def derivatives(inverse: float) -> tuple[float, float]:
         probabilities = (inverse * logits).softmax(dim=1)
         mean = (probabilities * logits).sum(dim=1)
         variance = (probabilities * logits.square()).sum(dim=1) - mean.square()
-        return float((mean - given).mean()), float(variance.mean())
+        # Of prior * (inverse - log(inverse)) too, the prior's negative logarithm.
+        slope, curvature = prior * (1 - 1 / inverse), prior / inverse**2
+        return float((mean - given).mean()) + slope / count, float(variance.mean()) + curvature / count
 
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     if not logits.any():
@@ -117,6 +145,36 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         if step <= 1e-7 * inverse:
             break
     return 1 / inverse
+
+
+def errors_at(logits: Tensor, labels: Tensor, temperature: float) -> tuple[float, float]:
+    """Negative log-likelihood (nats) and expected calibration error of logits divided by a temperature.
+
+    Args:
+        logits: (N, classes).
+        labels: (N,) int64.
+        temperature: Positive.
+    """
+    scaled = logits.double() / temperature
+    return float(F.cross_entropy(scaled, labels)), expected_calibration_error(scaled.softmax(dim=1), labels)
+
+
+def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
+    """The temperature for a checkpoint to carry, and what it changes on the images it was fitted to.
+
+    Args:
+        logits: (N, classes), finite, of images that the model was not trained on.
+        labels: (N,) int64.
+
+    Raises:
+        ValueError: A logit is not finite.
+    """
+    if not logits.isfinite().all():
+        raise ValueError("logits that are not finite have no temperature")
+    logits, labels = logits.cpu(), labels.cpu()
+    temperature = fit_temperature(logits, labels, prior=1.0)
+    nll, ece = errors_at(logits, labels, 1.0)
+    return Calibration(temperature, len(labels), nll, ece, *errors_at(logits, labels, temperature))
 
 
 def _below_one(probabilities: Tensor) -> Tensor:

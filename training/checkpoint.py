@@ -155,6 +155,32 @@ def save_model(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def update_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Replace top-level keys of a ``local-dir`` folder's ``config.json``, atomically.
+
+    Raises:
+        CheckpointError: There is no such file, or it is torn.
+    """
+    path = folder / "config.json"
+    write_text(path, json.dumps({**read_config(folder), **values}, indent=2) + "\n")
+    path.chmod(0o644)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a ``local-dir`` folder's ``config.json`` holds.
+
+    Raises:
+        CheckpointError: There is no such file, or it is torn.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder}: config.json cannot be read ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"checkpoint {folder}: config.json holds no settings")
+    return config
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Put a finished folder in the place of another.
 

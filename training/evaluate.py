@@ -1,5 +1,6 @@
 """How good a checkpoint is on a folder of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 # Importing from it registers the ait_* models with timm.
-from ait.pretrained import label_names
+from ait.pretrained import checkpoint_temperature, label_names
+from training.checkpoint import read_config
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError, DataError
 from training.memory_health import memory_columns, memory_sample
@@ -63,19 +65,15 @@ def evaluate(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
     samples = open_evaluation(source, data_root, only)
-    classes = label_names(model)
-    labels = _labels(samples, classes, int(getattr(model, "num_classes", 0)))
-    classes = classes or samples.classes
+    labels = known_labels(samples, model)
+    classes = label_names(model) or samples.classes
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
 
-    logits = predict_all(model, images, preprocessing, place, flip=flip)
-    if not logits.isfinite().all():
-        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
-        raise CheckpointError(
-            f"the model in {checkpoint} answers {samples.names[first]} with logits that are not finite"
-        )
-    result = measure(logits, labels, classes)
+    logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint, flip=flip)
+    # Fitted to single answers, it says nothing of the mean of two.
+    temperature = None if flip else _temperature(checkpoint)
+    result = measure(logits, labels, classes, temperature)
     if confusion_png is not None:
         draw_confusion(result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {result.images} images")
     if reliability_png is not None:
@@ -117,13 +115,55 @@ def load_checkpoint(folder: str | Path) -> nn.Module:
     return model.eval()
 
 
+def finite_logits(
+    model: nn.Module,
+    images: Tensor,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    names: Sequence[str],
+    checkpoint: str | Path,
+    flip: bool = False,
+) -> Tensor:
+    """A checkpoint's logits of all images, (N, classes) float32 on the CPU.
+
+    Args:
+        model: The checkpoint's model, on `device`.
+        images: (N, C, H, W) uint8.
+        preprocessing: How to normalise.
+        device: Where to compute.
+        names: The images'.
+        checkpoint: Its folder, for the message.
+        flip: As for `training.scoring.predict`.
+
+    Raises:
+        CheckpointError: They are not finite.
+    """
+    logits = predict_all(model, images, preprocessing, device, flip=flip)
+    if not logits.isfinite().all():
+        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        raise CheckpointError(f"the model in {checkpoint} answers {names[first]} with logits that are not finite")
+    return logits
+
+
+def _temperature(checkpoint: str | Path) -> float | None:
+    try:
+        return checkpoint_temperature(read_config(Path(checkpoint)))
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {checkpoint}: {error}") from error
+
+
 def _architecture(model: nn.Module) -> str:
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     return str(config.get("architecture") or type(model).__name__)
 
 
-def _labels(samples: LabelledImages, classes: tuple[str, ...], num_classes: int) -> Tensor:
-    """The labels the model knows the images' classes by, (N,) int64."""
+def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
+    """The labels a model knows the images' classes by, (N,) int64.
+
+    Raises:
+        DataError: The images' classes are not the model's.
+    """
+    classes, num_classes = label_names(model), int(getattr(model, "num_classes", 0))
     if not classes:
         if len(samples.classes) != num_classes:
             raise DataError(

@@ -118,6 +118,10 @@ class RunImages:
         """
         return self._loader.batches(order, epoch, self._recipe.seed, self._transform, start, rows)
 
+    def training_images(self, positions: Tensor) -> Tensor:
+        """The training images at some positions, as they are, (n, C, H, W) uint8."""
+        return self._loader.take(positions)
+
     def validation_batches(self, positions: Tensor) -> Generator[Tensor, None, None]:
         """The validation images at some positions, in batches of evaluation, (B, C, H, W) uint8."""
         return self._validation_loader.batches(list(positions.split(EVALUATION_BATCH)))

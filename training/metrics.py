@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
-from training.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
+from training.calibration import Reliability, errors_at, expected_calibration_error, fit_temperature, reliability
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class EvaluationResult:
         temperature: What the logits of these very images want to be divided by for the lowest `nll`.
         nll_at_temperature: `nll` of the logits so divided.
         ece_at_temperature: `ece` of the logits so divided.
+        checkpoint_temperature: What the checkpoint carries to divide its logits by, fitted to other images unless
+            these are the ones; None if it carries none.
+        nll_at_checkpoint_temperature: `nll` of the logits divided by that.
+        ece_at_checkpoint_temperature: `ece` of the logits divided by that.
         per_class: Share of right answers among each class's images; classes without images are left out.
         classes: Names by label.
         confusion: (classes, classes) int64, rows true, columns predicted.
@@ -41,6 +45,9 @@ class EvaluationResult:
     temperature: float
     nll_at_temperature: float
     ece_at_temperature: float
+    checkpoint_temperature: float | None
+    nll_at_checkpoint_temperature: float | None
+    ece_at_checkpoint_temperature: float | None
     per_class: dict[str, float]
     classes: tuple[str, ...]
     confusion: Tensor = field(repr=False)
@@ -58,6 +65,9 @@ class EvaluationResult:
             "temperature": self.temperature,
             "nll_at_temperature": self.nll_at_temperature,
             "ece_at_temperature": self.ece_at_temperature,
+            "checkpoint_temperature": self.checkpoint_temperature,
+            "nll_at_checkpoint_temperature": self.nll_at_checkpoint_temperature,
+            "ece_at_checkpoint_temperature": self.ece_at_checkpoint_temperature,
             "per_class": self.per_class,
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
@@ -65,13 +75,16 @@ class EvaluationResult:
         }
 
 
-def measure(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> EvaluationResult:
+def measure(
+    logits: Tensor, labels: Tensor, classes: Sequence[str], checkpoint_temperature: float | None = None
+) -> EvaluationResult:
     """Compare logits with the labels they should have given.
 
     Args:
         logits: (N, classes), finite, N > 0.
         labels: (N,) int64.
         classes: Names by label.
+        checkpoint_temperature: What the checkpoint carries to divide its logits by; None if it carries none.
 
     Raises:
         ValueError: Shapes do not fit, there are no images, or a logit is not finite.
@@ -88,7 +101,10 @@ def measure(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluatio
     right, totals = confusion.diag().tolist(), confusion.sum(dim=1).tolist()
     temperature = fit_temperature(logits, labels)
     probabilities = logits.double().softmax(dim=1)
-    scaled = logits.double() / temperature
+    nll_fitted, ece_fitted = errors_at(logits, labels, temperature)
+    nll_carried, ece_carried = (
+        (None, None) if checkpoint_temperature is None else errors_at(logits, labels, checkpoint_temperature)
+    )
     return EvaluationResult(
         images=len(labels),
         top1=sum(right) / len(labels),
@@ -97,8 +113,11 @@ def measure(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluatio
         brier=_brier(probabilities, labels),
         ece=expected_calibration_error(probabilities, labels),
         temperature=temperature,
-        nll_at_temperature=float(F.cross_entropy(scaled, labels)),
-        ece_at_temperature=expected_calibration_error(scaled.softmax(dim=1), labels),
+        nll_at_temperature=nll_fitted,
+        ece_at_temperature=ece_fitted,
+        checkpoint_temperature=checkpoint_temperature,
+        nll_at_checkpoint_temperature=nll_carried,
+        ece_at_checkpoint_temperature=ece_carried,
         per_class={name: right[label] / totals[label] for label, name in enumerate(classes) if totals[label]},
         classes=tuple(classes),
         confusion=confusion,

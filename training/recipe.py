@@ -303,6 +303,12 @@ class Recipe(Section):
         gt=0,
         description="Models to keep, the best by validation accuracy; more than best/ go to checkpoints/.",
     )
+    exemplars: Count = Field(
+        default=32,
+        ge=0,
+        description="Training images a class that are kept beside the best model, as small pictures with their "
+        "features, so that the service can show those most like a picture. 0: none leave the training data.",
+    )
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
 
     @model_validator(mode="after")

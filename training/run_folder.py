@@ -5,7 +5,8 @@
 ``environment.json``  package versions, git state and machine of the latest start
 ``validation.txt``    names of the held-out images
 ``last/``             the state a run continues from
-``best/``             the best model, a timm ``local-dir`` folder
+``best/``             the best model, a timm ``local-dir`` folder; at the end of the run it is given a temperature
+                      (in ``config.json``) and exemplars (``exemplars.safetensors``)
 ``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
 ``metrics.csv``       one row an epoch, the same for every run of the recipe; ``metrics.jsonl`` too
 ``timing.csv``        seconds and images a second of every epoch, which are not

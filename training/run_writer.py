@@ -8,11 +8,15 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ait.exemplars import FILE as EXEMPLARS
 from training import state
+from training.annotate import keep_temperature
+from training.calibration import calibrate
 from training.checkpoint import save_model
 from training.data import Preprocessing
 from training.errors import OutputError
 from training.evaluate import load_checkpoint
+from training.exemplars import keep_exemplars
 from training.images import ImageByPosition, RunImages
 from training.metrics import measure
 from training.recipe import Recipe
@@ -89,15 +93,19 @@ class RunWriter:
             state.save(self._folder.state, snapshot, position, self._recipe, classes)
 
     def report(self, position: Position, device: torch.device) -> Path:
-        """Write what the best model does with the validation images; returns the page's path."""
+        """Finish the run: give the best model its temperature and exemplars, and write what it does with the
+        validation images; returns the page's path."""
         model = load_checkpoint(self._folder.best).to(device)
         held_out = self._images.validation
         with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
             logits = predict_all(model, batches, self._preprocessing, device)
+        calibration = calibrate(logits, held_out.labels)
         with self._writing():
+            keep_temperature(self._folder.best, calibration)
+            self._keep_exemplars(model, device)
             return write_report(
                 self._folder.path,
-                measure(logits, held_out.labels, held_out.classes),
+                measure(logits, held_out.labels, held_out.classes, calibration.temperature),
                 logits,
                 held_out.labels,
                 ImageByPosition(self._images),
@@ -107,6 +115,24 @@ class RunWriter:
                 best_epoch=position.best_epoch,
                 settings=self._recipe.model_dump(mode="json"),
             )
+
+    def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:
+        training, recipe = self._images.training, self._recipe
+        if not recipe.exemplars:
+            # They may have been wanted before, and the run goes on without.
+            (self._folder.best / EXEMPLARS).unlink(missing_ok=True)
+            return
+        keep_exemplars(
+            self._folder.best,
+            model,
+            self._images.training_images,
+            training.labels,
+            training.names,
+            self._preprocessing,
+            device,
+            recipe.exemplars,
+            recipe.seed,
+        )
 
     def _write_metrics(self, position: Position) -> None:
         self._folder.write_metrics(position.history, position.timings, title=self._recipe.model.name)

@@ -27,6 +27,7 @@ _FREE_ON_RESUME = frozenset(
         "device",
         "compile",
         "sharding",
+        "exemplars",
         "tracking",
     }
 )

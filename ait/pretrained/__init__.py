@@ -1,6 +1,8 @@
 """Checkpoints that come with the library, each a timm ``local-dir`` folder beside this module."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,37 @@ def checkpoint_folder(reference: str | Path) -> Path | None:
 
 def checkpoint_metrics(reference: str | Path) -> dict[str, Any]:
     """What a checkpoint's ``config.json`` keeps of how good the model is; empty if it says nothing."""
-    folder = checkpoint_folder(reference)
-    if folder is None:
-        return {}
-    metrics = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("metrics")
+    metrics = checkpoint_config(reference).get("metrics")
     return dict(metrics) if isinstance(metrics, dict) else {}
+
+
+def checkpoint_config(reference: str | Path) -> dict[str, Any]:
+    """What a checkpoint's ``config.json`` holds; empty for weights that are no folder."""
+    folder = checkpoint_folder(reference)
+    return {} if folder is None else dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
+def checkpoint_temperature(config: Mapping[str, Any]) -> float | None:
+    """The temperature that makes a checkpoint's confidence its accuracy: ``softmax(logits / temperature)``.
+
+    Args:
+        config: What the checkpoint's ``config.json`` holds.
+
+    Returns:
+        A positive number; None if the checkpoint carries none.
+
+    Raises:
+        ValueError: What it carries is no positive number.
+    """
+    value = config.get("temperature")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(
+            f"temperature in config.json is {value!r}, not a positive number; run `ait calibrate` on the checkpoint, "
+            "or remove it"
+        )
+    return float(value)
 
 
 def label_names(model: nn.Module) -> tuple[str, ...]:

@@ -81,7 +81,13 @@ async def get_statistics(request: Request) -> Statistics:
     return statistics
 
 
+async def get_all_statistics(request: Request) -> Statistics:
+    """The counters of all processes of the server; one that does not answer in a second is left out."""
+    return (await get_statistics(request)).plus(*await request.app.state.siblings.ask("statistics", seconds=1.0))
+
+
 StatisticsDep = Annotated[Statistics, Depends(get_statistics)]
+AllStatisticsDep = Annotated[Statistics, Depends(get_all_statistics)]
 
 
 @router.get("")
@@ -104,7 +110,7 @@ async def server_ready(engine: EngineDep) -> Ready:
 
 
 @router.get("/models/stats", responses=documented_protocol(503))
-async def all_statistics(engine: EngineDep, statistics: StatisticsDep) -> StatisticsAnswer:
+async def all_statistics(engine: EngineDep, statistics: AllStatisticsDep) -> StatisticsAnswer:
     """Counters of every version that answers."""
     ready = [(each.name, each.version) for each in engine.models.index() if each.state == "ready"]
     return _describe(statistics, ready)
@@ -147,7 +153,7 @@ async def version_config(engine: EngineDep, model: ModelName, version: Version) 
 
 
 @router.get("/models/{model}/stats", **_MODEL)
-async def model_statistics(engine: EngineDep, statistics: StatisticsDep, model: ModelName) -> StatisticsAnswer:
+async def model_statistics(engine: EngineDep, statistics: AllStatisticsDep, model: ModelName) -> StatisticsAnswer:
     """Counters of all versions of a model that answer."""
     name = engine.models.get(model).folder.name
     return _describe(statistics, [(name, version) for version in engine.models.versions(name)])
@@ -155,7 +161,7 @@ async def model_statistics(engine: EngineDep, statistics: StatisticsDep, model: 
 
 @router.get("/models/{model}/versions/{version}/stats", **_MODEL)
 async def version_statistics(
-    engine: EngineDep, statistics: StatisticsDep, model: ModelName, version: Version
+    engine: EngineDep, statistics: AllStatisticsDep, model: ModelName, version: Version
 ) -> StatisticsAnswer:
     """Counters of one version."""
     folder = engine.models.get(model, version).folder

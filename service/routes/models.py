@@ -9,7 +9,7 @@ from service.images import FORMATS
 from service.models import ServedModel
 from service.problems import documented
 from service.routes import EngineDep, ModelName
-from service.schemas import Limits, Model, Models
+from service.schemas import Limits, Model, Models, ModelVersion
 
 router = APIRouter(tags=["models"])
 
@@ -17,9 +17,17 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=documented(503))
 async def list_models(engine: EngineDep) -> Models:
     """All models."""
-    default = engine.models.default
-    names = sorted({status.name for status in engine.models.index() if status.state == "ready"})
-    return Models(default=default, models=[_describe(engine.models.get(name), engine) for name in names])
+    models = engine.models
+    models.check_started()
+    answering = models.answering
+    return Models(
+        default=models.default if answering else None,
+        models=[_describe(model, engine) for model in answering],
+        index=[
+            ModelVersion(model=each.name, version=each.version, state=each.state, reason=each.reason)
+            for each in models.index()
+        ],
+    )
 
 
 @router.get("/v1/models/{model}", responses=documented(404, 503))
@@ -37,6 +45,7 @@ def _describe(model: ServedModel, engine: Engine) -> Model:
         architecture=folder.architecture,
         labels=model.labels,
         input_size=list(model.input_size),
+        calibrated=model.calibrated,
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             pixels=settings.max_pixels,

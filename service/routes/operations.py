@@ -1,14 +1,20 @@
-"""Health."""
+"""Health and metrics."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import asyncio
 
+from fastapi import APIRouter, Request, Response
+
+from service.metrics import CONTENT_TYPE
 from service.problems import documented
 from service.routes import EngineDep
 from service.schemas import Live, Ready
+from service.snapshot import take_snapshot
 
 router = APIRouter(tags=["operations"])
+
+_ASK_SECONDS = 1.0  # for the other processes of the server to say how they are
 
 
 @router.get("/health/live")
@@ -22,3 +28,17 @@ async def ready(engine: EngineDep) -> Ready:
     """Whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""
     engine.check_ready()
     return Ready()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented()},
+)
+async def metrics(request: Request, engine: EngineDep) -> Response:
+    """Metrics in Prometheus' text format, of all processes of the server."""
+    state = request.app.state
+    here = take_snapshot(engine, worker=state.siblings.number, in_progress=state.metrics.in_progress)
+    snapshots = [here, *await state.siblings.ask("snapshot", seconds=_ASK_SECONDS)]
+    body = await asyncio.to_thread(state.metrics.exposition, snapshots)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE})

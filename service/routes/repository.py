@@ -56,7 +56,7 @@ async def index(request: Request, engine: EngineDep) -> list[IndexEntry]:
 
 
 @router.post("/models/{model}/load", **_CONTROL)
-async def load(request: Request, engine: EngineDep, model: ModelName) -> Response:
+async def load(request: Request, model: ModelName) -> Response:
     """Loads a model, or loads it again from changed files. Needs the admin key."""
     parameters = await _parameters(request)
     if given := [name for name in parameters if name == "config" or name.startswith("file:")]:
@@ -64,15 +64,15 @@ async def load(request: Request, engine: EngineDep, model: ModelName) -> Respons
             f"The parameter {quoted(given[0])} would replace what is on disk, which is not offered. Put the model "
             "into the repository, and load it without."
         )
-    await engine.models.load(model)
+    await request.app.state.control.load(model)
     return Response(status_code=200)
 
 
 @router.post("/models/{model}/unload", **_CONTROL)
-async def unload(request: Request, engine: EngineDep, model: ModelName) -> Response:
+async def unload(request: Request, model: ModelName) -> Response:
     """Takes a model out of service; what it has begun is finished. Needs the admin key."""
     await _parameters(request)  # unload_dependents: no model depends on another
-    await engine.models.unload(model)
+    await request.app.state.control.unload(model)
     return Response(status_code=200)
 
 

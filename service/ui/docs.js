@@ -1,13 +1,6 @@
 // Draws /openapi.json as a page, with an example request and an example answer for every operation.
 
-const $ = (id) => document.getElementById(id);
-
-function element(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
+import { $, element } from "./dom.js";
 
 function resolve(schema, api) {
   if (!schema?.$ref) return schema ?? {};
@@ -16,7 +9,10 @@ function resolve(schema, api) {
 
 function typeName(schema, api) {
   const plain = resolve(schema, api);
-  if (plain.anyOf) return plain.anyOf.map((each) => typeName(each, api)).filter((name) => name !== "null").join(" or ");
+  if (plain.anyOf) {
+    const names = plain.anyOf.map((each) => typeName(each, api));
+    return names.filter((name) => name !== "null").join(" or ");
+  }
   if (plain.type === "array") return `list of ${typeName(plain.items, api)}`;
   if (plain.format === "binary") return "file";
   return plain.type ?? "any";
@@ -46,10 +42,15 @@ function code(text) {
   return element("pre", "", element("code", "", text));
 }
 
-function request(verb, path, operation) {
+function request(verb, path, operation, api) {
   const url = location.origin + path;
-  if (!operation.requestBody) return verb === "get" ? `curl ${url}` : `curl -X ${verb.toUpperCase()} ${url}`;
-  return `curl --data-binary @picture.jpg ${url}\ncurl -F file=@one.jpg -F file=@two.png ${url}`;
+  const content = operation.requestBody?.content;
+  const json = content?.["application/json"];
+  if (verb === "get") return `curl ${url}`;
+  if (!content || (json && !operation.requestBody.required)) return `curl -X ${verb.toUpperCase()} ${url}`;
+  if (json) return `curl -d '${JSON.stringify(json.example ?? example(json.schema, api))}' ${url}`;
+  const several = content["multipart/form-data"] ? `\ncurl -F file=@one.jpg -F file=@two.png ${url}` : "";
+  return `curl --data-binary @picture.jpg ${url}${several}`;
 }
 
 function draw(verb, path, operation, api) {
@@ -79,7 +80,7 @@ function draw(verb, path, operation, api) {
     const types = Object.keys(operation.requestBody.content).join(", ");
     add("Body", element("p", "", operation.requestBody.description ?? ""), element("p", "quiet", types));
   }
-  add("Request", code(request(verb, path, operation)));
+  add("Request", code(request(verb, path, operation, api)));
   const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
   if (answer) add("Answer", code(JSON.stringify(example(answer, api), null, 2)));
   const others = Object.entries(operation.responses).filter(([status]) => status !== "200");

@@ -1,6 +1,7 @@
 """The command line is a thin layer: it reaches the functions, and its errors name the input and the remedy."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import ait
 from ait.cli import app
+from ait.exemplars import load_exemplars
 
 run = CliRunner().invoke
 
@@ -37,7 +39,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_names_every_command() -> None:
     text = run(app, ["--help"]).output
-    for command in ("train", "evaluate", "predict", "inspect", "export", "serve", "bench"):
+    for command in ("train", "evaluate", "calibrate", "exemplars", "predict", "inspect", "export", "serve", "bench"):
         assert command in text
 
 
@@ -81,6 +83,35 @@ def test_evaluate_prints_tables(checkpoint: Path, photos: Path) -> None:
     assert result.exit_code == 0, result.output
     for text in ("top-1 accuracy", "calibration error (ECE)", "6 images, 3 classes", "ant", "cat"):
         assert text in result.stdout
+
+
+def test_calibrate_and_exemplars_write_into_the_checkpoint(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    result = run(app, ["calibrate", str(folder), str(photos)])
+    assert result.exit_code == 0, result.output
+    temperature = json.loads((folder / "config.json").read_text())["temperature"]
+    assert f"temperature {temperature:.4f}, fitted to 6 images" in result.stdout
+    result = run(app, ["evaluate", str(folder), str(photos)])
+    assert "the checkpoint's temperature" in result.stdout
+    assert f"{temperature:.3f}" in result.stdout
+    result = run(app, ["exemplars", str(folder), str(photos), "--per-class", "2"])
+    assert result.exit_code == 0, result.output
+    assert "exemplars.safetensors (4 images, 0.0" in result.stdout
+    # The model's third class has no images; it was told of by name, so the others keep their labels.
+    exemplars = load_exemplars(folder)
+    assert exemplars is not None
+    assert exemplars.labels.tolist() == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("command", ["calibrate", "exemplars"])
+def test_annotating_refuses_what_is_no_checkpoint_or_no_data(command: str, checkpoint: Path, tmp_path: Path) -> None:
+    result = run(app, [command, str(tmp_path), str(tmp_path)])
+    assert result.exit_code == 1
+    assert "is not a checkpoint: it lacks config.json" in result.stderr
+    result = run(app, [command, str(checkpoint), str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "nowhere" in result.stderr
 
 
 def test_predict_prints_the_labels_of_a_picture(checkpoint: Path, photo: Path) -> None:

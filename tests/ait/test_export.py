@@ -123,6 +123,21 @@ def test_a_program_carries_its_metadata_and_can_give_probabilities(tmp_path: Pat
     torch.testing.assert_close(program(images), model(images).softmax(dim=1))
 
 
+@torch.no_grad()
+def test_a_checkpoints_temperature_divides_probabilities_and_travels(tmp_path: Path) -> None:
+    model = make()
+    images = other_images(model, 3)
+    export_program(model, tmp_path / "logits.pt2", temperature=1.75)
+    extra = {METADATA_FILE: ""}
+    torch.testing.assert_close(
+        torch.export.load(tmp_path / "logits.pt2", extra_files=extra).module()(images), model(images)
+    )
+    assert json.loads(extra[METADATA_FILE])["temperature"] == 1.75
+    export_program(model, tmp_path / "shares.pt2", probabilities=True, temperature=1.75)
+    shares = torch.export.load(tmp_path / "shares.pt2").module()(images)
+    torch.testing.assert_close(shares, (model(images) / 1.75).softmax(dim=1))
+
+
 class DiffersWhenExported(nn.Module):
     """A model whose exported form does not compute what it computes itself."""
 
@@ -273,7 +288,7 @@ def test_a_hub_folder_does_not_replace_files(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
-    config = {"label_names": LABELS, "metrics": {"validation_accuracy": 0.5}}
+    config = {"label_names": LABELS, "metrics": {"validation_accuracy": 0.5}, "temperature": 1.25}
     save_for_hf(make(), str(folder), model_config=config, safe_serialization=True)
     return folder
 
@@ -287,6 +302,7 @@ def test_the_command_exports_a_checkpoint(checkpoint: Path, photos: Path, tmp_pa
     assert result.exit_code == 0, result.output
     assert "made pictures" in result.stdout
     assert "| validation_accuracy | 0.5000 |" in (tmp_path / "hub" / "README.md").read_text()
+    assert json.loads((tmp_path / "hub" / "config.json").read_text())["temperature"] == 1.25
 
 
 @pytest.mark.parametrize(

@@ -71,3 +71,34 @@ def test_an_unknown_way_of_resizing() -> None:
 def test_the_front_does_without_torch() -> None:
     code = "import sys, service.app, service.server; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@hypothesis_settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    SIDES,
+    SIDES,
+    st.sampled_from([(3, 32, 32), (3, 24, 40)]),
+    st.sampled_from([1.0, 0.875]),
+    st.sampled_from(["center", "squash"]),
+    st.integers(0, 1),
+)
+def test_the_region_is_what_is_kept(
+    width: int, height: int, size: tuple[int, int, int], crop: float, mode: str, trim: int
+) -> None:
+    """Every pixel of a picture says where it is; where those that are kept come from is the region."""
+    config = {"input_size": size, "crop_pct": crop, "crop_mode": mode, "interpolation": "nearest", "mean": (0, 0, 0)}
+    rows, columns = np.mgrid[:height, :width]
+    picture = Image.fromarray(np.stack([columns, rows, rows], -1).astype(np.uint8))
+    cropping = Cropping(config | {"crop_border_pixels": trim})
+    kept = cropping(picture)
+    left, top, right, bottom = cropping.region(width, height)
+    for start, end, length, came_from in ((left, right, width, kept[0][0]), (top, bottom, height, kept[1][:, 0])):
+        centres = (start + (np.arange(len(came_from)) + 0.5) / len(came_from) * (end - start)) * length - 0.5
+        step = (end - start) * length / len(came_from)
+        assert np.abs(centres - came_from).max() <= 0.5 + step
+    assert (left + right, top + bottom) == pytest.approx((1, 1), abs=1.01 * max(1 / 24, 2 / min(width, height)))
+
+
+def test_a_frame_around_the_picture_lies_outside_of_the_region() -> None:
+    config = {"input_size": (3, 32, 32), "crop_mode": "border", "interpolation": "nearest", "mean": (0, 0, 0)}
+    assert Cropping(config | {"crop_pct": 1.0}).region(32, 16) == [0, -0.5, 1, 1.5]

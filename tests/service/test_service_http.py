@@ -6,25 +6,29 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
+from fastapi import Request
+from fastapi import Response as PlainResponse
 from fastapi.testclient import TestClient
 from httpx import Response
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
-from service_client import LABELS, wait_until_ready
+from service_client import LABELS
 from service_pictures import FORMATS, encode, many_scans, png_header, scene
 
 import service
 from service.app import create_app
 from service.engine import Engine
 from service.predict import predict_files
+from service.routes.pages import UI
 from service.settings import Settings
 
 PICTURE = encode(scene())
@@ -55,6 +59,27 @@ def labels(response: Response) -> list[list[dict[str, Any]]]:
 
 def post(client: TestClient, data: bytes = PICTURE, path: str = "/v1/classify", **options: Any) -> Response:
     return client.post(path, content=data, **options)
+
+
+def served_by(client: TestClient) -> Engine:
+    """The engine behind a client."""
+    engine: Engine = client.app.state.engine  # type: ignore[attr-defined]
+    return engine
+
+
+def occupy(pool: ThreadPoolExecutor) -> threading.Event:
+    """Keeps all threads of a pool busy until the event is set."""
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        release.wait()
+
+    for _ in range(pool._max_workers):
+        pool.submit(wait)
+    for _ in range(pool._max_workers):
+        begun.acquire()
+    return release
 
 
 # ---- answers ----
@@ -255,6 +280,7 @@ def test_models(client: TestClient) -> None:
     assert model["input_size"] == [3, 32, 32]
     assert model["versions"] == ["1"]
     assert model["limits"]["body_bytes"] == 1_000_000
+    assert listed["index"] == [{"model": "colours", "version": "1", "state": "ready", "reason": ""}]
 
 
 def test_health(client: TestClient) -> None:
@@ -262,22 +288,27 @@ def test_health(client: TestClient) -> None:
     assert client.get("/health/ready").json() == {"ready": True}
 
 
-def test_before_the_model_is_loaded_and_while_draining(settings: Settings) -> None:
-    app = create_app(settings)
-    early = TestClient(app)  # not entered: the application has not been started
+def test_before_the_model_is_loaded(settings: Settings) -> None:
+    early = TestClient(create_app(settings))  # not entered: the application has not been started
     assert early.get("/health/live").status_code == 200
     assert "loading" in problem(early.get("/health/ready"), 503, "unavailable")["detail"]
     response = post(early)
     problem(response, 503, "unavailable")
     assert response.headers["retry-after"]
     problem(early.get("/v1/models"), 503, "unavailable")
-    with TestClient(app) as client:
-        wait_until_ready(client)
-        assert labels(post(client))
-        app.state.engine.drain()
-        assert "stopping" in problem(client.get("/health/ready"), 503, "unavailable")["detail"]
-        problem(post(client), 503, "unavailable")
-        assert client.get("/health/live").status_code == 200
+    problem(early.get("/v1/models/colours"), 503, "unavailable")
+
+
+def test_while_draining(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = served_by(client)
+    monkeypatch.setattr(engine, "_draining", False)  # is set back after the test
+    assert labels(post(client))
+    engine.drain()
+    response = client.get("/health/ready")
+    assert "stopping" in problem(response, 503, "unavailable")["detail"]
+    assert response.headers["connection"] == "close"
+    problem(post(client), 503, "unavailable")
+    assert client.get("/health/live").status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
@@ -304,43 +335,100 @@ def test_an_unexpected_error(settings: Settings, caplog: pytest.LogCaptureFixtur
     assert "secret detail" in caplog.text
 
 
-def test_when_the_client_leaves_its_work_is_dropped(settings: Settings) -> None:
-    async def run() -> None:
-        app = create_app(settings)
-        engine: Engine = app.state.engine
-        async with app.router.lifespan_context(app):
-            while not engine.ready:
-                await asyncio.sleep(0.01)
-            release = threading.Event()
-            for _ in range(engine.decoders._pool._max_workers):
-                engine.decoders._pool.submit(release.wait)
-            messages = [{"type": "http.request", "body": encode(scene(400, 300))}, {"type": "http.disconnect"}]
-            sent = []
+def test_when_the_client_leaves_its_work_is_dropped(client: TestClient) -> None:
+    pool = served_by(client).decoders._pool
+    messages = [{"type": "http.request", "body": encode(scene(400, 300))}, {"type": "http.disconnect"}]
+    sent = []
 
-            async def receive() -> dict[str, Any]:
-                return messages.pop(0)
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
 
-            async def send(message: dict[str, Any]) -> None:
-                sent.append(message)
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
 
-            scope = {
-                "type": "http",
-                "method": "POST",
-                "path": "/v1/classify",
-                "query_string": b"",
-                "headers": [],
-            }
-            await app(scope, receive, send)  # type: ignore[arg-type]
+    async def run() -> list[Any]:
+        release = occupy(pool)
+        try:
+            scope = {"type": "http", "method": "POST", "path": "/v1/classify", "query_string": b"", "headers": []}
+            await client.app(scope, receive, send)  # type: ignore[arg-type]
             await asyncio.sleep(0)
-            left = [engine.decoders._pool._work_queue.get_nowait()]
+            return [pool._work_queue.get_nowait()]
+        finally:
             release.set()
-            assert sent[0]["status"] == 499
-            assert all(item.future.cancelled() for item in left)
 
+    assert client.portal
+    left = client.portal.call(run)
+    assert sent[0]["status"] == 499
+    assert all(item.future.cancelled() for item in left)
+
+
+def test_a_full_queue_and_a_deadline_over_http(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = served_by(client)
+    large = encode(scene(400, 300))
+    release = occupy(engine.decoders._pool)
+    try:
+        response = post(client, large, headers={"x-request-timeout": "0.05"})
+        problem(response, 504, "deadline-exceeded")
+        monkeypatch.setattr(engine.decoders, "_max_waiting", 3)
+        response = client.post("/v1/classify", files=[("file", large)] * 4)
+        problem(response, 429, "queue-full")
+        assert int(response.headers["retry-after"]) >= 1
+    finally:
+        release.set()
+    assert labels(post(client, large, headers={"x-request-timeout": "60"}))
+    for wrong in ("0", "-1", "soon", "inf", "nan"):
+        detail = problem(post(client, headers={"x-request-timeout": wrong}), 400, "invalid-parameter")["detail"]
+        assert "X-Request-Timeout" in detail
+
+
+def test_bodies_take_a_bounded_share_of_memory_and_time(client: TestClient, settings: Settings) -> None:
+    # A second application, which is not started: what is refused for its length never gets to a model.
+    app = create_app(settings.model_copy(update={"max_held_bytes": 150_000, "deadline_seconds": 0.5}))
+    statuses: list[int] = []
+
+    async def request(release: asyncio.Event, size: int) -> None:
+        messages = [{"type": "http.request", "body": bytes(size), "more_body": True}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await release.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def send(message: dict[str, Any]) -> None:
+            statuses.append(message.get("status", 0))
+
+        scope = {"type": "http", "method": "POST", "path": "/held", "query_string": b"", "headers": []}
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    async def hold(request: Request) -> PlainResponse:
+        await request.body()
+        raise AssertionError("the body never ends")
+
+    async def run() -> None:
+        release = asyncio.Event()
+        alone = asyncio.create_task(request(release, 200_000))  # larger than all may be together, but alone
+        await asyncio.sleep(0.01)
+        await request(release, 1000)
+        assert statuses[0] == 429
+        release.set()
+        await alone
+        statuses.clear()
+        release.clear()
+        together = asyncio.gather(*(request(release, 40_000) for _ in range(4)))
+        await asyncio.sleep(0.01)
+        assert statuses == [429, 0]
+        release.set()
+        await together
+        assert statuses == [429, 0, *[499, 0] * 3]
+        await request(asyncio.Event(), 1000)  # the rest of it never comes
+        assert statuses[-2:] == [504, 0]
+
+    app.add_route("/held", hold, methods=["POST"])
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/ui/app.js", "/ui/docs.js", "/ui/style.css", "/ui/icon.svg"])
+@pytest.mark.parametrize("path", ["/", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
 def test_pages(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
@@ -370,13 +458,23 @@ def test_the_description(client: TestClient) -> None:
         "/v1/classify",
         "/v1/models/{model}/classify",
         "/v1/models/{model}/versions/{version}/classify",
+        "/v1/explain",
+        "/v1/models/{model}/explain",
+        "/v1/models/{model}/versions/{version}/explain",
+        "/v1/embed",
+        "/v1/models/{model}/embed",
+        "/v1/models/{model}/versions/{version}/embed",
         "/v1/models",
         "/v1/models/{model}",
         "/health/live",
         "/health/ready",
+        "/metrics",
     }
     classify = document["paths"]["/v1/models/{model}/classify"]["post"]
-    assert set(classify["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(classify["responses"]) == {
+        "200",
+        *map(str, (400, 401, 403, 404, 413, 415, 422, 429, 500, 503, 504)),
+    }
     assert {"image/jpeg", "image/png", "image/webp", "multipart/form-data"} <= set(classify["requestBody"]["content"])
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -385,7 +483,10 @@ def test_the_description(client: TestClient) -> None:
                     media_type = "application/json" if path in protocol else "application/problem+json"
                     assert list(answer["content"]) == [media_type]
                 elif path not in protocol:
-                    assert list(answer["content"]) == ["application/json"]
+                    media_types = {"text/plain"} if path == "/metrics" else {"application/json"}
+                    if path.endswith("/explain"):
+                        media_types |= {"image/png"}
+                    assert set(answer["content"]) == media_types
     text = json.dumps(document)
     assert "HTTPValidationError" not in text
     for name in set(part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):

@@ -50,7 +50,7 @@ def assert_same_run(output: Path, reference: Path) -> None:
         held["recipe"].pop("output")
         held["position"].pop("timings")
     assert values == expected_values
-    for name in ("metrics.csv", "best/config.json", "best/model.safetensors"):
+    for name in ("metrics.csv", "best/config.json", "best/model.safetensors", "best/exemplars.safetensors"):
         assert (output / name).read_bytes() == (reference / name).read_bytes()
 
 

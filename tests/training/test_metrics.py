@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from training.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
+    calibrate,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -90,6 +91,8 @@ def test_logits_that_are_not_finite_are_refused(row: int, column: int, value: fl
     logits[row, column] = value
     with pytest.raises(ValueError, match=f"image {row} "):
         measure(logits, torch.zeros(5, dtype=torch.int64), CLASSES)
+    with pytest.raises(ValueError, match="not finite have no temperature"):
+        calibrate(logits, torch.zeros(5, dtype=torch.int64))
 
 
 def test_logits_of_other_classes_are_refused() -> None:
@@ -142,3 +145,33 @@ def test_temperature_calibrates_logits_that_were_scaled() -> None:
     assert result.ece > 0.1
     assert result.ece_at_temperature < 0.03
     assert result.nll_at_temperature < result.nll
+
+
+@pytest.mark.parametrize("images", [1, 5, 15])
+def test_a_few_right_answers_do_not_make_every_answer_certain(images: int) -> None:
+    logits, labels = torch.tensor([[2.0, 0.0, 0.0]]).expand(images, 3), torch.zeros(images, dtype=torch.int64)
+    assert fit_temperature(logits, labels) == MIN_TEMPERATURE
+    assert 0.2 < fit_temperature(logits, labels, prior=1.0) < 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6), st.floats(0.2, 5))
+def test_the_prior_draws_towards_one_and_is_forgotten_among_many_images(seed: int, factor: float) -> None:
+    logits, labels = made_logits(seed)
+    free, drawn = (fit_temperature(factor * logits, labels, prior) for prior in (0.0, 1.0))
+    assert min(free, 1) - 1e-6 <= drawn <= max(free, 1) + 1e-6
+    assert drawn == pytest.approx(free, rel=0.05)
+
+
+def test_calibration_tells_what_the_temperature_does() -> None:
+    logits, labels = made_logits(3)
+    found = calibrate(4 * logits, labels)
+    assert found.images == 200
+    assert found.temperature == fit_temperature(4 * logits, labels, prior=1.0)
+    result = measure(4 * logits, labels, tuple("abcde"), found.temperature)
+    assert (found.nll, found.ece) == pytest.approx((result.nll, result.ece))
+    assert result.checkpoint_temperature == found.temperature
+    carried = (result.nll_at_checkpoint_temperature, result.ece_at_checkpoint_temperature)
+    assert (found.nll_at_temperature, found.ece_at_temperature) == carried
+    assert found.nll_at_temperature < found.nll
+    assert measure(logits, labels, tuple("abcde")).nll_at_checkpoint_temperature is None

@@ -9,7 +9,7 @@ from training.data.loading import BatchLoader, UndecodedImages, to_device
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
 from training.data.sort_of_clevr import SortOfClevr, generate_sort_of_clevr
-from training.data.sources import open_evaluation, open_splits
+from training.data.sources import open_evaluation, open_splits, open_training
 from training.data.triangle import generate_triangles
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "generate_triangles",
     "open_evaluation",
     "open_splits",
+    "open_training",
     "to_device",
 ]

@@ -51,6 +51,28 @@ def open_evaluation(source: str, root: str | Path | None, only: str | Path | Non
     return train if validation is None else validation
 
 
+def open_training(source: str, root: str | Path | None, exclude: str | Path | None = None) -> LabelledImages:
+    """The images that a model was trained on.
+
+    Args:
+        source: As the recipe's ``data.source``.
+        root: As the recipe's ``data.root``.
+        exclude: A text file with the names of images to leave out, one a line, such as a run's
+            ``validation.txt`` where images were held out of the training images.
+
+    Raises:
+        DataError: The source's files are missing or cannot be used, or all images are left out.
+    """
+    samples, _ = _splits(source, root)
+    if exclude is None:
+        return samples
+    left_out = set(Path(exclude).read_text(encoding="utf-8").splitlines())
+    kept = [index for index, name in enumerate(samples.names) if name not in left_out]
+    if not kept:
+        raise DataError(f"{exclude} lists every image in {samples.origin}: none is left")
+    return samples.select(kept)
+
+
 def _splits(source: str, root: str | Path | None) -> tuple[LabelledImages, LabelledImages | None]:
     if source == "triangle":
         return triangle_splits()

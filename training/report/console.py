@@ -18,6 +18,12 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     overall = Table(title=f"{result.images:,} images, {len(result.classes):,} classes", show_header=False)
     overall.add_column()
     overall.add_column(justify="right")
+    carried = []
+    if result.checkpoint_temperature is not None:
+        carried = [
+            ("the checkpoint's temperature", f"{result.checkpoint_temperature:.3f}"),
+            ("calibration error at it", f"{result.ece_at_checkpoint_temperature:.2%}"),
+        ]
     for name, value in (
         ("top-1 accuracy", f"{result.top1:.2%}"),
         ("top-5 accuracy", f"{result.top5:.2%}"),
@@ -26,6 +32,7 @@ def print_result(result: EvaluationResult, console: Console) -> None:
         ("calibration error (ECE)", f"{result.ece:.2%}"),
         ("best temperature here", f"{result.temperature:.3f}"),
         ("calibration error at it", f"{result.ece_at_temperature:.2%}"),
+        *carried,
     ):
         overall.add_row(name, value)
     console.print(overall)

@@ -148,6 +148,18 @@ def _calibration(result: EvaluationResult, folder: Path) -> list[str]:
             ],
         ),
         "The temperature was fitted to these same images, so that other images gain a little less.",
+        *_carried(result),
+    ]
+
+
+def _carried(result: EvaluationResult) -> list[str]:
+    temperature, nll = result.checkpoint_temperature, result.nll_at_checkpoint_temperature
+    if temperature is None:
+        return []
+    return [
+        f"The checkpoint carries the temperature {temperature:.3f}, which the service divides its logits by. On these "
+        f"images that makes a negative log-likelihood of {nll:.4f} nats and a calibration error of "
+        f"{result.ece_at_checkpoint_temperature:.2%}."
     ]
 
 

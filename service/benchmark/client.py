@@ -1,0 +1,276 @@
+"""A client that costs little: it shares the processors with the server that it measures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from uvicorn.loops.auto import auto_loop_factory
+
+from service.benchmark.connection import Connection, connect
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 30.0  # for answers that are still to come when the time is over
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go, and all that they can be: a picture each.
+
+    Attributes:
+        host, port: of the server.
+        requests: whole requests as bytes; they are sent in turn.
+    """
+
+    host: str
+    port: int
+    requests: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a load.
+
+    Attributes:
+        seconds: how long it lasted.
+        latencies: seconds of each answer with status 200, in the order in which they came.
+        failures: how often each other outcome came: a status, or "lost" for a closed connection and "late" for
+            no answer at all.
+        cpu: seconds of processor time that this client took for it.
+    """
+
+    seconds: float
+    latencies: np.ndarray
+    failures: dict[str, int]
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Answers with status 200 a second."""
+        return len(self.latencies) / self.seconds
+
+    @property
+    def cpu_share(self) -> float:
+        """Share of one processor that this client took."""
+        return self.cpu / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Seconds within which so many percent of the answers came; infinite where there were none."""
+        return float(np.percentile(self.latencies, share)) if len(self.latencies) else float("inf")
+
+
+def make_request(path: str, body: bytes, host: str) -> bytes:
+    """A whole POST request of a JPEG."""
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode("ascii") + body
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the fastest event loop there is."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(work)
+
+
+async def ask(target: Target) -> list[tuple[int, bytes]]:
+    """Sends each request once, one after the other; (status, body) of each answer.
+
+    Raises:
+        ConnectionError: the server closed the connection.
+    """
+    answers: list[tuple[int, bytes]] = []
+    done = asyncio.Event()
+    lost = False
+
+    def answered(connection: Connection, status: int) -> None:
+        answers.append((status, bytes(connection.body)))
+        connection.body.clear()
+        done.set()
+
+    def closed(_: Connection) -> None:
+        nonlocal lost
+        lost = True
+        done.set()
+
+    (connection,) = await connect(target.host, target.port, 1, answered, closed)
+    for request in target.requests:
+        done.clear()
+        connection.send(request)
+        await done.wait()
+        if lost:
+            raise ConnectionError("The server closed the connection.")
+    connection.close()
+    return answers
+
+
+async def closed_loop(
+    target: Target, connections: int, *, seconds: float | None = None, requests: int | None = None
+) -> Load:
+    """Each connection sends its next request when it has the answer to the last one.
+
+    Args:
+        target: what is asked.
+        connections: requests in flight.
+        seconds: how long; answers that come later do not count.
+        requests: how many, in place of a time.
+    """
+    log = _Log()
+    left = requests
+    until = float("inf") if seconds is None else 0.0
+    over = asyncio.Event()
+    place = 0
+    busy = connections
+
+    def send(connection: Connection) -> None:
+        nonlocal place, left, busy
+        now = time.perf_counter()
+        if now >= until or left == 0:
+            busy -= 1
+            if not busy:
+                over.set()
+            return
+        if left is not None:
+            left -= 1
+        place += 1
+        connection.came = now
+        connection.send(target.requests[place % len(target.requests)])
+
+    def answered(connection: Connection, status: int) -> None:
+        now = time.perf_counter()
+        if now < until:
+            log.add(status, now - connection.came)
+        send(connection)
+
+    def closed(_: Connection) -> None:
+        nonlocal busy
+        log.failures["lost"] += 1
+        busy -= 1
+        if not busy:
+            over.set()
+
+    opened = await connect(target.host, target.port, connections, answered, closed)
+    log.begin()
+    if seconds is not None:
+        until = log.start + seconds
+    for connection in opened:
+        send(connection)
+    try:
+        async with asyncio.timeout(None if seconds is None else seconds + GRACE_SECONDS):
+            await over.wait()
+    except TimeoutError:
+        log.failures["late"] += busy
+    load = log.end(seconds)
+    for connection in opened:
+        connection.close()
+    return load
+
+
+async def open_loop(target: Target, rate: float, *, seconds: float, connections: int = 256, seed: int = 0) -> Load:
+    """Requests come at random times (a Poisson process), whether or not earlier ones have been answered.
+
+    A latency counts from the time at which the request was due, so that a server that stalls cannot hide it by
+    holding up the client.
+
+    Args:
+        target: what is asked.
+        rate: requests a second, on average.
+        seconds: how long requests come; all of them are waited for.
+        connections: most requests in flight; more wait here, and their time counts.
+        seed: of the times.
+    """
+    random = np.random.default_rng(seed)
+    gaps = random.exponential(1 / rate, int(rate * seconds * 2) + 100)
+    due = np.cumsum(gaps)
+    due = due[due < seconds]
+    log = _Log()
+    over = asyncio.Event()
+    backlog: deque[float] = deque()
+    place = answers = 0
+    alive = connections
+    loop = asyncio.get_running_loop()
+
+    def send(connection: Connection, came: float) -> None:
+        connection.came = came
+        connection.send(target.requests[place % len(target.requests)])
+
+    def finish() -> None:
+        nonlocal answers
+        answers += 1
+        if answers == len(due):
+            over.set()
+
+    def answered(connection: Connection, status: int) -> None:
+        log.add(status, time.perf_counter() - connection.came)
+        if backlog:
+            send(connection, backlog.popleft())
+        else:
+            idle.append(connection)
+        finish()
+
+    def closed(connection: Connection) -> None:
+        nonlocal alive
+        log.failures["lost"] += 1
+        alive -= 1
+        if connection in idle:
+            idle.remove(connection)
+        else:
+            finish()
+        if not alive:  # nobody is left to send the others
+            log.failures["lost"] += len(due) - answers
+            over.set()
+
+    def tick() -> None:
+        nonlocal place
+        now = time.perf_counter() - log.start
+        while place < len(due) and due[place] <= now:
+            came = log.start + due[place]
+            if idle:
+                send(idle.pop(), came)
+            else:
+                backlog.append(came)
+            place += 1
+        if place < len(due):
+            # Event loops count milliseconds; to ask for less would keep a processor busy with waiting.
+            loop.call_later(max(due[place] - now, 1e-3), tick)
+
+    opened = await connect(target.host, target.port, connections, answered, closed)
+    idle = list(opened)
+    log.begin()
+    if len(due):
+        tick()
+        try:
+            async with asyncio.timeout(seconds + GRACE_SECONDS):
+                await over.wait()
+        except TimeoutError:
+            log.failures["late"] += len(due) - answers
+    load = log.end(None)
+    for connection in opened:
+        connection.close()
+    return load
+
+
+class _Log:
+    """Counts what comes while a load lasts."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.failures: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        self.start, self._cpu = time.perf_counter(), time.process_time()
+
+    def add(self, status: int, seconds: float) -> None:
+        if status == 200:
+            self.latencies.append(seconds)
+        else:
+            self.failures[str(status)] += 1
+
+    def end(self, seconds: float | None) -> Load:
+        lasted = time.perf_counter() - self.start
+        cpu = time.process_time() - self._cpu
+        return Load(seconds or lasted, np.array(self.latencies), dict(self.failures), cpu)

@@ -1,0 +1,83 @@
+"""The same model behind LitServe: `python -m service.benchmark.litserve_app`.
+
+The model and its steps are the service's own; LitServe brings HTTP, queues, batching and processes. Its settings
+are starting values, not yet tuned.
+"""
+
+# LitServe reads annotations as objects, so they must not be postponed here.
+
+import argparse
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import litserve
+import numpy as np
+from fastapi import Body
+
+from service.images import ImageLimits, decode
+from service.machine import available_processors
+from service.repository import locate
+from service.runner import Classifier, use_threads
+
+Jpeg = Annotated[bytes, Body(media_type="image/jpeg")]  # a raw body: spares it JSON and base 64
+
+MAX_BATCH = 32
+BATCH_SECONDS = 0.002  # 0 has an idle worker take a processor for itself
+WORKERS = 1  # with the threads of all processors
+
+
+class ClassifyAPI(litserve.LitAPI):
+    """Classifies one picture a request."""
+
+    def __init__(self, model: Path, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._path = model
+
+    def setup(self, device: str) -> None:
+        use_threads(available_processors() // WORKERS)
+        self._limits = ImageLimits()
+        self._classifier = Classifier(locate(self._path), device=device, max_batch=MAX_BATCH)
+
+    def decode_request(self, request: Jpeg) -> np.ndarray:
+        return self._classifier.prepare(decode(request, self._limits))
+
+    def batch(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return inputs
+
+    def predict(self, inputs: list[np.ndarray]) -> list[list[tuple[str, float]]]:
+        return self._classifier.label(self._classifier.scores(inputs), 5)
+
+    def unbatch(self, output: list[list[tuple[str, float]]]) -> list[list[tuple[str, float]]]:
+        return output
+
+    def encode_response(self, output: list[tuple[str, float]]) -> dict[str, Any]:
+        return {"predictions": [{"labels": [{"label": label, "score": score} for label, score in output]}]}
+
+
+def main() -> None:
+    """Serves until it is told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    api = ClassifyAPI(arguments.model, max_batch_size=MAX_BATCH, batch_timeout=BATCH_SECONDS)
+    device = os.environ.get("AIT_DEVICE", "auto")
+    server = litserve.LitServer(
+        api,
+        accelerator=device,
+        workers_per_device=WORKERS,
+        fast_queue=True,
+    )
+    server.run(
+        host=os.environ.get("HOST", "127.0.0.1"),
+        port=arguments.port,
+        num_api_servers=1,
+        log_level="warning",
+        generate_client_file=False,
+        access_log=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The same model behind Ray Serve: `python -m service.benchmark.ray_serve_app`.
+
+The model and its steps are the service's own; Ray Serve brings HTTP, queues, batching and processes. Its settings,
+with the environment in `service.benchmark.systems`, are starting values, not yet tuned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from typing import Any
+
+import ray
+from ray import serve
+from starlette.requests import Request
+
+from service.images import ImageLimits, decode
+from service.machine import available_processors
+from service.repository import locate
+from service.runner import Classifier, Labels, use_threads
+
+MAX_BATCH = 32
+BATCH_SECONDS = 0.002
+MAX_ONGOING = 256
+
+
+class Classify:
+    """Classifies one picture a request."""
+
+    def __init__(self, model: str, device: str) -> None:
+        use_threads(available_processors())  # Ray would have torch take one
+        self._limits = ImageLimits()
+        self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        if request.method == "GET":  # asked until there is an answer: Ray Serve calls itself healthy before it is
+            return {}
+        picture = decode(await request.body(), self._limits)
+        labels = await self.classify(self._classifier.prepare(picture))
+        return {"predictions": [{"labels": [{"label": label, "score": score} for label, score in labels]}]}
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_SECONDS)
+    async def classify(self, inputs: list[Any]) -> list[Labels]:
+        return self._classifier.label(self._classifier.scores(inputs), 5)
+
+
+def main() -> None:
+    """Serves until it is told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    ray.init(num_cpus=max(2, available_processors()), include_dashboard=False, log_to_driver=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    serve.start(http_options={"host": os.environ.get("HOST", "127.0.0.1"), "port": arguments.port})
+    deployment: Any = serve.deployment(
+        num_replicas=1, max_ongoing_requests=MAX_ONGOING, ray_actor_options={"num_cpus": 1}
+    )(Classify)
+    serve.run(deployment.bind(arguments.model, os.environ.get("AIT_DEVICE", "auto")))
+    stop.wait()
+    serve.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

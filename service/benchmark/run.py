@@ -1,0 +1,154 @@
+"""Measures servers against the plain loop (`service.benchmark.raw`), in turns within one run.
+
+Absolute times say more about the machine than about a server, and a shared machine's speed wanders by a factor of
+two within seconds. Each figure is therefore a ratio to what the plain loop did right before and after, and of the
+rounds' ratios the median counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from service.benchmark import client
+from service.benchmark.client import Target
+from service.benchmark.processes import busy_seconds
+from service.benchmark.raw import Raw
+from service.benchmark.results import LOAD, MemoryGrowth, Round, ServerResult, add_up
+from service.benchmark.systems import Running, ServerError, System, started
+
+WARM_SECONDS = 2.0
+SCORE_TOLERANCE = 2e-3
+SOAK_STEP = 10_000  # requests between two looks at the memory
+
+Progress = Callable[[str], None]
+
+
+class Course:
+    """What all measurements of a run have in common."""
+
+    def __init__(
+        self,
+        raw: Raw,
+        pictures: Sequence[bytes],
+        *,
+        connections: int,
+        seconds: float,
+        progress: Progress,
+    ) -> None:
+        """
+        Args:
+            raw: the plain loop, over the same pictures.
+            pictures: JPEG files.
+            connections: requests in flight at saturation.
+            seconds: each load lasts; the plain loop takes half as long before and after it.
+            progress: told in words what is done now.
+        """
+        self._raw, self._pictures = raw, pictures
+        self.connections, self._seconds, self._progress = connections, seconds, progress
+        self._expected = raw.labels()
+        progress("the plain loop: looking for its best batch size")
+        self.way = raw.best_way(seconds / 10)
+
+    def round(self, system: System, running: Running) -> Round:
+        """Warms a server up, checks its answers and measures it once."""
+        target = self.target(system, running)
+        self._check(system, target)
+        client.run(client.closed_loop(target, self.connections, seconds=WARM_SECONDS))
+        half = self._seconds / 2
+
+        self._progress(f"{system.name}: saturation")
+        rates = [self._raw.rate(self.way, half)]
+        before, busy = running.processes.cpu() if running.processes else 0.0, busy_seconds()
+        full = client.run(client.closed_loop(target, self.connections, seconds=self._seconds))
+        busy = busy_seconds() - busy
+        cpu = running.processes.cpu() - before if running.processes else None
+        rates.append(self._raw.rate(self.way, half))
+        if not len(full.latencies):
+            raise ServerError(f"{system.name} answered no request at saturation: {full.failures}")
+
+        self._progress(f"{system.name}: one request at a time")
+        singles = [self._raw.single(half / 2)]
+        lone = client.run(client.closed_loop(target, 1, seconds=half))
+        singles.append(self._raw.single(half / 2))
+
+        offered = LOAD * full.rate
+        self._progress(f"{system.name}: {offered:.0f} requests a second")
+        batches = [self._raw.rate(self.way, half)]
+        steady = client.run(client.open_loop(target, offered, seconds=self._seconds))
+        batches.append(self._raw.rate(self.way, half))
+        return Round(
+            raw_rate=sum(rate.pictures for rate in rates) / 2,
+            raw_cpu=sum(rate.cpu for rate in rates) / 2,
+            raw_batch=sum(self.way.batch_size / rate.pictures for rate in batches) / 2,
+            raw_single=sum(singles) / 2,
+            rate=full.rate,
+            single=lone.percentile(50),
+            offered=offered,
+            p50=steady.percentile(50),
+            p99=steady.percentile(99),
+            server_cpu=None if cpu is None else cpu / len(full.latencies),
+            client_cpu=full.cpu_share,
+            others=None if cpu is None else max(busy - cpu - full.cpu, 0.0) / self._seconds,
+            failures=add_up(load.failures for load in (full, lone, steady)),
+        )
+
+    def target(self, system: System, running: Running) -> Target:
+        """The requests for a server."""
+        requests = [client.make_request(system.path, picture, running.host) for picture in self._pictures]
+        return Target(running.host, running.port, requests)
+
+    def _check(self, system: System, target: Target) -> None:
+        """A server that answers something else is not worth measuring."""
+        few = Target(target.host, target.port, target.requests[:16])
+        for (status, body), (label, score) in zip(client.run(client.ask(few)), self._expected, strict=False):
+            try:
+                best = json.loads(body)["predictions"][0]["labels"][0]
+            except (ValueError, KeyError, IndexError, TypeError):
+                raise ServerError(f"{system.name} answered {status}: {body[:300]!r}") from None
+            if abs(best["score"] - score) > SCORE_TOLERANCE:
+                raise ServerError(
+                    f"{system.name} answered {best['label']!r} with {best['score']:.4f} where the model says "
+                    f"{label!r} with {score:.4f}: it serves another model."
+                )
+
+
+def measure(
+    course: Course, systems: Sequence[System], model: Path, device: str, rounds: int, progress: Progress
+) -> list[ServerResult]:
+    """Starts each server in turn, measures it and stops it, a number of times.
+
+    Only one of them runs at a time: some of them keep a processor busy when they have nothing to do.
+
+    Raises:
+        ServerError: one did not start, or answers something else than the model.
+    """
+    found: dict[str, list[Round]] = {system.name: [] for system in systems}
+    for _ in range(rounds):
+        for system in systems:
+            progress(f"{system.name}: starting")
+            with started(system, model, device) as running:
+                found[system.name].append(course.round(system, running))
+    return [ServerResult(name, results) for name, results in found.items()]
+
+
+def soak(course: Course, system: System, running: Running, requests: int, progress: Progress) -> MemoryGrowth:
+    """Sends many requests and looks at the server's memory after each `SOAK_STEP` of them.
+
+    Raises:
+        ServerError: its processes are not on this machine, or it answered nothing.
+    """
+    if running.processes is None:
+        raise ServerError("The memory of a server on another machine cannot be seen; leave out --soak.")
+    target, sent, samples, failures = course.target(system, running), 0, [], []
+    while sent < requests:
+        progress(f"{system.name}: memory, {sent:,} of {requests:,} requests")
+        part = min(SOAK_STEP, requests - sent)
+        load = client.run(client.closed_loop(target, course.connections, requests=part))
+        if not len(load.latencies):
+            raise ServerError(f"{system.name} answered no request: {load.failures}")
+        sent += part
+        failures.append(load.failures)
+        samples.append((sent, running.processes.memory()))
+    return MemoryGrowth(samples, add_up(failures))

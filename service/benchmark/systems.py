@@ -1,0 +1,162 @@
+"""The servers that are compared: how each is started with a model, asked, and stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from service.benchmark.processes import ServerProcesses
+
+HOST = "127.0.0.1"
+START_SECONDS = 180.0
+STOP_SECONDS = 30.0
+
+
+class ServerError(Exception):
+    """A server that is to be measured did not start, or cannot be asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A kind of server.
+
+    Attributes:
+        name: what it is called in results.
+        module: run with `python -m`, with the arguments `--model FOLDER --port PORT`.
+        path: where pictures are sent.
+        health: answers with status 200 once the model does.
+        needs: package that it needs besides the service's own.
+        environment: variables that are set for it.
+    """
+
+    name: str
+    module: str
+    path: str
+    health: str
+    needs: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+# The settings of the others are in their modules.
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System("ait", "service", "/v1/classify", "/health/ready"),
+        System("litserve", "service.benchmark.litserve_app", "/predict", "/health", "litserve"),
+        System(
+            "ray",
+            "service.benchmark.ray_serve_app",
+            "/",
+            "/",
+            "ray",
+            {
+                "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_AUTH_MODE": "disabled",  # reachable from this machine alone
+            },
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        host, port: where.
+        processes: None for a server on another machine.
+    """
+
+    host: str
+    port: int
+    processes: ServerProcesses | None
+
+
+def check_installed(system: System) -> None:
+    """Raises `ServerError` where a package that the system needs is not there."""
+    if system.needs and importlib.util.find_spec(system.needs) is None:
+        raise ServerError(
+            f"{system.name}: the package {system.needs} is not installed. "
+            "Install it with: pip install 'associative-transformer[bench]'"
+        )
+
+
+@contextmanager
+def started(system: System, model: Path, device: str) -> Iterator[Running]:
+    """Within this context the server runs in processes of its own and answers.
+
+    Raises:
+        ServerError: it did not start; the message has the end of what it wrote.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        port = _free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", system.module, "--model", str(model), "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "AIT_DEVICE": device, "HOST": HOST, **system.environment},
+            start_new_session=True,
+        )
+        processes = ServerProcesses(process.pid)
+        try:
+            if not _wait(process, system, port):
+                log.seek(0)
+                raise ServerError(f"{system.name} did not start:\n{log.read()[-3000:].strip()}")
+            yield Running(HOST, port, processes)
+        finally:
+            _stop(process, processes)
+
+
+def status_of(host: str, port: int, path: str) -> int | None:
+    """The status that a GET request is answered with; None without an answer."""
+    try:
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            line = connection.makefile("rb").readline().split()
+        return int(line[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _wait(process: subprocess.Popen[bytes], system: System, port: int) -> bool:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if status_of(HOST, port, system.health) == 200:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes], processes: ServerProcesses) -> None:
+    """Ends the server as its users would, and then whatever it left behind."""
+    members = processes.all()
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _, left = psutil.wait_procs(members, timeout=3)
+    for member in left:
+        member.kill()
+    psutil.wait_procs(left, timeout=3)
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])

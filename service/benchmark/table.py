@@ -1,0 +1,56 @@
+"""What a run found, as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from service.benchmark.results import LOAD, ServiceBenchmark
+
+DISTURBED = 0.1  # processors that others may take before the figures are in doubt
+
+
+def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
+    """Prints all of it."""
+    console.print(_speed(result))
+    for server in result.servers:
+        found = server.summary
+        if found.failures:
+            counts = ", ".join(f"{cause}: {count}" for cause, count in found.failures.items())
+            console.print(f"{server.system}: requests that failed, by status: {counts}", highlight=False)
+        if found.others is not None and found.others > DISTURBED:
+            console.print(
+                f"{server.system}: other programs took {found.others:.1f} processors; stop them and measure again.",
+                highlight=False,
+            )
+    if result.memory:
+        samples = result.memory.samples
+        sizes = "; ".join(f"{size / 1e6:.1f} MB after {requests:,}" for requests, size in (samples[0], samples[-1]))
+        console.print(f"memory of the service: {sizes} requests: x {result.memory.growth:.3f}", highlight=False)
+
+
+def _speed(result: ServiceBenchmark) -> Table:
+    way = result.way
+    where = "several threads" if way.pooled else "one thread"
+    table = Table(
+        title=f"{result.model}, {result.pictures}, {result.processors} processors, {result.connections} connections",
+        caption=f"raw: the model without a server, batches of {way.batch_size}, decoded on {where}; "
+        f"p99 at {LOAD:.0%} of each server's own saturation",
+    )
+    for column in (
+        "server", "pictures/s", "of raw", "added alone", "p99", "raw batches", "CPU : raw", "client's CPU",
+    ):  # fmt: skip
+        table.add_column(column, justify="left" if column == "server" else "right")
+    for server in result.servers:
+        found = server.summary
+        table.add_row(
+            server.system,
+            f"{found.rate:.1f}",
+            f"{found.throughput:.2f}",
+            f"{found.added * 1e3:.2f} ms",
+            f"{found.p99 * 1e3:.1f} ms",
+            f"{found.p99_batches:.2f}",
+            "" if found.server_cpu is None else f"{found.server_cpu * 1e3:.2f} : {found.raw_cpu * 1e3:.2f} ms",
+            f"{found.client_cpu:.0%}",
+        )
+    return table

@@ -1,0 +1,48 @@
+"""`python -m service.healthcheck`: asks the server of this machine whether it is ready, for images without curl."""
+
+from __future__ import annotations
+
+import sys
+from http.client import HTTPConnection, HTTPException
+
+from service.settings import Settings, SettingsError, load_settings
+
+TIMEOUT_SECONDS = 4.0
+
+
+def check(settings: Settings, timeout: float = TIMEOUT_SECONDS) -> str | None:
+    """Asks `/health/ready` at the address that a server with these settings listens on.
+
+    Returns:
+        None if requests are answered, else the reason why not.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    connection = HTTPConnection(host, settings.port, timeout=timeout)
+    try:
+        connection.request("GET", "/health/ready")
+        answer = connection.getresponse()
+        text = answer.read(1000).decode(errors="replace")
+    except (OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        where = f"{host} port {settings.port}"
+        return f"No server answers on {where}: {reason}. Start it, or set HOST and PORT as it has them."
+    finally:
+        connection.close()
+    return None if answer.status == 200 else f"The server on {host} port {settings.port} is not ready: {text}"
+
+
+def main() -> int:
+    """Exit code: 0 ready, 1 not ready, 2 a setting is wrong."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    reason = check(settings)
+    if reason:
+        print(reason, file=sys.stderr)
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""API keys: who may ask, and how often. Only their SHA-256 is known here.
+
+A key is named by a line `NAME SHA256 [RATE [BURST]]`: a name for the log, 64 hexadecimal digits, and, where the key
+is limited, requests a second and how many may come at once. Lines may also be separated by commas.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
+
+ADMIN = "admin"  # the name that the admin key has in the log
+
+_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_LOOK_SECONDS = 1.0  # between two looks whether the file has changed
+
+
+class KeysError(SettingsError):
+    """A list of keys cannot be used; the message names the line and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as the server knows it.
+
+    Attributes:
+        name: for the log.
+        digest: SHA-256 of the key, 32 bytes.
+        rate: requests a second; None is unlimited.
+        burst: requests that may come at once.
+    """
+
+    name: str
+    digest: bytes
+    rate: float | None = None
+    burst: int = 1
+
+
+def new_key() -> tuple[str, str]:
+    """A new random key, and its SHA-256 in hexadecimal."""
+    key = secrets.token_urlsafe(32)
+    return key, hashlib.sha256(key.encode()).hexdigest()
+
+
+def parse_keys(text: str, source: str) -> list[Key]:
+    """Reads a list of keys; empty lines and what follows a # are skipped.
+
+    Raises:
+        KeysError: a line is not of the form; it names `source`.
+    """
+    keys: dict[str, Key] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        for entry in line.partition("#")[0].split(","):
+            if not (fields := entry.split()):
+                continue
+            try:
+                key = _key(fields)
+            except ValueError as error:
+                raise KeysError(f"{source}, line {number}: {error} A key is NAME SHA256 [RATE [BURST]].") from None
+            if key.name in keys or key.name == ADMIN:
+                raise KeysError(f"{source}, line {number}: the name {key.name} is taken. Give each key its own.")
+            keys[key.name] = key
+    return list(keys.values())
+
+
+def _key(fields: list[str]) -> Key:
+    if not 2 <= len(fields) <= 4:
+        raise ValueError(f"there are {len(fields)} words.")
+    name, digest = fields[:2]
+    if not _NAME.fullmatch(name):
+        raise ValueError("the name has other characters than letters, digits and . _ @ -.")
+    if not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise ValueError(f"what follows {name} is not a SHA-256, which has 64 hexadecimal digits.")
+    rate = _positive(fields[2], "rate") if len(fields) > 2 else None
+    burst = math.ceil(rate) if rate else 1
+    if len(fields) > 3:
+        burst = math.floor(_positive(fields[3], "burst"))
+    return Key(name, bytes.fromhex(digest), rate, max(1, burst))
+
+
+def _positive(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"the {what} {text} is not a number above 0.")
+    return number
+
+
+def presented_key(headers: Mapping[str, str]) -> bytes | None:
+    """The key that a request brings, as it was on the wire; None if it brings none.
+
+    It comes as `Authorization: Bearer KEY`, as the password of basic authentication with any user name, or as
+    `X-API-Key: KEY`.
+    """
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer" and value:
+        return value.encode("latin-1")
+    if scheme.lower() == "basic":
+        try:
+            if password := base64.b64decode(value, validate=True).partition(b":")[2]:
+                return password
+        except binascii.Error:
+            pass
+    return headers.get("x-api-key", "").strip().encode("latin-1") or None
+
+
+class KeyRing:
+    """All keys of a server. A file of keys is read again when it has changed."""
+
+    def __init__(
+        self,
+        listed: str | None = None,
+        file: str | None = None,
+        admin_sha256: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """All as in the settings `AIT_API_KEYS`, `AIT_API_KEYS_FILE` and `AIT_ADMIN_KEY_SHA256`.
+
+        Raises:
+            KeysError: a list cannot be used.
+        """
+        self.required = listed is not None or file is not None
+        self._admin = bytes.fromhex(admin_sha256) if admin_sha256 else None
+        self._listed = parse_keys(listed or "", "AIT_API_KEYS")
+        self._file = Path(file).expanduser() if file is not None else None
+        self._clock, self._looked, self._stamp = clock, clock(), self._stat()
+        self._keys = self._read()
+
+    @classmethod
+    def of(cls, settings: Settings) -> KeyRing:
+        """The keys that the settings name.
+
+        Raises:
+            KeysError: a list cannot be used.
+        """
+        return cls(settings.api_keys, settings.api_keys_file, settings.admin_key_sha256)
+
+    @property
+    def has_admin(self) -> bool:
+        """Whether there is an admin key."""
+        return self._admin is not None
+
+    def is_admin(self, key: bytes) -> bool:
+        """Whether this is the admin key."""
+        return self._admin is not None and hmac.compare_digest(hashlib.sha256(key).digest(), self._admin)
+
+    def find(self, key: bytes) -> Key | None:
+        """The key of the list that this is, else None. It takes as long whether and wherever it is found."""
+        self._look()
+        digest = hashlib.sha256(key).digest()
+        found = Key(ADMIN, digest) if self.is_admin(key) else None
+        for each in self._keys:
+            if hmac.compare_digest(each.digest, digest):
+                found = each
+        return found
+
+    def _look(self) -> None:
+        """Reads the file if it has changed; what cannot be used is logged, and the keys stay what they were."""
+        now = self._clock()
+        if self._file is None or now < self._looked + _LOOK_SECONDS:
+            return
+        self._looked = now
+        stamp = self._stat()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = self._read()
+            logger.info("%s has changed: it has %d keys now", self._file, len(self._keys) - len(self._listed))
+        except KeysError as error:
+            logger.error("the API keys stay as they were: %s", error)
+
+    def _read(self) -> list[Key]:
+        if self._file is None:
+            return self._listed
+        try:
+            keys = parse_keys(self._file.read_text(), str(self._file))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise KeysError(f"AIT_API_KEYS_FILE={self._file} cannot be read: {reason}. Name a file of keys.") from None
+        if taken := {key.name for key in keys} & {key.name for key in self._listed}:
+            raise KeysError(f"The name {min(taken)} is in AIT_API_KEYS and in {self._file}. Give each key its own.")
+        return [*self._listed, *keys]
+
+    def _stat(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._file.stat() if self._file else None
+        except OSError:
+            return None
+        return (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None

@@ -1,0 +1,46 @@
+"""What a server process looks like at a moment, as what JSON can say."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from service.engine import Engine
+
+
+def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str, Any]:
+    """
+    Args:
+        engine: of this process.
+        worker: number of this process among those of its server.
+        in_progress: requests being answered.
+
+    Returns:
+        `worker`, `in_progress`, `decoding` (pictures), `depths` (images that wait, by model), `versions`
+        (name, version, whether it answers) and `memory` (kind of process, model, version, bytes).
+    """
+    models = engine.models.loaded()
+    depths: Counter[str] = Counter()
+    memory = [("front", "", "", resident_bytes(os.getpid())), ("launcher", "", "", resident_bytes(engine.models.pid))]
+    for model in models:
+        name, version = model.folder.name, model.folder.version
+        depths[name] += model.depth
+        memory.append(("model", name, version, resident_bytes(model.pid)))
+    return {
+        "worker": worker,
+        "in_progress": in_progress,
+        "decoding": engine.decoders.depth,
+        "depths": dict(depths),
+        "versions": [(each.folder.name, each.folder.version, each.ready) for each in models],
+        "memory": [each for each in memory if each[-1]],
+    }
+
+
+def resident_bytes(pid: int | None) -> int:
+    """Memory that a process has in use; 0 where that cannot be known."""
+    with suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,0 +1,103 @@
+// Why a model answers as it does: maps of patches over the picture, and training pictures like it.
+
+import { ClassView } from "./class_view.js";
+import { element } from "./dom.js";
+import { examples } from "./examples.js";
+import { failure, waiting } from "./failure.js";
+import { milliseconds } from "./format.js";
+import { MemoryView } from "./memory_view.js";
+import { Stage } from "./stage.js";
+
+export class Explanation {
+  #picture;
+  #ask;
+  #answers = new Map();
+  #urls = [];
+  #stage = null;
+  #turn = 0;
+  #classView;
+  #status = element("div", "status", empty());
+  #body = element("div", "why-body");
+
+  /**
+   * `picture` is {url, name, labels}, the labels being the model's by index. `ask(index, onWait)` fetches the
+   * explanation of a class, of the best one where the index is undefined.
+   */
+  constructor(picture, ask) {
+    this.#picture = picture;
+    this.#ask = ask;
+    this.node = element("section", "why", this.#status, this.#body);
+    this.node.setAttribute("aria-label", `Explanation of ${picture.name}`);
+  }
+
+  /** Fetches and draws the explanation of a class. Returns whether there is anything to see. */
+  async show(index) {
+    const turn = ++this.#turn;
+    this.node.setAttribute("aria-busy", "true");
+    try {
+      const onWait = (problem, seconds) => this.#status.replaceChildren(waiting(problem, seconds));
+      const answer = this.#answers.get(index) ?? (await this.#ask(index, onWait));
+      this.#answers.set(index, answer);
+      if (turn !== this.#turn) return true; // another class has been chosen meanwhile
+      this.#status.replaceChildren();
+      this.#draw(answer);
+      return Boolean(answer.map || answer.examples.length);
+    } catch (problem) {
+      if (problem.name === "AbortError" || turn !== this.#turn) return true;
+      if (problem.type === "urn:ait:no-explanation") return this.#decline(problem);
+      this.#status.replaceChildren(failure(problem, () => this.show(index)));
+      if (this.#classView) this.#classView.select.value = this.#classView.index;
+      return true;
+    } finally {
+      if (turn === this.#turn) this.node.removeAttribute("aria-busy");
+    }
+  }
+
+  /** Frees the thumbnails. */
+  close() {
+    for (const url of this.#urls) URL.revokeObjectURL(url);
+  }
+
+  #draw(answer) {
+    if (this.#stage) {
+      this.#classView.update(answer.map, answer.labels);
+      this.#stage.repaint();
+      return;
+    }
+    const parts = [];
+    if (answer.map) parts.push(this.#build(answer));
+    if (answer.examples.length) parts.push(examples(answer.examples, this.#urls));
+    parts.push(element("p", "quiet", this.#remarks(answer).join(" ")));
+    this.#body.replaceChildren(...parts);
+  }
+
+  #decline(problem) {
+    this.#status.replaceChildren(element("p", "quiet", problem.message));
+    return false;
+  }
+
+  #build({ grid, region, map, blocks, labels }) {
+    this.#classView = new ClassView(this.#picture.labels, (index) => this.show(index));
+    this.#classView.update(map, labels);
+    const views = [this.#classView];
+    if (blocks.length) views.push(new MemoryView(blocks, () => this.#stage.repaint()));
+    this.#stage = new Stage({ ...this.#picture, grid, region, views });
+    return this.#stage.node;
+  }
+
+  #remarks({ map, blocks, examples: classes, timing_ms: timing }) {
+    const remarks = [];
+    if (!map) remarks.push("This model cannot say what each part of the picture contributes; AiT models can.");
+    else if (!blocks.length) remarks.push("This model has no associative memory to look into; AiT models have.");
+    if (!classes.length) remarks.push("No training pictures are kept with this model.");
+    return [...remarks, `Explained in ${milliseconds(timing.queue + timing.decode + timing.infer)} ms.`];
+  }
+}
+
+/** As much room as an explanation will take. */
+export function empty() {
+  const lines = Array.from({ length: 3 }, () => element("div"));
+  const stage = element("div", "canvas", element("div", "stage"));
+  const side = element("div", "side", element("p", "hidden", "Explaining…"), ...lines);
+  return element("div", "look empty", stage, side);
+}

@@ -1,0 +1,97 @@
+// What the associative memory of a block does with each patch: energies before and after retrieval, and the priors
+// that the patch recalls.
+
+import { element } from "./dom.js";
+import { choice } from "./choice.js";
+import { count, number, percent } from "./format.js";
+import { scale } from "./legend.js";
+import { categorical, css, sequential } from "./palette.js";
+
+const MOST_TICKS = 12;
+const KINDS = [["energy_before", "Before"], ["energy_after", "After"], ["prior", "Prior"]];
+const MEANINGS = {
+  energy_before: "Energy of each patch before it asks the memory: low where the patch is like something stored.",
+  energy_after: "Energy after retrieval. What is recalled lies lower, nearer to what is stored.",
+  prior: "The prior that each patch recalls most. Patches of one colour share it; frames mark the chosen one.",
+};
+
+export class MemoryView {
+  title = "Memory";
+
+  /** `blocks` are those of an answer; `onChange()` is called when another block or quantity is to be shown. */
+  constructor(blocks, onChange) {
+    this.blocks = blocks;
+    this.kind = KINDS[0][0];
+    this.slider = element("input");
+    Object.assign(this.slider, { type: "range", min: 1, max: blocks.length, step: 1, value: blocks.length });
+    this.block = element("span", "figure"); // an <output> would take the label from the slider
+    this.meaning = element("p", "quiet");
+    const kinds = choice("Quantity", KINDS, this.kind, (kind) => { this.kind = kind; this.#changed(onChange); });
+    const name = element("span", "", "Block ", this.block);
+    const field = element("label", "field", name, this.slider, ticks(blocks.length));
+    this.controls = element("div", "controls", field, kinds, this.meaning);
+    this.slider.addEventListener("input", () => this.#changed(onChange));
+    this.#changed(() => {});
+  }
+
+  #changed(onChange) {
+    const at = `${this.slider.value} of ${this.blocks.length}`;
+    this.current = this.blocks[this.slider.value - 1];
+    this.block.textContent = at;
+    this.slider.setAttribute("aria-valuetext", `block ${at}`);
+    this.meaning.textContent = MEANINGS[this.kind];
+    this.strongestPrior = this.current.recalled.map(([[prior]]) => prior);
+    this.values = this.kind === "prior" ? this.strongestPrior : this.current[this.kind];
+    this.least = Math.min(...this.values);
+    this.most = Math.max(...this.values);
+    this.palette = this.kind === "prior" ? categorical : sequential(this.least, this.most);
+    onChange();
+  }
+
+  colour = (index) => this.palette(this.values[index]);
+
+  words = (index) => {
+    const { energy_before: before, energy_after: after, recalled } = this.current;
+    const priors = recalled[index].map(([prior, weight]) => `${prior} with ${percent(weight)}`).join(", ");
+    return `energy ${number(before[index])} before, ${number(after[index])} after; recalls prior ${priors}`;
+  };
+
+  strongest() {
+    return this.values.indexOf(this.least);
+  }
+
+  /** Whether a patch recalls the same prior as another one does. */
+  mates(index) {
+    return (each) => this.kind === "prior" && this.strongestPrior[each] === this.strongestPrior[index];
+  }
+
+  legend() {
+    if (this.kind === "prior") {
+      const used = new Set(this.strongestPrior).size;
+      return [element("span", "", `${used} of ${count(this.current.priors, "prior")} lead in some patch`)];
+    }
+    return scale(this.palette, this.least, this.most, `${number(this.least)} low`, `high ${number(this.most)}`);
+  }
+
+  details(index) {
+    const { energy_before: before, energy_after: after, recalled } = this.current;
+    const [from, to] = [before, after].map((each) => element("strong", "figure", number(each[index])));
+    const rows = recalled[index].map(([prior, weight]) => this.#share(prior, weight));
+    return [element("p", "", "Energy ", from, " → ", to), element("ul", "priors", ...rows)];
+  }
+
+  #share(prior, weight) {
+    const fill = element("div", "fill");
+    fill.style.width = `${weight * 100}%`;
+    if (this.kind === "prior") fill.style.backgroundColor = css([...categorical(prior).slice(0, 3), 1]);
+    const [name, share] = [element("span", "name", `Prior ${prior}`), element("span", "percent", percent(weight))];
+    return element("li", "", name, element("div", "track", fill), share);
+  }
+}
+
+function ticks(blocks) {
+  const numbers = blocks > MOST_TICKS ? [1, blocks] : Array.from({ length: blocks }, (_, index) => index + 1);
+  const line = element("span", "ticks figure", ...numbers.map((each) => element("span", "", String(each))));
+  line.setAttribute("aria-hidden", "true");
+  return line;
+}

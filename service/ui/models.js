@@ -1,0 +1,119 @@
+// Which models there are, and which of them is asked.
+
+import { request } from "./api.js";
+import { $, element } from "./dom.js";
+import { count } from "./format.js";
+
+const RETRY_MS = 2000;
+
+/** Paths of a choice; a version is named only if it is not the one that answers by default. */
+export function path({ model, version }, action) {
+  const at = `/v1/models/${encodeURIComponent(model.name)}`;
+  return version === model.version ? `${at}/${action}` : `${at}/versions/${encodeURIComponent(version)}/${action}`;
+}
+
+export class Chooser {
+  #choices = [];
+  #current = null;
+  #loading = null;
+  #picked = false; // by a person, who keeps it while it is there
+
+  /** `onChange(choice)` is called whenever another model or version is to be asked. */
+  constructor(onChange) {
+    this.onChange = onChange;
+    $("model").addEventListener("change", (event) => {
+      this.#picked = true;
+      this.#choose(this.#choices[event.target.selectedIndex]);
+    });
+    // A server that stays up for weeks gets new models while the page is open.
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
+  }
+
+  /** The chosen {model, version}; null until the server has said what there is. */
+  get current() {
+    return this.#current;
+  }
+
+  /** Asks what there is, until there is an answer. */
+  refresh() {
+    this.#loading ??= this.#load().finally(() => { this.#loading = null; });
+    return this.#loading;
+  }
+
+  async #load() {
+    for (;;) {
+      try {
+        const { document: answer } = await request("/v1/models", { onWait: (problem) => notice(problem.message) });
+        mention(answer.index);
+        if (!answer.models.length) throw new Error("No model answers now.");
+        notice("");
+        return this.#show(answer);
+      } catch (problem) {
+        notice(`${problem.message} Trying again…`);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  #show({ default: name, models, index }) {
+    const others = index.filter(({ state }) => state !== "ready");
+    this.#choices = models.flatMap((model) => {
+      const others = model.versions.filter((version) => version !== model.version).reverse();
+      return [model.version, ...others].map((version) => ({ model, version }));
+    });
+    const same = (choice) => this.#picked && equal(choice, this.#current);
+    const standard = ({ model, version }) => model.name === name && version === model.version;
+    const chosen = this.#choices.find(same) ?? this.#choices.find(standard) ?? this.#choices[0];
+    $("model").replaceChildren(...this.#choices.map(option), ...others.map(closed));
+    $("model").selectedIndex = this.#choices.indexOf(chosen);
+    $("model").disabled = this.#choices.length + others.length < 2;
+    if (others.some(({ state }) => state !== "unavailable")) setTimeout(() => this.refresh(), RETRY_MS);
+    this.#choose(chosen);
+  }
+
+  #choose(choice) {
+    const before = this.#current;
+    this.#current = choice;
+    describe(choice);
+    if (!before || !equal(before, choice)) this.onChange(choice);
+  }
+}
+
+function equal(one, other) {
+  return one.model.name === other.model.name && one.version === other.version;
+}
+
+function option({ model, version }) {
+  const several = model.versions.length > 1;
+  return element("option", "", several ? `${model.name} · version ${version}` : model.name);
+}
+
+function closed({ model, version, state }) {
+  const node = element("option", "", `${model} · version ${version} (${state})`);
+  node.disabled = true;
+  return node;
+}
+
+/** Says which versions do not answer, or not as their files now are, and why. */
+function mention(index) {
+  const lines = index
+    .filter(({ state, reason }) => state === "unavailable" || reason)
+    .map(({ model, version, state, reason }) =>
+      element("li", "", element("strong", "", `${model}, version ${version}`), ` is ${state}. ${reason}`),
+    );
+  $("others").hidden = !lines.length;
+  $("others-list").replaceChildren(...lines);
+}
+
+function describe({ model, version }) {
+  const [, height, width] = model.input_size;
+  const classes = count(model.labels.length, "class", "classes");
+  const facts = [`version ${version}`, classes, `sees ${width} × ${height} pixels`];
+  if (model.calibrated) facts.push("calibrated");
+  $("facts").textContent = facts.join(" · ");
+}
+
+function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}

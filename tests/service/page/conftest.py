@@ -1,0 +1,94 @@
+"""A browser on a real server. Where there is no Chromium, the tests that need one are left out, and that is said."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browsing import Visit, find_chromium
+from page_models import NAME, make_models
+from playwright.sync_api import Browser, sync_playwright
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if find_chromium() or "REQUIRE_CHROMIUM" in os.environ:
+        return
+    out = [item for item in items if item.get_closest_marker("browser")]
+    config.stash[LEFT_OUT] = len(out)
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in set(out)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.section("NOT RUN: the page in a browser", yellow=True)
+        terminalreporter.line(
+            f"{count} tests of the page need Chromium, and none was found. Install it (apt-get install chromium), or "
+            "name it in CHROMIUM, then run make test-page."
+        )
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
+    """A real server with the bundled model, models without a memory, and a broken one."""
+    root = tmp_path_factory.mktemp("repository")
+    make_models(root, model_folder)
+    settings = {"AIT_MODELS": str(root), "AIT_MODEL": NAME, "AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "--port", "0"], env=os.environ | settings, stdout=subprocess.PIPE, text=True
+    )
+    watchdog = threading.Timer(240, process.kill)  # of a start that hangs
+    watchdog.start()
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        watchdog.cancel()
+        found = re.search(r"http://\S+", line)
+        assert found, line
+        yield found[0]
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout and process.stdout.close()
+
+
+# Of a module, not of the session: Playwright keeps an event loop running, beside which other tests cannot run theirs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = find_chromium()
+    assert chromium, "No Chromium was found: install it (apt-get install chromium), or name it in CHROMIUM."
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=camera)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the page as somebody does; in the end, nothing may have gone wrong that a test did not announce."""
+    visits: list[Visit] = []
+
+    def open_page(path: str = "/", **options: object) -> Visit:
+        visits.append(Visit(browser, url, path, **options))
+        return visits[-1]
+
+    yield open_page
+    for each in visits:
+        each.close()
+    for each in visits:
+        each.check()
