@@ -409,8 +409,8 @@ def bench_model(
     """Time an AiT model and a timm ViT of its size against the machine's matrix products."""
     from rich.console import Console
 
+    from ait.allocator import keep_freed_memory
     from ait.benchmark import benchmark_model
-    from training.allocator import keep_freed_memory
 
     keep_freed_memory()
     progress = Console(stderr=True)

@@ -6,7 +6,8 @@ Nothing polls: a batch starts because an item came, a batch ended, or a timer th
   with the requests of one item that came later, instead of holding them up.
 - **Delay.** An idle model starts at once. Only where other requests have been coming while it was busy does it
   wait for more, and no longer than what a batch costs besides its items, which is what a fuller batch saves.
-- **Ahead.** With a `concurrency` of 2, a batch that is already full is handed over while another one runs.
+- **Parallel, ahead.** Several batches may run at the same time; what waits is spread over those that can begin. Where
+  all that may run do, one that is already full is handed over, to begin when one of them ends.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         max_queue: int,
         max_delay: float,
-        concurrency: int = 1,
+        parallel: int = 1,
+        ahead: int = 0,
         observe: Callable[[int, list[float], float], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -73,19 +75,19 @@ class Batcher(Generic[Item, Result]):
             max_batch: most items of a batch.
             max_queue: most items that wait; those of a running batch do not.
             max_delay: seconds; most that an idle model waits for a fuller batch.
-            concurrency: batches handed to `run` at the same time.
+            parallel: batches that `run` works on at the same time.
+            ahead: batches handed to `run` besides those; they begin, in order, when one of those ends.
             observe: told of each batch: its size, the seconds that its items waited, the seconds it took.
             clock: seconds, for measuring; deadlines and timers are the event loop's.
         """
         self._run = run
         self._max_batch, self._max_queue, self._max_delay = max_batch, max_queue, max_delay
-        self._concurrency, self._observe, self._clock = concurrency, observe, clock
+        self._parallel, self._ahead, self._observe, self._clock = parallel, ahead, observe, clock
         self._ring: OrderedDict[_Request[Item, Result], None] = OrderedDict()  # those with items that wait
         self._depth = 0
-        self._running: set[asyncio.Task[None] | None] = set()
+        self._running: dict[asyncio.Task[None], float | None] = {}  # when each began; None if it was handed ahead
         self._cost, self._load = BatchCost(), ArrivalRate()
         self._idle_since = -math.inf  # when the last batch ended, or the first item came after that
-        self._last_end = -math.inf
         self._dispatch_soon: asyncio.Handle | None = None
         self._closed = False
         self._context = contextvars.Context()  # a batch is of many requests: it logs as none of them
@@ -108,7 +110,7 @@ class Batcher(Generic[Item, Result]):
         if items > self._max_queue:
             raise RequestTooLarge(items, self._max_queue)
         if self._depth + items > self._max_queue:
-            raise QueueFull(self._depth * self._cost.per_item)
+            raise QueueFull(self._depth * self._cost.per_item / self._parallel)
 
     async def submit(self, items: Sequence[Item], *, deadline: float | None = None) -> list[Result]:
         """Answers items, in their order. Cancelling drops those that have not been started.
@@ -185,15 +187,17 @@ class Batcher(Generic[Item, Result]):
         if self._dispatch_soon:
             self._dispatch_soon.cancel()
             self._dispatch_soon = None
-        while self._depth and len(self._running) < self._concurrency:
-            if self._depth < self._max_batch and self._running:
+        while self._depth and len(self._running) < self._parallel + self._ahead:
+            busy = len(self._running) >= self._parallel
+            if busy and self._depth < self._max_batch:
                 return  # not full yet, and nothing stands still: the end of a running batch dispatches again
             if delay := self._delay():
                 self._wake(delay)
                 return
-            if batch := self._take():
+            idle = max(self._parallel - len(self._running), 1)
+            if batch := self._take(min(self._max_batch, -(-self._depth // idle))):
                 task = asyncio.get_running_loop().create_task(self._execute(batch))
-                self._running.add(task)
+                self._running[task] = None if busy else self._clock()
         self._check_drained()
 
     def _delay(self) -> float:
@@ -209,10 +213,10 @@ class Batcher(Generic[Item, Result]):
         left = min(self._idle_since + patience, silence) - now
         return left if left > 5e-4 else 0.0  # event loops count milliseconds
 
-    def _take(self) -> list[tuple[_Request[Item, Result], int]]:
-        """The next batch: (request, index of its item), each request in turn."""
+    def _take(self, size: int) -> list[tuple[_Request[Item, Result], int]]:
+        """The next batch, of at most `size` items: (request, index of its item), each request in turn."""
         batch: list[tuple[_Request[Item, Result], int]] = []
-        while self._ring and len(batch) < self._max_batch:
+        while self._ring and len(batch) < size:
             request, _ = self._ring.popitem(last=False)
             if request.future.done():  # cancelled a moment ago
                 self._depth -= request.waiting
@@ -226,7 +230,7 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     async def _execute(self, batch: list[tuple[_Request[Item, Result], int]]) -> None:
-        start, task = self._clock(), asyncio.current_task()
+        start = self._clock()
         try:
             results = await self._run([request.items[index] for request, index in batch])
             if len(results) != len(batch):
@@ -242,14 +246,20 @@ class Batcher(Generic[Item, Result]):
             for (request, index), result in zip(batch, results, strict=True):
                 request.answer(index, result)
         finally:
-            end = self._clock()
-            # A batch that was handed over ahead begins when the one before it ends.
-            self._cost.add(len(batch), end - max(start, self._last_end))
-            self._last_end = self._idle_since = end
-            self._running.discard(task)
+            self._idle_since = end = self._clock()
+            self._cost.add(len(batch), end - self._end(asyncio.current_task(), end))
             if self._observe:
                 self._observe(len(batch), [start - request.came for request, _ in batch], end - start)
             self._dispatch()
+
+    def _end(self, task: asyncio.Task[None] | None, now: float) -> float:
+        """Takes a batch out of those that run, with which the next one begins; when it had begun."""
+        assert task is not None
+        began = self._running.pop(task)
+        for waiting in (each for each, begun in self._running.items() if begun is None):
+            self._running[waiting] = now
+            break
+        return now if began is None else began
 
     def _check_drained(self) -> None:
         if self._closed and not self._depth and not self._running:

@@ -75,8 +75,9 @@ class Launcher:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         # OpenBLAS would start threads on import, which a process that forks must not have.
-        # Waiting threads that spin would take the processors from those that decode and answer.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        # Threads that wait for each other look for half a millisecond: to sleep between two operations takes longer
+        # than most operations, and to look for long takes the processors from those that decode and answer.
+        environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), self._log_format, *sys.path]
         with theirs:
             self._process = subprocess.Popen(

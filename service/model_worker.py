@@ -1,8 +1,9 @@
-"""What runs in a model's own process: loads it, then answers one message after the other."""
+"""What runs in a model's own process: loads it, then answers messages, some of them side by side."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -11,34 +12,73 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ait.allocator import keep_freed_memory
 from service import wire
 from service.explaining import explain
+from service.machine import available_processors, spare_the_collector
 from service.repository import ModelError, ModelFolder
 from service.runner import Classifier, use_threads
+from service.streams import Streams, streams_on
 from service.wire import Message
 
 logger = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a slow machine wait for longer
 
+# A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
+# model. Whoever waits for a batch to end waits for less then.
+ENOUGH = 1.02
+BESIDES_SECONDS = 1e-3
+
+
+class _Operation(NamedTuple):
+    """What a model can do: results are arrays and what JSON can say, by name."""
+
+    run: Callable[[Classifier, Message], dict[str, Any]]
+    alone: bool = False  # whether the model does nothing else meanwhile
+
 
 def work(connection: socket.socket) -> None:
     """Reads what to load from the connection, loads it, says what it is, and answers until it is closed."""
     _die_first()
+    keep_freed_memory()  # batches of different sizes would give memory back and ask for it again
     wire.send(connection, {"pid": os.getpid()})
-    inbox: SimpleQueue[Message] = SimpleQueue()
-    threading.Thread(target=_read, args=(connection, inbox), name="read", daemon=True).start()
-    order = inbox.get().header
+    first = wire.receive(connection)
+    if first is None:
+        return
+    order = first.header
+    threads = order["options"]["torch_threads"] or available_processors()
+    answering = threading.Lock()
+
+    def answer(message: Message) -> None:
+        frame, broken = _answer(classifier, message)
+        with answering, suppress(ConnectionError):  # where the front is gone, reading ends this process
+            connection.sendall(frame)
+        if broken:
+            sys.stderr.flush()
+            os._exit(1)
+
+    shared = Streams(
+        answer,
+        threads,
+        small=lambda message: all(len(array) == 1 for array in message.arrays.values()),
+        alone=lambda message: OPERATIONS[message.header["operation"]].alone,
+    )
+    threading.Thread(target=_read, args=(connection, shared.put), name="read", daemon=True).start()
     try:
+        use_threads(threads)
         classifier = _load(order["options"])
+        streams = streams_on(classifier.device.type, threads)
+        use_threads(max(threads // streams, 1))
+        best_batch = _warm_up(classifier)
         explains = _try_explaining(classifier)
+        spare_the_collector()
     except ModelError as error:
         wire.send(connection, {"id": order["id"], "error": str(error)})
         return
@@ -48,10 +88,11 @@ def work(connection: socket.socket) -> None:
         "num_features": classifier.num_features,
         "temperature": classifier.temperature,
         "explains": explains,
+        "streams": streams,
+        "best_batch": best_batch,
     }
     wire.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
-    while True:
-        _answer(connection, classifier, inbox.get())
+    shared.run(streams)
 
 
 def _logits(classifier: Classifier, message: Message) -> dict[str, Any]:
@@ -67,20 +108,20 @@ def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
     return explain(classifier, pixels, message.header["options"].get("class_index"))
 
 
-# A new operation is a function here: its results are arrays and what JSON can say, by name.
-OPERATIONS: dict[str, Callable[[Classifier, Message], dict[str, Any]]] = {
-    "logits": _logits,
-    "features": _features,
-    "explain": _explain,
+OPERATIONS = {
+    "logits": _Operation(_logits),
+    "features": _Operation(_features),
+    "explain": _Operation(_explain, alone=True),  # it hooks into the modules
 }
 
 
-def _answer(connection: socket.socket, classifier: Classifier, message: Message) -> None:
+def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
+    """An answer as it is sent, and whether the process is of no use any more."""
     start = time.perf_counter()
     number = message.header["id"]
     broken = False
     try:
-        results = OPERATIONS[message.header["operation"]](classifier, message)
+        results = OPERATIONS[message.header["operation"]].run(classifier, message)
         arrays = {name: value for name, value in results.items() if isinstance(value, np.ndarray)}
         values = {name: value for name, value in results.items() if name not in arrays}
         header = {"id": number, "values": values, "seconds": time.perf_counter() - start}
@@ -89,10 +130,7 @@ def _answer(connection: socket.socket, classifier: Classifier, message: Message)
         logger.exception("the model cannot do %s", message.header["operation"])
         frame = wire.encode({"id": number, "error": f"{type(error).__name__}: {error}"})
         broken = isinstance(error, torch.AcceleratorError)  # nothing works in this process after one
-    connection.sendall(b"".join(frame))
-    if broken:
-        sys.stderr.flush()
-        os._exit(1)
+    return b"".join(frame), broken
 
 
 def _batch(classifier: Classifier, message: Message) -> Tensor:
@@ -100,12 +138,10 @@ def _batch(classifier: Classifier, message: Message) -> Tensor:
 
 
 def _load(spec: dict[str, Any]) -> Classifier:
-    """Loads and warms up; whatever goes wrong is a ModelError."""
-    use_threads(spec["torch_threads"])
+    """Loads; whatever goes wrong is a ModelError."""
     folder = ModelFolder(spec["name"], spec["version"], Path(spec["path"]), spec["config"])
     try:
         classifier = Classifier(folder, device=spec["device"], max_batch=spec["max_batch"])
-        _warm_up(classifier)
     except ModelError:
         raise
     except Exception as error:
@@ -114,15 +150,26 @@ def _load(spec: dict[str, Any]) -> Classifier:
     return classifier
 
 
-def _warm_up(classifier: Classifier) -> None:
-    """Runs batches of 1, 2, 4, … and the largest: the first of a shape takes longer."""
-    start = time.perf_counter()
+def _warm_up(classifier: Classifier) -> int:
+    """Runs batches of 1, 2, 4, … and the largest: the first of a shape takes longer.
+
+    Returns:
+        The smallest of these sizes that is large enough.
+    """
+    began = time.perf_counter()
+    costs: dict[int, float] = {}  # seconds an input, by the size of the batch
     size = 1
-    while time.perf_counter() - start < WARM_UP_SECONDS:
-        classifier.logits(classifier.batch([np.zeros(classifier.input_size, np.uint8)] * size))
+    while time.perf_counter() - began < WARM_UP_SECONDS:
+        inputs, fastest = [np.zeros(classifier.input_size, np.uint8)] * size, math.inf
+        for _ in range(3):  # the first of its shape does not count, nor what another program has held up
+            start = time.perf_counter()
+            classifier.logits(classifier.batch(inputs))
+            fastest = min(fastest, time.perf_counter() - start)
+        costs[size] = (fastest + BESIDES_SECONDS) / size
         if size == classifier.max_batch:
             break
         size = min(2 * size, classifier.max_batch)
+    return min(size for size, cost in costs.items() if cost <= ENOUGH * min(costs.values()))
 
 
 def _try_explaining(classifier: Classifier) -> bool:
@@ -137,11 +184,11 @@ def _try_explaining(classifier: Classifier) -> bool:
     return True
 
 
-def _read(connection: socket.socket, inbox: SimpleQueue[Message]) -> None:
+def _read(connection: socket.socket, put: Callable[[Message], None]) -> None:
     """Reads ahead while the model works; when the front is gone, so is this process, at once."""
     with suppress(OSError):
         while message := wire.receive(connection):
-            inbox.put(message)
+            put(message)
     os._exit(0)
 
 

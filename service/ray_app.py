@@ -19,8 +19,10 @@ from ray.serve.config import AutoscalingConfig
 
 from service.app import create_app
 from service.engine import Engine
+from service.machine import spare_the_collector
 from service.served_model import AHEAD
 from service.settings import Settings, load_settings
+from service.streams import streams_on
 
 
 class Scale(BaseModel):
@@ -52,6 +54,7 @@ class Replica:
         return self._app
 
     def _on_loaded(self, _: Engine) -> None:
+        spare_the_collector()
         self._loaded.set()
 
     async def check_health(self) -> None:
@@ -87,7 +90,8 @@ def build(arguments: Scale) -> Application:
 
 
 def _options(settings: Settings, arguments: Scale) -> dict[str, Any]:
-    working = settings.max_batch * (AHEAD + 1)  # a batch in the model, the next ones made: no wait for Ray in between
+    # Batches in the model, and the next ones made: no wait for Ray in between.
+    working = settings.max_batch * (streams_on("cpu", settings.torch_threads) + AHEAD + 1)
     return {
         "name": "ait",
         "max_ongoing_requests": settings.max_queue + working,

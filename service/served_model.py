@@ -25,7 +25,7 @@ from service.settings import Settings
 
 Operation = Literal["logits", "features"]
 
-AHEAD = 2  # batches handed to the process: it has the next one when it has done one
+AHEAD = 1  # batches handed to the process besides those that it works on: it has the next one when one is done
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,11 @@ class ServedModel:
         self._batchers: dict[str, Batcher[np.ndarray, _Row]] = {
             operation: Batcher(
                 partial(self._infer, operation),
-                max_batch=self.max_batch,
+                max_batch=process.description["best_batch"],
                 max_queue=max_queue,
                 max_delay=max_delay / 1e3,
-                concurrency=AHEAD,
+                parallel=process.description["streams"],
+                ahead=AHEAD,
                 observe=partial(observer.batch, folder.name, folder.version, operation),
             )
             for operation in ("logits", "features")

@@ -20,6 +20,7 @@ from service.catalogue import Catalogue
 from service.engine import Engine
 from service.keys import KeyRing
 from service.logs import configure_logging
+from service.machine import spare_the_collector
 from service.repository import ModelError
 from service.settings import Settings, SettingsError, load_settings
 from service.siblings import Place
@@ -95,6 +96,7 @@ def run(
     """
 
     def on_loaded(engine: Engine) -> None:
+        spare_the_collector()
         if engine.failure:
             server.should_exit = True
         elif not server.should_exit:

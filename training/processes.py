@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 
-from training.allocator import keep_freed_memory
+from ait.allocator import keep_freed_memory
 from training.recipe import Recipe
 
 

@@ -33,10 +33,16 @@ class Way:
         batch_size: pictures in a forward pass.
         pooled: whether a batch's pictures are decoded on as many threads as there are processors, or by the
             thread that also runs the model.
+        streams: loops side by side, which share the processors.
     """
 
     batch_size: int
-    pooled: bool
+    pooled: bool = False
+    streams: int = 1
+
+    def batch_seconds(self, rate: float) -> float:
+        """How long a batch takes at a rate in pictures a second."""
+        return self.batch_size * self.streams / rate
 
 
 class Rate(NamedTuple):
@@ -75,12 +81,14 @@ class Raw:
         return self._ask("labels")
 
     def best_way(self, seconds: float) -> Way:
-        """The smallest batch size that is as fast as any, and whether decoding on several threads pays.
+        """The smallest batch size that is as fast as any, and whether decoding on several threads or several
+        loops pay.
 
         Args:
             seconds: that each way is tried for, in each of some rounds.
         """
-        rates: dict[Way, list[float]] = {Way(size, pooled): [] for size in BATCH_SIZES for pooled in (False, True)}
+        kinds = {(False, 1), (True, 1), (False, self._ask("streams"))}
+        rates: dict[Way, list[float]] = {Way(size, *kind): [] for size in BATCH_SIZES for kind in sorted(kinds)}
         for _ in range(_CALIBRATION_ROUNDS):  # in turns, because the machine's speed wanders
             for way, found in rates.items():
                 found.append(self.rate(way, seconds).pictures)
@@ -115,10 +123,12 @@ class Raw:
 
 
 def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: str) -> None:
+    from ait.allocator import keep_freed_memory
     from service.runner import use_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks; the pipe's end ends this one
     use_threads(0)
+    keep_freed_memory()  # as the service does
     try:
         loop = _Loop(folder, pictures, device)
     except Exception as error:
@@ -127,6 +137,7 @@ def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: 
         return
     answers: dict[str, Callable[..., Any]] = {
         "ready": lambda: None,
+        "streams": lambda: loop.streams,
         "labels": loop.labels,
         "rate": loop.rate,
         "single": loop.single,
@@ -146,12 +157,15 @@ class _Loop:
         from service.images import ImageLimits
         from service.machine import available_processors
         from service.runner import Classifier
+        from service.streams import streams_on
 
         self._classifier = Classifier(folder, device=device, max_batch=max(BATCH_SIZES))
         self._limits = ImageLimits()
         self._pictures = pictures
         self._next = 0
-        self._pool = ThreadPoolExecutor(available_processors())
+        self._threads = available_processors()
+        self._pool = ThreadPoolExecutor(self._threads)
+        self.streams = streams_on(self._classifier.device.type, self._threads)
         self._scores(Way(max(BATCH_SIZES), True))
 
     def labels(self) -> list[tuple[str, float]]:
@@ -161,12 +175,26 @@ class _Loop:
         ]
 
     def rate(self, way: Way, seconds: float) -> Rate:
+        cpu = time.process_time()
+        if way.streams == 1:
+            count, rate = self._repeat(way, seconds)
+        else:
+            with ThreadPoolExecutor(way.streams) as streams:
+                ends = list(streams.map(lambda _: self._repeat(way, seconds), range(way.streams)))
+            count, rate = sum(count for count, _ in ends), sum(rate for _, rate in ends)
+        return Rate(rate, (time.process_time() - cpu) / count)
+
+    def _repeat(self, way: Way, seconds: float) -> tuple[int, float]:
+        """Pictures, and pictures a second, of one stream."""
+        import torch
+
+        torch.set_num_threads(max(self._threads // way.streams, 1))  # of this thread's operations
         self._scores(way)
-        cpu, start, count = time.process_time(), time.perf_counter(), 0
+        start, count = time.perf_counter(), 0
         while not count or time.perf_counter() - start < seconds:
             self._scores(way)
             count += way.batch_size
-        return Rate(count / (time.perf_counter() - start), (time.process_time() - cpu) / count)
+        return count + way.batch_size, count / (time.perf_counter() - start)
 
     def single(self, seconds: float) -> float:
         way = Way(1, False)

@@ -81,7 +81,7 @@ class Course:
         return Round(
             raw_rate=sum(rate.pictures for rate in rates) / 2,
             raw_cpu=sum(rate.cpu for rate in rates) / 2,
-            raw_batch=sum(self.way.batch_size / rate.pictures for rate in batches) / 2,
+            raw_batch=sum(self.way.batch_seconds(rate.pictures) for rate in batches) / 2,
             raw_single=sum(singles) / 2,
             rate=full.rate,
             single=lone.percentile(50),

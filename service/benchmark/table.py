@@ -31,10 +31,11 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
 
 def _speed(result: ServiceBenchmark) -> Table:
     way = result.way
-    where = "several threads" if way.pooled else "one thread"
+    where = "several threads" if way.pooled else "the thread that runs them"
+    how = f"{way.streams} loops side by side, " if way.streams > 1 else ""
     table = Table(
         title=f"{result.model}, {result.pictures}, {result.processors} processors, {result.connections} connections",
-        caption=f"raw: the model without a server, batches of {way.batch_size}, decoded on {where}; "
+        caption=f"raw: the model without a server, {how}batches of {way.batch_size}, decoded on {where}; "
         f"p99 at {LOAD:.0%} of each server's own saturation",
     )
     for column in (

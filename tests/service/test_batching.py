@@ -19,21 +19,22 @@ from service.batching import Batcher, Closed, DeadlineExceeded, QueueFull, Reque
 
 @dataclass
 class Model:
-    """Answers -item after fixed + slope * items seconds; one batch at a time, whatever it is handed."""
+    """Answers -item after fixed + slope * items seconds; `parallel` batches at a time, whatever it is handed."""
 
     fixed: float = 0.01
     slope: float = 0.001
     batches: list[list[int]] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
     broken: frozenset[int] = frozenset()
+    parallel: int = 1
 
     def __post_init__(self) -> None:
-        self._one = asyncio.Lock()
+        self._room = asyncio.Semaphore(self.parallel)
 
     async def __call__(self, items: list[int]) -> Sequence[int]:
         self.batches.append(items)
         self.starts.append(now())
-        async with self._one:
+        async with self._room:
             await asyncio.sleep(self.fixed + self.slope * len(items))
         if self.broken & set(items):
             raise ArithmeticError(items)
@@ -69,10 +70,17 @@ PLANS = st.lists(
 
 
 @hypothesis_settings(deadline=None, max_examples=200, derandomize=True)
-@given(PLANS, st.integers(1, 9), st.integers(1, 25), st.integers(1, 2), st.sets(st.integers(0, 200), max_size=3))
-def test_laws(plans: list[Plan], max_batch: int, max_queue: int, concurrency: int, broken: set[int]) -> None:
+@given(
+    PLANS,
+    st.integers(1, 9),
+    st.integers(1, 25),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.sets(st.integers(0, 200), max_size=3),
+)
+def test_laws(plans: list[Plan], max_batch: int, max_queue: int, parallel: int, ahead: int, broken: set[int]) -> None:
     async def check() -> None:
-        model = Model(broken=frozenset(broken))
+        model = Model(broken=frozenset(broken), parallel=parallel)
         depths, sizes = [], []
 
         async def watched(items: list[int]) -> Sequence[int]:
@@ -81,7 +89,7 @@ def test_laws(plans: list[Plan], max_batch: int, max_queue: int, concurrency: in
             sizes.append(queue.running)
             return await model(items)
 
-        queue = batcher(watched, max_batch=max_batch, max_queue=max_queue, concurrency=concurrency)
+        queue = batcher(watched, max_batch=max_batch, max_queue=max_queue, parallel=parallel, ahead=ahead)
         names = iter(range(10**6))
         gone: dict[int, float] = {}  # item -> when its request ended
 
@@ -119,7 +127,7 @@ def test_laws(plans: list[Plan], max_batch: int, max_queue: int, concurrency: in
         await queue.close()
         assert all(0 <= depth <= max_queue for depth in depths)
         assert queue.depth == queue.running == 0
-        assert all(size <= concurrency for size in sizes)
+        assert all(size <= parallel + ahead for size in sizes)
         ran = [item for batch in model.batches for item in batch]
         assert len(ran) == len(set(ran)), "an item ran twice"
         for batch, start in zip(model.batches, model.starts, strict=True):
@@ -216,7 +224,7 @@ def test_the_delay_has_a_bound() -> None:
 def test_a_full_batch_goes_ahead_and_one_that_is_not_does_not() -> None:
     async def check() -> None:
         model = Model(fixed=1.0, slope=0.0)
-        queue = batcher(model, max_batch=4, concurrency=2, max_delay=0)
+        queue = batcher(model, max_batch=4, ahead=1, max_delay=0)
         tasks = [asyncio.create_task(queue.submit([item])) for item in range(7)]
         await asyncio.sleep(0.5)
         assert (queue.running, queue.depth) == (1, 3)
@@ -225,6 +233,52 @@ def test_a_full_batch_goes_ahead_and_one_that_is_not_does_not() -> None:
         assert (queue.running, queue.depth) == (2, 0)
         await asyncio.gather(*tasks)
         assert now() == pytest.approx(2.0)
+
+    run(check())
+
+
+def test_nothing_stands_still_while_another_batch_runs() -> None:
+    async def check() -> None:
+        model = Model(fixed=1.0, slope=0.0, parallel=2)
+        queue = batcher(model, max_batch=4, parallel=2, ahead=1, max_delay=0)
+        tasks = []
+        for item in range(3):  # two begin at once, with one item each
+            tasks.append(asyncio.create_task(queue.submit([item])))
+            await asyncio.sleep(0.1)
+        assert (queue.running, queue.depth) == (2, 1)
+        tasks.append(asyncio.create_task(queue.submit([3, 4, 5])))
+        await asyncio.sleep(0.1)
+        assert (queue.running, queue.depth) == (3, 0)  # a full one is handed over
+        await asyncio.gather(*tasks)
+        assert model.batches == [[0], [1], [2, 3, 4, 5]]
+        assert now() == pytest.approx(2.0)
+
+    run(check())
+
+
+def test_what_waits_is_spread_over_all_that_can_begin() -> None:
+    async def check() -> None:
+        model = Model(fixed=0.0, slope=1.0, parallel=3)
+        queue = batcher(model, max_batch=8, parallel=3, ahead=1, max_delay=0)
+        assert await queue.submit(list(range(7))) == [-item for item in range(7)]
+        assert model.batches == [[0, 1, 2], [3, 4], [5, 6]]
+        assert now() == pytest.approx(3.0)
+
+    run(check())
+
+
+def test_a_batch_handed_ahead_costs_what_it_took_from_its_beginning() -> None:
+    async def check() -> None:
+        model = Model(fixed=0.0, slope=1.0, parallel=2)
+        queue = batcher(model, max_batch=2, max_queue=8, parallel=2, ahead=2, max_delay=0)
+        await asyncio.gather(*(queue.submit([0, 0]) for _ in range(4)))
+        assert now() == pytest.approx(4.0)
+        tasks = [asyncio.create_task(queue.submit([0, 0])) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull) as caught:
+            await queue.submit([0])
+        assert caught.value.retry_after == pytest.approx(8 * 1.0 / 2)  # items, seconds each, side by side
+        await asyncio.gather(*tasks)
 
     run(check())
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training.allocator import keep_freed_memory
+from ait.allocator import keep_freed_memory
 from training.average import WeightAverage
 from training.checkpoint import (
     load_state,

@@ -81,7 +81,8 @@ def test_the_plain_loop_answers_as_the_model_does(model_folder: Path) -> None:
         expected = [labels[0] for labels in classifier.classify([decode(each, ImageLimits()) for each in pictures])]
         assert [label for label, _ in raw.labels()] == [label for label, _ in expected]
         assert [score for _, score in raw.labels()] == pytest.approx([score for _, score in expected], abs=1e-4)
-        assert raw.rate(Way(2, True), 0.01).pictures > 0
+        for way in (Way(2, True), Way(2, streams=2)):
+            assert raw.rate(way, 0.01).pictures > 0
         assert raw.single(0.01) > 0
     finally:
         raw.close()

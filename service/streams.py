@@ -1,0 +1,91 @@
+"""Threads that run a model's batches side by side, and how they share the processors."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, NoReturn, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+
+MOST = 16  # each needs memory for a batch, and Python lets one of them at a time decide what to compute next
+
+
+def streams_on(device: str, threads: int) -> int:
+    """How many batches are run side by side.
+
+    On a processor's cores, batches on a thread each are faster than one on all of them: they do not wait for each
+    other after every operation. An accelerator runs one after the other anyway.
+
+    Args:
+        device: torch's name of it.
+        threads: that may be busy at the same time.
+    """
+    return min(threads, MOST) if device == "cpu" else 1
+
+
+class Streams(Generic[Item]):
+    """Works off what it is given, a bounded number at the same time, begun in the order in which it came.
+
+    What runs alone and is small has all processors, so that a lone picture is answered as soon as can be; otherwise
+    each has its share. Only the first stream ever has all: the threads that torch keeps for each stream wait awake
+    only as long as there are no more of them than processors.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Item], None],
+        threads: int,
+        *,
+        small: Callable[[Item], bool],
+        alone: Callable[[Item], bool],
+    ) -> None:
+        """
+        Args:
+            work: what is done with an item. It must not raise.
+            threads: torch's threads, of all items together.
+            small: whether an item is done before another one that comes meanwhile would miss the processors.
+            alone: whether nothing else may be worked on meanwhile.
+        """
+        self._work, self._threads, self._small, self._alone = work, threads, small, alone
+        self._items: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._busy: set[int] = set()  # streams
+        self._blocked = False  # by one that runs alone
+        self._count = 1
+
+    def put(self, item: Item) -> None:
+        """Adds an item, on any thread."""
+        with self._changed:
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def run(self, count: int) -> NoReturn:
+        """Works in `count` streams, of which this thread is the first, for as long as the process lasts."""
+        self._count = count
+        for number in range(1, count):
+            threading.Thread(target=self._stream, args=(number,), name=f"stream-{number}", daemon=True).start()
+        self._stream(0)
+
+    def _stream(self, number: int) -> NoReturn:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._may_begin(number))
+                item = self._items.popleft()
+                self._busy.add(number)
+                self._blocked = self._alone(item)
+                lone = number == 0 and len(self._busy) == 1 and not self._items and self._small(item)
+            torch.set_num_threads(self._threads if lone else max(self._threads // self._count, 1))  # of this thread
+            self._work(item)
+            with self._changed:
+                self._busy.discard(number)
+                self._blocked = False
+                self._changed.notify_all()
+
+    def _may_begin(self, number: int) -> bool:
+        if not self._items or self._blocked or (number and 0 not in self._busy):
+            return False
+        return not self._busy or not self._alone(self._items[0])
