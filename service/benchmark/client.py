@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -109,27 +109,36 @@ async def ask(target: Target) -> list[tuple[int, bytes]]:
 
 
 async def closed_loop(
-    target: Target, connections: int, *, seconds: float | None = None, requests: int | None = None
+    target: Target,
+    connections: int,
+    *,
+    seconds: float | None = None,
+    lead: float = 0.0,
+    requests: int | None = None,
+    observe: Callable[[], None] = lambda: None,
 ) -> Load:
     """Each connection sends its next request when it has the answer to the last one.
 
     Args:
         target: what is asked.
         connections: requests in flight.
-        seconds: how long; answers that come later do not count.
+        seconds: how long answers count; those that come later do not.
+        lead: seconds before that, after which a server has as many requests in hand as it will have.
         requests: how many, in place of a time.
+        observe: called when answers begin to count, and when they do so no longer.
     """
     log = _Log()
     left = requests
-    until = float("inf") if seconds is None else 0.0
     over = asyncio.Event()
     place = 0
     busy = connections
+    counting = ended = False
+    load: Load | None = None
 
     def send(connection: Connection) -> None:
         nonlocal place, left, busy
         now = time.perf_counter()
-        if now >= until or left == 0:
+        if ended or left == 0:
             busy -= 1
             if not busy:
                 over.set()
@@ -141,9 +150,8 @@ async def closed_loop(
         connection.send(target.requests[place % len(target.requests)])
 
     def answered(connection: Connection, status: int) -> None:
-        now = time.perf_counter()
-        if now < until:
-            log.add(status, now - connection.came)
+        if status != 200 or (counting and not ended):
+            log.add(status, time.perf_counter() - connection.came)
         send(connection)
 
     def closed(_: Connection) -> None:
@@ -153,21 +161,37 @@ async def closed_loop(
         if not busy:
             over.set()
 
+    def begin() -> None:
+        nonlocal counting
+        counting = True
+        log.begin()
+        observe()
+
+    def end() -> None:
+        nonlocal ended, load
+        ended = True
+        load = log.end()
+        observe()
+
     opened = await connect(target.host, target.port, connections, answered, closed)
-    log.begin()
-    if seconds is not None:
-        until = log.start + seconds
+    if seconds is None:
+        begin()
+    else:
+        loop = asyncio.get_running_loop()
+        loop.call_later(lead, begin)
+        loop.call_later(lead + seconds, end)
     for connection in opened:
         send(connection)
     try:
-        async with asyncio.timeout(None if seconds is None else seconds + GRACE_SECONDS):
+        async with asyncio.timeout(None if seconds is None else lead + seconds + GRACE_SECONDS):
             await over.wait()
     except TimeoutError:
         log.failures["late"] += busy
-    load = log.end(seconds)
+    if load is None:  # all has been sent, or no connection is left
+        load = log.end()
     for connection in opened:
         connection.close()
-    return load
+    return replace(load, failures=dict(log.failures))
 
 
 async def open_loop(target: Target, rate: float, *, seconds: float, connections: int = 256, seed: int = 0) -> Load:
@@ -248,7 +272,7 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
                 await over.wait()
         except TimeoutError:
             log.failures["late"] += len(due) - answers
-    load = log.end(None)
+    load = log.end()
     for connection in opened:
         connection.close()
     return load
@@ -270,7 +294,7 @@ class _Log:
         else:
             self.failures[str(status)] += 1
 
-    def end(self, seconds: float | None) -> Load:
+    def end(self) -> Load:
         lasted = time.perf_counter() - self.start
         cpu = time.process_time() - self._cpu
-        return Load(seconds or lasted, np.array(self.latencies), dict(self.failures), cpu)
+        return Load(lasted, np.array(self.latencies), dict(self.failures), cpu)

@@ -55,18 +55,24 @@ class Course:
         """Warms a server up, checks its answers and measures it once."""
         target = self.target(system, running)
         self._check(system, target)
-        client.run(client.closed_loop(target, self.connections, seconds=WARM_SECONDS))
         half = self._seconds / 2
 
         self._progress(f"{system.name}: saturation")
         rates = [self._raw.rate(self.way, half)]
-        before, busy = running.processes.cpu() if running.processes else 0.0, busy_seconds()
-        full = client.run(client.closed_loop(target, self.connections, seconds=self._seconds))
-        busy = busy_seconds() - busy
-        cpu = running.processes.cpu() - before if running.processes else None
+        seen: list[tuple[float, float]] = []
+        full = client.run(
+            client.closed_loop(
+                target,
+                self.connections,
+                seconds=self._seconds,
+                lead=WARM_SECONDS,
+                observe=lambda: seen.append((running.processes.cpu() if running.processes else 0.0, busy_seconds())),
+            )
+        )
         rates.append(self._raw.rate(self.way, half))
         if not len(full.latencies):
             raise ServerError(f"{system.name} answered no request at saturation: {full.failures}")
+        cpu, busy = (after - before for before, after in zip(seen[0], seen[-1], strict=True))
 
         self._progress(f"{system.name}: one request at a time")
         singles = [self._raw.single(half / 2)]
@@ -88,9 +94,9 @@ class Course:
             offered=offered,
             p50=steady.percentile(50),
             p99=steady.percentile(99),
-            server_cpu=None if cpu is None else cpu / len(full.latencies),
+            server_cpu=cpu / len(full.latencies) if running.processes else None,
             client_cpu=full.cpu_share,
-            others=None if cpu is None else max(busy - cpu - full.cpu, 0.0) / self._seconds,
+            others=max(busy - cpu - full.cpu, 0.0) / self._seconds if running.processes else None,
             failures=add_up(load.failures for load in (full, lone, steady)),
         )
 

@@ -88,10 +88,23 @@ def test_lost_connections_are_counted_and_do_not_hang() -> None:
 
 
 def test_a_closed_loop_ends_with_its_time() -> None:
-    load = client.run(serve(lambda body: answer(b""), lambda target: closed_loop(target, 2, seconds=0.1)))
+    seen: list[int] = []
+    count = iter(range(10**6))
+
+    def handler(body: bytes) -> bytes:
+        next(count)
+        return answer(b"")
+
+    def drive(target: Target) -> object:
+        return closed_loop(target, 2, seconds=0.1, lead=0.1, observe=lambda: seen.append(next(count)))
+
+    load = client.run(serve(handler, drive))
     assert isinstance(load, Load)
-    assert load.seconds == 0.1
-    assert load.rate == len(load.latencies) / 0.1
+    first, last = seen
+    assert first > 0  # what came before does not count
+    assert len(load.latencies) == pytest.approx(last - first, abs=4)
+    assert load.seconds >= 0.1
+    assert load.rate == len(load.latencies) / load.seconds
 
 
 def test_an_open_loop_sends_the_same_random_times_again() -> None:
