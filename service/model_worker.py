@@ -33,7 +33,7 @@ WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a sl
 
 # A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
 # model. Whoever waits for a batch to end waits for less then.
-ENOUGH = 1.02
+ENOUGH = 1.03
 BESIDES_SECONDS = 1e-3
 
 

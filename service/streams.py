@@ -52,38 +52,47 @@ class Streams(Generic[Item]):
         """
         self._work, self._threads, self._small, self._alone = work, threads, small, alone
         self._items: deque[Item] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed: list[threading.Condition] = []  # one a stream: only that is woken which has something to do
         self._busy: set[int] = set()  # streams
         self._blocked = False  # by one that runs alone
         self._count = 1
 
     def put(self, item: Item) -> None:
         """Adds an item, on any thread."""
-        with self._changed:
+        with self._lock:
             self._items.append(item)
-            self._changed.notify_all()
+            self._wake()
 
     def run(self, count: int) -> NoReturn:
         """Works in `count` streams, of which this thread is the first, for as long as the process lasts."""
-        self._count = count
+        self._count, self._changed = count, [threading.Condition(self._lock) for _ in range(count)]
         for number in range(1, count):
             threading.Thread(target=self._stream, args=(number,), name=f"stream-{number}", daemon=True).start()
         self._stream(0)
 
     def _stream(self, number: int) -> NoReturn:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._may_begin(number))
+            with self._lock:
+                self._changed[number].wait_for(lambda: self._may_begin(number))
                 item = self._items.popleft()
                 self._busy.add(number)
                 self._blocked = self._alone(item)
+                self._wake()
                 lone = number == 0 and len(self._busy) == 1 and not self._items and self._small(item)
             torch.set_num_threads(self._threads if lone else max(self._threads // self._count, 1))  # of this thread
             self._work(item)
-            with self._changed:
+            with self._lock:
                 self._busy.discard(number)
                 self._blocked = False
-                self._changed.notify_all()
+                self._wake()
+
+    def _wake(self) -> None:
+        """Wakes the first stream that may begin; it wakes the next one when it has begun."""
+        for number, changed in enumerate(self._changed):
+            if number not in self._busy and self._may_begin(number):
+                changed.notify()
+                return
 
     def _may_begin(self, number: int) -> bool:
         if not self._items or self._blocked or (number and 0 not in self._busy):

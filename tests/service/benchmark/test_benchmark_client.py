@@ -103,7 +103,7 @@ def test_a_closed_loop_ends_with_its_time() -> None:
     first, last = seen
     assert first > 0  # what came before does not count
     assert len(load.latencies) == pytest.approx(last - first, abs=4)
-    assert load.seconds >= 0.1
+    assert load.seconds >= 0.099  # event loops round their times
     assert load.rate == len(load.latencies) / load.seconds
 
 
