@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 
+from ait.allocator import return_freed_memory
 from service.app import create_app
 from service.catalogue import Catalogue
 from service.engine import Engine
@@ -103,6 +104,7 @@ def run(
             names = dict.fromkeys(each.name for each in engine.models.index() if each.state == "ready")
             on_ready(", ".join(names) or "no model yet")
 
+    return_freed_memory()  # a large picture shall not be felt for longer than it takes
     app = create_app(settings, on_loaded, place=place, load_first=load_first)
     engine: Engine = app.state.engine
     server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if place else [])

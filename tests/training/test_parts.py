@@ -1,7 +1,6 @@
 """Optimiser, schedule, averaged weights, starting points, checkpoint files and the allocator."""
 
 import itertools
-import platform
 import signal
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ait.allocator import keep_freed_memory
 from training.average import WeightAverage
 from training.checkpoint import (
     load_state,
@@ -211,7 +209,3 @@ def test_second_interrupt_is_immediate_and_handlers_return() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_allocator_settings_are_taken_by_glibc() -> None:
-    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
