@@ -1,17 +1,12 @@
-"""What glibc does with freed memory: kept where the same is needed again, returned where it is not.
+"""Keep freed memory in the process: faster steps on a CPU.
 
-A training step, and a batch of inference, frees and takes again the same large activations. glibc serves blocks above
-a threshold with `mmap` and gives them back at once, so every step pays for new, zeroed pages: on a small vision
-transformer that is a quarter of the time. Raising the thresholds lets the heap keep and reuse them, at the price of a
+A training step frees and takes again the same large activations. glibc serves blocks above a threshold with
+`mmap` and gives them back at once, so every step pays for new, zeroed pages: on a small vision transformer
+that is a quarter of the time. Raising the thresholds lets the heap keep and reuse them, at the price of a
 process that stays as large as its largest step.
-
-A process that decodes pictures of any size wants the opposite. As glibc raises that threshold by itself when a large
-block is freed, the next large pictures go into the heap, where whatever small thing lies above them keeps their memory
-in the process.
 """
 
 import ctypes
-from collections.abc import Callable
 
 # Parameter numbers of mallopt(3), from <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -19,7 +14,6 @@ _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 _LARGEST_INT = 2**31 - 1
 _TOP_PAD_BYTES = 256 * 2**20
-_RETURNED_BYTES = 2**20
 
 
 def keep_freed_memory() -> bool:
@@ -28,36 +22,17 @@ def keep_freed_memory() -> bool:
     Returns:
         True if the settings were taken, False where the C library is not glibc (nothing is changed).
     """
-    return _set(
-        {
-            _M_MMAP_THRESHOLD: _LARGEST_INT,
-            _M_TRIM_THRESHOLD: _LARGEST_INT,
-            _M_TOP_PAD: _TOP_PAD_BYTES,
-        }
-    )
-
-
-def return_freed_memory() -> bool:
-    """Tell glibc to return every freed block of at least a mebibyte at once.
-
-    Returns:
-        As `keep_freed_memory`.
-    """
-    return _set({_M_MMAP_THRESHOLD: _RETURNED_BYTES})
-
-
-def _set(values: dict[int, int]) -> bool:
-    mallopt = _mallopt()
-    return mallopt is not None and all([mallopt(name, value) == 1 for name, value in values.items()])
-
-
-def _mallopt() -> Callable[[int, int], int] | None:
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018  (only glibc has it)
         mallopt = library.mallopt
     except (AttributeError, OSError, TypeError):
-        return None
+        return False
     mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     mallopt.restype = ctypes.c_int
-    return mallopt
+    settings = (
+        (_M_MMAP_THRESHOLD, _LARGEST_INT),
+        (_M_TRIM_THRESHOLD, _LARGEST_INT),
+        (_M_TOP_PAD, _TOP_PAD_BYTES),
+    )
+    return all([mallopt(name, value) == 1 for name, value in settings])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
 from contextlib import suppress
 from pathlib import Path
 
+_M_MMAP_THRESHOLD = -3  # number of a parameter of mallopt(3), from <malloc.h>
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -28,6 +30,23 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def return_freed_memory() -> bool:
+    """Has glibc return every freed block of at least a mebibyte at once.
+
+    By itself it would raise that limit when a large block is freed. The next large pictures would go into the heap,
+    where whatever small thing lies above them keeps their memory in the process.
+
+    Returns:
+        False where the C library is not glibc, and nothing is changed.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018  (only glibc has it)
+        return bool(library.mallopt(_M_MMAP_THRESHOLD, 2**20))
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 def _quota(cgroup: Path) -> float:

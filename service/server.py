@@ -15,13 +15,12 @@ from types import FrameType
 
 import uvicorn
 
-from ait.allocator import return_freed_memory
 from service.app import create_app
 from service.catalogue import Catalogue
 from service.engine import Engine
 from service.keys import KeyRing
 from service.logs import configure_logging
-from service.machine import spare_the_collector
+from service.machine import return_freed_memory, spare_the_collector
 from service.repository import ModelError
 from service.settings import Settings, SettingsError, load_settings
 from service.siblings import Place

@@ -1,6 +1,7 @@
 """Imports point down only."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,3 +73,9 @@ def test_the_library_needs_torch_and_timm_only() -> None:
     )
     for path in [*(ROOT / "ait" / name for name in modules), *python_files("ait/memory")]:
         assert {module.split(".")[0] for module in imports(path)} <= allowed, path
+
+
+def test_the_front_does_not_load_torch() -> None:
+    """It would take ten times the memory; models live in processes of their own."""
+    script = "import sys, service.server; assert 'torch' not in sys.modules and 'timm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

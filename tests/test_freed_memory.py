@@ -10,7 +10,8 @@ GLIBC = platform.libc_ver()[0] == "glibc"
 
 SCRIPT = """
 import psutil
-from ait.allocator import keep_freed_memory, return_freed_memory
+from ait.allocator import keep_freed_memory
+from service.machine import return_freed_memory
 
 assert {call}() is {taken}
 process = psutil.Process()
