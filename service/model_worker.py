@@ -33,8 +33,8 @@ WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a sl
 
 # A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
 # model. Whoever waits for a batch to end waits for less then.
-ENOUGH = 1.03
-BESIDES_SECONDS = 1e-3
+ENOUGH = 1.05
+BESIDES_SECONDS = 1.5e-3
 
 
 class _Operation(NamedTuple):
