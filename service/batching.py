@@ -256,9 +256,9 @@ class Batcher(Generic[Item, Result]):
         """Takes a batch out of those that run, with which the next one begins; when it had begun."""
         assert task is not None
         began = self._running.pop(task)
-        for waiting in (each for each, begun in self._running.items() if begun is None):
-            self._running[waiting] = now
-            break
+        following = next((each for each, begun in self._running.items() if begun is None), None)
+        if following is not None:
+            self._running[following] = now
         return now if began is None else began
 
     def _check_drained(self) -> None:

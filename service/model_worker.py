@@ -72,11 +72,7 @@ def work(connection: socket.socket) -> None:
     )
     threading.Thread(target=_read, args=(connection, shared.put), name="read", daemon=True).start()
     try:
-        use_threads(threads)
-        classifier = _load(order["options"])
-        streams = streams_on(classifier.device.type, threads)
-        use_threads(max(threads // streams, 1))
-        best_batch = _warm_up(classifier)
+        classifier, streams, best_batch = _load(order["options"], threads)
         explains = _try_explaining(classifier)
         spare_the_collector()
     except ModelError as error:
@@ -137,17 +133,24 @@ def _batch(classifier: Classifier, message: Message) -> Tensor:
     return classifier.assemble(message.arrays.get("bytes"), message.arrays.get("floats"), message.header["floats_at"])
 
 
-def _load(spec: dict[str, Any]) -> Classifier:
-    """Loads; whatever goes wrong is a ModelError."""
+def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
+    """Loads and warms up; whatever goes wrong is a ModelError.
+
+    Returns:
+        The model, how many batches it runs side by side, and how large they are best.
+    """
+    use_threads(threads)
     folder = ModelFolder(spec["name"], spec["version"], Path(spec["path"]), spec["config"])
     try:
         classifier = Classifier(folder, device=spec["device"], max_batch=spec["max_batch"])
+        streams = streams_on(classifier.device.type, threads)
+        use_threads(max(threads // streams, 1))
+        return classifier, streams, _warm_up(classifier)
     except ModelError:
         raise
     except Exception as error:
         logger.exception("the model in %s cannot be loaded", folder.path)
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
-    return classifier
 
 
 def _warm_up(classifier: Classifier) -> int:

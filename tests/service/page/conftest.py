@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import pytest
 from browsing import Visit, find_chromium
 from page_models import NAME, make_models
 from playwright.sync_api import Browser, sync_playwright
+from running_server import running_server
 
 LEFT_OUT = pytest.StashKey[int]()
 
@@ -43,27 +40,8 @@ def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterato
     root = tmp_path_factory.mktemp("repository")
     make_models(root, model_folder)
     settings = {"AIT_MODELS": str(root), "AIT_MODEL": NAME, "AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service", "--port", "0"], env=os.environ | settings, stdout=subprocess.PIPE, text=True
-    )
-    watchdog = threading.Timer(240, process.kill)  # of a start that hangs
-    watchdog.start()
-    try:
-        assert process.stdout
-        line = process.stdout.readline()
-        watchdog.cancel()
-        found = re.search(r"http://\S+", line)
-        assert found, line
-        yield found[0]
-    finally:
-        watchdog.cancel()
-        process.terminate()
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout and process.stdout.close()
+    with running_server(**settings) as (address, _):
+        yield address
 
 
 # Of a module, not of the session: Playwright keeps an event loop running, beside which other tests cannot run theirs.

@@ -1,0 +1,53 @@
+"""What a model's process does before it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from service.model_worker import _load
+from service.repository import ModelError, locate
+from service.runner import Classifier
+
+
+def spec(path: Path, **options: Any) -> dict[str, Any]:
+    folder = locate(path)
+    return {
+        "name": folder.name,
+        "version": folder.version,
+        "path": str(path),
+        "config": folder.config,
+        "device": "cpu",
+        "max_batch": 8,
+    } | options
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_model_is_warm_and_its_batches_are_within_bounds(model_folder: Path) -> None:
+    classifier, streams, best = _load(spec(model_folder, max_batch=6), threads=2)
+    assert (streams, torch.get_num_threads()) == (2, 1)
+    assert best in (1, 2, 4, 6)
+    assert classifier.max_batch == 6
+
+
+def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = Classifier.logits
+
+    def limited(self: Classifier, batch: Tensor) -> Tensor:
+        if len(batch) > 2:
+            raise RuntimeError("not enough memory")
+        return logits(self, batch)
+
+    monkeypatch.setattr(Classifier, "logits", limited)
+    with pytest.raises(ModelError, match=r"cannot be loaded: not enough memory\. The cause is in the log"):
+        _load(spec(model_folder), threads=1)
