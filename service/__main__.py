@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="server processes (AIT_WORKERS; default 1)")
     arguments = parser.parse_args()
 
-    from service.server import serve  # after parsing: this takes longer
+    from service.server.run import serve  # after parsing: this takes longer
 
     return serve(arguments.host, arguments.port, arguments.model, arguments.models, arguments.workers)
 

@@ -11,26 +11,28 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import problems
+from service.auth.keys import KeyRing
+from service.auth.rate_limit import Rates
 from service.engine import Engine
-from service.gate import Gate
-from service.guard import Guard
-from service.intake import Intake
-from service.keys import KeyRing
-from service.metrics import Metrics
-from service.model_control import ModelControl
-from service.observer import Observers
-from service.openapi import describe
-from service.rates import Rates
-from service.recorder import Recorder
-from service.request_record import RecordKeeper
-from service.routes import classify, embed, explain, inference_v2, models, operations, repository
-from service.routes.pages import page_routes
+from service.http import operations, problems
+from service.http.middleware.access_log import Recorder
+from service.http.middleware.authentication import Gate
+from service.http.middleware.body_limits import Intake
+from service.http.middleware.security_headers import Guard
+from service.http.openapi import describe
+from service.http.pages import page_routes
+from service.http.process_stats import take_snapshot
+from service.http.v1 import classify, embed, explain, models
+from service.http.v2 import repository
+from service.http.v2 import routes as inference_v2
+from service.http.v2.statistics import Statistics
+from service.models.replication import ModelControl
+from service.observability.events import Observers
+from service.observability.metrics import Metrics
+from service.observability.request_context import RecordKeeper
+from service.observability.tracing import NO_TELEMETRY, Tracing, tracing_from_environment
+from service.peers import Answer, Place, Siblings
 from service.settings import Settings, load_settings
-from service.siblings import Answer, Place, Siblings
-from service.snapshot import take_snapshot
-from service.statistics import Statistics
-from service.tracing import NO_TELEMETRY, Tracing, tracing_from_environment
 
 DESCRIPTION = """\
 Classifies pictures. Send a JPEG, PNG or WebP file as the body of a request, or several as a form. \

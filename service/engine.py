@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.decoding import SMALL, Decoders, Prepare, Prepared
-from service.images import ImageLimits
+from ait_lite.decode import ImageLimits
+from service.http.problems import Problem, unavailable
+from service.http.uploads import Upload
+from service.images.pool import SMALL, Decoders, Prepare, Prepared
 from service.machine import available_processors
-from service.models import Models, ServedModel
-from service.observer import Observer
-from service.problems import Problem, unavailable
-from service.repository import ModelError
+from service.models.registry import Models, ServedModel
+from service.observability.events import Observer
+from service.repository.folders import ModelError
 from service.settings import Settings
-from service.uploads import Upload
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.images import ImageError, ImageLimits, decode
-from service.repository import locate
-from service.runner import Classifier, Labels
+from ait_lite.decode import ImageError, ImageLimits, decode
+from service.model_process.classifier import Classifier, Labels
+from service.repository.folders import locate
 from service.settings import load_settings
 
 

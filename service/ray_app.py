@@ -20,9 +20,9 @@ from ray.serve.config import AutoscalingConfig
 from service.app import create_app
 from service.engine import Engine
 from service.machine import spare_the_collector
-from service.served_model import AHEAD
+from service.model_process.streams import streams_on
+from service.models.served_model import AHEAD
 from service.settings import Settings, load_settings
-from service.streams import streams_on
 
 
 class Scale(BaseModel):

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from training.config import bundled_recipes, load_recipe, recipe_help
 from training.errors import (
     CheckpointError,
     DataError,
@@ -13,6 +12,7 @@ from training.errors import (
     RecipeError,
     TrainingInterrupted,
 )
+from training.recipe.loading import bundled_recipes, load_recipe, recipe_help
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 refused or failed, with the reason; 2 wrong usage; 130 after Ctrl-C and 143 after SIGTERM, "
@@ -44,11 +44,11 @@ def main(
         if dry_run:
             from rich.console import Console
 
-            from training.plan import plan, print_plan
+            from training.run.plan import plan, print_plan
 
             print_plan(plan(checked), checked, Console())
             return
-        from training.engine import train
+        from training.run.trainer import train
 
         train(checked, resume=resume == "auto")
     except TrainingInterrupted as error:

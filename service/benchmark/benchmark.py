@@ -8,14 +8,14 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.benchmark.pictures import make_pictures, read_pictures
+from service.benchmark.images import make_pictures, read_pictures
+from service.benchmark.plain_loop import Raw
 from service.benchmark.processes import ServerProcesses, listening_on
-from service.benchmark.raw import Raw
 from service.benchmark.results import MemoryGrowth, ServerResult, ServiceBenchmark
 from service.benchmark.run import Course, Progress, measure, soak
 from service.benchmark.systems import SYSTEMS, Running, ServerError, check_installed, started, status_of
 from service.machine import available_processors
-from service.repository import ModelError, ModelFolder, locate
+from service.repository.folders import ModelError, ModelFolder, locate
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -16,10 +16,10 @@ import numpy as np
 from fastapi import Body
 
 from ait.allocator import keep_freed_memory
-from service.images import ImageLimits, decode
+from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.repository import locate
-from service.runner import Classifier, use_threads
+from service.model_process.classifier import Classifier, use_threads
+from service.repository.folders import locate
 
 Jpeg = Annotated[bytes, Body(media_type="image/jpeg")]  # a raw body: spares it JSON and base 64
 

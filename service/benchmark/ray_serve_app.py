@@ -18,10 +18,10 @@ from ray import serve
 from starlette.requests import Request
 
 from ait.allocator import keep_freed_memory
-from service.images import ImageLimits, decode
+from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.repository import locate
-from service.runner import Classifier, Labels, use_threads
+from service.model_process.classifier import Classifier, Labels, use_threads
+from service.repository.folders import locate
 
 MAX_BATCH = 32
 BATCH_SECONDS = 0.002

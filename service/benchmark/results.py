@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from service.benchmark.raw import Way
+from service.benchmark.plain_loop import Way
 
 LOAD = 0.8  # share of saturation at which latency is judged
 

@@ -1,4 +1,4 @@
-"""Measures servers against the plain loop (`service.benchmark.raw`), in turns within one run.
+"""Measures servers against the plain loop (`service.benchmark.plain_loop`), in turns within one run.
 
 Absolute times say more about the machine than about a server, and a shared machine's speed wanders by a factor of
 two within seconds. Each figure is therefore a ratio to what the plain loop did right before and after, and of the
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from service.benchmark import client
 from service.benchmark.client import Target
+from service.benchmark.plain_loop import Raw
 from service.benchmark.processes import busy_seconds
-from service.benchmark.raw import Raw
 from service.benchmark.results import LOAD, MemoryGrowth, Round, ServerResult, add_up
 from service.benchmark.systems import Running, ServerError, System, started
 

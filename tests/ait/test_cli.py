@@ -12,8 +12,8 @@ from timm.models import save_for_hf
 from typer.testing import CliRunner
 
 import ait
-from ait.cli import app
-from ait.exemplars import load_exemplars
+from ait.interpret.exemplars import load_exemplars
+from ait_cli.main import app
 
 run = CliRunner().invoke
 

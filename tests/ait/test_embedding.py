@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ait import AssociativeTransformer
-from ait.embedding import embed, embed_and_classify
+from ait.interpret.embedding import embed, embed_and_classify
 
 MakeModel = Callable[..., AssociativeTransformer]
 

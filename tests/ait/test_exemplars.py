@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ait.exemplars import FILE, MOST_BYTES, ExemplarError, Exemplars, load_exemplars, per_class, thumbnail
+from ait.interpret.exemplars import FILE, MOST_BYTES, ExemplarError, Exemplars, load_exemplars, per_class, thumbnail
 
 
 def made(count: int = 12, width: int = 6, classes: int = 3, seed: int = 0) -> Exemplars:

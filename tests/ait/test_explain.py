@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ait import AssociativeTransformer
-from ait.attribution import held
-from ait.embedding import embed
-from ait.explain import PatchMap, explain
-from ait.inspect import memory_report
+from ait.interpret.attribution import held
+from ait.interpret.embedding import embed
+from ait.interpret.explain import PatchMap, explain
+from ait.interpret.memory_report import memory_report
 
 MakeModel = Callable[..., AssociativeTransformer]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
-from ait.inspect import describe, memory_report
+from ait.interpret.memory_report import describe, memory_report
 from ait.memory.capacity import effective_rank, perplexity
 from ait.memory.hopfield import KERNELS
 

@@ -8,7 +8,7 @@ import torch
 from timm.data import resolve_model_data_config
 
 from ait import AssociativeTransformer
-from ait.inspect import memory_report
+from ait.interpret.memory_report import memory_report
 from ait.pretrained import bundled_models, load_model
 
 NAME = "ait_tiny_patch4_32.cifar10"

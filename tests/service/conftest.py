@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from service_client import LABELS, wait_until_ready
 
 from service.app import create_app
-from service.launcher import Launcher
+from service.model_process.launcher import Launcher
 from service.settings import Settings
 
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from starlette.routing import Mount
 from typer.testing import CliRunner
 
-from ait.cli import app as cli
+from ait_cli.main import app as cli
 from service.app import create_app
-from service.keys import Key, KeyRing, KeysError, new_key, parse_keys, presented_key
-from service.rates import Rates
+from service.auth.keys import Key, KeyRing, KeysError, new_key, parse_keys, presented_key
+from service.auth.rate_limit import Rates
 from service.settings import Settings
 
 

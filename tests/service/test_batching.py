@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from virtual_time import run
 
-from service.batching import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
+from service.batching.batcher import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
 
 
 @dataclass

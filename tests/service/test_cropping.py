@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.cropping import Cropping
+from ait_lite.crop import Cropping
 
 SIDES = st.integers(4, 90)
 
@@ -69,7 +69,7 @@ def test_an_unknown_way_of_resizing() -> None:
 
 
 def test_the_front_does_without_torch() -> None:
-    code = "import sys, service.app, service.server; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    code = "import sys, service.app, service.server.run; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.model_worker import _load
-from service.repository import ModelError, locate
-from service.runner import Classifier
+from service.model_process.classifier import Classifier
+from service.model_process.main import _load
+from service.repository.folders import ModelError, locate
 
 
 def spec(path: Path, **options: Any) -> dict[str, Any]:

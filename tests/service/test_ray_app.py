@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.ray_app import Replica, Scale, build
-from service.repository import ModelError
+from service.repository.folders import ModelError
 from service.settings import Settings
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from service_pictures import scene
 
-from service.launcher import Launcher
-from service.models import Models, ModelStatus, ServedModel
-from service.observer import Observer
-from service.problems import Problem
-from service.repository import locate
-from service.runner import Classifier
+from service.http.problems import Problem
+from service.model_process.classifier import Classifier
+from service.model_process.launcher import Launcher
+from service.models.registry import Models, ModelStatus, ServedModel
+from service.observability.events import Observer
+from service.repository.folders import locate
 from service.settings import Settings
 
 PICTURE = scene(32, 32)

@@ -20,9 +20,9 @@ from PIL import Image
 from service_client import wait_until_ready
 from service_pictures import encode, scene
 
-import ait.explain
-from ait.embedding import embed_and_classify
-from ait.exemplars import Exemplars, thumbnail
+import ait.interpret.explain
+from ait.interpret.embedding import embed_and_classify
+from ait.interpret.exemplars import Exemplars, thumbnail
 from ait.pretrained import load_model
 from service.app import create_app
 from service.predict import predict_files
@@ -95,18 +95,18 @@ def refused(response: Response, status: int, kind: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(repository: Path) -> ait.explain.Explanation:
+def expected(repository: Path) -> ait.interpret.explain.Explanation:
     """What the library says of the picture, with nothing of the service."""
     model = load_model(repository / "ait" / "1")
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
-    return ait.explain.explain(model, transform(scene(48, 32))[None])
+    return ait.interpret.explain.explain(model, transform(scene(48, 32))[None])
 
 
 # ---- explain ----
 
 
 def test_the_answer_is_what_the_library_says(
-    explaining: TestClient, repository: Path, expected: ait.explain.Explanation
+    explaining: TestClient, repository: Path, expected: ait.interpret.explain.Explanation
 ) -> None:
     answer = ask(explaining)
     assert (answer["model"], answer["version"], answer["calibrated"]) == ("ait", "1", True)
@@ -134,7 +134,7 @@ def test_the_answer_is_what_the_library_says(
 
 
 def test_scores_are_those_of_classify_and_of_files(
-    explaining: TestClient, repository: Path, tmp_path: Path, expected: ait.explain.Explanation
+    explaining: TestClient, repository: Path, tmp_path: Path, expected: ait.interpret.explain.Explanation
 ) -> None:
     scores = (expected.logits / TEMPERATURE).softmax(0)
     labels = ask(explaining)["labels"]
@@ -150,9 +150,9 @@ def test_scores_are_those_of_classify_and_of_files(
 
 
 def test_examples_are_the_nearest_of_the_three_best_classes(
-    explaining: TestClient, repository: Path, expected: ait.explain.Explanation
+    explaining: TestClient, repository: Path, expected: ait.interpret.explain.Explanation
 ) -> None:
-    from ait.exemplars import load_exemplars
+    from ait.interpret.exemplars import load_exemplars
 
     exemplars = load_exemplars(repository / "ait" / "1")
     assert exemplars is not None
@@ -266,7 +266,7 @@ def test_parameters_are_checked(explaining: TestClient, name: str, value: str) -
 
 
 def test_embeddings_are_the_librarys(
-    explaining: TestClient, repository: Path, expected: ait.explain.Explanation
+    explaining: TestClient, repository: Path, expected: ait.interpret.explain.Explanation
 ) -> None:
     answer = explaining.post("/v1/embed", content=PICTURE).json()
     assert (answer["model"], answer["version"], answer["dimensions"]) == ("ait", "1", 32)
@@ -295,7 +295,7 @@ def test_models_say_whether_they_are_calibrated(explaining: TestClient) -> None:
 
 
 def test_answers_are_as_described(explaining: TestClient) -> None:
-    from service.explanation_schemas import Embeddings, Explanation
+    from service.http.v1.explanation_schemas import Embeddings, Explanation
 
     for name in ("ait", "vit", "conv"):
         answer = ask(explaining, f"/v1/models/{name}/explain", params={"overlay": "true"})
@@ -316,7 +316,7 @@ def test_answers_are_as_described(explaining: TestClient) -> None:
 
 
 def test_a_temperature_that_is_none_keeps_a_model_from_loading(repository: Path, tmp_path: Path) -> None:
-    from service.repository import ModelError
+    from service.repository.folders import ModelError
 
     folder = shutil.copytree(repository / "vit" / "1", tmp_path / "vit")
     config = json.loads((folder / "config.json").read_text())

@@ -27,8 +27,8 @@ from service_pictures import FORMATS, encode, many_scans, png_header, scene
 import service
 from service.app import create_app
 from service.engine import Engine
+from service.http.pages import UI
 from service.predict import predict_files
-from service.routes.pages import UI
 from service.settings import Settings
 
 PICTURE = encode(scene())

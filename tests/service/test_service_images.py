@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from service_pictures import FORMATS, encode, many_scans, png_header, scene, webp_header
 
-from service import images
-from service.images import ImageLimits, decode
+from ait_lite import decode as images
+from ait_lite.decode import ImageLimits, decode
 
 LIMITS = ImageLimits(pixels=1_000_000, aspect=100)
 RED, WHITE = (255, 0, 0), (255, 255, 255)

@@ -16,9 +16,9 @@ from service_client import LABELS
 from service_pictures import encode, scene
 
 from ait.pretrained import bundled_models
+from service.model_process.classifier import Classifier
 from service.predict import predict_files
-from service.repository import ModelError, locate
-from service.runner import Classifier
+from service.repository.folders import ModelError, locate
 from service.settings import Settings, SettingsError, load_settings
 
 

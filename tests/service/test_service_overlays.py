@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.overlays import data_uri, overlay
+from service.images.overlay import data_uri, overlay
 
 
 def drawn(picture: np.ndarray, values: list[list[float]]) -> np.ndarray:

@@ -6,7 +6,7 @@ import re
 
 from fastapi.testclient import TestClient
 
-from service.routes.pages import UI
+from service.http.pages import UI
 
 PAGES = ("index.html", "docs.html")
 

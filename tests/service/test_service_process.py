@@ -21,7 +21,7 @@ import pytest
 from service_pictures import encode, scene
 from test_served_models import publish
 
-from service.server import serve
+from service.server.run import serve
 
 PICTURE = encode(scene())
 LARGE = encode(scene(300, 200))  # goes through the pool

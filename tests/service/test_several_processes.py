@@ -20,9 +20,9 @@ import httpx
 import pytest
 from service_pictures import encode, scene
 
-from service.server import serve
+from service.server.run import serve
+from service.server.supervisor import share
 from service.settings import Settings
-from service.supervisor import share
 
 PICTURE = encode(scene())
 KEY, SLOW, ADMIN = "key", "slow", "admin"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from service.streams import MOST, Streams, streams_on
+from service.model_process.streams import MOST, Streams, streams_on
 
 THREADS = 4
 

@@ -24,8 +24,8 @@ from tritonclient.http.aio import InferenceServerClient as AioClient
 from tritonclient.http.auth import BasicAuth
 from tritonclient.utils import InferenceServerException
 
-from service.repository import locate
-from service.runner import Classifier
+from service.model_process.classifier import Classifier
+from service.repository.folders import locate
 
 T = TypeVar("T")
 

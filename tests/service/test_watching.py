@@ -25,11 +25,11 @@ from service_client import wait_until_ready
 from service_pictures import encode, scene
 
 from service.app import create_app
-from service.batching import Batcher
-from service.logs import JsonFormatter, TextFormatter
-from service.request_record import CURRENT, RequestRecord
+from service.batching.batcher import Batcher
+from service.observability.logs import JsonFormatter, TextFormatter
+from service.observability.request_context import CURRENT, RequestRecord
+from service.observability.tracing import ENDPOINTS, Tracing, tracing_from_environment
 from service.settings import Settings
-from service.tracing import ENDPOINTS, Tracing, tracing_from_environment
 
 PICTURE = encode(scene())
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service import wire
+from service.model_process import messages
 
 HEADERS = st.dictionaries(
     st.text(max_size=5).filter(lambda name: name != "arrays"),
@@ -24,7 +24,7 @@ ARRAY = st.builds(
 ARRAYS = st.dictionaries(st.text(max_size=5), ARRAY, max_size=4)
 
 
-def assert_same(message: wire.Message | None, header: dict[str, object], sent: dict[str, np.ndarray]) -> None:
+def assert_same(message: messages.Message | None, header: dict[str, object], sent: dict[str, np.ndarray]) -> None:
     assert message
     assert message.header == header
     assert message.arrays.keys() == sent.keys()
@@ -38,9 +38,9 @@ def assert_same(message: wire.Message | None, header: dict[str, object], sent: d
 def test_what_is_sent_arrives_in_whatever_pieces(
     sent: list[tuple[dict[str, object], dict[str, np.ndarray]]], data: st.DataObject
 ) -> None:
-    stream = b"".join(part for each in sent for part in wire.encode(*each))
+    stream = b"".join(part for each in sent for part in messages.encode(*each))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    decoder = wire.Decoder()
+    decoder = messages.Decoder()
     received = []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         received += decoder.feed(stream[start:end])
@@ -53,15 +53,15 @@ def test_between_blocking_sockets() -> None:
     ours, theirs = socket.socketpair()
     large = {"a": np.arange(300_000, dtype=np.float32).reshape(3, 100_000).T}  # neither contiguous nor small
     with ours, theirs:
-        thread = threading.Thread(target=wire.send, args=(ours, {"id": 1}, large))
+        thread = threading.Thread(target=messages.send, args=(ours, {"id": 1}, large))
         thread.start()
-        assert_same(wire.receive(theirs), {"id": 1}, large)
+        assert_same(messages.receive(theirs), {"id": 1}, large)
         thread.join()
-        ours.sendall(b"".join(wire.encode({"id": 2}))[:-1])
+        ours.sendall(b"".join(messages.encode({"id": 2}))[:-1])
         ours.close()
-        assert wire.receive(theirs) is None
+        assert messages.receive(theirs) is None
 
 
 def test_objects_are_not_sent() -> None:
     with pytest.raises(TypeError, match="'a'"):
-        wire.encode({}, {"a": np.array([object()])})
+        messages.encode({}, {"a": np.array([object()])})

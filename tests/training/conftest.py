@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from training.config import parse_recipe
-from training.recipe import Recipe
+from training.recipe.keys import Recipe
+from training.recipe.loading import parse_recipe
 
 SIZE = 16
 CLASSES = ("ant", "bee", "cat")

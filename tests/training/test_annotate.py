@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from ait.embedding import embed_and_classify
-from ait.exemplars import FILE, load_exemplars
+from ait.interpret.embedding import embed_and_classify
+from ait.interpret.exemplars import FILE, load_exemplars
 from ait.pretrained import checkpoint_temperature
-from training.annotate import add_exemplars, calibrate_checkpoint
-from training.config import Recipe, parse_recipe
 from training.data import Preprocessing, decode
-from training.data.folder import scan_folder
-from training.engine import TrainingResult, train
+from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
-from training.evaluate import evaluate, load_checkpoint
-from training.exemplars import choose_exemplars
+from training.evaluation.annotate import add_exemplars, calibrate_checkpoint
+from training.evaluation.evaluate import evaluate, load_checkpoint
+from training.evaluation.exemplars import choose_exemplars
+from training.recipe.loading import Recipe, parse_recipe
+from training.run.trainer import TrainingResult, train
 
 CHANGES = {"epochs": 1, "exemplars": 4, "seed": 7}
 

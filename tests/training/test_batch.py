@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import parse_recipe
 from training.data import BatchTransform, Preprocessing
-from training.data.erasing import RandomErasing
-from training.data.mixing import Mixing, partner_rows
-from training.data.rectangles import area, inside
+from training.data.augment.erasing import RandomErasing
+from training.data.augment.mixing import Mixing, partner_rows
+from training.data.augment.rectangles import area, inside
 from training.errors import RecipeError
-from training.recipe import AugmentRecipe
+from training.recipe.keys import AugmentRecipe
+from training.recipe.loading import parse_recipe
 from training.seeds import stream
 
 SIDE = 12

@@ -9,10 +9,10 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ait.cli import app
-from training.benchmark import CACHINGS, benchmark_training
+from ait_cli.main import app
+from training.benchmark.throughput import CACHINGS, benchmark_training
 from training.errors import RecipeError
-from training.recipe import Recipe
+from training.recipe.keys import Recipe
 
 MakeRecipe = Callable[..., Recipe]
 

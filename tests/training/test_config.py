@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from training.config import bundled_recipes, load_recipe, parse_recipe, recipe_help, recipe_keys
 from training.errors import RecipeError
+from training.recipe.loading import bundled_recipes, load_recipe, parse_recipe, recipe_help, recipe_keys
 
 
 @pytest.fixture

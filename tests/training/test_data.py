@@ -13,8 +13,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from training.data import Augmentation, Preprocessing
-from training.data.augment import change_colours, erase_square, shift_and_flip
-from training.recipe import AugmentRecipe
+from training.data.augment.operations import change_colours, erase_square, shift_and_flip
+from training.recipe.keys import AugmentRecipe
 from training.seeds import epoch_order, stream
 
 PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "center")

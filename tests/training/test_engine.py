@@ -17,14 +17,17 @@ import yaml
 from rich.console import Console
 from torch import Tensor, nn
 
-from training import checkpoint, engine, run_writer, state
-from training.checkpoint import load_state
-from training.config import parse_recipe
 from training.data import open_splits
-from training.engine import TrainingResult, train
 from training.errors import CheckpointError, NonFiniteLossError, OutputError, RecipeError, TrainingInterrupted
-from training.learner import Learner
-from training.recipe import Recipe
+from training.model.learner import Learner
+from training.recipe.keys import Recipe
+from training.recipe.loading import parse_recipe
+from training.run import state
+from training.run import trainer as engine
+from training.run import writer as run_writer
+from training.run.trainer import TrainingResult, train
+from training.storage import checkpoint
+from training.storage.checkpoint import load_state
 
 MakeRecipe = Callable[..., Recipe]
 

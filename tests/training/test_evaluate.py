@@ -14,16 +14,16 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from ait.cli import app
-from training import scoring
-from training.config import parse_recipe
+from ait_cli.main import app
 from training.data import decode
-from training.data.folder import scan_folder
-from training.engine import TrainingResult, train
+from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
-from training.evaluate import evaluate, load_checkpoint
-from training.history import write_metrics
-from training.recipe import Recipe
+from training.evaluation import scoring
+from training.evaluation.evaluate import evaluate, load_checkpoint
+from training.recipe.keys import Recipe
+from training.recipe.loading import parse_recipe
+from training.run.trainer import TrainingResult, train
+from training.storage.history import write_metrics
 
 CLASSES = ("ant", "bee", "cat")
 

@@ -14,11 +14,11 @@ from timm.models import save_for_hf
 from torch import nn
 
 from ait.pretrained import bundled_models, label_names, load_model
-from training.config import parse_recipe
-from training.engine import train
 from training.errors import CheckpointError, RecipeError
-from training.learner import create_model
-from training.recipe import ModelRecipe, Recipe
+from training.model.learner import create_model
+from training.recipe.keys import ModelRecipe, Recipe
+from training.recipe.loading import parse_recipe
+from training.run.trainer import train
 
 BIRDS = ("crow", "duck", "gull", "kite", "wren")
 ANIMALS = ("ant", "bee", "cat")

@@ -10,9 +10,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
 from training.data import Preprocessing, create_image_transform
-from training.data.image_transform import ImageTransform
+from training.data.augment.image_transform import ImageTransform
 from training.errors import RecipeError
-from training.recipe import AugmentRecipe
+from training.recipe.keys import AugmentRecipe
 
 PREPROCESSING = Preprocessing((3, 24, 20), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 1.0, "center")
 IMAGE = torch.randint(0, 256, (3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

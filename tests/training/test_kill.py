@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from training.checkpoint import load_state
-from training.recipe import Recipe
+from training.recipe.keys import Recipe
+from training.storage.checkpoint import load_state
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
 from torch.nn import functional as F
 
-from training.loss import Loss, sample_losses
+from training.step.loss import Loss, sample_losses
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 3, 1, 1, 2, 0])

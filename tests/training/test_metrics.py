@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.calibration import (
+from training.evaluation.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     calibrate,
@@ -18,7 +18,7 @@ from training.calibration import (
     fit_temperature,
     reliability,
 )
-from training.metrics import measure
+from training.evaluation.metrics import measure
 
 CLASSES = ("ant", "bee", "cat", "dog")
 LABELS = torch.arange(40) % 4

@@ -11,8 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training.average import WeightAverage
-from training.checkpoint import (
+from training.errors import CheckpointError, RecipeError
+from training.model.whitening import whiten_patch_embedding
+from training.recipe.keys import OptimizerRecipe, ScheduleRecipe
+from training.run.interruption import Interruption
+from training.step.average import WeightAverage
+from training.step.optimiser import create_optimizer, create_schedule, float32_newton_schulz
+from training.storage.checkpoint import (
     load_state,
     pack_optimizer,
     repair_folder,
@@ -20,11 +25,6 @@ from training.checkpoint import (
     save_state,
     unpack_optimizer,
 )
-from training.errors import CheckpointError, RecipeError
-from training.initialisation import whiten_patch_embedding
-from training.interruption import Interruption
-from training.optimisation import create_optimizer, create_schedule, float32_newton_schulz
-from training.recipe import OptimizerRecipe, ScheduleRecipe
 
 
 def small_vit() -> nn.Module:

@@ -8,10 +8,10 @@ import timm
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ait.cli import app
+from ait_cli.main import app
 from training.errors import DataError
-from training.plan import plan, print_plan
-from training.recipe import Recipe
+from training.recipe.keys import Recipe
+from training.run.plan import plan, print_plan
 
 MakeRecipe = Callable[..., Recipe]
 

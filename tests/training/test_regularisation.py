@@ -13,11 +13,11 @@ from rich.console import Console
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from training.engine import train
-from training.learner import create_model
-from training.optimisation import create_optimizer, create_schedule
-from training.recipe import ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from training.model.learner import create_model
+from training.recipe.keys import ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from training.run.trainer import train
 from training.seeds import epoch_order, repeat_order
+from training.step.optimiser import create_optimizer, create_schedule
 
 MODELS = {
     "ait_tiny_patch4_32": {"img_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2},

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.metrics import measure
-from training.report import write_report
-from training.report.classes import class_scores
-from training.report.confusion import top_confusions
-from training.report.mistakes import draw_mistakes, worst_mistakes
+from training.evaluation.metrics import measure
+from training.evaluation.report import write_report
+from training.evaluation.report.classes import class_scores
+from training.evaluation.report.confusion import top_confusions
+from training.evaluation.report.mistakes import draw_mistakes, worst_mistakes
 
 QUANTITIES = ("effective_rank_priors", "usage_perplexity", "retrieval_snr", "energy_drop")
 HISTORY = [

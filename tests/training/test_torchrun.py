@@ -14,10 +14,10 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
-from training.checkpoint import load_state
-from training.engine import train
-from training.recipe import Recipe
-from training.scoring import EVALUATION_BATCH, shard
+from training.evaluation.scoring import EVALUATION_BATCH, shard
+from training.recipe.keys import Recipe
+from training.run.trainer import train
+from training.storage.checkpoint import load_state
 
 MakeRecipe = Callable[..., Recipe]
 SMALL_AIT = {

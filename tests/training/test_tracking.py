@@ -9,10 +9,10 @@ import pytest
 from accelerate import Accelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.config import load_recipe
 from training.errors import RecipeError
-from training.history import read_metrics, write_metrics
-from training.tracking import Trackers
+from training.recipe.loading import load_recipe
+from training.run.tracking import Trackers
+from training.storage.history import read_metrics, write_metrics
 
 ROWS = [{"epoch": epoch, "step": 10 * epoch, "train_loss": 1 / epoch} for epoch in (1, 2, 3)]
 

@@ -10,16 +10,16 @@ import pytest
 from service_pictures import encode, scene
 from typer.testing import CliRunner
 
-from ait.cli import app
+from ait_cli.main import app
+from ait_lite.decode import ImageLimits, decode
 from service.benchmark.benchmark import benchmark_service
-from service.benchmark.pictures import PicturesError, make_pictures, read_pictures
+from service.benchmark.images import PicturesError, make_pictures, read_pictures
+from service.benchmark.plain_loop import Raw, RawError, Way
 from service.benchmark.processes import listening_on
-from service.benchmark.raw import Raw, RawError, Way
 from service.benchmark.results import MemoryGrowth, Round, ServerResult, ServiceBenchmark
 from service.benchmark.systems import SYSTEMS, Running, ServerError, System, check_installed, started
-from service.images import ImageLimits, decode
-from service.repository import locate
-from service.runner import Classifier
+from service.model_process.classifier import Classifier
+from service.repository.folders import locate
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from service_client import LABELS
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms.functional import pil_to_tensor
 
-from ait.embedding import embed_and_classify
-from ait.exemplars import Exemplars, thumbnail
+from ait.interpret.embedding import embed_and_classify
+from ait.interpret.exemplars import Exemplars, thumbnail
 from ait.pretrained import bundled_models, load_model
 
 NAME = "ait_tiny_patch4_32.cifar10"

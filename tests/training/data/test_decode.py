@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from training.data import LabelledImages, Preprocessing, check, decode
-from training.data.folder import scan_folder
+from training.data.sources.folder import scan_folder
 from training.errors import DataError
 
 PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "center")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation, open_splits
-from training.data.folder import scan_folder
-from training.data.splits import split
+from training.data.sources.folder import scan_folder
+from training.data.sources.splits import split
 from training.errors import DataError
-from training.recipe import DataRecipe
+from training.recipe.keys import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from training.data import BatchLoader, LabelledImages, Preprocessing, UndecodedImages, decode, to_device
-from training.data.folder import scan_folder
 from training.data.loading import repeat_positions
+from training.data.sources.folder import scan_folder
 from training.errors import DataError
 from training.seeds import image_seed
 

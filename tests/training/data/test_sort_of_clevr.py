@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data import SortOfClevr, generate_sort_of_clevr
-from training.data.sort_of_clevr import ANSWERS, COLOURS
+from training.data.sources.sort_of_clevr import ANSWERS, COLOURS
 
 RGB = {
     "red": (255, 0, 0),

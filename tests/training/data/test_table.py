@@ -9,9 +9,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from training.data import Preprocessing, decode, open_evaluation, open_splits
-from training.data.table import read_table
+from training.data.sources.table import read_table
 from training.errors import DataError
-from training.recipe import DataRecipe
+from training.recipe.keys import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 4, 4), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation, open_splits
 from training.errors import DataError
-from training.recipe import DataRecipe
+from training.recipe.keys import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 32, 32), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import generate_triangles, open_evaluation, open_splits, triangle
-from training.recipe import DataRecipe
+from training.data import generate_triangles, open_evaluation, open_splits
+from training.data.sources import triangle
+from training.recipe.keys import DataRecipe
 
 
 @settings(max_examples=20, deadline=None)

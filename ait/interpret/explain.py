@@ -1,0 +1,170 @@
+"""Why a model answers as it does on one image: which patches speak for a class, and what its memory recalled."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ait.associative_transformer import AssociativeTransformer
+from ait.interpret.attribution import patch_grid, patch_terms
+from ait.interpret.embedding import pooled_features
+from ait.interpret.memory_report import block_recall, trace_queries
+
+Method = Literal["contribution", "gradient"]
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """What each patch says for or against a class.
+
+    Attributes:
+        label: The class.
+        values: Shape (rows, columns), positive where a patch speaks for the class. ``values.sum() + rest == logit``.
+        rest: What is not any patch's: biases, positions, other tokens and, of an associative memory, the recalled
+            patterns.
+        logit: The model's answer for the class.
+        method: ``contribution`` for the terms of the input's patches, ``gradient`` for those of the last feature map.
+    """
+
+    label: int
+    values: Tensor
+    rest: float
+    logit: float
+    method: Method
+
+
+@dataclass(frozen=True)
+class BlockRecall:
+    """What one block's memory of M priors did with each of N patches.
+
+    Attributes:
+        num_priors: M.
+        energy_before: Energy of each patch's query under the stored patterns, shape (N,).
+        energy_after: Energy of what the patch retrieved, shape (N,); not above ``energy_before``.
+        priors: The priors that each patch recalled most strongly, the strongest first, shape (N, k) int64.
+        weights: How strongly, as shares of 1, shape (N, k).
+    """
+
+    num_priors: int
+    energy_before: Tensor
+    energy_after: Tensor
+    priors: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model saw in one image. Tensors are float32 on the CPU.
+
+    Attributes:
+        logits: The model's answer, shape (classes,).
+        features: The image's feature vector (`ait.interpret.embedding`), shape (F,).
+        patch_map: None if the model has neither patches nor a feature map.
+        blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
+    """
+
+    logits: Tensor
+    features: Tensor
+    patch_map: PatchMap | None
+    blocks: tuple[BlockRecall, ...]
+
+
+def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: int = 3) -> Explanation:
+    """Explain a model's answer to one image.
+
+    The map of a model that cuts its input into patches holds each patch's term in the class's logit
+    (`ait.interpret.attribution`): what it adds over a patch of the mean colour, with attention, norms, activations and
+    recall held as they are on this image. For AiT and timm's ViT that is exact, and it needs one pass forward and one
+    back.
+
+    It was chosen by measurement. On the bundled model and 80 CIFAR-10 test images, patches were deleted (mean colour)
+    and inserted in the map's order; the area between the two curves of the class's probability is 0.349 (standard
+    error 0.015), against 0.336 for the terms of the last tokens, 0.355 for integrated gradients of 8 steps, 0.36 for
+    occlusion of each of the 64 patches, 0.22 for attention roll-out, and 0.20 for gradient times input. On made
+    images where one patch decides, and small AiT models of 2 and 4 blocks that have learned so, it finds that patch
+    in 95 to 100 of 100 images, integrated gradients in 72 to 95, and the terms of the last tokens in none to 4: the
+    tokens exchange what they know, so where it ends up says little of where it came from.
+
+    Of other models the last feature map is taken, times the gradient of the logit by it; where the classifier is
+    linear in its mean, as in most convolutional networks, that is the logit's sum over the cells.
+
+    The model is run in evaluation mode and left in the mode it had; its memory is not written. No other thread may
+    use it meanwhile.
+
+    Args:
+        model: A timm classifier.
+        image: Normalised, shape (1, C, H, W), on the model's device.
+        label: The class whose map is wanted; None is the best one.
+        priors: Recalled priors a patch to tell, k; fewer where the memory holds fewer.
+
+    Raises:
+        ValueError: There is more than one image, no such class, or the model has no classifier.
+    """
+    if image.ndim != 4 or len(image) != 1:
+        raise ValueError(f"explain takes one image of shape (1, C, H, W), got {tuple(image.shape)}.")
+    if getattr(model, "num_classes", 0) < 1:
+        raise ValueError(f"{type(model).__name__} has no classes to explain: num_classes is 0.")
+    training = model.training
+    model.eval()
+    try:
+        # A map needs gradients, whatever the caller switched off.
+        with torch.inference_mode(False), torch.no_grad():
+            return _explain(model, image.clone(), label, priors)
+    finally:
+        model.train(training)
+
+
+def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Explanation:
+    queries, tokens = _features(model, image)
+    logits = model.forward_head(tokens).float()[0]
+    label = int(logits.argmax()) if label is None else label
+    if not 0 <= label < len(logits):
+        raise ValueError(f"there is no class {label}: the model knows {len(logits)}, from 0.")
+    values, method = _values(model, image, tokens, label)
+    patch_map = None
+    if values is not None:
+        logit = float(logits[label])
+        patch_map = PatchMap(label, values, logit - float(values.double().sum()), logit, method)
+    blocks = model.associative_blocks() if queries else []
+    return Explanation(
+        logits=logits.cpu(),
+        features=pooled_features(model, tokens)[0].cpu(),
+        patch_map=patch_map,
+        blocks=tuple(
+            _strongest(*block_recall(block, query), priors) for block, query in zip(blocks, queries, strict=True)
+        ),
+    )
+
+
+def _features(model: Any, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The queries to each block's memory, if any, and what the classifier reads."""
+    if isinstance(model, AssociativeTransformer):
+        return trace_queries(model, image)
+    return [], model.forward_features(image)
+
+
+def _values(model: Any, image: Tensor, tokens: Tensor, label: int) -> tuple[Tensor | None, Method]:
+    grid = patch_grid(model, (image.shape[2], image.shape[3]))
+    if grid is not None:
+
+        def answer(pixels: Tensor) -> Tensor:
+            return model.forward_head(_features(model, pixels)[1])[0, label]
+
+        return patch_terms(answer, model, image, grid).cpu(), "contribution"
+    if not isinstance(tokens, Tensor) or tokens.ndim != 4:
+        return None, "gradient"
+    with torch.enable_grad():
+        read = tokens.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model.forward_head(read)[0, label], read)
+    return (tokens * gradient)[0].float().sum(2 if _channels_last(model, tokens) else 0).cpu(), "gradient"
+
+
+def _channels_last(model: Any, cells: Tensor) -> bool:
+    channels = getattr(model, "num_features", None)
+    return getattr(model, "output_fmt", None) == "NHWC" or cells.shape[1] != channels == cells.shape[3]
+
+
+def _strongest(before: Tensor, after: Tensor, recall: Tensor, priors: int) -> BlockRecall:
+    best = recall[0].topk(min(priors, recall.shape[-1]), dim=-1)
+    return BlockRecall(recall.shape[-1], before[0].cpu(), after[0].cpu(), best.indices.cpu(), best.values.cpu())

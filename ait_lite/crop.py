@@ -1,0 +1,113 @@
+"""An RGB picture of any size -> the bytes of a model's input: timm's evaluation transform, without torch.
+
+Resizing and cropping are done a picture, where it was decoded; normalising is done a batch, where the model is
+(`service.model_process.classifier`). The two together give, to the bit, what `timm.data.create_transform` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_DEFAULT_CROP = 0.875  # timm's
+
+
+class Cropping:
+    """Resizes and crops for one model.
+
+    Attributes:
+        input_size: (channels, height, width) of what comes out.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is what `timm.data.resolve_model_data_config` says, its statistics one a channel.
+
+        Raises:
+            ValueError: it asks for a way of resizing that there is not.
+        """
+        channels, height, width = config["input_size"]
+        self.input_size: tuple[int, int, int] = (channels, height, width)
+        share = config.get("crop_pct") or _DEFAULT_CROP
+        self._scaled = (math.floor(height / share), math.floor(width / share))
+        self._mode = config.get("crop_mode") or "center"
+        self._trim = int(config.get("crop_border_pixels") or 0)
+        fill = tuple(round(255 * value) for value in config["mean"]) if self._mode == "border" else (0,) * channels
+        self._fill = fill[0] if channels == 1 else fill
+        if config["interpolation"] not in _RESAMPLING:
+            raise ValueError(f"interpolation {config['interpolation']!r} is none of {', '.join(_RESAMPLING)}")
+        self._resampling = _RESAMPLING[config["interpolation"]]
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """RGB picture -> uint8 array of shape `input_size`."""
+        if self.input_size[0] == 1:
+            picture = picture.convert("L")
+        if self._trim:
+            picture = self._without_border(picture)
+        height, width = self._resized(picture.height, picture.width)
+        if (width, height) != picture.size:
+            picture = picture.resize((width, height), self._resampling)
+        pixels = np.asarray(self._centre(picture))
+        return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+
+    def region(self, width: int, height: int) -> list[float]:
+        """What part of a picture of some size is kept: left, top, right, bottom as shares of its sides.
+
+        Beyond 0 or 1 where the kept part has a frame around the picture.
+        """
+        _, kept_height, kept_width = self.input_size
+        inner_width, inner_height = max(width - 2 * self._trim, 1), max(height - 2 * self._trim, 1)
+        resized_height, resized_width = self._resized(inner_height, inner_width)
+        edges = []
+        for full, inner, resized, kept in (
+            (width, inner_width, resized_width, kept_width),
+            (height, inner_height, resized_height, kept_height),
+        ):
+            start = _offset(resized, kept)
+            edges.append([(min(self._trim, full) + edge / resized * inner) / full for edge in (start, start + kept)])
+        (left, right), (top, bottom) = edges
+        return [left, top, right, bottom]
+
+    def _without_border(self, picture: Image.Image) -> Image.Image:
+        left, top = min(self._trim, picture.width), min(self._trim, picture.height)
+        width, height = max(0, picture.width - 2 * self._trim), max(0, picture.height - 2 * self._trim)
+        return picture.crop((left, top, left + width, top + height))
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a picture is resized to before it is cropped."""
+        scaled_height, scaled_width = self._scaled
+        if self._mode == "squash":
+            return scaled_height, scaled_width
+        if self._mode != "border" and scaled_height == scaled_width:
+            short, long = sorted((height, width))
+            longer = int(scaled_height * long / short)
+            return (longer, scaled_height) if width <= height else (scaled_height, longer)
+        choose = max if self._mode == "border" else min
+        ratio = choose(height / scaled_height, width / scaled_width)
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+    def _centre(self, picture: Image.Image) -> Image.Image:
+        """The middle of a picture, in a frame where it is too small."""
+        _, height, width = self.input_size
+        left, top = _offset(picture.width, width), _offset(picture.height, height)
+        if picture.width < width or picture.height < height:
+            canvas = Image.new(picture.mode, (width, height), self._fill)
+            canvas.paste(picture, (-left, -top))
+            return canvas
+        return picture if picture.size == (width, height) else picture.crop((left, top, left + width, top + height))
+
+
+def _offset(length: int, wanted: int) -> int:
+    """Where the middle begins; negative where it is to be padded."""
+    return -((wanted - length) // 2) if wanted > length else round((length - wanted) / 2)

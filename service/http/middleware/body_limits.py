@@ -1,0 +1,66 @@
+"""What comes in: request bodies take a bounded share of memory, and connections end in order.
+
+A connection that is closed while something on it has not been read is reset, and its last answer may be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.problems import queue_full, too_late
+
+
+class Intake:
+    """ASGI middleware.
+
+    A body that does not fit beside those of other requests is refused with a 429, and one that takes too long to
+    arrive with a 504. While the server stops, every answer closes its connection, after the request has been read
+    to its end.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
+        """`max_bytes` is for all requests together, `seconds` for the body of each."""
+        self.app = app
+        self._max_bytes, self._seconds = max_bytes, seconds
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        held = 0
+        complete = False
+        deadline = asyncio.get_running_loop().time() + self._seconds
+
+        async def counted() -> Message:
+            nonlocal held, complete
+            if complete:
+                return await receive()  # tells when the client leaves
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise too_late() from None
+            complete = not message.get("more_body", False)
+            size = len(message.get("body", b""))
+            # A request that is alone is never refused: how long a body may be is for others to say.
+            if held + size < self._held + size > self._max_bytes:
+                raise queue_full(1)
+            held += size
+            self._held += size
+            return message
+
+        async def closing(message: Message) -> None:
+            nonlocal complete
+            if message["type"] == "http.response.start" and scope["app"].state.engine.draining:
+                while not complete:
+                    complete = not (await receive()).get("more_body", False)
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await self.app(scope, counted, closing)
+        finally:
+            self._held -= held

@@ -1,0 +1,44 @@
+"""Health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from service.http.dependencies import EngineDep
+from service.http.problems import documented
+from service.http.process_stats import take_snapshot
+from service.http.v1.schemas import Live, Ready
+from service.observability.metrics import CONTENT_TYPE
+
+router = APIRouter(tags=["operations"])
+
+_ASK_SECONDS = 1.0  # for the other processes of the server to say how they are
+
+
+@router.get("/health/live")
+async def live() -> Live:
+    """Whether the process runs."""
+    return Live()
+
+
+@router.get("/health/ready", responses=documented(503))
+async def ready(engine: EngineDep) -> Ready:
+    """Whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""
+    engine.check_ready()
+    return Ready()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented()},
+)
+async def metrics(request: Request, engine: EngineDep) -> Response:
+    """Metrics in Prometheus' text format, of all processes of the server."""
+    state = request.app.state
+    here = take_snapshot(engine, worker=state.siblings.number, in_progress=state.metrics.in_progress)
+    snapshots = [here, *await state.siblings.ask("snapshot", seconds=_ASK_SECONDS)]
+    body = await asyncio.to_thread(state.metrics.exposition, snapshots)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE})

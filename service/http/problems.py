@@ -1,0 +1,175 @@
+"""Errors over HTTP: RFC 9457 problem documents, and what the inference protocol has in their place under /v2."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Scope
+
+from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncoding
+from service.observability.request_context import record_of
+
+MEDIA_TYPE = "application/problem+json"
+
+_IMAGE_STATUS: dict[type[ImageError], int] = {
+    EmptyImage: 400,
+    TooManyPixels: 413,
+    UnsupportedFormat: 415,
+    UndecodableImage: 422,
+}
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(description="Stable name of the kind of problem, a URN.", examples=["urn:ait:empty-image"])
+    title: str = Field(description="The kind of problem, in words.")
+    status: int = Field(description="The HTTP status code.")
+    detail: str = Field(description="What is wrong with this request, and what helps.")
+    index: int | None = Field(None, description="Which file of the request is meant, from 0.")
+    request_id: str | None = Field(None, description="Names the request in the server's log.")
+
+
+class Problem(Exception):
+    """An answer other than success, raised anywhere below a route."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        title: str | None = None,
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind = status, kind
+        self.headers = headers
+        self.document = {
+            "type": f"urn:ait:{kind}",
+            "title": title or HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            **members,
+        }
+
+    def response(self, scope: Scope) -> Response:
+        """The answer to a request: `application/problem+json`, or the inference protocol's form under its paths."""
+        path = route_path(scope)
+        if path == "/v2" or path.startswith("/v2/"):
+            return JSONResponse({"error": self.document["detail"]}, self.status, self.headers)
+        record = record_of(scope)
+        document = {**self.document, "request_id": record.id} if record else self.document
+        return JSONResponse(document, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def route_path(scope: Scope) -> str:
+    """The path that routes are compared with: without the place where the application is mounted."""
+    path, root = scope["path"], scope.get("root_path", "")
+    below = root and (path == root or path.startswith(f"{root}/"))
+    return path[len(root) :] if below else path
+
+
+def image_problem(error: ImageError, *, index: int | None = None, filename: str | None = None) -> Problem:
+    """The problem of one picture; `index` is given where the request has several."""
+    if index is None:
+        return Problem(_IMAGE_STATUS[type(error)], error.kind, str(error), title=error.title)
+    which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
+    return Problem(_IMAGE_STATUS[type(error)], error.kind, f"{which}: {error}", title=error.title, index=index)
+
+
+def protocol_problem(error: ProtocolError) -> Problem:
+    """The problem of a request that breaks the inference protocol."""
+    if isinstance(error, TooLarge):
+        return Problem(413, "too-large", str(error))
+    if isinstance(error, UnsupportedEncoding):
+        return Problem(415, "unsupported-encoding", str(error), headers={"Accept-Encoding": "gzip, deflate"})
+    return Problem(400, "malformed-request", str(error))
+
+
+def unavailable(detail: str) -> Problem:
+    """503: not yet, or no longer."""
+    return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
+
+
+def queue_full(retry_after: float) -> Problem:
+    """429: there is no room now; `retry_after` is in seconds."""
+    seconds = max(1, math.ceil(retry_after))
+    detail = f"More is waiting than the server takes. Try again in {seconds} s, or send less at a time."
+    return Problem(429, "queue-full", detail, headers={"Retry-After": str(seconds)})
+
+
+def too_late() -> Problem:
+    """504: the deadline has passed."""
+    return Problem(504, "deadline-exceeded", "The answer was not there in time. Try again, or send fewer pictures.")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route that can answer with these problems, besides 500."""
+    return _documented(statuses, MEDIA_TYPE, "ProblemDocument")
+
+
+def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route of the inference protocol."""
+    return _documented(statuses, "application/json", "ProtocolFailure")
+
+
+def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict[int | str, dict[str, Any]]:
+    meanings = {
+        400: "The request is malformed: no picture, a broken multipart body, or a bad parameter.",
+        401: "A key is needed and none was sent.",
+        403: "The key is not one that allows this, or what it would allow is off.",
+        404: "There is no such model or version.",
+        413: "Too many bytes, pixels or files.",
+        415: "The content is not a JPEG, PNG or WebP picture.",
+        422: "The picture is damaged, incomplete, or a strip too thin to be resized.",
+        429: "The queue is full, or the key asks too often. Retry-After says when to try again.",
+        500: "The server failed; the cause is in its log.",
+        503: "The model is not loaded yet or restarting, or the server is stopping.",
+        504: "The answer took longer than the deadline.",
+    }
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {status: {"description": meanings[status], "content": content} for status in (*statuses, 500)}
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem document, or the inference protocol's form of one."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, error: Problem) -> Response:
+        return error.response(request.scope)
+
+    @app.exception_handler(ProtocolError)
+    async def on_protocol_error(request: Request, error: ProtocolError) -> Response:
+        return protocol_problem(error).response(request.scope)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        details = {
+            404: f"There is nothing at {request.url.path}. The paths are listed at /docs.",
+            405: f"{request.url.path} does not take {request.method}. See /docs.",
+        }
+        detail = details.get(error.status_code, str(error.detail))
+        headers = dict(error.headers) if error.headers else None
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return Problem(error.status_code, kind, detail, headers=headers).response(request.scope)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        # Only the place and the rule: the value is whatever a client sent.
+        details = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        return Problem(400, "invalid-parameter", "; ".join(details)).response(request.scope)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody is left to read it; it is for the log

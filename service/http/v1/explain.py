@@ -1,0 +1,158 @@
+"""POST …/explain: one picture in; what the model saw in it out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from PIL import Image
+from starlette.responses import Response
+
+from service.engine import Engine, best_labels
+from service.http.disconnect import while_connected
+from service.http.problems import Problem, documented
+from service.http.uploads import Upload, UploadLimits, read_uploads
+from service.http.v1 import explanations
+from service.http.v1.explanation_schemas import Explanation
+from service.http.v1.requests import MODEL, TIMEOUT, TOP_K, VERSION, asked_top_k, body, milliseconds, statuses
+from service.images.overlay import overlay
+from service.models.registry import ServedModel
+
+router = APIRouter(tags=["explain"])
+
+PNG = "image/png"
+_CLASS = {
+    "name": "class",
+    "in": "query",
+    "description": "The class whose patch map is wanted: a label, or an index. Unset: the most probable one.",
+    "schema": {"type": "string"},
+}
+_OVERLAY = {
+    "name": "overlay",
+    "in": "query",
+    "description": f"Add the maps laid over the picture, as PNG files. `Accept: {PNG}` gives the patch map's alone.",
+    "schema": {"type": "boolean", "default": False},
+}
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a request asks for; `png` for nothing but the patch map's picture."""
+
+    class_index: int | None
+    top_k: int
+    overlay: bool
+    png: bool
+
+
+def _documented(*parameters: dict[str, Any]) -> dict[str, Any]:
+    png = {PNG: {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "openapi_extra": {
+            "requestBody": body(several=False),
+            "parameters": [*parameters, _CLASS, TOP_K, _OVERLAY, TIMEOUT],
+        },
+        "responses": {200: {"model": Explanation, "content": png}, **documented(*statuses(*parameters))},
+        "response_class": Response,
+    }
+
+
+@router.post("/v1/explain", **_documented())
+async def explain(request: Request) -> Response:
+    """Explains what the default model sees in a picture."""
+    return await _answer(request)
+
+
+@router.post("/v1/models/{model}/explain", **_documented(MODEL))
+async def explain_with(request: Request) -> Response:
+    """Explains what the model's default version sees in a picture."""
+    return await _answer(request, request.path_params["model"])
+
+
+@router.post("/v1/models/{model}/versions/{version}/explain", **_documented(MODEL, VERSION))
+async def explain_with_version(request: Request) -> Response:
+    """Explains what one version of a model sees in a picture."""
+    return await _answer(request, request.path_params["model"], request.path_params["version"])
+
+
+async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
+    engine: Engine = request.app.state.engine
+    engine.check_open()
+    deadline = engine.deadline(request.headers)
+    with engine.models.use(name, version) as model:
+        question = _question(request, model, engine.settings.top_k)
+        (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))
+        return await while_connected(request, _explain(engine, upload, model, question, deadline))
+
+
+async def _explain(
+    engine: Engine, upload: Upload, model: ServedModel, question: _Question, deadline: float
+) -> Response:
+    if not model.explains:
+        raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained. Choose another.")
+    region: list[float] = []
+
+    def prepare(picture: Image.Image) -> np.ndarray:
+        region[:] = model.region(*picture.size)
+        return model.prepare(picture)
+
+    prepared = await engine.prepare([upload], model, deadline=deadline, prepare=prepare)
+    (pixels,) = prepared.inputs
+    start = time.perf_counter()
+    results = await model.explain(pixels, class_index=question.class_index, deadline=deadline)
+    queue = prepared.queue + max(time.perf_counter() - start - results["seconds"], 0.0)
+    has_map = "map" in results
+    if question.png:
+        if not has_map:
+            raise Problem(400, "no-map", f"Model {model.folder.name} has no patch map. Ask for application/json.")
+        return Response(await asyncio.to_thread(overlay, pixels, results["map"]), media_type=PNG)
+    scores = model.probabilities(results["logits"][None])
+    drawn = await asyncio.to_thread(explanations.overlays, results, pixels) if question.overlay else None
+    document = {
+        "model": model.folder.name,
+        "version": model.folder.version,
+        "calibrated": model.calibrated,
+        "labels": [
+            {"label": label, "score": score} for label, score in best_labels(scores, model.labels, question.top_k)[0]
+        ],
+        "grid": list(results["map"].shape) if has_map else None,
+        "region": [round(edge, 6) for edge in region] if has_map else None,
+        "map": explanations.patch_map(results, model.labels),
+        "blocks": explanations.blocks(results),
+        "examples": explanations.examples(results, model.labels, scores[0]),
+        "overlays": drawn,
+        "timing_ms": milliseconds(queue, prepared.decode, results["seconds"]),
+    }
+    return Response(json.dumps(document, ensure_ascii=False).encode(), media_type="application/json")
+
+
+def _question(request: Request, model: ServedModel, top_k: int) -> _Question:
+    accepted = request.headers.get("accept", "")
+    asked = request.query_params
+    return _Question(
+        class_index=_class_index(asked["class"], model.labels) if "class" in asked else None,
+        top_k=asked_top_k(request) or top_k,
+        overlay=_flag("overlay", asked.get("overlay", "false")),
+        png=PNG in accepted and "application/json" not in accepted,
+    )
+
+
+def _class_index(text: str, labels: list[str]) -> int:
+    """The class that a request means: labels come first, for they may be numbers themselves."""
+    if text in labels:
+        return labels.index(text)
+    if text.isdecimal() and text.isascii() and len(text) < 10 and int(text) < len(labels):
+        return int(text)
+    detail = f"class is one of the model's labels, or an index from 0 to {len(labels) - 1}; /v1/models lists them."
+    raise Problem(400, "invalid-parameter", detail)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise Problem(400, "invalid-parameter", f"{name} is true or false.")
+    return text.lower() in ("true", "1")

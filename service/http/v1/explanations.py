@@ -1,0 +1,103 @@
+"""From what a model's process says of a picture (`service.model_process.explain`) to the answer of `/explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.images.overlay import data_uri, overlay
+
+
+def patch_map(results: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any] | None:
+    """The `PatchMap` of the answer; None if the model has none."""
+    if "map" not in results:
+        return None
+    index = results["class_index"]
+    return {
+        "label": labels[index],
+        "index": index,
+        "method": results["map_method"],
+        "values": numbers(results["map"].ravel()),
+        "logit": number(results["map_logit"]),
+        "rest": number(results["map_rest"]),
+    }
+
+
+def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `Block`s of the answer; none if the model has no memory."""
+    rows = zip(
+        results.get("priors", ()),
+        results.get("energy_before", ()),
+        results.get("energy_after", ()),
+        results.get("recalled", ()),
+        results.get("recall_weights", ()),
+        strict=True,
+    )
+    return [
+        {
+            "priors": priors,
+            "energy_before": numbers(before),
+            "energy_after": numbers(after),
+            "recalled": [
+                [[prior, round(weight, 4)] for prior, weight in zip(*patch, strict=True)]
+                for patch in zip(recalled.tolist(), weights.tolist(), strict=True)
+            ],
+        }
+        for priors, before, after, recalled, weights in rows
+    ]
+
+
+def examples(results: Mapping[str, Any], labels: Sequence[str], scores: np.ndarray) -> list[dict[str, Any]]:
+    """The `ClassExamples` of the answer.
+
+    Args:
+        results: what the model's process said.
+        labels: class names, by index.
+        scores: (classes,), their probabilities.
+    """
+    return [
+        {
+            "label": labels[each["class_index"]],
+            "score": round(float(scores[each["class_index"]]), 6),
+            "nearest": [
+                {
+                    **example,
+                    "similarity": round(example["similarity"], 4),
+                    "thumbnail": data_uri("image/jpeg", example["thumbnail"]),
+                }
+                for example in each["nearest"]
+            ],
+        }
+        for each in results["examples"]
+    ]
+
+
+def overlays(results: Mapping[str, Any], picture: np.ndarray) -> dict[str, Any]:
+    """The `Overlays` of the answer; drawing takes a while, call it on a thread.
+
+    Args:
+        results: what the model's process said.
+        picture: as the model saw it, uint8 (channels, height, width).
+    """
+    if "map" not in results:
+        return {"map": None, "energy": []}
+    shape = results["map"].shape
+    before, after = results.get("energy_before", ()), results.get("energy_after", ())
+    drops = [(high - low).reshape(shape) for high, low in zip(before, after, strict=True)]
+    # All patches lose energy; which lose more than others is what can be seen.
+    return {
+        "map": data_uri("image/png", overlay(picture, results["map"])),
+        "energy": [data_uri("image/png", overlay(picture, drop - drop.min())) for drop in drops],
+    }
+
+
+def numbers(values: np.ndarray) -> list[float]:
+    """Floats with as many digits as a picture can show."""
+    return [number(value) for value in values.tolist()]
+
+
+def number(value: float) -> float:
+    """A float of six significant digits."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,51 @@
+"""The body of an inference request as sent -> its bytes, decompressed and limited."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+
+from service.http.uploads import limited
+from service.inference_protocol import Inflater, ProtocolError
+from service.inference_protocol.errors import quoted
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+async def read_body(request: Request, limit: int) -> bytearray:
+    """Reads the whole body; the limit holds for what is sent and for what that stands for.
+
+    Raises:
+        Problem: 413 for too many bytes.
+        TooLarge: too many bytes after decompression.
+        ProtocolError: the body is not compressed as its Content-Encoding says.
+        ClientDisconnect: the client left before it had sent everything.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
+    body = bytearray()
+    async for chunk in limited(request, limit):
+        if inflater is None:
+            body += chunk
+            continue
+        for piece in inflater.feed(chunk):
+            body += piece
+            await asyncio.sleep(0)  # a few bytes may stand for many: others get their turn in between
+    if inflater is not None:
+        inflater.finish()
+    return body
+
+
+def header_length(request: Request) -> int | None:
+    """Bytes of the JSON part of the body; None if the client does not say.
+
+    Raises:
+        ProtocolError: the header is not a number.
+    """
+    text = request.headers.get(HEADER_LENGTH)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ProtocolError(f"{HEADER_LENGTH} is {quoted(text)}. Give the bytes of the JSON part, as a number.")
+    return int(text)

@@ -1,0 +1,96 @@
+"""Answers inference requests of the protocol with a model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine import Engine
+from service.http.problems import Problem
+from service.http.uploads import Upload
+from service.http.v2.metadata import IMAGE, LOGITS
+from service.inference_protocol import InferenceRequest, OutputTensor, ProtocolError, RequestedOutput
+from service.models.registry import ServedModel
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The outputs that a request asked for, and where the time went, in seconds."""
+
+    outputs: list[OutputTensor]
+    queue: float
+    decode: float
+    infer: float
+
+
+async def infer(
+    engine: Engine, model: ServedModel, request: InferenceRequest, deadline: float | None = None
+) -> Inferred:
+    """Runs the model on what a request holds.
+
+    Args:
+        deadline: `loop.time()` until which the server gives it; the request's own timeout may be sooner.
+
+    Raises:
+        ProtocolError: the inputs do not go together, or are not finite.
+        Problem: a picture cannot be used, too much is waiting, or the deadline has passed.
+    """
+    started = time.perf_counter()
+    deadline = _sooner(deadline, request.timeout)
+    if len(request.inputs) > 1:
+        raise ProtocolError(f"The request has the inputs {' and '.join(request.inputs)}. Send one of them.")
+    ((name, array),) = request.inputs.items()
+    inputs, waited = await _prepare(engine, model, name, array, deadline)
+    prepared = time.perf_counter()
+    inference = await model.infer(inputs, deadline=deadline)
+    return Inferred(
+        outputs=[_output(wanted, inference.outputs, model) for wanted in request.outputs],
+        queue=waited + inference.queue,
+        decode=prepared - started - waited,
+        infer=inference.infer,
+    )
+
+
+async def _prepare(
+    engine: Engine, model: ServedModel, name: str, array: np.ndarray, deadline: float | None
+) -> tuple[Sequence[np.ndarray], float]:
+    """One array an image, and the seconds spent waiting for a decoder."""
+    if name != IMAGE:
+        if not np.isfinite(array).all():
+            raise ProtocolError(f"Input {name!r} has values that are not finite. Send numbers, without NaN.")
+        return list(array), 0.0
+    model.check_room(len(array))
+    try:
+        prepared = await engine.prepare([Upload(data) for data in array], model, deadline=deadline)
+    except Problem as problem:
+        if problem.status in (400, 413, 415, 422):  # the pictures' fault
+            problem.document["detail"] = f"Input {name!r}: {problem.document['detail']}"
+        raise
+    return prepared.inputs, prepared.queue
+
+
+def _output(wanted: RequestedOutput, logits: np.ndarray, model: ServedModel) -> OutputTensor:
+    values = logits if wanted.name == LOGITS else model.probabilities(logits)
+    if wanted.classes:
+        return OutputTensor(wanted.name, "BYTES", _classification(values, model.labels, wanted.classes), wanted.binary)
+    return OutputTensor(wanted.name, "FP32", values, wanted.binary)
+
+
+def _classification(values: np.ndarray, labels: Sequence[str], count: int) -> np.ndarray:
+    """(n, classes) -> the `count` highest of each row as "value:index:label"; more than there are means all."""
+    order = np.argsort(-values, axis=-1, kind="stable")[:, : min(count, len(labels))]
+    texts = np.empty(order.shape, object)
+    for (row, rank), index in np.ndenumerate(order):
+        texts[row, rank] = f"{values[row, index]:f}:{index}:{labels[int(index)]}".encode(errors="replace")
+    return texts
+
+
+def _sooner(deadline: float | None, timeout: float | None) -> float | None:
+    if timeout is None:
+        return deadline
+    own = asyncio.get_running_loop().time() + timeout
+    return own if deadline is None else min(deadline, own)

@@ -1,0 +1,119 @@
+"""Decodes pictures off the event loop, a bounded number at a time and a bounded number waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ait_lite.decode import ImageError, ImageLimits, decode
+from service.http.problems import image_problem, queue_full, too_late
+from service.http.uploads import Upload
+
+Prepare = Callable[[Image.Image], np.ndarray]
+
+# A thumbnail for a model of thumbnails takes less time than handing it to a thread and back.
+SMALL = ImageLimits(pixels=64 * 64, aspect=4.0)
+SMALL_BYTES = 8192
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures of a request, decoded and cropped for a model: uint8 arrays; times in seconds."""
+
+    inputs: list[np.ndarray]
+    queue: float
+    decode: float
+
+
+class _Decoded(NamedTuple):
+    """What came of a file, and when work on it began and ended."""
+
+    item: np.ndarray | ImageError
+    start: float
+    end: float
+
+
+class Decoders:
+    """A pool of threads that decode."""
+
+    def __init__(self, threads: int, limits: ImageLimits, max_waiting: int) -> None:
+        """`max_waiting` is the number of pictures that are being decoded or wait for it, at most."""
+        self._pool = ThreadPoolExecutor(threads, "decode")
+        self._limits, self._max_waiting = limits, max_waiting
+        self._waiting = 0
+        self._seconds = 0.01  # a picture, on average
+
+    @property
+    def depth(self) -> int:
+        """Pictures that are being decoded or wait for it."""
+        return self._waiting
+
+    async def prepare(
+        self, uploads: Sequence[Upload], prepare: Prepare, *, small: bool = False, deadline: float | None = None
+    ) -> Prepared:
+        """Decodes the files of a request and prepares them for a model. Cancelling drops what has not been started.
+
+        Args:
+            uploads: the files.
+            prepare: makes an input of the model of a decoded picture.
+            small: whether that takes next to no time for a small picture.
+            deadline: `loop.time()` after which nobody waits for the answer.
+
+        Raises:
+            Problem: of the first file that cannot be used, by its place in the request; 429 when too many wait;
+                504 past the deadline.
+        """
+        if small and len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
+            decoded = [_decode(uploads[0], prepare, SMALL)]
+            if not isinstance(decoded[0].item, ImageError):  # else the limits to hold it against are others
+                return _collect(decoded, uploads, decoded[0].start)
+        if self._waiting + len(uploads) > self._max_waiting:
+            raise queue_full(self._waiting * self._seconds)
+        self._waiting += len(uploads)
+        asked = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                decoded = await asyncio.gather(
+                    *(loop.run_in_executor(self._pool, _decode, each, prepare, self._limits) for each in uploads)
+                )
+        except TimeoutError:
+            raise too_late() from None
+        finally:
+            self._waiting -= len(uploads)
+        for each in decoded:
+            self._seconds += 0.02 * (each.end - each.start - self._seconds)
+        return _collect(decoded, uploads, asked)
+
+    def close(self) -> None:
+        """Drops what has not been started and lets the threads end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits) -> _Decoded:
+    start = time.perf_counter()
+    item: np.ndarray | ImageError
+    try:
+        # Cropping belongs here: what stays in memory while a request waits is small.
+        item = prepare(decode(bytes(upload.data), limits))
+    except ImageError as error:
+        item = error
+    return _Decoded(item, start, time.perf_counter())
+
+
+def _collect(decoded: Sequence[_Decoded], uploads: Sequence[Upload], asked: float) -> Prepared:
+    inputs = []
+    for index, (item, _, _) in enumerate(decoded):
+        if isinstance(item, ImageError):
+            several = len(uploads) > 1
+            raise image_problem(item, index=index if several else None, filename=uploads[index].filename)
+        inputs.append(item)
+    start, end = min(each.start for each in decoded), max(each.end for each in decoded)
+    return Prepared(inputs, queue=start - asked, decode=end - start)

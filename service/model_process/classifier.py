@@ -1,0 +1,190 @@
+"""A loaded classifier: pictures in, labelled scores out. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import timm
+import timm.data
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ait.interpret.embedding import embed
+from ait.interpret.exemplars import ExemplarError, Exemplars, load_exemplars
+from ait.pretrained import checkpoint_temperature
+from ait_lite.crop import Cropping
+from service.machine import available_processors
+from service.repository.folders import ModelError, ModelFolder, label_names
+
+logger = logging.getLogger(__name__)
+
+Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
+
+
+class Classifier:
+    """One model on one device, ready to answer.
+
+    Attributes:
+        folder: where it came from.
+        labels: class names, by index.
+        input_size: (channels, height, width) of a prepared picture.
+        prepare: RGB picture of any size -> uint8 array of that shape.
+        num_features: length of a feature vector; 0 if the model gives none.
+        temperature: what logits are divided by for probabilities; None if the checkpoint carries none.
+        data_config: what `timm.data.resolve_model_data_config` says, with statistics one a channel.
+    """
+
+    def __init__(self, folder: ModelFolder, *, device: str = "auto", max_batch: int = 32) -> None:
+        """Loads the weights and runs the model once.
+
+        Raises:
+            ModelError: the folder is damaged, or is not that of an image classifier.
+        """
+        self.folder = folder
+        self.max_batch = max_batch
+        try:
+            self.device = torch.device(_pick_device(device))
+            model: Any = timm.create_model(f"local-dir:{folder.path}", pretrained=True)
+            self.model = model.to(self.device).eval()
+            self.labels = label_names(folder, model.num_classes)
+            self.data_config = _data_config(model)
+            self.prepare = Cropping(self.data_config)
+            self.input_size = self.prepare.input_size
+            self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
+            self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
+            self.temperature = checkpoint_temperature(folder.config)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
+            raise ModelError(
+                f"The model in {folder.path} cannot be loaded: {_first_line(error)}. Export it again, or "
+                "choose another model."
+            ) from error
+        self._warm_up()
+
+    @cached_property
+    def exemplars(self) -> Exemplars | None:
+        """Training pictures to explain answers by; None if the checkpoint has none that can be used."""
+        try:
+            return load_exemplars(self.folder.path)
+        except ExemplarError as error:  # a model that cannot show examples still answers
+            logger.warning("%s", error)
+            return None
+
+    def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
+        """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
+        places = [place for place, each in enumerate(inputs) if each.dtype == np.float32]
+        floats = [inputs[place] for place in places]
+        pictures = [each for each in inputs if each.dtype != np.float32]
+        return self.assemble(np.stack(pictures) if pictures else None, np.stack(floats) if floats else None, places)
+
+    def assemble(self, pictures: np.ndarray | None, floats: np.ndarray | None, places: Sequence[int]) -> Tensor:
+        """A batch of uint8 pictures and of float32 ones that are normalised, which stand at some places of it.
+
+        Args:
+            pictures: uint8 (P, C, H, W), or None.
+            floats: float32 (F, C, H, W), or None.
+            places: F different numbers below P + F.
+
+        Returns:
+            (P + F, C, H, W) on the device.
+        """
+        parts = [torch.from_numpy(part).to(self.device) for part in (pictures, floats) if part is not None]
+        if pictures is not None:  # normalised where the model is: bytes are a quarter of what floats are
+            parts[0] = parts[0].to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        if len(parts) == 1:
+            return parts[0]
+        taken = set(places)
+        others = [place for place in range(len(parts[0]) + len(parts[1])) if place not in taken]
+        batch = parts[0].new_empty(len(others) + len(taken), *self.input_size)
+        batch[others], batch[list(places)] = parts
+        return batch
+
+    @torch.inference_mode()
+    def logits(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, num_classes), float32 on the CPU."""
+        return torch.cat([self.model(part).float() for part in batch.split(self.max_batch)]).cpu()
+
+    @torch.inference_mode()
+    def features(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, num_features), float32 on the CPU: the vectors of `ait.interpret.embedding`."""
+        return torch.cat([embed(self.model, part) for part in batch.split(self.max_batch)]).cpu()
+
+    def scores(self, inputs: Sequence[np.ndarray]) -> Tensor:
+        """Arrays as for `batch` -> class probabilities (B, num_classes), float32 on the CPU."""
+        logits = self.logits(self.batch(inputs))
+        return (logits if self.temperature is None else logits / self.temperature).softmax(-1)
+
+    def label(self, scores: Tensor, top_k: int) -> list[Labels]:
+        """The `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
+        best = scores.topk(min(top_k, len(self.labels)), dim=-1)
+        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [
+            [(self.labels[index], round(score, 6)) for index, score in zip(indices, values, strict=True)]
+            for indices, values in rows
+        ]
+
+    def classify(self, images: Sequence[Image.Image], top_k: int = 5) -> list[Labels]:
+        """Labels of RGB pictures, in their order."""
+        if not images:
+            return []
+        return self.label(self.scores([self.prepare(image) for image in images]), top_k)
+
+    def _warm_up(self) -> None:
+        _, height, width = self.input_size
+        try:
+            scores = self.scores([self.prepare(Image.new("RGB", (width, height), "grey"))])
+        except Exception as error:  # a model that is no image classifier can fail in any way
+            raise ModelError(
+                f"The model in {self.folder.path} ({self.folder.architecture}) does not take pictures of "
+                f"{width} x {height} pixels: {_first_line(error)}. Choose an image classifier."
+            ) from error
+        if scores.shape != (1, len(self.labels)) or not self.labels:
+            raise ModelError(
+                f"The model in {self.folder.path} ({self.folder.architecture}) is not a classifier. "
+                "Choose one with num_classes of at least 1."
+            )
+        try:
+            self.num_features = self.features(self.batch([np.zeros(self.input_size, np.uint8)])).shape[1]
+        except Exception:  # of a classifier that does not split into features and head as timm's do
+            logger.warning("%s gives no features: %s", self.folder.architecture, traceback.format_exc())
+            self.num_features = 0
+        if not scores.isfinite().all():
+            raise ModelError(
+                f"The model in {self.folder.path} answers with numbers that are not finite: its weights are "
+                "damaged, or its training diverged. Choose another checkpoint."
+            )
+
+
+def use_threads(count: int) -> None:
+    """Sets how many threads a forward pass takes; 0 is the processors this process may use."""
+    torch.set_num_threads(count or available_processors())
+
+
+def _pick_device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _data_config(model: Any) -> dict[str, Any]:
+    config = timm.data.resolve_model_data_config(model)
+    channels = config["input_size"][0]
+    if channels not in (1, 3):
+        raise ValueError(f"it takes {channels} channels, and only grey and RGB can be served")
+    for key in ("mean", "std"):  # RGB statistics on a grey model would broadcast to three channels
+        values = config[key]
+        if len(values) != channels:
+            config[key] = (sum(values) / len(values),) * channels
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.:')}" if lines else type(error).__name__

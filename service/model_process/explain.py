@@ -1,0 +1,80 @@
+"""What a model saw in one picture. Runs in the process that holds the model."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import ait.interpret.explain
+from ait.interpret.exemplars import Exemplars
+
+if TYPE_CHECKING:
+    from service.model_process.classifier import Classifier
+
+PRIORS = 3  # that each patch recalled, at most
+CLASSES = 3  # that examples are looked for in
+EXAMPLES = 4  # a class, at most
+
+
+def explain(classifier: Classifier, pixels: Tensor, class_index: int | None) -> dict[str, Any]:
+    """Explains the answer to one picture.
+
+    Args:
+        classifier: the loaded model.
+        pixels: normalised picture (1, C, H, W), on the model's device.
+        class_index: the class to explain; None is the most probable one.
+
+    Returns:
+        Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there
+        is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
+        `energy_before` and `energy_after` (L, patches), `recalled` and `recall_weights` (L, patches, k), `priors`;
+        and `examples`, where the checkpoint has any.
+    """
+    found = ait.interpret.explain.explain(classifier.model, pixels, class_index, PRIORS)
+    results: dict[str, Any] = {
+        "logits": found.logits.numpy(),
+        "class_index": int(found.logits.argmax()) if class_index is None else class_index,
+        "examples": _examples(classifier.exemplars, found),
+    }
+    if found.patch_map is not None:
+        results |= {
+            "map": found.patch_map.values.numpy(),
+            "map_rest": found.patch_map.rest,
+            "map_logit": found.patch_map.logit,
+            "map_method": found.patch_map.method,
+        }
+    if found.blocks:
+        results |= {
+            "priors": [block.num_priors for block in found.blocks],
+            "energy_before": torch.stack([block.energy_before for block in found.blocks]).numpy(),
+            "energy_after": torch.stack([block.energy_after for block in found.blocks]).numpy(),
+            "recalled": torch.stack([block.priors for block in found.blocks]).numpy(),
+            "recall_weights": torch.stack([block.weights for block in found.blocks]).numpy(),
+        }
+    return results
+
+
+def _examples(exemplars: Exemplars | None, found: ait.interpret.explain.Explanation) -> list[dict[str, Any]]:
+    if exemplars is None:
+        return []
+    best = found.logits.topk(min(CLASSES, len(found.logits))).indices.tolist()
+    return [{"class_index": index, "nearest": _nearest(exemplars, found, index)} for index in best]
+
+
+def _nearest(exemplars: Exemplars, found: ait.interpret.explain.Explanation, label: int) -> list[dict[str, Any]]:
+    nearest = []
+    for neighbour in exemplars.nearest(found.features, found.logits, label, EXAMPLES):
+        width, height = exemplars.sizes[neighbour.index]
+        nearest.append(
+            {
+                "name": exemplars.names[neighbour.index],
+                "similarity": neighbour.similarity,
+                "thumbnail": base64.b64encode(exemplars.thumbnails[neighbour.index]).decode(),
+                "width": width,
+                "height": height,
+            }
+        )
+    return nearest

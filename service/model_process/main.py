@@ -1,0 +1,201 @@
+"""What runs in a model's own process: loads it, then answers messages, some of them side by side."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ait.allocator import keep_freed_memory
+from service.machine import available_processors, spare_the_collector
+from service.model_process import messages
+from service.model_process.classifier import Classifier, use_threads
+from service.model_process.explain import explain
+from service.model_process.messages import Message
+from service.model_process.streams import Streams, streams_on
+from service.repository.folders import ModelError, ModelFolder
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a slow machine wait for longer
+
+# A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
+# model. Whoever waits for a batch to end waits for less then.
+ENOUGH = 1.05
+BESIDES_SECONDS = 1.5e-3
+
+
+class _Operation(NamedTuple):
+    """What a model can do: results are arrays and what JSON can say, by name."""
+
+    run: Callable[[Classifier, Message], dict[str, Any]]
+    alone: bool = False  # whether the model does nothing else meanwhile
+
+
+def work(connection: socket.socket) -> None:
+    """Reads what to load from the connection, loads it, says what it is, and answers until it is closed."""
+    _die_first()
+    keep_freed_memory()  # batches of different sizes would give memory back and ask for it again
+    messages.send(connection, {"pid": os.getpid()})
+    first = messages.receive(connection)
+    if first is None:
+        return
+    order = first.header
+    threads = order["options"]["torch_threads"] or available_processors()
+    answering = threading.Lock()
+
+    def answer(message: Message) -> None:
+        frame, broken = _answer(classifier, message)
+        with answering, suppress(ConnectionError):  # where the front is gone, reading ends this process
+            connection.sendall(frame)
+        if broken:
+            sys.stderr.flush()
+            os._exit(1)
+
+    shared = Streams(
+        answer,
+        threads,
+        small=lambda message: all(len(array) == 1 for array in message.arrays.values()),
+        alone=lambda message: OPERATIONS[message.header["operation"]].alone,
+    )
+    threading.Thread(target=_read, args=(connection, shared.put), name="read", daemon=True).start()
+    try:
+        classifier, streams, best_batch = _load(order["options"], threads)
+        explains = _try_explaining(classifier)
+        spare_the_collector()
+    except ModelError as error:
+        messages.send(connection, {"id": order["id"], "error": str(error)})
+        return
+    description = {
+        "labels": classifier.labels,
+        "data_config": classifier.data_config,
+        "num_features": classifier.num_features,
+        "temperature": classifier.temperature,
+        "explains": explains,
+        "streams": streams,
+        "best_batch": best_batch,
+    }
+    messages.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
+    shared.run(streams)
+
+
+def _logits(classifier: Classifier, message: Message) -> dict[str, Any]:
+    return {"outputs": classifier.logits(_batch(classifier, message)).numpy()}
+
+
+def _features(classifier: Classifier, message: Message) -> dict[str, Any]:
+    return {"outputs": classifier.features(_batch(classifier, message)).numpy()}
+
+
+def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
+    pixels = _batch(classifier, message)
+    return explain(classifier, pixels, message.header["options"].get("class_index"))
+
+
+OPERATIONS = {
+    "logits": _Operation(_logits),
+    "features": _Operation(_features),
+    "explain": _Operation(_explain, alone=True),  # it hooks into the modules
+}
+
+
+def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
+    """An answer as it is sent, and whether the process is of no use any more."""
+    start = time.perf_counter()
+    number = message.header["id"]
+    broken = False
+    try:
+        results = OPERATIONS[message.header["operation"]].run(classifier, message)
+        arrays = {name: value for name, value in results.items() if isinstance(value, np.ndarray)}
+        values = {name: value for name, value in results.items() if name not in arrays}
+        header = {"id": number, "values": values, "seconds": time.perf_counter() - start}
+        frame = messages.encode(header, arrays)
+    except Exception as error:
+        logger.exception("the model cannot do %s", message.header["operation"])
+        frame = messages.encode({"id": number, "error": f"{type(error).__name__}: {error}"})
+        broken = isinstance(error, torch.AcceleratorError)  # nothing works in this process after one
+    return b"".join(frame), broken
+
+
+def _batch(classifier: Classifier, message: Message) -> Tensor:
+    return classifier.assemble(message.arrays.get("bytes"), message.arrays.get("floats"), message.header["floats_at"])
+
+
+def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
+    """Loads and warms up; whatever goes wrong is a ModelError.
+
+    Returns:
+        The model, how many batches it runs side by side, and how large they are best.
+    """
+    use_threads(threads)
+    folder = ModelFolder(spec["name"], spec["version"], Path(spec["path"]), spec["config"])
+    try:
+        classifier = Classifier(folder, device=spec["device"], max_batch=spec["max_batch"])
+        streams = streams_on(classifier.device.type, threads)
+        use_threads(max(threads // streams, 1))
+        return classifier, streams, _warm_up(classifier)
+    except ModelError:
+        raise
+    except Exception as error:
+        logger.exception("the model in %s cannot be loaded", folder.path)
+        raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
+
+
+def _warm_up(classifier: Classifier) -> int:
+    """Runs batches of 1, 2, 4, … and the largest: the first of a shape takes longer.
+
+    Returns:
+        The smallest of these sizes that is large enough.
+    """
+    began = time.perf_counter()
+    costs: dict[int, float] = {}  # seconds an input, by the size of the batch
+    size = 1
+    while time.perf_counter() - began < WARM_UP_SECONDS:
+        inputs, fastest = [np.zeros(classifier.input_size, np.uint8)] * size, math.inf
+        for _ in range(3):  # the first of its shape does not count, nor what another program has held up
+            start = time.perf_counter()
+            classifier.logits(classifier.batch(inputs))
+            fastest = min(fastest, time.perf_counter() - start)
+        costs[size] = (fastest + BESIDES_SECONDS) / size
+        if size == classifier.max_batch:
+            break
+        size = min(2 * size, classifier.max_batch)
+    return min(size for size, cost in costs.items() if cost <= ENOUGH * min(costs.values()))
+
+
+def _try_explaining(classifier: Classifier) -> bool:
+    """Whether the model can be explained; the first time takes longer than later ones, as with other batches."""
+    if not classifier.num_features:
+        return False
+    try:
+        explain(classifier, classifier.batch([np.zeros(classifier.input_size, np.uint8)]), None)
+    except Exception:  # of a model that is put together as none of timm's families is
+        logger.exception("this model cannot be explained")
+        return False
+    return True
+
+
+def _read(connection: socket.socket, put: Callable[[Message], None]) -> None:
+    """Reads ahead while the model works; when the front is gone, so is this process, at once."""
+    with suppress(OSError):
+        while message := messages.receive(connection):
+            put(message)
+    os._exit(0)
+
+
+def _die_first() -> None:
+    """Where memory runs out, the kernel shall take this process and not the front, which can start another."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")

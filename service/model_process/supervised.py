@@ -1,0 +1,157 @@
+"""A model's process that is kept alive: restarted when it dies, and given up for hung when it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from service.model_process.client import ModelProcess, ProcessEnded, Reply
+from service.model_process.launcher import Launcher
+from service.repository.folders import ModelError
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between attempts to restart
+
+
+class KeptProcess:
+    """What `ModelProcess` is, for as long as it is wanted.
+
+    Attributes:
+        description: what the process said of the model.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        spec: dict[str, Any],
+        *,
+        load_seconds: float,
+        stuck_seconds: float,
+        on_ended: Callable[[], None],
+        on_loaded: Callable[[float, ModelError | None], None],
+    ) -> None:
+        """
+        Args:
+            launcher: starts the processes.
+            spec: what `service.model_process.main` is to load.
+            load_seconds: time after which loading is given up.
+            stuck_seconds: time after which a call is given up, and the process with it.
+            on_ended: called when the process has died.
+            on_loaded: called when an attempt to load has ended, with its seconds, and why it failed if it did.
+        """
+        self._launcher, self._spec = launcher, spec
+        self._load_seconds, self._stuck_seconds = load_seconds, stuck_seconds
+        self._on_ended, self._on_loaded = on_ended, on_loaded
+        self._process: ModelProcess | None = None
+        self._next: asyncio.Future[ModelProcess] = asyncio.get_running_loop().create_future()
+        self._keeper: asyncio.Task[None] | None = None
+        self.description: dict[str, Any] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Its id; None while it is not there."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Loads the model and keeps it loaded from here on.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        process = await self._load()
+        self.description = process.description
+        # It outlives the request that had the model loaded, and must not log as that request.
+        self._keeper = asyncio.create_task(self._keep(process), context=contextvars.Context())
+
+    async def call(self, operation: str, inputs: Sequence[np.ndarray], **options: Any) -> Reply:
+        """Has the model do something; while the process is being restarted, waits for it.
+
+        Raises:
+            ProcessEnded: it ended meanwhile, was taken for hung, or cannot be restarted.
+            OperationFailed: the model could not do it.
+        """
+        process = self._process
+        if process is None:
+            process = await asyncio.shield(self._next)
+        try:
+            async with asyncio.timeout(self._stuck_seconds):
+                return await process.call(operation, inputs, **options)
+        except TimeoutError:
+            logger.error("%s has not answered for %g s", self._title, self._stuck_seconds)
+            process.kill()
+            raise ProcessEnded("did not answer, and was ended") from None
+
+    async def close(self) -> None:
+        """Lets the process end, and waits until it has."""
+        if self._keeper:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        if not self._next.done():
+            self._next.cancel()
+        if self._process:
+            process, self._process = self._process, None
+            await process.close()
+
+    async def _keep(self, process: ModelProcess) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            self._process = process
+            if not self._next.done():
+                self._next.set_result(process)
+            began = time.monotonic()
+            await process.ended.wait()
+            self._process, self._next = None, asyncio.get_running_loop().create_future()
+            self._on_ended()
+            logger.error("the process of %s %s; it is restarted", self._title, await process.reason())
+            if time.monotonic() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            process, pause = await self._restart(pause)
+
+    async def _restart(self, pause: float) -> tuple[ModelProcess, float]:
+        """A new process, after as many attempts as it takes, and the pause before the next one if it dies too."""
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                return await self._load(), pause
+            except ModelError as error:
+                logger.error("%s cannot be restarted: %s", self._title, error)
+                self._next.set_exception(ProcessEnded("ended, and cannot be restarted"))
+                self._next.exception()  # nobody may be waiting
+                self._next = asyncio.get_running_loop().create_future()
+
+    async def _load(self) -> ModelProcess:
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(self._load_seconds):
+                process = await ModelProcess.start(self._launcher, **self._spec)
+        except (ModelError, TimeoutError) as error:
+            failure = error if isinstance(error, ModelError) else self._too_slow()
+            self._on_loaded(time.monotonic() - start, failure)
+            raise failure from None
+        self._on_loaded(time.monotonic() - start, None)
+        return process
+
+    def _too_slow(self) -> ModelError:
+        return ModelError(
+            f"The model in {self._spec['path']} was not loaded in {self._load_seconds:g} s. Give it more time with "
+            "AIT_LOAD_SECONDS, or choose a smaller model."
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"model {self._spec['name']} version {self._spec['version']}"

@@ -1,0 +1,146 @@
+"""Keeps what is in memory in line with what is on disk, without ever taking down what answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from service.model_process.launcher import Launcher
+from service.models.served_model import ServedModel
+from service.observability.events import Observer
+from service.repository.catalogue import Catalogue, Entry
+from service.repository.folders import ModelError, ModelKey, fingerprint, read_serving
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Loader:
+    """Loads, replaces and ends models.
+
+    Attributes:
+        served: the versions that answer.
+        loading: the version that is being loaded; None if there is none.
+        failure: why loading failed the last time that it did.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: Settings,
+        observer: Observer,
+        launcher: Launcher,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called after every change of `served`."""
+        self.served: dict[ModelKey, ServedModel] = {}
+        self.loading: ModelKey | None = None
+        self.failure: ModelError | None = None
+        self._catalogue, self._settings, self._observer = catalogue, settings, observer
+        self._launcher, self._on_change = launcher, on_change
+        self._ending: dict[asyncio.Task[None], ModelKey] = {}
+        self._changing = asyncio.Lock()  # one change at a time: loading takes memory
+
+    @property
+    def ending(self) -> set[ModelKey]:
+        """Versions that finish what they began."""
+        return set(self._ending.values())
+
+    async def watch(self) -> None:
+        """Looks for changes on disk again and again."""
+        while True:
+            await asyncio.sleep(self._settings.reload_seconds)
+            try:
+                await self.apply(settled_only=True)
+            except OSError as error:
+                logger.error("AIT_MODELS cannot be looked through, what is loaded stays: %s", error)
+            except Exception:
+                logger.exception("looking for changed models failed")
+
+    async def apply(self, *, only: str | None = None, settled_only: bool = False) -> None:
+        """Loads what should be served and is not, replaces what has changed, and ends what should not be.
+
+        Args:
+            only: the name of one model; the others are left as they are.
+            settled_only: leaves out what has changed since the last look: it may be half copied.
+
+        Raises:
+            ModelError, OSError: as `Catalogue.look`. A version that cannot be loaded has the reason in its entry.
+        """
+        catalogue, limit = self._catalogue, self._settings.max_models
+        async with self._changing:
+            await asyncio.to_thread(catalogue.look)
+            for key in [key for key in self.served if key not in catalogue.entries]:
+                if not settled_only or catalogue.is_gone(key):
+                    self.retire(key)
+            kept = {key for key in self.served if key not in catalogue.entries or only not in (None, key.name)}
+            for key in catalogue.order():
+                if only not in (None, key.name):
+                    continue
+                entry = catalogue.entries[key]
+                if catalogue.enough(key, kept):
+                    entry.reason = "Only so many of the highest versions are served, by serving.json."
+                elif len(kept) >= limit:
+                    entry.reason = f"AIT_MAX_MODELS={limit} models are loaded."
+                elif await self._ensure(key, entry, settled_only):
+                    kept.add(key)
+            for key in self.served.keys() - kept:
+                self.retire(key)
+
+    def retire(self, key: ModelKey) -> None:
+        """Takes a version out of service: it is not found from here on, and ends when it has finished."""
+        if entry := self._catalogue.entries.get(key):
+            entry.loaded = None
+        self._end(key, self.served.pop(key))
+        self._on_change()
+
+    async def close(self) -> None:
+        """Ends all; returns when they have finished."""
+        for key in list(self.served):
+            self.retire(key)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _ensure(self, key: ModelKey, entry: Entry, settled_only: bool) -> bool:
+        """Whether a version answers, after an attempt to load its files if these are new."""
+        if entry.files == entry.loaded:
+            entry.reason = ""
+        elif entry.stale and (entry.settled or not settled_only):
+            await self._load(key, entry)
+        return key in self.served
+
+    async def _load(self, key: ModelKey, entry: Entry) -> None:
+        self.loading = key
+        try:
+            folder = await asyncio.to_thread(self._catalogue.read, key)
+            serving = await asyncio.to_thread(read_serving, folder.path)
+            model = await ServedModel.load(folder, self._launcher, self._settings, serving, self._observer)
+            if await asyncio.to_thread(fingerprint, folder.path) != entry.files:
+                await model.close()
+                raise ModelError(f"{folder.path} changed while it was loaded. It is tried again.")
+            if not self._catalogue.wants(key.name):  # unloaded meanwhile
+                await model.close()
+                return
+        except (ModelError, OSError) as error:
+            entry.failed, entry.reason = entry.files, self._catalogue.relative(str(error))
+            self.failure = ModelError(str(error))
+            logger.error("model %s version %s: %s", *key, error)
+            return
+        finally:
+            self.loading = None
+        if old := self.served.get(key):
+            self._end(key, old)
+        self.served[key] = model
+        entry.loaded, entry.failed, entry.reason = entry.files, None, ""
+        self._on_change()
+
+    def _end(self, key: ModelKey, model: ServedModel) -> None:
+        """Ends a model when it has finished what it began."""
+        task = asyncio.create_task(model.retire())
+        self._ending[task] = key
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        key = self._ending.pop(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("ending model %s version %s failed", *key, exc_info=error)

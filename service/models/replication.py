@@ -1,0 +1,63 @@
+"""Loads and unloads models in all processes of the server."""
+
+from __future__ import annotations
+
+from service.http.problems import Problem
+from service.models.registry import Models
+from service.peers import Siblings
+
+
+class ModelControl:
+    """What `Models` is, for the whole server. The methods `here_…` answer what another process asks."""
+
+    def __init__(self, models: Models, siblings: Siblings) -> None:
+        self._models, self._siblings = models, siblings
+
+    async def load(self, name: str) -> None:
+        """Loads a model; on return it answers in all processes.
+
+        Raises:
+            Problem: as `Models.load`, of the first process where it fails.
+        """
+        await self._models.load(name)
+        await self._siblings.ask("load", name=name)
+
+    async def unload(self, name: str) -> None:
+        """Takes a model out of service.
+
+        Raises:
+            Problem: as `Models.unload`, if no process has it.
+        """
+        missing = None
+        try:
+            await self._models.unload(name)
+        except Problem as problem:
+            missing = problem
+        elsewhere = await self._siblings.ask("unload", name=name)
+        if missing and not any(elsewhere):
+            raise missing
+        self._models.leave_out(name)
+        await self._siblings.ask("leave_out", name=name)  # where it was just being loaded
+
+    async def follow(self) -> None:
+        """Leaves out what the other processes have been told to leave out; for one that starts later."""
+        for names in await self._siblings.ask("left_out"):
+            for name in names:
+                self._models.leave_out(name)
+
+    async def here_load(self, name: str) -> None:
+        await self._models.load(name)
+
+    async def here_unload(self, name: str) -> bool:
+        """Whether it was loaded."""
+        try:
+            await self._models.unload(name)
+        except Problem:
+            return False
+        return True
+
+    async def here_leave_out(self, name: str) -> None:
+        self._models.leave_out(name)
+
+    async def here_left_out(self) -> list[str]:
+        return self._models.left_out

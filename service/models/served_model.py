@@ -1,0 +1,270 @@
+"""One version of a model that answers requests: its queues, and its process, which is kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ait_lite.crop import Cropping
+from service.batching.batcher import Batcher
+from service.model_process.client import Reply
+from service.model_process.launcher import Launcher
+from service.model_process.supervised import KeptProcess
+from service.models.refusals import refusals
+from service.observability.events import Observer
+from service.repository.folders import ModelFolder, ServingSettings
+from service.settings import Settings
+
+Operation = Literal["logits", "features"]
+
+AHEAD = 1  # batches handed to the process besides those that it works on: it has the next one when one is done
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What a model said to the pictures of a request.
+
+    Attributes:
+        outputs: float32 (n, classes) for logits, (n, features) for features.
+        queue: seconds spent waiting, for a batch to be made and for its turn.
+        infer: seconds in the model.
+    """
+
+    outputs: np.ndarray
+    queue: float
+    infer: float
+
+
+class _Row(NamedTuple):
+    """The output of one input, and the reply that it came with."""
+
+    output: np.ndarray
+    reply: Reply
+
+
+class _Question(NamedTuple):
+    """One picture to be explained."""
+
+    pixels: np.ndarray
+    options: dict[str, Any]
+
+
+class ServedModel:
+    """A version of a model. It is made by `load`.
+
+    Attributes:
+        folder: where it came from: `name`, `version`, `path`, `config`.
+        labels: class names, by index.
+        input_size: (channels, height, width) of an input.
+        num_features: length of a feature vector; 0 if the model gives none.
+        temperature: what logits are divided by, so that probabilities are shares of right answers; None if the
+            checkpoint carries none.
+        explains: whether `explain` has an answer.
+        max_batch: most inputs in a batch.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        process: KeptProcess,
+        settings: Settings,
+        serving: ServingSettings,
+        observer: Observer,
+    ) -> None:
+        self.folder = folder
+        self.labels: list[str] = process.description["labels"]
+        self.num_features: int = process.description["num_features"]
+        self.temperature: float | None = process.description["temperature"]
+        self.explains: bool = process.description["explains"]
+        self.max_batch = serving.max_batch or settings.max_batch
+        self._process, self._observer = process, observer
+        self._crop = Cropping(process.description["data_config"])
+        self.input_size = self._crop.input_size
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self._closing = False
+        max_queue = serving.max_queue or settings.max_queue
+        max_delay = settings.max_delay_ms if serving.max_delay_ms is None else serving.max_delay_ms
+        self._batchers: dict[str, Batcher[np.ndarray, _Row]] = {
+            operation: Batcher(
+                partial(self._infer, operation),
+                max_batch=process.description["best_batch"],
+                max_queue=max_queue,
+                max_delay=max_delay / 1e3,
+                parallel=process.description["streams"],
+                ahead=AHEAD,
+                observe=partial(observer.batch, folder.name, folder.version, operation),
+            )
+            for operation in ("logits", "features")
+        }
+        self._tell = partial(observer.rejected, folder.name, folder.version)
+        self._explainer: Batcher[_Question, Reply] = Batcher(
+            self._explain,
+            max_batch=1,
+            max_queue=max_queue,
+            max_delay=0.0,
+            observe=partial(observer.batch, folder.name, folder.version, "explain"),
+        )
+
+    @classmethod
+    async def load(
+        cls, folder: ModelFolder, launcher: Launcher, settings: Settings, serving: ServingSettings, observer: Observer
+    ) -> ServedModel:
+        """A model that is loaded, warm and ready.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        name, version = folder.name, folder.version
+        spec = {
+            "name": name,
+            "version": version,
+            "path": str(folder.path),
+            "config": folder.config,
+            "device": settings.device,
+            "torch_threads": settings.torch_threads,
+            "max_batch": serving.max_batch or settings.max_batch,
+        }
+        process = KeptProcess(
+            launcher,
+            spec,
+            load_seconds=settings.load_seconds,
+            stuck_seconds=settings.stuck_seconds,
+            on_ended=lambda: observer.ended(name, version, expected=False),
+            on_loaded=lambda seconds, error: observer.loaded(name, version, seconds, str(error) if error else None),
+        )
+        await process.start()
+        return cls(folder, process, settings, serving, observer)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered now."""
+        return self._process.up and not self._closing
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the checkpoint carries a temperature."""
+        return self.temperature is not None
+
+    def region(self, width: int, height: int) -> list[float]:
+        """What part of a picture of some size the model sees: left, top, right, bottom as shares of its sides."""
+        return self._crop.region(width, height)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that holds the model; None while there is none."""
+        return self._process.pid
+
+    @property
+    def depth(self) -> int:
+        """Inputs that wait."""
+        return sum(batcher.depth for batcher in self._batchers.values()) + self._explainer.depth
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within this context the model goes on answering, whatever becomes of its files."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    def prepare(self, picture: Image.Image) -> np.ndarray:
+        """RGB picture of any size -> uint8 array of shape `input_size`; takes a while, call it on a thread."""
+        return self._crop(picture)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """(n, classes) -> class probabilities, float32 of the same shape; calibrated where the checkpoint can."""
+        if self.temperature is not None:
+            logits = logits / np.float32(self.temperature)
+        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+        return exponentials / exponentials.sum(-1, keepdims=True)
+
+    def check_room(self, inputs: int, operation: Operation = "logits") -> None:
+        """Raises the problem that `infer` would raise now for so many inputs, before work is put into them."""
+        with refusals(self._tell):
+            self._batchers[operation].check_room(inputs)
+
+    async def infer(
+        self, inputs: Sequence[np.ndarray], *, operation: Operation = "logits", deadline: float | None = None
+    ) -> Inference:
+        """Runs the model, together with what other requests sent.
+
+        Args:
+            inputs: arrays of shape `input_size`, each either uint8 as `prepare` makes them, or float32 that is
+                normalised already.
+            operation: "logits", or "features", the vectors of `ait.interpret.embedding`.
+            deadline: `loop.time()` after which nobody waits for the answer.
+
+        Raises:
+            Problem: 413 for more inputs than the queue takes, 429 when it is full, 503 when the model's process
+                ended or the model has been unloaded, 504 past the deadline.
+            ValueError: an input has another shape or type.
+        """
+        for each in inputs:
+            if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
+                raise ValueError(f"An input is {each.dtype}{each.shape}, not uint8 or float32 {self.input_size}.")
+        start = time.perf_counter()
+        with refusals(self._tell):
+            rows = await self._batchers[operation].submit(inputs, deadline=deadline)
+        total = time.perf_counter() - start
+        infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
+        outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
+        queue = max(total - infer, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, operation, len(inputs), queue, infer)
+        return Inference(outputs, queue, infer)
+
+    async def explain(
+        self, pixels: np.ndarray, *, class_index: int | None = None, deadline: float | None = None
+    ) -> dict[str, Any]:
+        """Runs `service.model_process.explain.explain` where the model is.
+
+        Args:
+            pixels: one input, as for `infer`.
+            class_index: the class to explain; None is the most probable one.
+            deadline: as for `infer`.
+
+        Returns:
+            What it returned, and the `seconds` that it took; sequences are lists.
+
+        Raises:
+            Problem: as for `infer`.
+        """
+        start = time.perf_counter()
+        with refusals(self._tell):
+            question = _Question(pixels, {"class_index": class_index})
+            (reply,) = await self._explainer.submit([question], deadline=deadline)
+        queue = max(time.perf_counter() - start - reply.seconds, 0.0)
+        self._observer.inferred(self.folder.name, self.folder.version, "explain", 1, queue, reply.seconds)
+        return {**reply.values, **reply.arrays, "seconds": reply.seconds}
+
+    async def retire(self) -> None:
+        """Answers what holds on to the model, then ends its process. New requests should not get here any more."""
+        await self._unused.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Answers what is in the queues, then ends the process."""
+        self._closing = True
+        await asyncio.gather(self._explainer.close(), *(each.close() for each in self._batchers.values()))
+        await self._process.close()
+        self._observer.ended(self.folder.name, self.folder.version, expected=True)
+
+    async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[_Row]:
+        reply = await self._process.call(operation, inputs)
+        return [_Row(output, reply) for output in reply.arrays["outputs"]]
+
+    async def _explain(self, questions: list[_Question]) -> list[Reply]:
+        return [await self._process.call("explain", [each.pixels], **each.options) for each in questions]

@@ -1,0 +1,71 @@
+"""Log lines on stderr: one JSON object each, or plain text. Those of a request carry its id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Literal
+
+from service.observability.request_context import CURRENT
+
+LogFormat = Literal["auto", "json", "text"]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+def configure_logging(form: LogFormat) -> None:
+    """Sends the log of this process to stderr, unless it goes somewhere already.
+
+    Args:
+        form: "auto" is text on a terminal, else JSON.
+    """
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
+    for name, level in {"uvicorn.error": logging.WARNING, "timm": logging.WARNING, "httpx": logging.WARNING}.items():
+        logging.getLogger(name).setLevel(level)
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: time (RFC 3339, UTC), level, logger, message, and what else it has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_context(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)  # ASCII: it survives any locale
+
+
+class TextFormatter(logging.Formatter):
+    """A record as a line for people; what clients sent cannot break it into two."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = {**_context(), **_extra(record)}
+        line = super().formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+
+
+def _context() -> dict[str, str]:
+    record = CURRENT.get()
+    if record is None:
+        return {}
+    return {"request_id": record.id} | ({"trace_id": record.trace_id} if record.trace_id else {})
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    # What begins with an underline is the business of the library that put it there.
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}

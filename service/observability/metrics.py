@@ -1,0 +1,177 @@
+"""Prometheus metrics of a server: counters and histograms as things happen, gauges as they are when asked.
+
+All label values come from what is served and from the routes that exist, so that their number is bounded whatever
+clients send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.observability.events import Observer
+from service.observability.request_context import RequestRecord
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+Snapshot = dict[str, Any]  # of one process, as `service.http.process_stats` makes it
+
+
+class Metrics(Observer):
+    """What a server process has done since it started.
+
+    Attributes:
+        in_progress: requests being answered.
+    """
+
+    def __init__(self, shared_folder: Path | None = None) -> None:
+        """
+        Args:
+            shared_folder: where the processes of a server keep their counts, so that each can tell those of all;
+                then the environment variable PROMETHEUS_MULTIPROC_DIR must have named it from the process's start.
+        """
+        self.in_progress = 0
+        self._registry = registry = CollectorRegistry()
+        self._source = MultiProcessCollector(None, str(shared_folder)) if shared_folder else registry
+        self._requests = Counter(
+            "ait_http_requests",
+            "Requests answered. A status of 499 means that the client left.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "ait_http_request_seconds",
+            "Time from the head of a request to the end of its answer.",
+            ["route", "method"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "ait_inference_seconds",
+            "Where the time of requests that a model answered went: queue (for a decoder and for the model), decode, "
+            "infer, and total, which has the rest too.",
+            ["model", "stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_size = Histogram(
+            "ait_batch_size",
+            "Images in a batch that a model ran.",
+            ["model", "operation"],
+            buckets=_IMAGES,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "ait_batch_seconds",
+            "Time of a batch in a model.",
+            ["model", "operation"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "ait_rejected",
+            "Requests turned away or given up, by reason; the model is empty where none was asked yet.",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self._loads = Counter(
+            "ait_model_loads",
+            "Attempts to load a version of a model, by result: ok or failed.",
+            ["model", "result"],
+            registry=registry,
+        )
+        self._deaths = Counter(
+            "ait_model_process_deaths",
+            "Model processes that ended unasked; each is started again.",
+            ["model"],
+            registry=registry,
+        )
+
+    def request(self, route: str, method: str, status: int, seconds: float, record: RequestRecord) -> None:
+        """A request has been answered; `route` is one of those that there are."""
+        method = method if method in _METHODS else "other"
+        self._requests.labels(route, method, str(status)).inc()
+        self._request_seconds.labels(route, method).observe(seconds)
+        if record.model:
+            stages = {"queue": record.queue, "decode": record.decode, "infer": record.infer, "total": seconds}
+            for stage, value in stages.items():
+                self._stage_seconds.labels(record.model, stage).observe(value)
+
+    def batch(
+        self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
+    ) -> None:
+        self._batch_size.labels(model, operation).observe(size)
+        self._batch_seconds.labels(model, operation).observe(seconds)
+
+    def rejected(self, model: str, version: str, reason: str) -> None:
+        self._rejected.labels(model, reason).inc()
+
+    def loaded(self, model: str, version: str, seconds: float, error: str | None) -> None:
+        self._loads.labels(model, "failed" if error else "ok").inc()
+
+    def ended(self, model: str, version: str, expected: bool) -> None:
+        if not expected:
+            self._deaths.labels(model).inc()
+
+    def exposition(self, snapshots: Sequence[Snapshot]) -> bytes:
+        """All metrics in Prometheus' text format; may take milliseconds.
+
+        Args:
+            snapshots: of the processes of the server that could be asked.
+        """
+        return generate_latest(_Everything(self._source, snapshots))
+
+
+class _Everything:
+    """What a registry is to `generate_latest`."""
+
+    def __init__(self, source: Any, snapshots: Sequence[Snapshot]) -> None:
+        self._source, self._snapshots = source, snapshots
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._source.collect():
+            # When a series began is of no use to those who have scraped it since, and doubles what they scrape.
+            metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
+            yield metric
+        yield from _gauges(self._snapshots)
+
+
+def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
+    workers = GaugeMetricFamily("ait_worker_up", "Server processes that answer.", labels=["worker"])
+    progress = GaugeMetricFamily("ait_requests_in_progress", "Requests being answered.", labels=["worker"])
+    decoding = GaugeMetricFamily(
+        "ait_decode_queue_depth", "Pictures being decoded or waiting for it.", labels=["worker"]
+    )
+    depth = GaugeMetricFamily("ait_queue_depth", "Images that wait for a model.", labels=["worker", "model"])
+    ready = GaugeMetricFamily(
+        "ait_model_ready",
+        "Versions of models that are loaded: 1 answers, 0 is being restarted.",
+        labels=["worker", "model", "version"],
+    )
+    memory = GaugeMetricFamily(
+        "ait_resident_memory_bytes",
+        "Memory of the processes: front (HTTP and decoding), launcher (starts the models, and shares its libraries "
+        "with them), model. Pages that several share count in each.",
+        labels=["worker", "process", "model", "version"],
+    )
+    for snapshot in snapshots:
+        worker = str(snapshot["worker"])
+        workers.add_metric([worker], 1)
+        progress.add_metric([worker], snapshot["in_progress"])
+        decoding.add_metric([worker], snapshot["decoding"])
+        for name, images in snapshot["depths"].items():
+            depth.add_metric([worker, name], images)
+        for name, version, is_ready in snapshot["versions"]:
+            ready.add_metric([worker, name, version], is_ready)
+        for process, name, version, size in snapshot["memory"]:
+            memory.add_metric([worker, process, name, version], size)
+    yield from (workers, progress, decoding, depth, ready, memory)

@@ -1,0 +1,133 @@
+"""The processes of one server talk to each other: each listens on a Unix socket in a folder that they share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.http.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[..., Awaitable[Any]]
+
+_MOST_BYTES = 16 * 1024 * 1024  # of a message
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands among those of its server.
+
+    Attributes:
+        folder: what they share.
+        number: its own, from 0.
+        count: of all.
+    """
+
+    folder: Path
+    number: int
+    count: int
+
+    @property
+    def metrics(self) -> Path:
+        """Folder of the metrics of all."""
+        return self.folder / "metrics"
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / f"{self.number}.sock"
+
+    @property
+    def others(self) -> list[Place]:
+        """The places of the others."""
+        return [Place(self.folder, number, self.count) for number in range(self.count) if number != self.number]
+
+
+class Siblings:
+    """The other processes of this server; none, without a place."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place
+        self._answers: Mapping[str, Answer] = {}
+        self._server: asyncio.Server | None = None
+
+    @property
+    def number(self) -> int:
+        """Of this process, from 0."""
+        return self.place.number if self.place else 0
+
+    async def listen(self, answers: Mapping[str, Answer]) -> None:
+        """Answers what the others ask, from here on: each question by name, its arguments by keyword."""
+        self._answers = answers
+        if self.place:
+            self.place.socket.unlink(missing_ok=True)  # of a process that died
+            self._server = await asyncio.start_unix_server(self._serve, self.place.socket, limit=_MOST_BYTES)
+
+    async def ask(self, question: str, *, seconds: float | None = None, **arguments: Any) -> list[Any]:
+        """Asks all others at once.
+
+        Args:
+            question: one of the names that they answer.
+            seconds: how long to wait for answers; None is as long as the processes live.
+            arguments: what JSON can say.
+
+        Returns:
+            Their answers; who is not there, or does not answer in time, is left out.
+
+        Raises:
+            Problem: what one of them raised.
+        """
+        if self.place is None:
+            return []
+        message = json.dumps({"question": question, "arguments": arguments}).encode() + b"\n"
+        asked = [self._ask(each, message, seconds) for each in self.place.others]
+        replies = [json.loads(reply) for reply in await asyncio.gather(*asked) if reply]
+        for reply in replies:
+            if problem := reply.get("problem"):
+                raise Problem(problem["status"], problem["kind"], problem["detail"], headers=problem["headers"])
+        return [reply["answer"] for reply in replies if "answer" in reply]
+
+    async def close(self) -> None:
+        """Answers nothing more."""
+        if self._server and self.place:
+            self._server.close()
+            self.place.socket.unlink(missing_ok=True)
+
+    async def _ask(self, other: Place, message: bytes, seconds: float | None) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_unix_connection(other.socket, limit=_MOST_BYTES)
+                try:
+                    writer.write(message)
+                    return await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError):  # a line that is too long is a ValueError
+            return b""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            message = json.loads(await reader.readline())
+            writer.write(json.dumps(await self._answer(message)).encode() + b"\n")
+            await writer.drain()
+        except (OSError, ValueError) as error:
+            logger.warning("another process of this server left before it had its answer: %s", error)
+        finally:
+            writer.close()
+
+    async def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"answer": await self._answers[message["question"]](**message["arguments"])}
+        except Problem as problem:
+            detail = problem.document["detail"]
+            fields = {"status": problem.status, "kind": problem.kind, "detail": detail, "headers": problem.headers}
+            return {"problem": fields}
+        except Exception:
+            logger.exception("the question %s of another process of this server failed", message["question"])
+            return {}

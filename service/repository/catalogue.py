@@ -1,0 +1,164 @@
+"""Which versions of which models there are on disk, which of them are wanted, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.repository.folders import (
+    Fingerprint,
+    ModelError,
+    ModelFolder,
+    ModelKey,
+    fingerprint,
+    locate,
+    read_serving,
+    read_version,
+    scan,
+)
+
+
+@dataclass
+class Entry:
+    """A version on disk.
+
+    Attributes:
+        path: its folder.
+        files: what its files were at the last look.
+        settled: whether they were the same at the look before: if not, they may be on their way.
+        loaded: what its files were when it was loaded; None if it is not.
+        failed: what its files were when loading failed.
+        reason: why it is not loaded, or not loaded again.
+    """
+
+    path: Path
+    files: Fingerprint
+    settled: bool = False
+    loaded: Fingerprint | None = None
+    failed: Fingerprint | None = None
+    reason: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """Whether loading it would change anything."""
+        return self.files not in (self.loaded, self.failed)
+
+
+class Catalogue:
+    """The folder of models, and the one model that is named apart from it.
+
+    Attributes:
+        entries: all versions at the last look.
+        default: the model that is to answer where a request names none; None if that was not said.
+    """
+
+    def __init__(self, model: str | None, root: str | None) -> None:
+        """Both as in the settings `AIT_MODEL` and `AIT_MODELS`."""
+        self.entries: dict[ModelKey, Entry] = {}
+        self.default: str | None = None
+        self._model = model
+        self._root = Path(root).expanduser().resolve() if root is not None else None
+        self._fixed: ModelFolder | None = None
+        self._unwanted: set[str] = set()
+        self._limits: dict[str, int | None] = {}  # versions of a model that are served
+        self._gone: set[ModelKey] = set()  # at the last look but not at the one before
+        self._resolved = False
+
+    def look(self) -> None:
+        """Looks at the disk, which may take a while.
+
+        Raises:
+            ModelError: the model that was named is not there.
+            OSError: the folder of models cannot be read; nothing has changed.
+        """
+        if not self._resolved:
+            self._resolve()
+            self._resolved = True
+        found = scan(self._root) if self._root else {}
+        if self._fixed:
+            found[ModelKey(self._fixed.name, self._fixed.version)] = self._fixed.path
+        entries = {}
+        for key, path in found.items():
+            try:
+                files = fingerprint(path)
+            except OSError:  # removed since
+                continue
+            entry = self.entries.get(key) or Entry(path, files)
+            entry.settled = key in self.entries and (entry.path, entry.files) == (path, files)
+            entry.path, entry.files = path, files
+            entries[key] = entry
+        self._gone = self.entries.keys() - entries.keys()
+        self.entries = entries
+        self._limits = {name: self._limit(name) for name in {key.name for key in entries}}
+
+    def order(self) -> list[ModelKey]:
+        """The wanted versions, the most important first: the highest of every model, then the next of every one."""
+        return [key for _, key in sorted(self._ranked())]
+
+    def enough(self, key: ModelKey, kept: Collection[ModelKey]) -> bool:
+        """Whether as many versions of a model are kept as its settings ask for."""
+        limit = self._limits.get(key.name)
+        return limit is not None and sum(each.name == key.name for each in kept) >= limit
+
+    def is_gone(self, key: ModelKey) -> bool:
+        """Whether a version is missing for longer than it takes to replace it."""
+        return key not in self.entries and key not in self._gone
+
+    def want(self, name: str) -> None:
+        """Takes back `reject`, and has versions tried again that could not be loaded."""
+        self._unwanted.discard(name)
+        for key, entry in self.entries.items():
+            if key.name == name:
+                entry.failed = None
+
+    def reject(self, name: str) -> None:
+        """Leaves a model out until it is wanted again."""
+        self._unwanted.add(name)
+
+    @property
+    def rejected(self) -> list[str]:
+        """Names of the models that are left out."""
+        return sorted(self._unwanted)
+
+    def wants(self, name: str) -> bool:
+        """Whether a model is not rejected."""
+        return name not in self._unwanted
+
+    def read(self, key: ModelKey) -> ModelFolder:
+        """What the configuration of a version says.
+
+        Raises:
+            ModelError: the folder is incomplete.
+        """
+        return read_version(key, self.entries[key].path)
+
+    def relative(self, message: str) -> str:
+        """A message for others than the operator, without the place of the models on this machine."""
+        for folder in (self._root, self._fixed and self._fixed.path.parent):
+            if folder:
+                message = message.replace(f"{folder}/", "")
+        return message
+
+    def _resolve(self) -> None:
+        if self._root and not self._root.is_dir():
+            raise ModelError(f"AIT_MODELS={self._root} is not a folder. Name one that holds <model>/<version>/.")
+        if self._root and (self._model is None or (self._root / self._model).is_dir()):
+            self.default = self._model
+            return
+        self._fixed = locate(self._model)
+        self.default = self._fixed.name
+
+    def _ranked(self) -> Iterator[tuple[tuple[int, bool, str], ModelKey]]:
+        rank: dict[str, int] = {}
+        for key in sorted(self.entries, key=lambda key: key.order, reverse=True):
+            if key.name not in self._unwanted:
+                place = rank[key.name] = rank.get(key.name, -1) + 1
+                yield (place, key.name != self.default, key.name), key
+
+    def _limit(self, name: str) -> int | None:
+        highest = max((key for key in self.entries if key.name == name), key=lambda key: key.order)
+        try:
+            return read_serving(self.entries[highest].path).versions
+        except ModelError:
+            return self._limits.get(name)  # said when a version is loaded

@@ -1,0 +1,189 @@
+"""Several server processes behind one port: starts them, starts again what dies, stops all of them cleanly.
+
+They accept from one listening socket, so that none of its connections waits for a process that is not there. One
+that is started again takes connections only when its models are loaded, as long as another one takes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from service.machine import available_processors
+from service.server.run import announce
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before a process is started again
+END_SECONDS = 15.0  # beyond the time that requests in flight get, to end the models too
+
+# The path is that of the supervisor: a program that is run from its source tree finds itself.
+_BOOT = (
+    "import sys, socket; sys.path[:] = sys.argv[3:]; from service.server.worker import main; "
+    "sys.exit(main(*(socket.socket(fileno=int(each)) for each in sys.argv[1:3])))"
+)
+
+
+def supervise(settings: Settings, listener: socket.socket, url: str) -> int:
+    """Serves with `settings.workers` processes until SIGTERM or SIGINT.
+
+    Args:
+        settings: of each, except that the processors are shared.
+        listener: closed in the end.
+        url: where it listens, to be announced.
+
+    Returns:
+        Exit code: 0 all have answered what was in flight and ended, 1 one had to be killed, or else that with which
+        the first process failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="ait-", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "metrics").mkdir()
+        return asyncio.run(Supervisor(share(settings), listener, url, Path(folder)).run())
+
+
+def share(settings: Settings) -> Settings:
+    """The settings of one process, so that the threads of all together are as many as those of one would be."""
+    processors = max(1, available_processors() // settings.workers)
+    return settings.model_copy(
+        update={
+            "torch_threads": settings.torch_threads or processors,
+            "decode_threads": settings.decode_threads or min(processors, 8),
+        }
+    )
+
+
+class Supervisor:
+    """The processes of a server."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, url: str, folder: Path) -> None:
+        """`folder` is what they share; it has a folder `metrics`."""
+        self._settings, self._listener, self._url, self._folder = settings, listener, url, folder
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._taking: set[int] = set()  # those that take connections, or will without waiting for their models
+        self._settled: set[int] = set()  # those that have been ready, or have ended, at least once
+        self._model = ""  # that answers by default
+        self._first = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._code = 0
+
+    async def run(self) -> int:
+        """Serves; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        await asyncio.gather(*(self._keep(number) for number in range(self._settings.workers)))
+        return self._code
+
+    async def _keep(self, number: int) -> None:
+        """Has a process run until the server stops."""
+        if number:
+            await self._first.wait()  # one has the processors for itself until it answers, or says what is wrong
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                code = await self._run(number)
+            except OSError as error:
+                logger.error("server process %d cannot be started: %s", number, error)
+                code = 1
+            self._settle(number)
+            if self._stopping.is_set():
+                self._code = self._code or (0 if code in (0, -signal.SIGTERM) else 1)
+                return
+            if code > 0 and not self._model:
+                self._code = code
+                self._stop()
+                return
+            logger.error("server process %d %s; it is started again", number, _how(code))
+            pause = FIRST_PAUSE if time.monotonic() - began > LONGEST_PAUSE else pause
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _run(self, number: int) -> int:
+        """Starts a process and waits for its end; returns its exit code, -n if signal n ended it."""
+        load_first = bool(self._taking - {number})
+        if not load_first:
+            self._taking.add(number)
+        ours, theirs = socket.socketpair()
+        descriptors = [theirs.fileno(), self._listener.fileno()]
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-c", _BOOT, *map(str, descriptors), *sys.path),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics")},
+            )
+        self._processes[number] = process
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            writer.write(self._order(number, load_first))
+            if self._stopping.is_set():  # while it was being started
+                process.terminate()
+            while line := await reader.readline():
+                self._ready(number, json.loads(line)["serving"])
+        except ConnectionError:
+            pass  # it is ending
+        finally:
+            code = await process.wait()
+            writer.close()
+            del self._processes[number]
+            self._taking.discard(number)
+        return code
+
+    def _order(self, number: int, load_first: bool) -> bytes:
+        order = {
+            "settings": self._settings.model_dump(),
+            "folder": str(self._folder),
+            "number": number,
+            "count": self._settings.workers,
+            "load_first": load_first,
+        }
+        return json.dumps(order).encode() + b"\n"
+
+    def _ready(self, number: int, model: str) -> None:
+        self._taking.add(number)
+        self._model = model
+        self._first.set()
+        self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        if number not in self._settled:
+            self._settled.add(number)
+            if len(self._settled) == self._settings.workers and self._model and not self._stopping.is_set():
+                announce(self._model, self._url, self._settings.workers)
+
+    def _stop(self) -> None:
+        """Has all processes end; the second time, at once."""
+        if self._stopping.is_set():
+            self._kill()
+            return
+        self._stopping.set()
+        self._first.set()
+        self._listener.close()  # or new connections would wait for nobody
+        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                process.terminate()
+        seconds = self._settings.shutdown_seconds + END_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._kill)
+
+    def _kill(self) -> None:
+        for number, process in self._processes.items():
+            logger.error("server process %d has not ended and is killed", number)
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+def _how(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

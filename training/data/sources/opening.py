@@ -1,0 +1,104 @@
+"""The recipe's choice of data."""
+
+from pathlib import Path
+
+from training.data.samples import LabelledImages
+from training.data.sources.folder import scan_folder, scan_splits, validation_folder
+from training.data.sources.splits import choose_validation
+from training.data.sources.table import read_table, table_splits
+from training.data.sources.torchvision_sets import SETS
+from training.data.sources.triangle import triangle_splits
+from training.errors import DataError
+from training.recipe.keys import DataRecipe
+
+
+def open_splits(recipe: DataRecipe, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """The training and the validation images of a recipe.
+
+    Args:
+        recipe: Which source, and what to hold out.
+        seed: Decides which images are held out.
+
+    Raises:
+        DataError: The source's files are missing or cannot be used.
+    """
+    train, validation = _splits(recipe.source, recipe.root)
+    return choose_validation(train, validation, recipe.validation_fraction, seed)
+
+
+def open_evaluation(source: str, root: str | Path | None, only: str | Path | None = None) -> LabelledImages:
+    """The images to evaluate a model on.
+
+    Args:
+        source: As the recipe's ``data.source``.
+        root: As the recipe's ``data.root``; a folder without ``val/`` or ``test/``, or a table without
+            splits, is used whole.
+        only: A text file with the names of the images to use, one a line, such as a run's
+            ``validation.txt`` where images were held out of the training images.
+
+    Raises:
+        DataError: The source's files are missing or cannot be used, or lack images named in `only`.
+    """
+    if only is not None:
+        names = Path(only).read_text(encoding="utf-8").splitlines()
+        return _named([name for name in names if name], _candidates(source, root))
+    if source == "folder" and root is not None:
+        return scan_folder(validation_folder(Path(root)) or root)
+    if source == "table" and root is not None:
+        splits = read_table(root)
+        return next(splits[name] for name in ("val", "test", "train") if name in splits)
+    train, validation = _splits(source, root)
+    return train if validation is None else validation
+
+
+def open_training(source: str, root: str | Path | None, exclude: str | Path | None = None) -> LabelledImages:
+    """The images that a model was trained on.
+
+    Args:
+        source: As the recipe's ``data.source``.
+        root: As the recipe's ``data.root``.
+        exclude: A text file with the names of images to leave out, one a line, such as a run's
+            ``validation.txt`` where images were held out of the training images.
+
+    Raises:
+        DataError: The source's files are missing or cannot be used, or all images are left out.
+    """
+    samples, _ = _splits(source, root)
+    if exclude is None:
+        return samples
+    left_out = set(Path(exclude).read_text(encoding="utf-8").splitlines())
+    kept = [index for index, name in enumerate(samples.names) if name not in left_out]
+    if not kept:
+        raise DataError(f"{exclude} lists every image in {samples.origin}: none is left")
+    return samples.select(kept)
+
+
+def _splits(source: str, root: str | Path | None) -> tuple[LabelledImages, LabelledImages | None]:
+    if source == "triangle":
+        return triangle_splits()
+    if root is None:
+        raise DataError(f"data.source={source} needs data.root")
+    if source == "folder":
+        return scan_splits(root)
+    if source == "table":
+        return table_splits(root)
+    if source not in SETS:
+        raise DataError(f"no data source {source!r}; choose from folder, table, triangle, {', '.join(SETS)}")
+    return SETS[source](root)
+
+
+def _candidates(source: str, root: str | Path | None) -> list[LabelledImages]:
+    """Where listed names are looked for: held-out images lie among the training images."""
+    if source == "folder" and root is not None:
+        train = Path(root) / "train"
+        return [scan_folder(train if train.is_dir() else validation_folder(Path(root)) or root)]
+    return [samples for samples in _splits(source, root) if samples is not None]
+
+
+def _named(names: list[str], candidates: list[LabelledImages]) -> LabelledImages:
+    for samples in candidates:
+        positions = {name: index for index, name in enumerate(samples.names)}
+        unknown = [name for name in names if name not in positions]
+        if names and not unknown:
+            return samples.select([positions[name] for name in names])
+    raise DataError(f"{samples.origin} lacks {len(unknown)} of the {len(names)} listed images: {unknown[:5]}")

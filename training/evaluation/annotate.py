@@ -1,0 +1,113 @@
+"""What an existing checkpoint can be given for its service: a temperature, and exemplars.
+
+A run gives both to its best model; this is for checkpoints from elsewhere.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from training.data import Preprocessing, decode, open_evaluation, open_training
+from training.evaluation.calibration import Calibration, calibrate
+from training.evaluation.evaluate import finite_logits, known_labels, load_checkpoint
+from training.evaluation.exemplars import keep_exemplars
+from training.storage.checkpoint import update_config
+
+
+def keep_temperature(folder: Path, calibration: Calibration) -> None:
+    """Write a temperature into a checkpoint's ``config.json``, and under ``calibration`` where it comes from.
+
+    Raises:
+        CheckpointError: There is no such file, or it is torn.
+        OSError: It cannot be written.
+    """
+    told = asdict(calibration)
+    update_config(folder, {"temperature": told.pop("temperature"), "calibration": told})
+
+
+def calibrate_checkpoint(
+    checkpoint: str | Path,
+    data_root: str | Path,
+    *,
+    source: str = "folder",
+    only: str | Path | None = None,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> Calibration:
+    """Fit a temperature to images that the model was not trained on, and write it into the checkpoint.
+
+    Args:
+        checkpoint: timm ``local-dir`` folder.
+        data_root: As for `training.evaluation.evaluate.evaluate`, as are `source`, `only`, `device`, `cache` and
+            `console`.
+
+    Raises:
+        CheckpointError: As `training.evaluation.evaluate.evaluate`.
+        DataError: As `training.evaluation.evaluate.evaluate`.
+        OSError: The checkpoint cannot be written to.
+    """
+    model = load_checkpoint(checkpoint)
+    samples = open_evaluation(source, data_root, only)
+    labels = known_labels(samples, model)
+    preprocessing = Preprocessing.of_model(model)
+    _, images = decode(samples, preprocessing, cache=cache, console=console)
+    place = _device(device)
+    logits = finite_logits(model.to(place), images, preprocessing, place, samples.names, checkpoint)
+    calibration = calibrate(logits, labels)
+    keep_temperature(Path(checkpoint), calibration)
+    return calibration
+
+
+def add_exemplars(
+    checkpoint: str | Path,
+    data_root: str | Path,
+    *,
+    source: str = "folder",
+    exclude: str | Path | None = None,
+    count: int = 32,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> int:
+    """Write the exemplar file of a checkpoint from the images that it was trained on.
+
+    Args:
+        checkpoint: timm ``local-dir`` folder.
+        data_root: Class folders, or a folder with ``train/`` in it, which is then used; or what `source` asks for.
+        source: As the recipe's ``data.source``.
+        exclude: A text file of image names to leave out, one a line, such as a run's ``validation.txt``.
+        count: Images a class.
+        seed: Which are chosen.
+        device: Where to compute; None takes an accelerator where there is one.
+        cache: Folder of decoded images; None takes the user's cache folder.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        Images kept; 0, and no file, if there are so many classes that one image of each would be too many.
+
+    Raises:
+        CheckpointError: The folder is no checkpoint, or its weights are torn.
+        DataError: The data cannot be used, or holds classes the model does not know.
+        OSError: The checkpoint cannot be written to.
+    """
+    model = load_checkpoint(checkpoint)
+    samples = open_training(source, data_root, exclude)
+    labels = known_labels(samples, model)
+    preprocessing = Preprocessing.of_model(model)
+    place = _device(device)
+
+    def take(positions: Tensor) -> Tensor:
+        return decode(samples.select(positions.tolist()), preprocessing, cache=cache, console=console)[1]
+
+    return keep_exemplars(
+        Path(checkpoint), model.to(place), take, labels, samples.names, preprocessing, place, count, seed
+    )
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

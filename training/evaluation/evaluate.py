@@ -1,0 +1,178 @@
+"""How good a checkpoint is on a folder of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from rich.console import Console
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+# Importing from it registers the ait_* models with timm.
+from ait.pretrained import checkpoint_temperature, label_names
+from training.data import LabelledImages, Preprocessing, decode, open_evaluation
+from training.errors import CheckpointError, DataError
+from training.evaluation.memory_health import memory_columns, memory_sample
+from training.evaluation.metrics import EvaluationResult, measure
+from training.evaluation.report import draw_confusion, draw_reliability, write_report
+from training.evaluation.report.run import read_run
+from training.evaluation.scoring import predict_all
+from training.storage.checkpoint import read_config
+
+
+def evaluate(
+    checkpoint: str | Path,
+    data_root: str | Path | None,
+    *,
+    source: str = "folder",
+    only: str | Path | None = None,
+    flip: bool = False,
+    confusion_png: Path | None = None,
+    reliability_png: Path | None = None,
+    report: Path | None = None,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> EvaluationResult:
+    """Score a checkpoint on every image of a folder.
+
+    Decoding, normalisation and batches are those of the validation in training, so a checkpoint that the
+    trainer reported an accuracy for gets the same here.
+
+    Args:
+        checkpoint: timm ``local-dir`` folder, such as a run's ``best``.
+        data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
+            `source` asks for.
+        source: What `data_root` holds, as the recipe's ``data.source``.
+        only: A text file of image names (of files, paths relative to the folder of classes), one a line, such
+            as a run's ``validation.txt`` where images were held out of the training images.
+        flip: Answer with the mean of the probabilities of each image and its mirror image.
+        confusion_png: Where to draw the confusion matrix; None draws none.
+        reliability_png: Where to draw accuracy against confidence; None draws none.
+        report: Folder for a `training.evaluation.report` on these images, with the curves of the checkpoint's run
+            where they lie beside it; None writes none.
+        device: Where to compute; None takes an accelerator where there is one.
+        cache: Folder of decoded images; None takes the user's cache folder.
+        console: Where progress is shown; None shows none.
+
+    Raises:
+        CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite.
+        DataError: The data folder cannot be used, or holds classes the model does not know.
+    """
+    model = load_checkpoint(checkpoint)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = model.to(place)
+    samples = open_evaluation(source, data_root, only)
+    labels = known_labels(samples, model)
+    classes = label_names(model) or samples.classes
+    preprocessing = Preprocessing.of_model(model)
+    _, images = decode(samples, preprocessing, cache=cache, console=console)
+
+    logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint, flip=flip)
+    # Fitted to single answers, it says nothing of the mean of two.
+    temperature = None if flip else _temperature(checkpoint)
+    result = measure(logits, labels, classes, temperature)
+    if confusion_png is not None:
+        draw_confusion(result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {result.images} images")
+    if reliability_png is not None:
+        draw_reliability(result.reliability, reliability_png, title=f"calibration error {result.ece:.2%}")
+    if report is not None:
+        sample = preprocessing.normalise(images[memory_sample(len(images))].to(place))
+        run = read_run(Path(checkpoint).resolve())
+        write_report(
+            report,
+            result,
+            logits,
+            labels,
+            images,
+            title=f"{_architecture(model)} on {data_root}",
+            files=samples.names,
+            history=run.history,
+            best_epoch=run.best_epoch,
+            memory=memory_columns(model, sample),
+            settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(data_root), "flip": flip}}
+            | run.settings,
+        )
+    return result
+
+
+def load_checkpoint(folder: str | Path) -> nn.Module:
+    """Build the model of a timm ``local-dir`` folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: The folder is no checkpoint, or its weights are torn or of another model.
+    """
+    folder = Path(folder)
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}")
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
+    return model.eval()
+
+
+def finite_logits(
+    model: nn.Module,
+    images: Tensor,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    names: Sequence[str],
+    checkpoint: str | Path,
+    flip: bool = False,
+) -> Tensor:
+    """A checkpoint's logits of all images, (N, classes) float32 on the CPU.
+
+    Args:
+        model: The checkpoint's model, on `device`.
+        images: (N, C, H, W) uint8.
+        preprocessing: How to normalise.
+        device: Where to compute.
+        names: The images'.
+        checkpoint: Its folder, for the message.
+        flip: As for `training.evaluation.scoring.predict`.
+
+    Raises:
+        CheckpointError: They are not finite.
+    """
+    logits = predict_all(model, images, preprocessing, device, flip=flip)
+    if not logits.isfinite().all():
+        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        raise CheckpointError(f"the model in {checkpoint} answers {names[first]} with logits that are not finite")
+    return logits
+
+
+def _temperature(checkpoint: str | Path) -> float | None:
+    try:
+        return checkpoint_temperature(read_config(Path(checkpoint)))
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {checkpoint}: {error}") from error
+
+
+def _architecture(model: nn.Module) -> str:
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return str(config.get("architecture") or type(model).__name__)
+
+
+def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
+    """The labels a model knows the images' classes by, (N,) int64.
+
+    Raises:
+        DataError: The images' classes are not the model's.
+    """
+    classes, num_classes = label_names(model), int(getattr(model, "num_classes", 0))
+    if not classes:
+        if len(samples.classes) != num_classes:
+            raise DataError(
+                f"{samples.origin} holds {len(samples.classes)} classes, the model knows {num_classes} "
+                "and the checkpoint does not name them"
+            )
+        return samples.labels
+    unknown = sorted(set(samples.classes) - set(classes))
+    if unknown:
+        raise DataError(f"{samples.origin} holds classes the model does not know: {', '.join(unknown[:5])}")
+    known = torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
+    return known[samples.labels]

@@ -1,0 +1,227 @@
+"""The report of a run: one Markdown page, with its pictures beside it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from training.evaluation.metrics import EvaluationResult
+from training.evaluation.report.calibration import draw_reliability
+from training.evaluation.report.classes import class_scores, draw_class_accuracy, extremes
+from training.evaluation.report.confusion import draw_confusion, top_confusions
+from training.evaluation.report.curves import draw_curves
+from training.evaluation.report.memory import QUANTITIES, draw_memory_health, memory_blocks
+from training.evaluation.report.mistakes import Images, Mistake, draw_mistakes, worst_mistakes
+from training.storage.checkpoint import write_text
+
+_CONFUSIONS = 10
+
+
+def write_report(
+    folder: Path,
+    result: EvaluationResult,
+    logits: Tensor,
+    labels: Tensor,
+    images: Images,
+    *,
+    title: str,
+    files: Sequence[str] = (),
+    history: Sequence[Mapping[str, float]] = (),
+    best_epoch: int | None = None,
+    memory: Mapping[str, float] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``report.md`` and its pictures into a folder; what lies there under the same names is replaced.
+
+    Args:
+        folder: Created if there is none.
+        result: What `training.evaluation.metrics.measure` says of the logits and labels.
+        logits: (N, classes).
+        labels: (N,) int64.
+        images: The N images by position, each (C, H, W) uint8; only the worst mistakes are asked for.
+        title: First line of the page, such as the model's name.
+        files: The N images' names, for the table of mistakes; empty leaves them out.
+        history: One row of metrics an epoch; empty leaves the curves out.
+        best_epoch: The epoch of the model reported on, counted from 1; None names none.
+        memory: Columns of `training.evaluation.memory_health` for the model reported on; empty leaves the memory out,
+            None takes the best epoch's from `history`.
+        settings: The run's recipe and whatever else YAML can hold; empty or None leaves them out.
+
+    Returns:
+        The page's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    logits, labels = logits.cpu(), labels.cpu()
+    if memory is None:
+        memory = next((row for row in history if row["epoch"] == best_epoch), {})
+    parts = [
+        [f"# {_plain(title)}", *_summary(result, len(history), best_epoch)],
+        _curves(history, folder),
+        _classes(result, folder),
+        _confusions(result, folder),
+        _calibration(result, folder),
+        _mistakes(worst_mistakes(logits, labels), result, images, files, folder),
+        _memory(history, memory, folder),
+        _settings(settings or {}),
+    ]
+    path = folder / "report.md"
+    write_text(path, "\n\n".join(paragraph for part in parts for paragraph in part) + "\n")
+    return path
+
+
+def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None) -> list[str]:
+    rows = [
+        ("images", f"{result.images:,}"),
+        ("classes", f"{len(result.classes):,}"),
+        ("top-1 accuracy", f"{result.top1:.2%}"),
+        ("top-5 accuracy", f"{result.top5:.2%}"),
+        ("negative log-likelihood (nats)", f"{result.nll:.4f}"),
+        ("Brier score, 0 to 2", f"{result.brier:.4f}"),
+        ("expected calibration error, 15 bins", f"{result.ece:.2%}"),
+    ]
+    if best_epoch is not None:
+        rows.insert(0, ("best epoch", f"{best_epoch} of {epochs}" if epochs else str(best_epoch)))
+    return [_table(("", ""), rows)]
+
+
+def _curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[str]:
+    if not history:
+        return []
+    draw_curves(history, folder / "curves.png")
+    return ["## Training", "![Loss, accuracy and learning rate over the epochs](curves.png)"]
+
+
+def _classes(result: EvaluationResult, folder: Path) -> list[str]:
+    scores = class_scores(result.confusion, result.classes)
+    draw_class_accuracy(scores, folder / "classes.png")
+    best, worst = extremes(scores)
+    header = ("class", "images", "right", "accuracy", "precision")
+    rows = [
+        (
+            _plain(score.name),
+            f"{score.images:,}",
+            f"{score.right:,}",
+            f"{score.accuracy:.1%}",
+            "–" if score.precision is None else f"{score.precision:.1%}",
+        )
+        for score in (*best, *worst)
+    ]
+    paragraphs = ["## Classes", "![Accuracy of each class](classes.png)"]
+    if worst:
+        paragraphs.append(f"The {len(best)} best and the {len(worst)} worst of {len(scores):,} classes:")
+    return [*paragraphs, _table(header, rows)]
+
+
+def _confusions(result: EvaluationResult, folder: Path) -> list[str]:
+    draw_confusion(result.confusion, result.classes, folder / "confusion.png", title=f"{result.top1:.2%} correct")
+    rows = [
+        (
+            _plain(result.classes[pair.true]),
+            _plain(result.classes[pair.given]),
+            f"{pair.images:,}",
+            f"{pair.share:.1%}",
+        )
+        for pair in top_confusions(result.confusion, _CONFUSIONS)
+    ]
+    paragraphs = ["## Confusions", "![Confusion matrix](confusion.png)"]
+    if rows:
+        paragraphs += ["The most frequent:", _table(("true", "predicted", "images", "of the true class"), rows)]
+    return paragraphs
+
+
+def _calibration(result: EvaluationResult, folder: Path) -> list[str]:
+    draw_reliability(result.reliability, folder / "reliability.png", f"calibration error {result.ece:.2%}")
+    tendency = "too sure of itself" if result.temperature > 1 else "too unsure"
+    return [
+        "## Calibration",
+        "![Accuracy by confidence](reliability.png)",
+        f"The temperature of lowest negative log-likelihood is {result.temperature:.3f}: the model is {tendency} on "
+        "these images. With the logits divided by it:",
+        _table(
+            ("", "as they are", "divided"),
+            [
+                ("negative log-likelihood (nats)", f"{result.nll:.4f}", f"{result.nll_at_temperature:.4f}"),
+                ("expected calibration error", f"{result.ece:.2%}", f"{result.ece_at_temperature:.2%}"),
+            ],
+        ),
+        "The temperature was fitted to these same images, so that other images gain a little less.",
+        *_carried(result),
+    ]
+
+
+def _carried(result: EvaluationResult) -> list[str]:
+    temperature, nll = result.checkpoint_temperature, result.nll_at_checkpoint_temperature
+    if temperature is None:
+        return []
+    return [
+        f"The checkpoint carries the temperature {temperature:.3f}, which the service divides its logits by. On these "
+        f"images that makes a negative log-likelihood of {nll:.4f} nats and a calibration error of "
+        f"{result.ece_at_checkpoint_temperature:.2%}."
+    ]
+
+
+def _mistakes(
+    mistakes: Sequence[Mistake], result: EvaluationResult, images: Images, files: Sequence[str], folder: Path
+) -> list[str]:
+    if not mistakes:
+        return ["## Worst mistakes", "None: every image was answered right."]
+    draw_mistakes(mistakes, images, result.classes, folder / "mistakes.png")
+    paragraphs = [
+        "## Worst mistakes",
+        "The wrong answers of highest confidence; some may be wrong labels.",
+        "![Contact sheet of the worst mistakes](mistakes.png)",
+    ]
+    if files:
+        rows = [
+            (
+                _plain(files[mistake.index]),
+                _plain(result.classes[mistake.true]),
+                _plain(result.classes[mistake.given]),
+                f"{mistake.confidence:.1%}",
+            )
+            for mistake in mistakes
+        ]
+        paragraphs.append(_table(("file", "true", "given", "confidence"), rows))
+    return paragraphs
+
+
+def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float], folder: Path) -> list[str]:
+    paragraphs = []
+    if any(memory_blocks(row) for row in history):
+        draw_memory_health(history, folder / "memory.png")
+        paragraphs.append("![The memory's health over the epochs](memory.png)")
+    blocks = memory_blocks(memory)
+    if blocks:
+        rows = [
+            (
+                str(block),
+                *(f"{values[quantity.name]:.3g}" if quantity.name in values else "–" for quantity in QUANTITIES),
+            )
+            for block, values in blocks.items()
+        ]
+        paragraphs.append(_table(("block", *(quantity.title for quantity in QUANTITIES)), rows))
+    if not paragraphs:
+        return []
+    meanings = "\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in QUANTITIES)
+    return ["## Memory", *paragraphs, meanings]
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    if not settings:
+        return []
+    return ["## Settings", f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```"]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with the first column to the left and numbers to the right."""
+    numeric = [all(re.match(r"[-–]?[\d.,]*\s?%?$", row[column]) for row in rows) for column in range(len(header))]
+    rule = ["--:" if right and column else ":--" for column, right in enumerate(numeric)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|$~#])", r"\\\1", " ".join(text.split()))

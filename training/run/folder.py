@@ -1,0 +1,129 @@
+"""The folder a run writes: where everything lies, and how it is claimed, kept and resumed.
+
+====================  =====================================================================================
+``recipe.yaml``       the resolved recipe, seed included
+``environment.json``  package versions, git state and machine of the latest start
+``validation.txt``    names of the held-out images
+``last/``             the state a run continues from
+``best/``             the best model, a timm ``local-dir`` folder; at the end of the run it is given a temperature
+                      (in ``config.json``) and exemplars (``exemplars.safetensors``)
+``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
+``metrics.csv``       one row an epoch, the same for every run of the recipe; ``metrics.jsonl`` too
+``timing.csv``        seconds and images a second of every epoch, which are not
+``curves.png``        the metrics as a picture
+``memory.png``        what the memory did over the epochs, of a model that has one
+``report.md``         the best model on the validation images, with pictures, written at the end
+``tracking/``         what the trackers write
+====================  =====================================================================================
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from training.errors import OutputError
+from training.evaluation.report import draw_curves, draw_memory_health
+from training.evaluation.report.memory import memory_blocks
+from training.recipe.keys import Recipe
+from training.run.provenance import environment
+from training.storage.checkpoint import repair_folder, write_text
+from training.storage.history import write_metrics, write_table
+
+Row = dict[str, float]
+
+# Names of kept models: epoch-0007.
+_CHECKPOINT = "epoch-????"
+
+
+class RunFolder:
+    """One run's output folder.
+
+    Args:
+        path: The folder; nothing is created yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def state(self) -> Path:
+        """The file a run continues from."""
+        return self.path / "last" / "state.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best model."""
+        return self.path / "best"
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def check(self, resume: bool) -> None:
+        """Refuse a folder that is not ours to write to.
+
+        Raises:
+            OutputError: It is a file, or it holds files and `resume` is not set.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"output {self.path} is not a folder")
+        if self.path.is_dir() and any(self.path.iterdir()) and not resume:
+            raise OutputError(
+                f"output folder {self.path} is not empty: pass --resume auto to continue the run in it, "
+                "or choose another with output=FOLDER"
+            )
+
+    def create(self) -> None:
+        """Make the folder, and finish what a kill cut short in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        repair_folder(self.best)
+        for leftover in list(self._checkpoints.glob(f".{_CHECKPOINT}-*")):
+            repair_folder(self._checkpoints / leftover.name[1 : 1 + len(_CHECKPOINT)])
+
+    def describe(self, recipe: Recipe, validation_names: Iterable[str]) -> None:
+        """Write down what is run, on what, and which images were held out."""
+        settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+        write_text(self.path / "recipe.yaml", settings)
+        write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        # So that an evaluation can use the same images.
+        write_text(self.path / "validation.txt", "".join(f"{name}\n" for name in validation_names))
+
+    def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
+        """Write the metrics, the timings and the curves of the epochs so far."""
+        write_metrics(self.path, history)
+        write_table(self.path / "timing.csv", timings)
+        draw_curves(history, self.path / "curves.png", title=title)
+        if any(memory_blocks(row) for row in history):
+            draw_memory_health(history, self.path / "memory.png")
+
+    def keep_model(self, save: Callable[[Path], None], history: Sequence[Row], count: int) -> None:
+        """Keep the latest epoch's model if it is among the best `count`, and delete the one it displaces.
+
+        Args:
+            save: Writes the model as a folder of the given name.
+            history: Rows of all epochs, the latest last.
+            count: Models to keep.
+        """
+        folder = self._checkpoints
+        ranked = sorted((row for row in history if accuracy(row) is not None), key=_rank)[:count]
+        wanted = {f"epoch-{int(row['epoch']):04d}" for row in ranked}
+        latest = f"epoch-{int(history[-1]['epoch']):04d}"
+        if latest in wanted:
+            save(folder / latest)
+        # Only folders of this kind: whatever else a person put there stays.
+        for old in folder.glob(_CHECKPOINT):
+            if old.name not in wanted:
+                shutil.rmtree(old)
+
+
+def accuracy(row: Mapping[str, float]) -> float | None:
+    """The better validation accuracy of an epoch, of the last or the averaged weights; None without one."""
+    found = [row[key] for key in ("val_acc", "ema_val_acc") if key in row]
+    return max(found) if found else None
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    return -(accuracy(row) or 0.0), row["epoch"]

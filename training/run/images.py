@@ -1,0 +1,142 @@
+"""The images of a run: opened, decoded, ordered, and handed out in batches."""
+
+from collections.abc import Callable, Generator
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from training.data import (
+    BatchLoader,
+    LabelledImages,
+    Preprocessing,
+    UndecodedImages,
+    balanced_order,
+    check,
+    class_weights,
+    create_image_transform,
+    decode,
+    to_device,
+)
+from training.errors import RecipeError
+from training.evaluation.scoring import EVALUATION_BATCH
+from training.recipe.keys import Recipe
+from training.seeds import epoch_order, repeat_order
+
+
+class RunImages:
+    """Training and validation images of a recipe, at the model's input size.
+
+    Args:
+        recipe: How they are kept, ordered and changed one by one.
+        training: Images to learn from.
+        validation: Images held out.
+        preprocessing: To which size, and how, they are brought.
+        device: Where ``data.caching=device`` holds them.
+        console: Where decoding shows its progress.
+
+    Attributes:
+        training: The images to learn from; without those that cannot be decoded, if the recipe skips them.
+        validation: The images held out, likewise.
+        labels: (N,) int64, of the training images.
+        class_weights: (classes,) float32 factors of the loss, or None.
+
+    Raises:
+        DataError: Images cannot be decoded, or do not fit on the device.
+        RecipeError: Images are to be kept where their augmentation cannot reach them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        training: LabelledImages,
+        validation: LabelledImages,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        console: Console,
+    ) -> None:
+        self._recipe = recipe
+        self._transform = create_image_transform(recipe.augment, preprocessing)
+        if self._transform is not None and recipe.data.caching == "device" and device.type != "cpu":
+            raise RecipeError(
+                "augment.policy and augment.resized_crop change single images on the CPU, and data.caching=device "
+                "holds them on the accelerator: set data.caching=ram"
+            )
+
+        def ready(samples: LabelledImages) -> tuple[LabelledImages, Tensor | UndecodedImages]:
+            data = recipe.data
+            if data.caching == "none":
+                samples = check(samples, broken=data.broken, cache=data.cache, console=console)
+                return samples, UndecodedImages(samples, preprocessing)
+            samples, images = decode(samples, preprocessing, broken=data.broken, cache=data.cache, console=console)
+            return samples, to_device(images, device) if data.caching == "device" else images
+
+        self.training, images = ready(training)
+        self.validation, held_out = ready(validation)
+        self.labels = self.training.labels
+        self.class_weights: Tensor | None = None
+        if recipe.data.balance == "loss":
+            self.class_weights = class_weights(self.labels, len(self.training.classes)).to(device)
+        pinned = device.type == "cuda"
+        self._loader = BatchLoader(images, recipe.data.workers, pin_memory=pinned)
+        self._validation_loader = BatchLoader(held_out, recipe.data.workers, pin_memory=pinned)
+
+    def __len__(self) -> int:
+        return len(self.training)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates an epoch."""
+        return -(-len(self) // self._recipe.batch_size)
+
+    def some(self, count: int) -> Tensor:
+        """The first images that the first epoch visits, as they are: (count, C, H, W) uint8."""
+        return self._loader.take(epoch_order(len(self), self._recipe.seed, 0)[:count])
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """Positions of the images of every update of an epoch, each (B,) int64."""
+        seed = self._recipe.seed
+        if self._recipe.data.balance == "sampler":
+            order = balanced_order(self.labels, seed, epoch)
+        else:
+            order = epoch_order(len(self), seed, epoch)
+        return list(repeat_order(order, self._recipe.augment.repeats).split(self._recipe.batch_size))
+
+    def batches(
+        self, order: list[Tensor], epoch: int, rows: Callable[[int], Tensor], start: int
+    ) -> Generator[Tensor, None, None]:
+        """What a process needs of each update's images; close the generator to end its workers.
+
+        Args:
+            order: The epoch's `order`.
+            epoch: Counted from 0.
+            rows: From a batch's size to the rows that this process needs of it.
+            start: The first update.
+
+        Yields:
+            (rows, C, H, W) uint8.
+        """
+        return self._loader.batches(order, epoch, self._recipe.seed, self._transform, start, rows)
+
+    def training_images(self, positions: Tensor) -> Tensor:
+        """The training images at some positions, as they are, (n, C, H, W) uint8."""
+        return self._loader.take(positions)
+
+    def validation_batches(self, positions: Tensor) -> Generator[Tensor, None, None]:
+        """The validation images at some positions, in batches of evaluation, (B, C, H, W) uint8."""
+        return self._validation_loader.batches(list(positions.split(EVALUATION_BATCH)))
+
+    def validation_images(self, positions: Tensor) -> Tensor:
+        """The validation images at some positions, (n, C, H, W) uint8."""
+        return self._validation_loader.take(positions)
+
+
+class ImageByPosition:
+    """The validation images one by one, for pictures of a few of them."""
+
+    def __init__(self, images: RunImages) -> None:
+        self._images = images
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(C, H, W) uint8."""
+        return self._images.validation_images(torch.tensor([index]))[0].cpu()

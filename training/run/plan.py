@@ -1,0 +1,98 @@
+"""What a recipe would do, without doing it."""
+
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from training.data import open_splits
+from training.model.learner import create_model
+from training.recipe.keys import Recipe
+from training.step.optimiser import create_optimizer, create_schedule
+
+_SCHEDULE_POINTS = 9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's dimensions.
+
+    Attributes:
+        model: timm name.
+        parameters: Trained numbers.
+        classes: Names by label.
+        training_images: Images an epoch.
+        validation_images: Images held out.
+        steps_per_epoch: Updates an epoch.
+        steps: Updates of the run.
+        schedule: (epoch, learning rate) at points from the first update to the last.
+    """
+
+    model: str
+    parameters: int
+    classes: tuple[str, ...]
+    training_images: int
+    validation_images: int
+    steps_per_epoch: int
+    steps: int
+    schedule: tuple[tuple[float, float], ...]
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Check a recipe against its data and model, without decoding images or writing anything.
+
+    Raises:
+        RecipeError: The model, optimiser or schedule cannot be made.
+        DataError: The data folder cannot be used.
+    """
+    training, validation = open_splits(recipe.data, recipe.seed)
+    model = create_model(recipe.model, training.classes)
+    optimizer = create_optimizer(model, recipe.optimizer)
+    per_epoch = -(-len(training) // recipe.batch_size)
+    schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)
+    steps = recipe.epochs * per_epoch
+    warmup = round(recipe.schedule.warmup_epochs * per_epoch)
+    points = torch.linspace(0, steps - 1, _SCHEDULE_POINTS).round().long().tolist()
+    rates = []
+    for step in sorted({*points, warmup}):
+        schedule.step_update(step)
+        rates.append((step / per_epoch, max(group["lr"] for group in optimizer.param_groups)))
+    return Plan(
+        model=recipe.model.name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        classes=training.classes,
+        training_images=len(training),
+        validation_images=len(validation),
+        steps_per_epoch=per_epoch,
+        steps=steps,
+        schedule=tuple(rates),
+    )
+
+
+def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
+    """Show a plan as two tables, and that nothing was run."""
+    size = Table(show_header=False, box=None)
+    names = ", ".join(found.classes[:10]) + (" …" if len(found.classes) > 10 else "")
+    for name, value in (
+        ("model", f"{found.model}, {found.parameters:,} parameters"),
+        ("data", f"{recipe.data.root}"),
+        ("classes", f"{len(found.classes)}: {names}"),
+        ("images", f"{found.training_images:,} training, {found.validation_images:,} validation"),
+        ("updates", f"{found.steps:,} = {recipe.epochs} epochs of {found.steps_per_epoch:,}"),
+        ("batch", f"{recipe.batch_size} images over all processes, in {recipe.accumulate} part(s)"),
+        ("optimiser", f"{recipe.optimizer.name}, weight decay {recipe.optimizer.weight_decay:g}"),
+        ("precision", recipe.precision),
+        ("output", f"{recipe.output}"),
+    ):
+        size.add_row(name, value)
+    console.print(size)
+    schedule = Table(title=f"learning rate, {recipe.schedule.kind}", title_justify="left", box=None)
+    schedule.add_column("epoch", justify="right")
+    schedule.add_column("rate", justify="right")
+    schedule.add_column("")
+    largest = max(rate for _, rate in found.schedule)
+    for epoch, rate in found.schedule:
+        schedule.add_row(f"{epoch:.2f}", f"{rate:.2e}", "█" * round(30 * rate / largest))
+    console.print(schedule)
+    console.print("dry run: nothing was trained or written")

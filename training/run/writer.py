@@ -1,0 +1,149 @@
+"""What a run writes as it goes: checkpoints, metrics, pictures and the report."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ait.interpret.exemplars import FILE as EXEMPLARS
+from training.data import Preprocessing
+from training.errors import OutputError
+from training.evaluation.annotate import keep_temperature
+from training.evaluation.calibration import calibrate
+from training.evaluation.evaluate import load_checkpoint
+from training.evaluation.exemplars import keep_exemplars
+from training.evaluation.metrics import measure
+from training.evaluation.report import write_report
+from training.evaluation.scoring import predict_all
+from training.recipe.keys import Recipe
+from training.run import state
+from training.run.folder import RunFolder, accuracy
+from training.run.images import ImageByPosition, RunImages
+from training.run.state import Position, Snapshot
+from training.storage.checkpoint import save_model
+
+
+class RunWriter:
+    """Writes into a run's folder, for its main process.
+
+    Args:
+        folder: Where to.
+        recipe: What is run.
+        images: On what.
+        preprocessing: What the images go through.
+        model: The architecture of what is learned; its weights do not matter.
+
+    Raises:
+        OutputError: From every method, where the disk is full or refuses; what was written before is intact.
+    """
+
+    def __init__(
+        self, folder: RunFolder, recipe: Recipe, images: RunImages, preprocessing: Preprocessing, model: nn.Module
+    ) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self._images = images
+        self._preprocessing = preprocessing
+        self._model = model
+
+    def create(self) -> None:
+        """Make the folder."""
+        with self._writing():
+            self._folder.create()
+
+    def describe(self, position: Position) -> None:
+        """Write what is run, and the metrics of a run that continues."""
+        with self._writing():
+            self._folder.describe(self._recipe, self._images.validation.names)
+            if position.history:
+                # A kill after the last checkpoint may have spared these the latest epoch.
+                self._write_metrics(position)
+
+    def keep_epoch(self, position: Position, snapshot: Snapshot, improved: bool) -> None:
+        """Write an epoch's checkpoints, metrics and curves; `improved` if its model is the best so far."""
+        row, average = position.history[-1], snapshot.average
+        averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
+        weights = average if average is not None and averaged else snapshot.model
+        metrics = {
+            "epoch": position.epoch,
+            "validation_accuracy": accuracy(row),
+            "weights": "averaged" if averaged else "last",
+        }
+
+        def save(path: Path) -> None:
+            save_model(path, self._model, weights, self._preprocessing, self._images.training.classes, metrics)
+
+        with self._writing():
+            if improved:
+                save(self._folder.best)
+            if self._recipe.keep_checkpoints > 1 and accuracy(row) is not None:
+                self._folder.keep_model(save, position.history, self._recipe.keep_checkpoints)
+        # The state before the metrics: a run killed between them writes them anew when it goes on.
+        self.save_state(position, snapshot)
+        with self._writing():
+            self._write_metrics(position)
+
+    def save_state(self, position: Position, snapshot: Snapshot) -> None:
+        """Write the state that a run continues from."""
+        with self._writing():
+            classes = self._images.training.classes
+            state.save(self._folder.state, snapshot, position, self._recipe, classes)
+
+    def report(self, position: Position, device: torch.device) -> Path:
+        """Finish the run: give the best model its temperature and exemplars, and write what it does with the
+        validation images; returns the page's path."""
+        model = load_checkpoint(self._folder.best).to(device)
+        held_out = self._images.validation
+        with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
+            logits = predict_all(model, batches, self._preprocessing, device)
+        calibration = calibrate(logits, held_out.labels)
+        with self._writing():
+            keep_temperature(self._folder.best, calibration)
+            self._keep_exemplars(model, device)
+            return write_report(
+                self._folder.path,
+                measure(logits, held_out.labels, held_out.classes, calibration.temperature),
+                logits,
+                held_out.labels,
+                ImageByPosition(self._images),
+                title=f"{self._recipe.model.name}: validation",
+                files=held_out.names,
+                history=position.history,
+                best_epoch=position.best_epoch,
+                settings=self._recipe.model_dump(mode="json"),
+            )
+
+    def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:
+        training, recipe = self._images.training, self._recipe
+        if not recipe.exemplars:
+            # They may have been wanted before, and the run goes on without.
+            (self._folder.best / EXEMPLARS).unlink(missing_ok=True)
+            return
+        keep_exemplars(
+            self._folder.best,
+            model,
+            self._images.training_images,
+            training.labels,
+            training.names,
+            self._preprocessing,
+            device,
+            recipe.exemplars,
+            recipe.seed,
+        )
+
+    def _write_metrics(self, position: Position) -> None:
+        self._folder.write_metrics(position.history, position.timings, title=self._recipe.model.name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Report a full disk and the like as what it is."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"cannot write to {self._folder.path} ({error}); what was written before is intact: "
+                "make room and continue with --resume auto"
+            ) from error

@@ -1,0 +1,93 @@
+"""The optimiser and the schedule, both timm's."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import timm.optim
+import timm.optim.muon
+import torch
+from timm.scheduler import CosineLRScheduler, PolyLRScheduler
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+from torch.optim import Optimizer
+
+from training.errors import RecipeError
+from training.recipe.keys import OptimizerRecipe, ScheduleRecipe
+
+
+def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
+    """A timm optimiser over a model's parameters; norms, biases and `no_weight_decay` are not decayed.
+
+    Raises:
+        RecipeError: The optimiser is unknown or refuses its arguments.
+    """
+    try:
+        optimizer = timm.optim.create_optimizer_v2(
+            model,
+            opt=recipe.name,
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            layer_decay=recipe.layer_decay,
+            **recipe.args,
+        )
+    except (AssertionError, TypeError, ValueError) as error:
+        raise RecipeError(f"optimizer {recipe.name!r}: {error}") from error
+    return optimizer
+
+
+def create_schedule(optimizer: Optimizer, recipe: ScheduleRecipe, lr: float, epochs: int, steps: int) -> Scheduler:
+    """The learning rate as a function of the update's number.
+
+    Call ``step_update(n)`` before update n, counted from 0; the schedule holds no other state.
+
+    Args:
+        optimizer: Whose learning rates are set.
+        recipe: Shape, warm-up and end.
+        lr: Peak learning rate.
+        epochs: Length of the run.
+        steps: Updates an epoch.
+
+    Raises:
+        RecipeError: The warm-up is longer than the run.
+    """
+    if recipe.warmup_epochs and recipe.warmup_epochs >= epochs:
+        raise RecipeError(f"schedule.warmup_epochs ({recipe.warmup_epochs:g}) must be less than epochs ({epochs})")
+    warmup = round(recipe.warmup_epochs * steps)
+    # The first update already moves: a warm-up from zero would waste it.
+    start = lr / (warmup + 1)
+    if recipe.kind == "linear":
+        return PolyLRScheduler(
+            optimizer,
+            t_initial=epochs * steps,
+            power=1.0,
+            lr_min=recipe.min_lr,
+            warmup_t=warmup,
+            warmup_lr_init=start,
+            t_in_epochs=False,
+        )
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=epochs * steps,
+        lr_min=recipe.min_lr,
+        warmup_t=warmup,
+        warmup_lr_init=start,
+        t_in_epochs=False,
+    )
+
+
+@contextmanager
+def float32_newton_schulz() -> Iterator[None]:
+    """Within it, timm's Muon orthogonalises in float32 instead of bfloat16.
+
+    For CPUs: without bfloat16 units each small product is converted and emulated, and the optimiser takes
+    longer than the gradients. timm offers no argument for it, so the function is replaced for the duration
+    of an optimiser's step.
+    """
+    module = timm.optim.muon
+    original = module.zeropower_via_newtonschulz
+    module.zeropower_via_newtonschulz = functools.partial(original, dtype=torch.float32)
+    try:
+        yield
+    finally:
+        module.zeropower_via_newtonschulz = original

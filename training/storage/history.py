@@ -1,0 +1,38 @@
+"""The metrics of a run as files: a table for spreadsheets, and JSON lines for programs."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from training.storage.checkpoint import write_text
+
+
+def write_metrics(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write ``metrics.csv`` and ``metrics.jsonl``, one row an epoch, each replaced atomically.
+
+    Args:
+        folder: An existing folder.
+        history: One row of metrics an epoch. What is not finite becomes null in JSON, which has no such numbers.
+    """
+    write_table(folder / "metrics.csv", history)
+    numbers = ({name: value if math.isfinite(value) else None for name, value in row.items()} for row in history)
+    write_text(folder / "metrics.jsonl", "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in numbers))
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write rows as CSV, replaced atomically; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a ``metrics.jsonl``, without what was not finite."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
