@@ -1,0 +1,1 @@
+"""What everything else stands on, without torch: checkpoint folders on disk, and images from bytes to model input."""

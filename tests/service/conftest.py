@@ -8,11 +8,11 @@ import pytest
 import timm
 import torch
 from fastapi.testclient import TestClient
-from service_client import LABELS, wait_until_ready
 
 from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
+from tests.support.service_client import LABELS, wait_until_ready
 
 
 @pytest.fixture(autouse=True)

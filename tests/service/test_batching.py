@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from virtual_time import run
 
 from service.batching.batcher import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
+from tests.support.virtual_time import run
 
 
 @dataclass

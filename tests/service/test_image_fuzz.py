@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi.testclient import TestClient
-from image_fuzz import fuzz, seeds
+
+from tests.support.image_fuzz import fuzz, seeds
 
 
 def test_mutated_pictures_are_answered_or_refused(client: TestClient) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi.testclient import TestClient
-from interface_walk import sender, walk
+
+from tests.support.interface_walk import sender, walk
 
 
 def test_answers_are_as_documented(client: TestClient) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from service_pictures import scene
 
 from service.http.problems import Problem
 from service.model_process.classifier import Classifier
@@ -24,6 +23,7 @@ from service.models.registry import Models, ModelStatus, ServedModel
 from service.observability.events import Observer
 from service.repository.folders import locate
 from service.settings import Settings
+from tests.support.service_images import scene
 
 PICTURE = scene(32, 32)
 

@@ -17,8 +17,6 @@ import torch
 from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
-from service_client import wait_until_ready
-from service_pictures import encode, scene
 
 import ait.interpret.explain
 from ait.interpret.embedding import embed_and_classify
@@ -27,6 +25,8 @@ from ait.pretrained import load_model
 from service.app import create_app
 from service.predict import predict_files
 from service.settings import Settings
+from tests.support.service_client import wait_until_ready
+from tests.support.service_images import encode, scene
 
 NAMES = ["ant", "bee", "cat", "3"]
 TEMPERATURE = 0.4

@@ -21,8 +21,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
-from service_client import LABELS
-from service_pictures import FORMATS, encode, many_scans, png_header, scene
 
 import service
 from service.app import create_app
@@ -30,6 +28,8 @@ from service.engine import Engine
 from service.http.pages import UI
 from service.predict import predict_files
 from service.settings import Settings
+from tests.support.service_client import LABELS
+from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene
 
 PICTURE = encode(scene())
 FUZZ = hypothesis_settings(

@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from service_pictures import FORMATS, encode, many_scans, png_header, scene, webp_header
 
 from ait_lite import decode as images
 from ait_lite.decode import ImageLimits, decode
+from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene, webp_header
 
 LIMITS = ImageLimits(pixels=1_000_000, aspect=100)
 RED, WHITE = (255, 0, 0), (255, 255, 255)

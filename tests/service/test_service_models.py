@@ -12,14 +12,14 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from service_client import LABELS
-from service_pictures import encode, scene
 
 from ait.pretrained import bundled_models
 from service.model_process.classifier import Classifier
 from service.predict import predict_files
 from service.repository.folders import ModelError, locate
 from service.settings import Settings, SettingsError, load_settings
+from tests.support.service_client import LABELS
+from tests.support.service_images import encode, scene
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
-from service_pictures import encode, scene
-from test_served_models import publish
 
 from service.server.run import serve
+from tests.service.test_served_models import publish
+from tests.support.service_images import encode, scene
 
 PICTURE = encode(scene())
 LARGE = encode(scene(300, 200))  # goes through the pool

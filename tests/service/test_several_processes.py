@@ -18,11 +18,11 @@ from typing import Any
 
 import httpx
 import pytest
-from service_pictures import encode, scene
 
 from service.server.run import serve
 from service.server.supervisor import share
 from service.settings import Settings
+from tests.support.service_images import encode, scene
 
 PICTURE = encode(scene())
 KEY, SLOW, ADMIN = "key", "slow", "admin"

@@ -15,9 +15,6 @@ import pytest
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 from PIL import Image
-from running_server import running_server
-from service_client import LABELS
-from service_pictures import FORMATS, encode, scene
 from tritonclient.http import InferenceServerClient, InferRequestedOutput
 from tritonclient.http import InferInput as TritonInput
 from tritonclient.http.aio import InferenceServerClient as AioClient
@@ -26,6 +23,9 @@ from tritonclient.utils import InferenceServerException
 
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
+from tests.support.running_server import running_server
+from tests.support.service_client import LABELS
+from tests.support.service_images import FORMATS, encode, scene
 
 T = TypeVar("T")
 

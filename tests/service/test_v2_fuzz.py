@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi.testclient import TestClient
-from v2_fuzz import fuzz, seeds
+
+from tests.support.v2_fuzz import fuzz, seeds
 
 
 def test_mutated_requests_are_answered_or_refused(client: TestClient) -> None:

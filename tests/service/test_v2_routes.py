@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from service_pictures import encode, scene
 
 from service.app import create_app
 from service.settings import Settings, SettingsError, load_settings
+from tests.support.service_images import encode, scene
 
 INFER = "/v2/models/colours/infer"
 ZEROS = {"name": "pixels", "shape": [1, 3, 32, 32], "datatype": "FP32", "data": [0] * 3072}

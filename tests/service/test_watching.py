@@ -21,8 +21,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
-from service_client import wait_until_ready
-from service_pictures import encode, scene
 
 from service.app import create_app
 from service.batching.batcher import Batcher
@@ -30,6 +28,8 @@ from service.observability.logs import JsonFormatter, TextFormatter
 from service.observability.request_context import CURRENT, RequestRecord
 from service.observability.tracing import ENDPOINTS, Tracing, tracing_from_environment
 from service.settings import Settings
+from tests.support.service_client import wait_until_ready
+from tests.support.service_images import encode, scene
 
 PICTURE = encode(scene())
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

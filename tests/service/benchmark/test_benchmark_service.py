@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_pictures import encode, scene
 from typer.testing import CliRunner
 
 from ait_cli.main import app
@@ -20,6 +19,7 @@ from service.benchmark.results import MemoryGrowth, Round, ServerResult, Service
 from service.benchmark.systems import SYSTEMS, Running, ServerError, System, check_installed, started
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
+from tests.support.service_images import encode, scene
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import Visit, find_chromium
-from page_models import NAME, make_models
 from playwright.sync_api import Browser, sync_playwright
-from running_server import running_server
+
+from tests.support.browsing import Visit, find_chromium
+from tests.support.page_models import NAME, make_models
+from tests.support.running_server import running_server
 
 LEFT_OUT = pytest.StashKey[int]()
 

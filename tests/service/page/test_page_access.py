@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import PHONE, Visit, payload
-from page_pictures import airplane, ship
 from playwright.sync_api import Route, expect
+
+from tests.support.browsing import PHONE, Visit, payload
+from tests.support.page_images import airplane, ship
 
 pytestmark = pytest.mark.browser
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import Visit, payload
-from page_models import NAME
-from page_pictures import airplane, ship
 from playwright.sync_api import Locator, expect
+
+from tests.support.browsing import Visit, payload
+from tests.support.page_images import airplane, ship
+from tests.support.page_models import NAME
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browsing import Visit
+
+from tests.support.browsing import Visit
 
 pytestmark = pytest.mark.browser
 

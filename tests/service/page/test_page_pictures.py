@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browsing import PHONE, Visit, payload
-from page_pictures import airplane, ship
 from playwright.sync_api import Route, expect
+
+from tests.support.browsing import PHONE, Visit, payload
+from tests.support.page_images import airplane, ship
 
 pytestmark = pytest.mark.browser
 

@@ -1,6 +1,6 @@
 """Mutated inference requests: none may bring anything but an answer or a documented refusal.
 
-    python tests/service/v2_fuzz.py --cases 20000
+    python -m tests.support.v2_fuzz --cases 20000
 
 starts a server, sends it that many, and reports statuses, the slowest answer and the memory of its processes.
 """
@@ -24,9 +24,10 @@ from typing import Any
 
 import httpx
 import numpy as np
-from running_server import running_server
-from service_pictures import FORMATS, encode, scene
 from tritonclient.http import InferenceServerClient
+
+from tests.support.running_server import running_server
+from tests.support.service_images import FORMATS, encode, scene
 
 REFUSALS = {400, 404, 405, 413, 415, 422, 504}
 LENGTH, ENCODING = "inference-header-content-length", "content-encoding"

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import timm
 import torch
-from page_pictures import airplane, ship
 from PIL import Image, ImageOps
-from service_client import LABELS
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms.functional import pil_to_tensor
 
 from ait.interpret.embedding import embed_and_classify
 from ait.interpret.exemplars import Exemplars, thumbnail
 from ait.pretrained import bundled_models, load_model
+from tests.support.page_images import airplane, ship
+from tests.support.service_client import LABELS
 
 NAME = "ait_tiny_patch4_32.cifar10"
 

@@ -1,6 +1,6 @@
 """Requests made up from the description of the interface; none may bring what the description does not say.
 
-    python tests/service/interface_walk.py --examples 300
+    python -m tests.support.interface_walk --examples 300
 
 starts a server, sends it up to that many to each operation, valid and invalid ones, and reports statuses.
 """
@@ -18,7 +18,6 @@ import requests
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from running_server import running_server
 from schemathesis import Case, GenerationMode
 from schemathesis.openapi import from_dict
 from schemathesis.specs.openapi.checks import (
@@ -27,6 +26,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from tests.support.running_server import running_server
 
 CHECKS = [
     status_code_conformance,

@@ -1,6 +1,6 @@
 """Mutated picture files: none may bring anything but an answer or a documented refusal.
 
-    python tests/service/image_fuzz.py --cases 20000
+    python -m tests.support.image_fuzz --cases 20000
 
 starts a server, sends it that many, and reports statuses, the slowest answer and the memory of its processes.
 """
@@ -21,8 +21,9 @@ from typing import Any
 import httpx
 import numpy as np
 from PIL import Image
-from running_server import running_server
-from service_pictures import encode, many_scans, png_header, scene, webp_header
+
+from tests.support.running_server import running_server
+from tests.support.service_images import encode, many_scans, png_header, scene, webp_header
 
 REFUSALS = {400, 413, 415, 422}
 FIELDS = (

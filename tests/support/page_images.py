@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from PIL import Image, ImageDraw
-from service_pictures import encode
+
+from tests.support.service_images import encode
 
 SKY, SEA, HULL, WHITE, RED, GREY = "#78aae6", "#285478", "#3c1e1e", "#f2f2f2", "#c83c28", "#bec3c8"
 

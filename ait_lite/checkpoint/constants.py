@@ -1,0 +1,11 @@
+"""Names of the files in a checkpoint folder."""
+
+from typing import Final
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+EXEMPLARS: Final = "exemplars.safetensors"
+SERVING: Final = "serving.json"
+
+# A configuration of 20,000 named classes takes about one MB.
+MOST_CONFIG_BYTES: Final = 16_000_000
