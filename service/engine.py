@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ait_lite.decode import ImageLimits
-from service.http.problems import Problem, unavailable
-from service.http.uploads import Upload
+from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerStopping
 from service.images.pool import SMALL, Decoders, Prepare, Prepared
+from service.images.upload import Upload
 from service.machine import available_processors
 from service.models.registry import Models, ServedModel
 from service.observability.events import Observer
@@ -23,8 +22,6 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 Labels = list[tuple[str, float]]
-
-TIMEOUT_HEADER = "X-Request-Timeout"
 
 
 @dataclass(frozen=True)
@@ -76,27 +73,33 @@ class Engine:
         return not self._draining and self.models.ready
 
     def check_open(self) -> None:
-        """Raises a 503 problem when the server is stopping and takes no new work."""
+        """Check that new work is taken.
+
+        Raises:
+            ServerStopping: The server is stopping.
+        """
         if self._draining:
-            raise unavailable("The server is stopping.")
+            raise ServerStopping
 
     def check_ready(self) -> None:
-        """Raises a 503 problem unless `ready`."""
+        """Check that new requests are answered.
+
+        Raises:
+            ServiceUnavailable: The server is stopping, or a model is still loading or does not answer.
+        """
         self.check_open()
         self.models.get()
         if not self.ready:
-            raise unavailable("More models are still loading.")
+            raise ModelUnavailable("More models are still loading.")
 
-    def deadline(self, headers: Mapping[str, str] | None = None) -> float:
-        """`loop.time()` until which a request that came just now may take.
+    def deadline(self, seconds: float | None = None) -> float:
+        """Compute the `loop.time()` until which a request that came just now may take.
 
-        Raises:
-            Problem: 400 for a header that does not say a time.
+        Args:
+            seconds: How long its client waits; None, and more than the settings give, is as the settings say.
         """
-        seconds = self.settings.deadline_seconds
-        if headers is not None and (asked := headers.get(TIMEOUT_HEADER)) is not None:
-            seconds = min(seconds, _seconds(asked))
-        return asyncio.get_running_loop().time() + seconds
+        most = self.settings.deadline_seconds
+        return asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
 
     async def load(self) -> None:
         """Loads and warms the models; a failure is kept, not raised."""
@@ -123,8 +126,9 @@ class Engine:
             prepare: what makes an input of a decoded picture, on any thread; None is `model.prepare`.
 
         Raises:
-            Problem: of the first file that cannot be used, by its place in the request; 429 when too many
-                pictures wait for decoding; 504 past the deadline.
+            ImageRejected: The first file that cannot be used, by its place in the request.
+            QueueFull: Too many images wait for decoding.
+            DeadlineExceeded: The deadline has passed.
         """
         _, height, width = model.input_size
         try:
@@ -134,9 +138,8 @@ class Engine:
                 small=prepare is None and height * width <= SMALL.pixels,
                 deadline=deadline,
             )
-        except Problem as problem:
-            if reason := {429: "queue-full", 504: "deadline"}.get(problem.status):
-                self.observer.rejected(model.folder.name, model.folder.version, reason)
+        except (QueueFull, DeadlineExceeded) as error:
+            self.observer.rejected(model.folder.name, model.folder.version, error.reason)
             raise
         self.observer.decoded(len(uploads), prepared.queue, prepared.decode)
         return prepared
@@ -147,7 +150,7 @@ class Engine:
         """Decodes and classifies the files of one request.
 
         Raises:
-            Problem: as `prepare` and `ServedModel.infer`.
+            ServiceError: As `prepare` and `ServedModel.infer`.
         """
         model.check_room(len(uploads))
         prepared = await self.prepare(uploads, model, deadline=deadline)
@@ -164,17 +167,6 @@ class Engine:
         self.drain()
         self.decoders.close()
         await self.models.close()
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        detail = f"{TIMEOUT_HEADER} is a number of seconds above 0, such as 2.5."
-        raise Problem(400, "invalid-parameter", detail)
-    return seconds
 
 
 def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:

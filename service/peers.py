@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.http.problems import Problem
+from service.errors import ServiceError, describe, rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Siblings:
             Their answers; who is not there, or does not answer in time, is left out.
 
         Raises:
-            Problem: what one of them raised.
+            ServiceError: What one of them raised.
         """
         if self.place is None:
             return []
@@ -89,8 +89,8 @@ class Siblings:
         asked = [self._ask(each, message, seconds) for each in self.place.others]
         replies = [json.loads(reply) for reply in await asyncio.gather(*asked) if reply]
         for reply in replies:
-            if problem := reply.get("problem"):
-                raise Problem(problem["status"], problem["kind"], problem["detail"], headers=problem["headers"])
+            if "error" in reply:
+                raise rebuild(reply["error"])
         return [reply["answer"] for reply in replies if "answer" in reply]
 
     async def close(self) -> None:
@@ -124,10 +124,8 @@ class Siblings:
     async def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             return {"answer": await self._answers[message["question"]](**message["arguments"])}
-        except Problem as problem:
-            detail = problem.document["detail"]
-            fields = {"status": problem.status, "kind": problem.kind, "detail": detail, "headers": problem.headers}
-            return {"problem": fields}
+        except ServiceError as error:
+            return {"error": describe(error)}
         except Exception:
             logger.exception("the question %s of another process of this server failed", message["question"])
             return {}

@@ -21,29 +21,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from service.batching.estimates import ArrivalRate, BatchCost
+from service.errors import DeadlineExceeded, QueueFull, RequestTooLarge
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class QueueFull(Exception):
-    """There is no room for the request now; `retry_after` seconds from now there should be."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"The queue is full. Try again in {retry_after:.1f} s.")
-        self.retry_after = retry_after
-
-
-class RequestTooLarge(Exception):
-    """The request has more items than the queue ever takes: trying again does not help."""
-
-    def __init__(self, items: int, limit: int) -> None:
-        super().__init__(f"The request has {items} items, and the queue takes {limit}. Send them in parts.")
-        self.limit = limit
-
-
-class DeadlineExceeded(Exception):
-    """The deadline passed before all items were answered."""
 
 
 class Closed(Exception):

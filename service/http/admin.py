@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.requests import HTTPConnection
 
 from service.auth.keys import KeyRing, presented_key
-from service.http.middleware.authentication import key_missing
-from service.http.problems import Problem
+from service.http.problems import Problem, key_missing
 
 
 async def require_admin(connection: HTTPConnection) -> None:

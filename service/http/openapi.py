@@ -8,8 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.http.middleware.authentication import PUBLIC
-from service.http.problems import ProblemDocument, documented, documented_protocol
-from service.http.v2.schemas import ProtocolFailure
+from service.http.problems import ProblemDocument, ProtocolFailure, documented, documented_protocol
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +14,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from service.errors import (
+    DeadlineExceeded,
+    ImageRejected,
+    ModelNotFound,
+    QueueFull,
+    RequestTooLarge,
+    ServiceError,
+    ServiceUnavailable,
+    VersionNotFound,
+)
 from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncoding
 from service.observability.request_context import record_of
 
@@ -26,6 +35,22 @@ _IMAGE_STATUS: dict[type[ImageError], int] = {
     UnsupportedFormat: 415,
     UndecodableImage: 422,
 }
+
+# Status, kind and title (None is that of the status) by class; what is not named here is as its base class.
+_STATUS: dict[type, tuple[int, str, str | None]] = {
+    ModelNotFound: (404, "unknown-model", None),
+    VersionNotFound: (404, "unknown-version", None),
+    RequestTooLarge: (413, "too-many-inputs", "The request is too large"),
+    QueueFull: (429, "queue-full", None),
+    ServiceUnavailable: (503, "unavailable", None),
+    DeadlineExceeded: (504, "deadline-exceeded", None),
+}
+
+
+class ProtocolFailure(BaseModel):
+    """Any error under /v2."""
+
+    error: str = Field(description="What is wrong, and what helps.")
 
 
 class ProblemDocument(BaseModel):
@@ -80,12 +105,19 @@ def route_path(scope: Scope) -> str:
     return path[len(root) :] if below else path
 
 
-def image_problem(error: ImageError, *, index: int | None = None, filename: str | None = None) -> Problem:
-    """The problem of one picture; `index` is given where the request has several."""
-    if index is None:
-        return Problem(_IMAGE_STATUS[type(error)], error.kind, str(error), title=error.title)
-    which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
-    return Problem(_IMAGE_STATUS[type(error)], error.kind, f"{which}: {error}", title=error.title, index=index)
+def problem_of(error: ServiceError) -> Problem:
+    """Map an error of the core to the problem that answers the request."""
+    if isinstance(error, ImageRejected):
+        cause = error.error
+        members = {} if error.index is None else {"index": error.index}
+        return Problem(_IMAGE_STATUS[type(cause)], cause.kind, str(error), title=cause.title, **members)
+    status, kind, title = next(_STATUS[base] for base in type(error).__mro__ if base in _STATUS)
+    headers = None
+    if isinstance(error, QueueFull):
+        headers = {"Retry-After": str(error.whole_seconds)}
+    elif isinstance(error, ServiceUnavailable):
+        headers = {"Retry-After": "1"}
+    return Problem(status, kind, str(error), title=title, headers=headers)
 
 
 def protocol_problem(error: ProtocolError) -> Problem:
@@ -97,21 +129,10 @@ def protocol_problem(error: ProtocolError) -> Problem:
     return Problem(400, "malformed-request", str(error))
 
 
-def unavailable(detail: str) -> Problem:
-    """503: not yet, or no longer."""
-    return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
-
-
-def queue_full(retry_after: float) -> Problem:
-    """429: there is no room now; `retry_after` is in seconds."""
-    seconds = max(1, math.ceil(retry_after))
-    detail = f"More is waiting than the server takes. Try again in {seconds} s, or send less at a time."
-    return Problem(429, "queue-full", detail, headers={"Retry-After": str(seconds)})
-
-
-def too_late() -> Problem:
-    """504: the deadline has passed."""
-    return Problem(504, "deadline-exceeded", "The answer was not there in time. Try again, or send fewer pictures.")
+def key_missing(what: str) -> Problem:
+    """Make the 401 problem of a request that came without a key; `what` says what the key is asked for."""
+    detail = f"{what} Send it as Authorization: Bearer KEY, or as X-API-Key: KEY."
+    return Problem(401, "key-missing", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -148,6 +169,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, error: Problem) -> Response:
         return error.response(request.scope)
+
+    @app.exception_handler(ServiceError)
+    async def on_service_error(request: Request, error: ServiceError) -> Response:
+        return problem_of(error).response(request.scope)
 
     @app.exception_handler(ProtocolError)
     async def on_protocol_error(request: Request, error: ProtocolError) -> Response:

@@ -14,16 +14,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.http.problems import Problem
+from service.images.upload import Upload
 
 FIELD = "file"
-
-
-@dataclass
-class Upload:
-    """One file as sent; `filename` is whatever the client calls it."""
-
-    data: bytes | bytearray
-    filename: str | None = None
 
 
 @dataclass(frozen=True)

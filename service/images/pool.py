@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ait_lite.decode import ImageError, ImageLimits, decode
-from service.http.problems import image_problem, queue_full, too_late
-from service.http.uploads import Upload
+from service.errors import DeadlineExceeded, ImageRejected, QueueFull
+from service.images.upload import Upload
 
 Prepare = Callable[[Image.Image], np.ndarray]
 
@@ -67,15 +67,16 @@ class Decoders:
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
-            Problem: of the first file that cannot be used, by its place in the request; 429 when too many wait;
-                504 past the deadline.
+            ImageRejected: The first file that cannot be used, by its place in the request.
+            QueueFull: Too many images wait.
+            DeadlineExceeded: The deadline has passed.
         """
         if small and len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
             decoded = [_decode(uploads[0], prepare, SMALL)]
             if not isinstance(decoded[0].item, ImageError):  # else the limits to hold it against are others
                 return _collect(decoded, uploads, decoded[0].start)
         if self._waiting + len(uploads) > self._max_waiting:
-            raise queue_full(self._waiting * self._seconds)
+            raise QueueFull(self._waiting * self._seconds)
         self._waiting += len(uploads)
         asked = time.perf_counter()
         loop = asyncio.get_running_loop()
@@ -85,7 +86,7 @@ class Decoders:
                     *(loop.run_in_executor(self._pool, _decode, each, prepare, self._limits) for each in uploads)
                 )
         except TimeoutError:
-            raise too_late() from None
+            raise DeadlineExceeded from None
         finally:
             self._waiting -= len(uploads)
         for each in decoded:
@@ -112,8 +113,15 @@ def _collect(decoded: Sequence[_Decoded], uploads: Sequence[Upload], asked: floa
     inputs = []
     for index, (item, _, _) in enumerate(decoded):
         if isinstance(item, ImageError):
-            several = len(uploads) > 1
-            raise image_problem(item, index=index if several else None, filename=uploads[index].filename)
+            raise _rejected(item, index, uploads)
         inputs.append(item)
     start, end = min(each.start for each in decoded), max(each.end for each in decoded)
     return Prepared(inputs, queue=start - asked, decode=end - start)
+
+
+def _rejected(error: ImageError, index: int, uploads: Sequence[Upload]) -> ImageRejected:
+    if len(uploads) == 1:
+        return ImageRejected(error)
+    filename = uploads[index].filename
+    which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
+    return ImageRejected(error, f"{which}: {error}", index)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from service.http.problems import Problem, unavailable
+from service.errors import ModelNotFound, ModelUnavailable, ServiceError, VersionNotFound
 from service.model_process.launcher import Launcher
 from service.models.lifecycle import Loader
 from service.models.served_model import Inference, Operation, ServedModel
@@ -62,11 +62,11 @@ class Models:
         """Name of the model that answers where a request names none.
 
         Raises:
-            Problem: 503 while there is none.
+            ModelUnavailable: There is none now.
         """
         if self._default is None:
             self.check_started()
-            raise unavailable("The model could not be loaded; the cause is in the server's log.")
+            raise ModelUnavailable("The model could not be loaded; the cause is in the server's log.")
         return self._default
 
     @property
@@ -80,9 +80,13 @@ class Models:
         return self._started and self._default is not None and self._highest[self._default].ready
 
     def check_started(self) -> None:
-        """Raises a 503 problem while the models that were there at start are being loaded."""
+        """Check that the models that were there at the start have been loaded.
+
+        Raises:
+            ModelUnavailable: They are still being loaded.
+        """
         if not self._started:
-            raise unavailable("The model is still loading.")
+            raise ModelUnavailable("The model is still loading.")
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
         """The model that answers, for a look at it; `use` holds on to it.
@@ -92,14 +96,15 @@ class Models:
             version: None is the highest that is loaded.
 
         Raises:
-            Problem: 404 if there is no such model or version, 503 if it does not answer now.
+            ModelNotFound: There is no such model or version.
+            ModelUnavailable: It does not answer now.
         """
         name = self.default if name is None else name
         model = self._highest.get(name) if version is None else self._loader.served.get(ModelKey(name, version))
         if model is None:
             raise self._missing(name, version)
         if not model.ready:
-            raise unavailable(f"Model {name} is restarting.")
+            raise ModelUnavailable(f"Model {name} is restarting.")
         return model
 
     @contextmanager
@@ -146,7 +151,8 @@ class Models:
         """Loads a model that is on disk, or loads it again from changed files; it answers on return.
 
         Raises:
-            Problem: 404 if there is no such model, 503 with the reason if none of its versions can be loaded.
+            ModelNotFound: There is no such model.
+            ModelUnavailable: None of its versions can be loaded; the message has the reasons.
         """
         self._catalogue.want(name)
         await self._loader.apply(only=name)
@@ -154,7 +160,7 @@ class Models:
             entries = [entry for key, entry in self._catalogue.entries.items() if key.name == name]
             if not entries:
                 raise self._missing(name, None)
-            raise unavailable(f"Model {name} cannot be loaded. {' '.join(entry.reason for entry in entries)}")
+            raise ModelUnavailable(f"Model {name} cannot be loaded. {' '.join(entry.reason for entry in entries)}")
 
     async def unload(self, name: str) -> None:
         """Takes a model out of service: it is not found from here on, and what it has begun is finished.
@@ -162,7 +168,8 @@ class Models:
         It stays out until it is loaded again by name.
 
         Raises:
-            Problem: 404 if it is not loaded.
+            ModelNotFound: There is no such model.
+            ModelUnavailable: It is not loaded.
         """
         keys = [key for key in self._loader.served if key.name == name]
         if not keys:
@@ -208,22 +215,22 @@ class Models:
             return ModelStatus(*key, "unloading")
         return ModelStatus(*key, "unavailable", reason or "It has not been loaded.")
 
-    def _missing(self, name: str, version: str | None) -> Problem:
-        """404 for what there is not, 503 for what is on disk but does not answer."""
+    def _missing(self, name: str, version: str | None) -> ServiceError:
+        """Tell what there is not from what is on disk but does not answer."""
         self.check_started()
         versions = [key for key in self._catalogue.entries if key.name == name and self._catalogue.wants(name)]
         if not versions and not self.versions(name):
             names = ", ".join(sorted({key.name for key in self._loader.served})) or "none"
-            return Problem(404, "unknown-model", f"There is no model {name[:100]!r}. There is: {names}.")
+            return ModelNotFound(f"There is no model {name[:100]!r}. There is: {names}.")
         if version is not None and ModelKey(name, version) not in versions:
             known = ", ".join(self.versions(name)) or "none"
             detail = f"Model {name} has no version {version[:100]!r}. It has: {known}."
-            return Problem(404, "unknown-version", detail)
+            return VersionNotFound(detail)
         asked = f"Model {name}" if version is None else f"Version {version} of model {name}"
         if (
             self._loader.loading is not None
             and self._loader.loading.name == name
             and version in (None, self._loader.loading.version)
         ):
-            return unavailable(f"{asked} is loading.")
-        return unavailable(f"{asked} is not loaded; the cause is in the server's log.")
+            return ModelUnavailable(f"{asked} is loading.")
+        return ModelUnavailable(f"{asked} is not loaded; the cause is in the server's log.")

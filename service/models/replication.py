@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.http.problems import Problem
+from service.errors import ServiceError
 from service.models.registry import Models
 from service.peers import Siblings
 
@@ -17,7 +17,7 @@ class ModelControl:
         """Loads a model; on return it answers in all processes.
 
         Raises:
-            Problem: as `Models.load`, of the first process where it fails.
+            ServiceError: As `Models.load`, of the first process where it fails.
         """
         await self._models.load(name)
         await self._siblings.ask("load", name=name)
@@ -26,13 +26,13 @@ class ModelControl:
         """Takes a model out of service.
 
         Raises:
-            Problem: as `Models.unload`, if no process has it.
+            ServiceError: As `Models.unload`, if no process has it.
         """
         missing = None
         try:
             await self._models.unload(name)
-        except Problem as problem:
-            missing = problem
+        except ServiceError as error:
+            missing = error
         elsewhere = await self._siblings.ask("unload", name=name)
         if missing and not any(elsewhere):
             raise missing
@@ -52,7 +52,7 @@ class ModelControl:
         """Whether it was loaded."""
         try:
             await self._models.unload(name)
-        except Problem:
+        except ServiceError:
             return False
         return True
 

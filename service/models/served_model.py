@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ait_lite.crop import Cropping
-from service.batching.batcher import Batcher
-from service.model_process.client import Reply
+from service.batching.batcher import Batcher, Closed
+from service.errors import ModelUnavailable, ServiceError
+from service.model_process.client import ProcessEnded, Reply
 from service.model_process.launcher import Launcher
 from service.model_process.supervised import KeptProcess
-from service.models.refusals import refusals
 from service.observability.events import Observer
 from service.repository.folders import ModelFolder, ServingSettings
 from service.settings import Settings
@@ -106,7 +106,6 @@ class ServedModel:
             )
             for operation in ("logits", "features")
         }
-        self._tell = partial(observer.rejected, folder.name, folder.version)
         self._explainer: Batcher[_Question, Reply] = Batcher(
             self._explain,
             max_batch=1,
@@ -193,8 +192,8 @@ class ServedModel:
         return exponentials / exponentials.sum(-1, keepdims=True)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
-        """Raises the problem that `infer` would raise now for so many inputs, before work is put into them."""
-        with refusals(self._tell):
+        """Raise what `infer` would raise now for so many inputs, before work is put into them."""
+        with self._refusals():
             self._batchers[operation].check_room(inputs)
 
     async def infer(
@@ -209,15 +208,17 @@ class ServedModel:
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
-            Problem: 413 for more inputs than the queue takes, 429 when it is full, 503 when the model's process
-                ended or the model has been unloaded, 504 past the deadline.
+            RequestTooLarge: More inputs than the queue ever takes.
+            QueueFull: There is no room for them now.
+            ModelUnavailable: The model's process ended, or the model has been unloaded.
+            DeadlineExceeded: The deadline has passed.
             ValueError: an input has another shape or type.
         """
         for each in inputs:
             if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
                 raise ValueError(f"An input is {each.dtype}{each.shape}, not uint8 or float32 {self.input_size}.")
         start = time.perf_counter()
-        with refusals(self._tell):
+        with self._refusals():
             rows = await self._batchers[operation].submit(inputs, deadline=deadline)
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
@@ -240,10 +241,10 @@ class ServedModel:
             What it returned, and the `seconds` that it took; sequences are lists.
 
         Raises:
-            Problem: as for `infer`.
+            ServiceError: As `infer`.
         """
         start = time.perf_counter()
-        with refusals(self._tell):
+        with self._refusals():
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
         queue = max(time.perf_counter() - start - reply.seconds, 0.0)
@@ -261,6 +262,31 @@ class ServedModel:
         await asyncio.gather(self._explainer.close(), *(each.close() for each in self._batchers.values()))
         await self._process.close()
         self._observer.ended(self.folder.name, self.folder.version, expected=True)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say in the model's words why its queue or its process does not answer, and tell the observer."""
+        reason = ""
+        try:
+            yield
+        except Closed:
+            reason = ModelUnavailable.reason
+            raise ModelUnavailable("The model has been unloaded.") from None
+        except ProcessEnded as error:
+            reason = ModelUnavailable.reason
+            raise ModelUnavailable(f"The model's process {error}. Try again.") from None
+        except ServiceError as error:
+            reason = error.reason
+            raise
+        except asyncio.CancelledError:
+            reason = "cancelled"
+            raise
+        except Exception:  # whatever the model's operation raised; it is only counted here
+            reason = "failed"
+            raise
+        finally:
+            if reason:
+                self._observer.rejected(self.folder.name, self.folder.version, reason)
 
     async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[_Row]:
         reply = await self._process.call(operation, inputs)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.batching.batcher import Batcher, Closed, DeadlineExceeded, QueueFull, RequestTooLarge
+from service.batching.batcher import Batcher, Closed
+from service.errors import DeadlineExceeded, QueueFull, RequestTooLarge
 from tests.support.virtual_time import run
 
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.keys import KeyRing, presented_key
 from service.auth.rate_limit import Rates
-from service.http.problems import Problem, route_path
+from service.http.problems import Problem, key_missing, route_path
 from service.observability.events import Observer
 from service.observability.request_context import record_of
 
@@ -58,9 +58,3 @@ class Gate:
             seconds = max(1, math.ceil(wait))
             detail = f"This key may ask {key.rate:g} times a second, {key.burst} at once. Try again in {seconds} s."
             raise Problem(429, "rate-exceeded", detail, headers={"Retry-After": str(seconds)})
-
-
-def key_missing(what: str) -> Problem:
-    """401: a key is asked for and none was sent."""
-    detail = f"{what} Send it as Authorization: Bearer KEY, or as X-API-Key: KEY."
-    return Problem(401, "key-missing", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -9,7 +9,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import queue_full, too_late
+from service.errors import DeadlineExceeded, QueueFull
 
 
 class Intake:
@@ -42,12 +42,12 @@ class Intake:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise too_late() from None
+                raise DeadlineExceeded from None
             complete = not message.get("more_body", False)
             size = len(message.get("body", b""))
             # A request that is alone is never refused: how long a body may be is for others to say.
             if held + size < self._held + size > self._max_bytes:
-                raise queue_full(1)
+                raise QueueFull(1)
             held += size
             self._held += size
             return message

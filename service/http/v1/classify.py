@@ -15,7 +15,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from service.engine import Answer, Engine
+from service.engine import Answer
+from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
@@ -60,9 +61,9 @@ def fast_routes() -> list[BaseRoute]:
 
 
 async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
-    engine: Engine = request.app.state.engine
+    engine = engine_of(request)
     engine.check_open()
-    settings, deadline = engine.settings, engine.deadline(request.headers)
+    settings, deadline = engine.settings, asked_deadline(request, engine)
     top_k = asked_top_k(request) or settings.top_k
     with engine.models.use(name, version) as model:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.engine import Engine
+from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, documented
-from service.http.uploads import Upload, UploadLimits, read_uploads
+from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1.explanation_schemas import Embeddings
 from service.http.v1.requests import MODEL, TIMEOUT, VERSION, body, milliseconds, statuses
+from service.images.upload import Upload
 from service.models.registry import ServedModel
 
 router = APIRouter(tags=["embed"])
@@ -46,9 +48,9 @@ async def embed_with_version(request: Request) -> Response:
 
 
 async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
-    engine: Engine = request.app.state.engine
+    engine = engine_of(request)
     engine.check_open()
-    settings, deadline = engine.settings, engine.deadline(request.headers)
+    settings, deadline = engine.settings, asked_deadline(request, engine)
     with engine.models.use(name, version) as model:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
         document = await while_connected(request, _embed(engine, uploads, model, deadline))

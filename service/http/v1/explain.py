@@ -14,13 +14,15 @@ from PIL import Image
 from starlette.responses import Response
 
 from service.engine import Engine, best_labels
+from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, documented
-from service.http.uploads import Upload, UploadLimits, read_uploads
+from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1 import explanations
 from service.http.v1.explanation_schemas import Explanation
 from service.http.v1.requests import MODEL, TIMEOUT, TOP_K, VERSION, asked_top_k, body, milliseconds, statuses
 from service.images.overlay import overlay
+from service.images.upload import Upload
 from service.models.registry import ServedModel
 
 router = APIRouter(tags=["explain"])
@@ -81,9 +83,9 @@ async def explain_with_version(request: Request) -> Response:
 
 
 async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
-    engine: Engine = request.app.state.engine
+    engine = engine_of(request)
     engine.check_open()
-    deadline = engine.deadline(request.headers)
+    deadline = asked_deadline(request, engine)
     with engine.models.use(name, version) as model:
         question = _question(request, model, engine.settings.top_k)
         (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from ait_lite.decode import FORMATS
-from service.engine import TIMEOUT_HEADER
+from service.http.dependencies import TIMEOUT_HEADER
 from service.http.problems import Problem
 from service.http.uploads import FIELD
 

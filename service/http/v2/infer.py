@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine import Engine
-from service.http.problems import Problem
-from service.http.uploads import Upload
+from service.errors import ImageRejected
 from service.http.v2.metadata import IMAGE, LOGITS
+from service.images.upload import Upload
 from service.inference_protocol import InferenceRequest, OutputTensor, ProtocolError, RequestedOutput
 from service.models.registry import ServedModel
 
@@ -37,7 +37,7 @@ async def infer(
 
     Raises:
         ProtocolError: the inputs do not go together, or are not finite.
-        Problem: a picture cannot be used, too much is waiting, or the deadline has passed.
+        ServiceError: An image cannot be used, too much is waiting, or the deadline has passed.
     """
     started = time.perf_counter()
     deadline = _sooner(deadline, request.timeout)
@@ -66,10 +66,8 @@ async def _prepare(
     model.check_room(len(array))
     try:
         prepared = await engine.prepare([Upload(data) for data in array], model, deadline=deadline)
-    except Problem as problem:
-        if problem.status in (400, 413, 415, 422):  # the pictures' fault
-            problem.document["detail"] = f"Input {name!r}: {problem.document['detail']}"
-        raise
+    except ImageRejected as rejected:
+        raise ImageRejected(rejected.error, f"Input {name!r}: {rejected}", rejected.index) from None
     return prepared.inputs, prepared.queue
 
 

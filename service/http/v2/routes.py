@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.engine import TIMEOUT_HEADER, Engine
-from service.http.dependencies import EngineDep, ModelName, Version
+from service.engine import Engine
+from service.http.dependencies import TIMEOUT_HEADER, EngineDep, ModelName, Version, asked_deadline
 from service.http.disconnect import while_connected
 from service.http.problems import documented_protocol
 from service.http.v1.schemas import Live, Ready
@@ -199,7 +199,7 @@ async def _answer(
     request: Request, engine: Engine, statistics: Statistics, name: str, version: str | None = None
 ) -> Response:
     engine.check_open()
-    deadline = engine.deadline(request.headers)
+    deadline = asked_deadline(request, engine)
     engine.models.get(name, version)  # before a large body is read in vain
     length = header_length(request)
     body = await read_body(request, engine.settings.max_body_bytes)

@@ -5,12 +5,6 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 
-class ProtocolFailure(BaseModel):
-    """Any error under /v2."""
-
-    error: str = Field(description="What is wrong, and what helps.")
-
-
 class ServerMetadata(BaseModel):
     """The server."""
 

@@ -1,0 +1,140 @@
+"""Why the service does not answer a request: the core's own errors, which know nothing of HTTP.
+
+`service.http.problems` maps them to status codes. Their arguments are plain values, so that one process of a server
+can pass an error on to another by its kind (`describe`, `rebuild`); the exception is `ImageRejected`, which is never
+asked for there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from ait_lite.decode import ImageError
+
+
+class ServiceError(Exception):
+    """A request that is not answered; the message says why and what helps.
+
+    Attributes:
+        reason: The reason in a word, for counters: see `service.observability.events.Observer.rejected`.
+    """
+
+    reason: ClassVar[str] = "failed"
+
+
+class ModelNotFound(ServiceError):
+    """There is no model of this name."""
+
+
+class VersionNotFound(ModelNotFound):
+    """The model has no such version."""
+
+
+class ServiceUnavailable(ServiceError):
+    """No answer yet, or no longer; trying again soon may help."""
+
+    reason = "unavailable"
+
+
+class ModelUnavailable(ServiceUnavailable):
+    """The model is loading, restarting or unloaded, or could not be loaded."""
+
+
+class ServerStopping(ServiceUnavailable):
+    """The server finishes what it has begun and takes nothing new."""
+
+    def __str__(self) -> str:
+        return "The server is stopping."
+
+
+class QueueFull(ServiceError):
+    """There is no room for the request now.
+
+    Attributes:
+        retry_after: Seconds after which there should be room.
+    """
+
+    reason = "queue-full"
+
+    def __init__(self, retry_after: float) -> None:
+        """Estimate that there is room again in `retry_after` seconds."""
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+    @property
+    def whole_seconds(self) -> int:
+        """`retry_after`, rounded up, at least 1."""
+        return max(1, math.ceil(self.retry_after))
+
+    def __str__(self) -> str:
+        return f"More is waiting than the server takes. Try again in {self.whole_seconds} s, or send less at a time."
+
+
+class RequestTooLarge(ServiceError):
+    """The request has more items than a queue ever takes: trying again does not help."""
+
+    reason = "too-large"
+
+    def __init__(self, items: int, limit: int) -> None:
+        """Compare the items of the request with the most that the queue takes."""
+        super().__init__(items, limit)
+        self.items, self.limit = items, limit
+
+    def __str__(self) -> str:
+        return f"The request has {self.items} items, and the queue takes {self.limit}. Send them in parts."
+
+
+class DeadlineExceeded(ServiceError):
+    """The deadline passed before the answer was there."""
+
+    reason = "deadline"
+
+    def __str__(self) -> str:
+        return "The answer was not there in time. Try again, or send fewer images."
+
+
+class ImageRejected(ServiceError):
+    """An image of the request cannot be used.
+
+    Attributes:
+        error: What is wrong with it.
+        index: Its place in the request, from 0; None where the request has only one.
+    """
+
+    def __init__(self, error: ImageError, detail: str | None = None, index: int | None = None) -> None:
+        """Name the image in `detail`; None repeats the message of `error`."""
+        super().__init__(detail or str(error))
+        self.error, self.index = error, index
+
+
+_PASSED_ON: dict[str, type[ServiceError]] = {
+    kind.__name__: kind
+    for kind in (
+        ModelNotFound,
+        VersionNotFound,
+        ServiceUnavailable,
+        ModelUnavailable,
+        ServerStopping,
+        QueueFull,
+        RequestTooLarge,
+        DeadlineExceeded,
+    )
+}
+
+
+def describe(error: ServiceError) -> dict[str, Any]:
+    """Describe an error as JSON can say it, for `rebuild` in another process.
+
+    Raises:
+        ValueError: Errors of this kind are not passed on.
+    """
+    kind = type(error).__name__
+    if kind not in _PASSED_ON:
+        raise ValueError(f"{kind} is not passed on between processes")
+    return {"kind": kind, "arguments": list(error.args)}
+
+
+def rebuild(description: dict[str, Any]) -> ServiceError:
+    """Make the error again that another process has described."""
+    return _PASSED_ON[description["kind"]](*description["arguments"])
