@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ait_lite.decode import ImageLimits
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerStopping
 from service.images.pool import SMALL, Decoders, Prepare, Prepared
@@ -17,11 +15,10 @@ from service.machine import available_processors
 from service.models.registry import Models, ServedModel
 from service.observability.events import Observer
 from service.repository.folders import ModelError
+from service.scores import Labels, best_labels
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-Labels = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -167,12 +164,3 @@ class Engine:
         self.drain()
         self.decoders.close()
         await self.models.close()
-
-
-def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:
-    """The `top_k` best classes of each row of (n, classes); more than there are classes means all."""
-    order = np.argsort(-probabilities, axis=-1, kind="stable")[:, :top_k].tolist()
-    rows = probabilities.tolist()
-    return [
-        [(labels[index], round(row[index], 6)) for index in indices] for row, indices in zip(rows, order, strict=True)
-    ]

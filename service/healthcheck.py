@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from http.client import HTTPConnection, HTTPException
 
+from service.addresses import reachable_host
 from service.settings import Settings, SettingsError, load_settings
 
 TIMEOUT_SECONDS = 4.0
@@ -16,7 +17,7 @@ def check(settings: Settings, timeout: float = TIMEOUT_SECONDS) -> str | None:
     Returns:
         None if requests are answered, else the reason why not.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = reachable_host(settings.host)
     connection = HTTPConnection(host, settings.port, timeout=timeout)
     try:
         connection.request("GET", "/health/ready")

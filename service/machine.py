@@ -23,7 +23,7 @@ def available_processors(cgroup: Path = _CGROUP) -> int:
     return max(1, math.ceil(min(processors, _quota(cgroup))))
 
 
-def spare_the_collector() -> None:
+def freeze_garbage_collector() -> None:
     """Has the garbage collector leave alone for good what is there now.
 
     It would go through all of a loaded program again and again, and stop every request for a third of a second.

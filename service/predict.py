@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ait_lite.decode import ImageError, ImageLimits, decode
-from service.model_process.classifier import Classifier, Labels
+from service.model_process.classifier import Classifier
 from service.repository.folders import locate
+from service.scores import Labels
 from service.settings import load_settings
 
 

@@ -19,7 +19,7 @@ from ray.serve.config import AutoscalingConfig
 
 from service.app import create_app
 from service.engine import Engine
-from service.machine import spare_the_collector
+from service.machine import freeze_garbage_collector
 from service.model_process.streams import streams_on
 from service.models.served_model import AHEAD
 from service.settings import Settings, load_settings
@@ -54,7 +54,7 @@ class Replica:
         return self._app
 
     def _on_loaded(self, _: Engine) -> None:
-        spare_the_collector()
+        freeze_garbage_collector()
         self._loaded.set()
 
     async def check_health(self) -> None:

@@ -20,8 +20,9 @@ from starlette.requests import Request
 from ait.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.model_process.classifier import Classifier, Labels, use_threads
+from service.model_process.classifier import Classifier, use_threads
 from service.repository.folders import locate
+from service.scores import Labels
 
 MAX_BATCH = 32
 BATCH_SECONDS = 0.002

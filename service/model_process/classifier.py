@@ -17,14 +17,14 @@ from torch import Tensor
 
 from ait.interpret.embedding import embed
 from ait.interpret.exemplars import ExemplarError, Exemplars, load_exemplars
-from ait.pretrained import checkpoint_temperature
+from ait_lite.checkpoint import read_temperature
 from ait_lite.crop import Cropping
 from service.machine import available_processors
+from service.model_process.mixed_batch import MixedBatch, split
 from service.repository.folders import ModelError, ModelFolder, label_names
+from service.scores import Labels, best_labels, softmax
 
 logger = logging.getLogger(__name__)
-
-Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
 
 
 class Classifier:
@@ -58,7 +58,7 @@ class Classifier:
             self.input_size = self.prepare.input_size
             self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
-            self.temperature = checkpoint_temperature(folder.config)
+            self.temperature = read_temperature(folder.config)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
@@ -78,32 +78,20 @@ class Classifier:
             return None
 
     def batch(self, inputs: Sequence[np.ndarray]) -> Tensor:
-        """Arrays of shape `input_size`, uint8 or already normalised float32 -> (B, C, H, W) on the device."""
-        places = [place for place, each in enumerate(inputs) if each.dtype == np.float32]
-        floats = [inputs[place] for place in places]
-        pictures = [each for each in inputs if each.dtype != np.float32]
-        return self.assemble(np.stack(pictures) if pictures else None, np.stack(floats) if floats else None, places)
+        """Assemble arrays of shape `input_size`, uint8 or normalised float32, on the device: (B, C, H, W)."""
+        return self.assemble(split(inputs))
 
-    def assemble(self, pictures: np.ndarray | None, floats: np.ndarray | None, places: Sequence[int]) -> Tensor:
-        """A batch of uint8 pictures and of float32 ones that are normalised, which stand at some places of it.
-
-        Args:
-            pictures: uint8 (P, C, H, W), or None.
-            floats: float32 (F, C, H, W), or None.
-            places: F different numbers below P + F.
-
-        Returns:
-            (P + F, C, H, W) on the device.
-        """
-        parts = [torch.from_numpy(part).to(self.device) for part in (pictures, floats) if part is not None]
-        if pictures is not None:  # normalised where the model is: bytes are a quarter of what floats are
-            parts[0] = parts[0].to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
-        if len(parts) == 1:
-            return parts[0]
-        taken = set(places)
-        others = [place for place in range(len(parts[0]) + len(parts[1])) if place not in taken]
-        batch = parts[0].new_empty(len(others) + len(taken), *self.input_size)
-        batch[others], batch[list(places)] = parts
+    def assemble(self, parts: MixedBatch) -> Tensor:
+        """Put a batch together on the device: (P + F, C, H, W), float32, normalised."""
+        tensors = [torch.from_numpy(part).to(self.device) for part in (parts.images, parts.pixels) if part is not None]
+        if parts.images is not None:  # normalised where the model is: bytes are a quarter of what floats are
+            tensors[0] = tensors[0].to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        if len(tensors) == 1:
+            return tensors[0]
+        taken = set(parts.pixel_places)
+        others = [place for place in range(len(tensors[0]) + len(tensors[1])) if place not in taken]
+        batch = tensors[0].new_empty(len(others) + len(taken), *self.input_size)
+        batch[others], batch[parts.pixel_places] = tensors
         return batch
 
     @torch.inference_mode()
@@ -116,19 +104,13 @@ class Classifier:
         """(B, C, H, W) -> (B, num_features), float32 on the CPU: the vectors of `ait.interpret.embedding`."""
         return torch.cat([embed(self.model, part) for part in batch.split(self.max_batch)]).cpu()
 
-    def scores(self, inputs: Sequence[np.ndarray]) -> Tensor:
-        """Arrays as for `batch` -> class probabilities (B, num_classes), float32 on the CPU."""
-        logits = self.logits(self.batch(inputs))
-        return (logits if self.temperature is None else logits / self.temperature).softmax(-1)
+    def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Compute class probabilities of arrays as for `batch`: float32 (B, num_classes)."""
+        return softmax(self.logits(self.batch(inputs)).numpy(), self.temperature)
 
-    def label(self, scores: Tensor, top_k: int) -> list[Labels]:
-        """The `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
-        best = scores.topk(min(top_k, len(self.labels)), dim=-1)
-        rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [
-            [(self.labels[index], round(score, 6)) for index, score in zip(indices, values, strict=True)]
-            for indices, values in rows
-        ]
+    def label(self, scores: np.ndarray, top_k: int) -> list[Labels]:
+        """Label the `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""
+        return best_labels(scores, self.labels, top_k)
 
     def classify(self, images: Sequence[Image.Image], top_k: int = 5) -> list[Labels]:
         """Labels of RGB pictures, in their order."""
@@ -155,7 +137,7 @@ class Classifier:
         except Exception:  # of a classifier that does not split into features and head as timm's do
             logger.warning("%s gives no features: %s", self.folder.architecture, traceback.format_exc())
             self.num_features = 0
-        if not scores.isfinite().all():
+        if not np.isfinite(scores).all():
             raise ModelError(
                 f"The model in {self.folder.path} answers with numbers that are not finite: its weights are "
                 "damaged, or its training diverged. Choose another checkpoint."

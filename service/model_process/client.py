@@ -14,6 +14,7 @@ import numpy as np
 from service.model_process import messages
 from service.model_process.launcher import Launcher
 from service.model_process.messages import Message
+from service.model_process.mixed_batch import split
 from service.repository.folders import ModelError
 
 END_SECONDS = 5.0  # time that a process gets to end by itself
@@ -98,11 +99,11 @@ class ModelProcess(asyncio.Protocol):
             raise ProcessEnded("has ended")
         self._last_call += 1
         number = self._last_call
-        floats_at = [place for place, each in enumerate(inputs) if each.dtype == np.float32]
-        floats = [inputs[place] for place in floats_at]
-        others = [each for each in inputs if each.dtype != np.float32] if floats else inputs
-        arrays = {name: np.stack(each) for name, each in (("floats", floats), ("bytes", others)) if each}
-        header = {"id": number, "operation": operation, "floats_at": floats_at, "options": options}
+        batch = split(inputs)
+        arrays = {
+            name: each for name, each in (("images", batch.images), ("pixels", batch.pixels)) if each is not None
+        }
+        header = {"id": number, "operation": operation, "pixel_places": batch.pixel_places, "options": options}
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         self._transport.writelines(messages.encode(header, arrays))
         try:

@@ -1,8 +1,15 @@
-"""A process that has torch and the architectures imported, and forks itself for every model that is loaded.
+"""Fork a process that has torch and the architectures imported, once for every model that is loaded.
 
 A fork is there in milliseconds and shares the libraries' memory. This process starts no threads and touches no
 device, so that its forks may. It ends when the process that started it does, however that ends, and so do the
 forks: the kernel closes their sockets.
+
+The standard library's `multiprocessing.forkserver` does not do in its place. There is one a program, with the
+program's own environment, where this one needs variables that the front must not have, and one an application. It
+heeds SIGTERM and SIGHUP, so that models would end before the requests in flight. Up to Python 3.12 it preloads
+modules from its own path instead of the program's, and a module that cannot be imported goes unnoticed. Every child
+would run the program's `__main__` again and unpickle what it is told. And it collects garbage in the memory that
+forks share.
 
 On the control socket the front writes `F` with the socket of a new model process attached, or `K` and a process id
 to be killed. It reads one line, "id status", for every fork that has ended.
@@ -10,7 +17,6 @@ to be killed. It reads one line, "id status", for every fork that has ended.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import select
@@ -20,6 +26,7 @@ import struct
 import sys
 from typing import NoReturn
 
+from service.machine import freeze_garbage_collector
 from service.observability.logs import LogFormat, configure_logging
 
 logger = logging.getLogger(__name__)
@@ -36,8 +43,7 @@ def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     import service.model_process.main  # noqa: F401  what takes seconds, once
 
-    gc.collect()
-    gc.freeze()  # the collector would write to every page, and so copy it
+    freeze_garbage_collector()  # it would write to every page, and so copy it
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     os.set_blocking(woken, False)

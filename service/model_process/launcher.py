@@ -8,19 +8,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 
+from service.child_process import python_command
 from service.model_process import forkserver
 from service.observability.logs import LogFormat
 
 logger = logging.getLogger(__name__)
-
-# The path is that of the front: a program that is run from its source tree finds itself.
-_BOOT = (
-    "import sys, socket; sys.path[:] = sys.argv[3:]; from service.model_process.forkserver import main; "
-    "main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])"
-)
 
 
 class Launcher:
@@ -78,7 +72,7 @@ class Launcher:
         # Threads that wait for each other look for half a millisecond: to sleep between two operations takes longer
         # than most operations, and to look for long takes the processors from those that decode and answer.
         environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), self._log_format, *sys.path]
+        command = python_command("service.model_process.forkserver:main", [theirs], self._log_format)
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from ait.allocator import keep_freed_memory
-from service.machine import available_processors, spare_the_collector
+from service.machine import available_processors, freeze_garbage_collector
 from service.model_process import messages
 from service.model_process.classifier import Classifier, use_threads
 from service.model_process.explain import explain
 from service.model_process.messages import Message
+from service.model_process.mixed_batch import MixedBatch
 from service.model_process.streams import Streams, streams_on
 from service.repository.folders import ModelError, ModelFolder
 
@@ -46,7 +47,7 @@ class _Operation(NamedTuple):
 
 def work(connection: socket.socket) -> None:
     """Reads what to load from the connection, loads it, says what it is, and answers until it is closed."""
-    _die_first()
+    _prefer_for_oom_kill()
     keep_freed_memory()  # batches of different sizes would give memory back and ask for it again
     messages.send(connection, {"pid": os.getpid()})
     first = messages.receive(connection)
@@ -74,7 +75,7 @@ def work(connection: socket.socket) -> None:
     try:
         classifier, streams, best_batch = _load(order["options"], threads)
         explains = _try_explaining(classifier)
-        spare_the_collector()
+        freeze_garbage_collector()
     except ModelError as error:
         messages.send(connection, {"id": order["id"], "error": str(error)})
         return
@@ -130,7 +131,8 @@ def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
 
 
 def _batch(classifier: Classifier, message: Message) -> Tensor:
-    return classifier.assemble(message.arrays.get("bytes"), message.arrays.get("floats"), message.header["floats_at"])
+    arrays = message.arrays
+    return classifier.assemble(MixedBatch(arrays.get("images"), arrays.get("pixels"), message.header["pixel_places"]))
 
 
 def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
@@ -195,7 +197,7 @@ def _read(connection: socket.socket, put: Callable[[Message], None]) -> None:
     os._exit(0)
 
 
-def _die_first() -> None:
-    """Where memory runs out, the kernel shall take this process and not the front, which can start another."""
+def _prefer_for_oom_kill() -> None:
+    """Have the kernel end this process first where memory runs out: the front can start another."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -15,13 +15,12 @@ import numpy as np
 from service.model_process.client import ModelProcess, ProcessEnded, Reply
 from service.model_process.launcher import Launcher
 from service.repository.folders import ModelError
+from service.restart import keep_running
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds between attempts to restart
 
-
-class KeptProcess:
+class SupervisedProcess:
     """What `ModelProcess` is, for as long as it is wanted.
 
     Attributes:
@@ -52,7 +51,7 @@ class KeptProcess:
         self._on_ended, self._on_loaded = on_ended, on_loaded
         self._process: ModelProcess | None = None
         self._next: asyncio.Future[ModelProcess] = asyncio.get_running_loop().create_future()
-        self._keeper: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[None] | None = None
         self.description: dict[str, Any] = {}
 
     @property
@@ -74,7 +73,7 @@ class KeptProcess:
         process = await self._load()
         self.description = process.description
         # It outlives the request that had the model loaded, and must not log as that request.
-        self._keeper = asyncio.create_task(self._keep(process), context=contextvars.Context())
+        self._supervision = asyncio.create_task(self._supervise(process), context=contextvars.Context())
 
     async def call(self, operation: str, inputs: Sequence[np.ndarray], **options: Any) -> Reply:
         """Has the model do something; while the process is being restarted, waits for it.
@@ -96,43 +95,49 @@ class KeptProcess:
 
     async def close(self) -> None:
         """Lets the process end, and waits until it has."""
-        if self._keeper:
-            self._keeper.cancel()
+        if self._supervision:
+            self._supervision.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeper
+                await self._supervision
         if not self._next.done():
             self._next.cancel()
         if self._process:
             process, self._process = self._process, None
             await process.close()
 
-    async def _keep(self, process: ModelProcess) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            self._process = process
-            if not self._next.done():
-                self._next.set_result(process)
-            began = time.monotonic()
-            await process.ended.wait()
-            self._process, self._next = None, asyncio.get_running_loop().create_future()
-            self._on_ended()
-            logger.error("the process of %s %s; it is restarted", self._title, await process.reason())
-            if time.monotonic() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-            process, pause = await self._restart(pause)
+    async def _supervise(self, first: ModelProcess) -> None:
+        """Have a process answer for as long as it lives, then the next one."""
+        loaded: ModelProcess | None = first
 
-    async def _restart(self, pause: float) -> tuple[ModelProcess, float]:
-        """A new process, after as many attempts as it takes, and the pause before the next one if it dies too."""
-        while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-            try:
-                return await self._load(), pause
-            except ModelError as error:
-                logger.error("%s cannot be restarted: %s", self._title, error)
-                self._next.set_exception(ProcessEnded("ended, and cannot be restarted"))
-                self._next.exception()  # nobody may be waiting
-                self._next = asyncio.get_running_loop().create_future()
+        async def live() -> float:
+            nonlocal loaded
+            process, loaded = loaded or await self._try_to_load(), None
+            return await self._answer_with(process) if process else 0.0
+
+        await keep_running(live)
+
+    async def _answer_with(self, process: ModelProcess) -> float:
+        """Give calls to a process until it ends; returns the seconds that it has lived."""
+        self._process = process
+        if not self._next.done():
+            self._next.set_result(process)
+        began = time.monotonic()
+        await process.ended.wait()
+        self._process, self._next = None, asyncio.get_running_loop().create_future()
+        self._on_ended()
+        logger.error("the process of %s %s; it is restarted", self._title, await process.reason())
+        return time.monotonic() - began
+
+    async def _try_to_load(self) -> ModelProcess | None:
+        """Load the model again; where that fails, calls that wait for it fail."""
+        try:
+            return await self._load()
+        except ModelError as error:
+            logger.error("%s cannot be restarted: %s", self._title, error)
+            self._next.set_exception(ProcessEnded("ended, and cannot be restarted"))
+            self._next.exception()  # nobody may be waiting
+            self._next = asyncio.get_running_loop().create_future()
+            return None
 
     async def _load(self) -> ModelProcess:
         start = time.monotonic()

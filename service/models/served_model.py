@@ -18,9 +18,10 @@ from service.batching.batcher import Batcher, Closed
 from service.errors import ModelUnavailable, ServiceError
 from service.model_process.client import ProcessEnded, Reply
 from service.model_process.launcher import Launcher
-from service.model_process.supervised import KeptProcess
+from service.model_process.supervised import SupervisedProcess
 from service.observability.events import Observer
 from service.repository.folders import ModelFolder, ServingSettings
+from service.scores import softmax
 from service.settings import Settings
 
 Operation = Literal["logits", "features"]
@@ -74,7 +75,7 @@ class ServedModel:
     def __init__(
         self,
         folder: ModelFolder,
-        process: KeptProcess,
+        process: SupervisedProcess,
         settings: Settings,
         serving: ServingSettings,
         observer: Observer,
@@ -133,7 +134,7 @@ class ServedModel:
             "torch_threads": settings.torch_threads,
             "max_batch": serving.max_batch or settings.max_batch,
         }
-        process = KeptProcess(
+        process = SupervisedProcess(
             launcher,
             spec,
             load_seconds=settings.load_seconds,
@@ -186,10 +187,7 @@ class ServedModel:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """(n, classes) -> class probabilities, float32 of the same shape; calibrated where the checkpoint can."""
-        if self.temperature is not None:
-            logits = logits / np.float32(self.temperature)
-        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-        return exponentials / exponentials.sum(-1, keepdims=True)
+        return softmax(logits, self.temperature)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         """Raise what `infer` would raise now for so many inputs, before work is put into them."""

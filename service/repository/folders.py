@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-SERVING = "serving.json"
+from ait_lite import checkpoint
+from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]  # name, bytes, time of change, inode of each file
 
@@ -136,7 +133,7 @@ def locate(reference: str | Path | None) -> ModelFolder:
     Raises:
         ModelError: there is no such model, or its folder is incomplete.
     """
-    bundled = _bundled_models()
+    bundled = bundled_models()
     if reference is None:
         if not bundled:
             raise ModelError(f"No model is bundled with this installation. {_remedy(bundled)}")
@@ -153,28 +150,15 @@ def locate(reference: str | Path | None) -> ModelFolder:
 
 
 def label_names(folder: ModelFolder, num_classes: int) -> list[str]:
-    """Class names by index; a class without a name is called by its index.
+    """Name the classes of a model by index; a class without a name is called by its index.
 
     Raises:
-        ModelError: the list of names does not fit the number of classes.
+        ModelError: The list of names does not fit the number of classes.
     """
-    preprocessing = folder.config.get("pretrained_cfg") or {}
-    named = folder.config.get("label_names") or preprocessing.get("label_names") or {}
-    if isinstance(named, dict):  # index -> name, with gaps allowed; JSON makes the indices strings
-        return [str(named.get(str(index), index)) for index in range(num_classes)]
-    if not isinstance(named, list) or len(named) != num_classes:
-        raise ModelError(
-            f"{folder.path / CONFIG}: label_names must be a list of {num_classes} names, one for each class "
-            "of the model. Correct it, or remove it to have the classes numbered."
-        )
-    return [str(name) for name in named]
-
-
-def _bundled_models() -> dict[str, Path]:
-    # As `ait.pretrained.bundled_models`, without importing torch, which only a model's own process needs.
-    found = importlib.util.find_spec("ait")
-    folders = [Path(place) / "pretrained" for place in (found.submodule_search_locations if found else None) or ()]
-    return {path.parent.name: path.parent for folder in folders for path in sorted(folder.glob(f"*/{CONFIG}"))}
+    try:
+        return checkpoint.label_names(folder.config, num_classes)
+    except CheckpointError as error:
+        raise ModelError(f"{folder.path / CONFIG}: {error}") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -184,10 +168,10 @@ def _read_config(path: Path) -> dict[str, Any]:
                 f"{path} has no {name}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
             )
     try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path / CONFIG} cannot be read: {error}. Export the model again.") from error
-    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        config = checkpoint.read_config(path)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    if not isinstance(config.get("architecture"), str):
         raise ModelError(f"{path / CONFIG} does not name an architecture. Export the model again.")
     return config
 

@@ -15,14 +15,16 @@ from types import FrameType
 
 import uvicorn
 
+from service.addresses import url_of
 from service.app import create_app
 from service.auth.keys import KeyRing
 from service.engine import Engine
-from service.machine import return_freed_memory, spare_the_collector
+from service.machine import freeze_garbage_collector, return_freed_memory
 from service.observability.logs import configure_logging
 from service.peers import Place
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError
+from service.server.supervisor import supervise
 from service.settings import Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
@@ -67,11 +69,10 @@ def serve(
         return _fail(str(error), 1)
     if not keys.required and not settings.host.startswith(_LOOPBACK):
         logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
+    url = _url(listener)
     if settings.workers > 1:
-        from service.server.supervisor import supervise
-
-        return supervise(settings, listener, _url(listener))
-    return run(settings, listener, lambda names: announce(names, _url(listener)))
+        return supervise(settings, listener, lambda names: announce(names, url, settings.workers))
+    return run(settings, listener, lambda names: announce(names, url))
 
 
 def run(
@@ -96,7 +97,7 @@ def run(
     """
 
     def on_loaded(engine: Engine) -> None:
-        spare_the_collector()
+        freeze_garbage_collector()
         if engine.failure:
             server.should_exit = True
         elif not server.should_exit:
@@ -203,8 +204,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # what a browser here can open
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return url_of(host, port)
 
 
 def _fail(message: str, code: int) -> int:

@@ -12,35 +12,29 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from service.child_process import python_command
 from service.machine import available_processors
-from service.server.run import announce
+from service.restart import keep_running
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before a process is started again
 END_SECONDS = 15.0  # beyond the time that requests in flight get, to end the models too
 
-# The path is that of the supervisor: a program that is run from its source tree finds itself.
-_BOOT = (
-    "import sys, socket; sys.path[:] = sys.argv[3:]; from service.server.worker import main; "
-    "sys.exit(main(*(socket.socket(fileno=int(each)) for each in sys.argv[1:3])))"
-)
 
-
-def supervise(settings: Settings, listener: socket.socket, url: str) -> int:
+def supervise(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> int:
     """Serves with `settings.workers` processes until SIGTERM or SIGINT.
 
     Args:
         settings: of each, except that the processors are shared.
         listener: closed in the end.
-        url: where it listens, to be announced.
+        announce: called with the names of the models when all processes answer.
 
     Returns:
         Exit code: 0 all have answered what was in flight and ended, 1 one had to be killed, or else that with which
@@ -48,7 +42,7 @@ def supervise(settings: Settings, listener: socket.socket, url: str) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="ait-", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "metrics").mkdir()
-        return asyncio.run(Supervisor(share(settings), listener, url, Path(folder)).run())
+        return asyncio.run(Supervisor(share(settings), listener, announce, Path(folder)).run())
 
 
 def share(settings: Settings) -> Settings:
@@ -65,9 +59,11 @@ def share(settings: Settings) -> Settings:
 class Supervisor:
     """The processes of a server."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, url: str, folder: Path) -> None:
-        """`folder` is what they share; it has a folder `metrics`."""
-        self._settings, self._listener, self._url, self._folder = settings, listener, url, folder
+    def __init__(
+        self, settings: Settings, listener: socket.socket, announce: Callable[[str], None], folder: Path
+    ) -> None:
+        """Prepare processes that share `folder`, which has a folder `metrics`."""
+        self._settings, self._listener, self._announce, self._folder = settings, listener, announce, folder
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._taking: set[int] = set()  # those that take connections, or will without waiting for their models
         self._settled: set[int] = set()  # those that have been ready, or have ended, at least once
@@ -88,27 +84,27 @@ class Supervisor:
         """Has a process run until the server stops."""
         if number:
             await self._first.wait()  # one has the processors for itself until it answers, or says what is wrong
-        pause = FIRST_PAUSE
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            try:
-                code = await self._run(number)
-            except OSError as error:
-                logger.error("server process %d cannot be started: %s", number, error)
-                code = 1
-            self._settle(number)
-            if self._stopping.is_set():
-                self._code = self._code or (0 if code in (0, -signal.SIGTERM) else 1)
-                return
-            if code > 0 and not self._model:
-                self._code = code
-                self._stop()
-                return
-            logger.error("server process %d %s; it is started again", number, _how(code))
-            pause = FIRST_PAUSE if time.monotonic() - began > LONGEST_PAUSE else pause
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        if not self._stopping.is_set():
+            await keep_running(lambda: self._live(number), self._stopping)
+
+    async def _live(self, number: int) -> float | None:
+        """Run a process once; None if it is not to be started again, else the seconds that it has lived."""
+        began = time.monotonic()
+        try:
+            code = await self._run(number)
+        except OSError as error:
+            logger.error("server process %d cannot be started: %s", number, error)
+            code = 1
+        self._settle(number)
+        if self._stopping.is_set():
+            self._code = self._code or (0 if code in (0, -signal.SIGTERM) else 1)
+            return None
+        if code > 0 and not self._model:
+            self._code = code
+            self._stop()
+            return None
+        logger.error("server process %d %s; it is started again", number, _how(code))
+        return time.monotonic() - began
 
     async def _run(self, number: int) -> int:
         """Starts a process and waits for its end; returns its exit code, -n if signal n ended it."""
@@ -116,13 +112,12 @@ class Supervisor:
         if not load_first:
             self._taking.add(number)
         ours, theirs = socket.socketpair()
-        descriptors = [theirs.fileno(), self._listener.fileno()]
+        sockets = [theirs, self._listener]
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-c", _BOOT, *map(str, descriptors), *sys.path),
+                *python_command("service.server.worker:main", sockets),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=descriptors,
+                pass_fds=[each.fileno() for each in sockets],
                 env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics")},
             )
         self._processes[number] = process
@@ -162,7 +157,7 @@ class Supervisor:
         if number not in self._settled:
             self._settled.add(number)
             if len(self._settled) == self._settings.workers and self._model and not self._stopping.is_set():
-                announce(self._model, self._url, self._settings.workers)
+                self._announce(self._model)
 
     def _stop(self) -> None:
         """Has all processes end; the second time, at once."""

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from PIL import Image
 from starlette.responses import Response
 
-from service.engine import Engine, best_labels
+from service.engine import Engine
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, documented
@@ -24,6 +24,7 @@ from service.http.v1.requests import MODEL, TIMEOUT, TOP_K, VERSION, asked_top_k
 from service.images.overlay import overlay
 from service.images.upload import Upload
 from service.models.registry import ServedModel
+from service.scores import best_labels
 
 router = APIRouter(tags=["explain"])
 

@@ -15,6 +15,7 @@ from service.http.v2.metadata import IMAGE, LOGITS
 from service.images.upload import Upload
 from service.inference_protocol import InferenceRequest, OutputTensor, ProtocolError, RequestedOutput
 from service.models.registry import ServedModel
+from service.scores import highest
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _output(wanted: RequestedOutput, logits: np.ndarray, model: ServedModel) -> 
 
 def _classification(values: np.ndarray, labels: Sequence[str], count: int) -> np.ndarray:
     """(n, classes) -> the `count` highest of each row as "value:index:label"; more than there are means all."""
-    order = np.argsort(-values, axis=-1, kind="stable")[:, : min(count, len(labels))]
+    order = highest(values, count)
     texts = np.empty(order.shape, object)
     for (row, rank), index in np.ndenumerate(order):
         texts[row, rank] = f"{values[row, index]:f}:{index}:{labels[int(index)]}".encode(errors="replace")

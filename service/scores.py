@@ -1,0 +1,47 @@
+"""From a model's logits to the labels of an answer, with NumPy, wherever the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Labels = list[tuple[str, float]]  # (label, score in [0, 1]), the highest score first
+
+
+def softmax(logits: np.ndarray, temperature: float | None = None) -> np.ndarray:
+    """Turn logits into probabilities.
+
+    Args:
+        logits: Float32 (n, classes).
+        temperature: What logits are divided by, so that confidence is accuracy; None leaves them as they are.
+
+    Returns:
+        Float32 of the same shape; each row adds up to 1.
+    """
+    if temperature is not None:
+        logits = logits / np.float32(temperature)
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def highest(values: np.ndarray, count: int) -> np.ndarray:
+    """Find the classes with the highest values.
+
+    Args:
+        values: (n, classes).
+        count: How many of each row; more than there are classes means all.
+
+    Returns:
+        Their indices (n, count), the highest first and of equal ones the first one first.
+    """
+    return np.argsort(-values, axis=-1, kind="stable")[:, :count]
+
+
+def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:
+    """Label the `top_k` most probable classes of each row of (n, classes); scores have six decimals."""
+    order = highest(probabilities, top_k).tolist()
+    rows = probabilities.tolist()
+    return [
+        [(labels[index], round(row[index], 6)) for index in indices] for row, indices in zip(rows, order, strict=True)
+    ]
