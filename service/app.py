@@ -15,10 +15,10 @@ from service.auth.keys import KeyRing
 from service.auth.rate_limit import Rates
 from service.engine import Engine
 from service.http import operations, problems
-from service.http.middleware.access_log import Recorder
-from service.http.middleware.authentication import Gate
-from service.http.middleware.body_limits import Intake
-from service.http.middleware.security_headers import Guard
+from service.http.middleware.access_log import AccessLogMiddleware
+from service.http.middleware.authentication import PUBLIC, AuthenticationMiddleware
+from service.http.middleware.body_limits import BodyLimitMiddleware
+from service.http.middleware.security_headers import SecurityHeadersMiddleware
 from service.http.openapi import describe
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
@@ -26,12 +26,12 @@ from service.http.v1 import classify, embed, explain, models
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
-from service.models.replication import ModelControl
+from service.models.replication import ModelReplication
 from service.observability.events import Observers
 from service.observability.metrics import Metrics
 from service.observability.request_context import RecordKeeper
 from service.observability.tracing import NO_TELEMETRY, Tracing, tracing_from_environment
-from service.peers import Answer, Place, Siblings
+from service.peers import Answer, PeerAddress, Peers
 from service.settings import Settings, load_settings
 
 DESCRIPTION = """\
@@ -44,7 +44,7 @@ def create_app(
     settings: Settings | None = None,
     on_loaded: Callable[[Engine], None] | None = None,
     *,
-    place: Place | None = None,
+    address: PeerAddress | None = None,
     load_first: bool = False,
     tracing: Tracing | None = None,
 ) -> FastAPI:
@@ -53,7 +53,7 @@ def create_app(
     Args:
         settings: None reads them from the environment.
         on_loaded: called on the event loop when loading has ended, well or not.
-        place: of this process among those of the server, if there are several.
+        address: of this process among those of the server, if there are several.
         load_first: whether starting ends only when loading has: nothing comes before.
         tracing: where spans go; None is where the environment says, if it does.
 
@@ -63,16 +63,16 @@ def create_app(
     settings = settings or load_settings()
     keys = KeyRing.of(settings)
     tracing = tracing or tracing_from_environment(_version())
-    metrics, statistics = Metrics(place.metrics if place else None), Statistics()
+    metrics, statistics = Metrics(address.metrics if address else None), Statistics()
     observers = [RecordKeeper(), metrics, statistics, *([tracing] if tracing else [])]
     engine = Engine(settings, on_loaded, Observers(*observers))
-    siblings, rates = Siblings(place), Rates(place.folder if place else None)
-    control = ModelControl(engine.models, siblings)
+    peers, rates = Peers(address), Rates(address.folder if address else None)
+    replication = ModelReplication(engine.models, peers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await siblings.listen(_answers(app))
-        await control.follow()
+        await peers.listen(_answers(app))
+        await replication.follow()
         loading = asyncio.create_task(engine.load())
         try:
             while load_first and not loading.done() and not engine.draining:
@@ -82,7 +82,7 @@ def create_app(
             loading.cancel()
             await asyncio.wait([loading])
             await engine.close()
-            await siblings.close()
+            await peers.close()
             rates.close()
             if tracing:
                 await asyncio.to_thread(tracing.close)
@@ -102,26 +102,39 @@ def create_app(
     app.state.statistics = statistics
     app.state.metrics = metrics
     app.state.keys = keys
-    app.state.siblings = siblings
-    app.state.control = control
+    app.state.peers = peers
+    app.state.replication = replication
     for module in (classify, explain, embed, models, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)
     # The last one is the outermost.
-    app.add_middleware(Gate, keys=keys, rates=rates, observer=engine.observer, metrics_public=settings.metrics_public)
-    app.add_middleware(Intake, max_bytes=settings.max_held_bytes, seconds=settings.deadline_seconds)
-    app.add_middleware(Guard)
-    app.add_middleware(Recorder, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing)
-    app.openapi = partial(describe, app, keys.required)  # type: ignore[method-assign]
+    app.add_middleware(
+        AuthenticationMiddleware,
+        keys=keys,
+        rates=rates,
+        observer=engine.observer,
+        metrics_public=settings.metrics_public,
+    )
+    app.add_middleware(
+        BodyLimitMiddleware,
+        max_bytes=settings.max_held_bytes,
+        seconds=settings.deadline_seconds,
+        stopping=lambda: engine.draining,
+    )
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(
+        AccessLogMiddleware, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing
+    )
+    app.openapi = partial(describe, app, PUBLIC, keys.required)  # type: ignore[method-assign]
     return app
 
 
 def _answers(app: FastAPI) -> dict[str, Answer]:
     """What the other processes of the server may ask this one."""
-    state, control = app.state, app.state.control
+    state, replication = app.state, app.state.replication
 
     async def snapshot() -> dict[str, Any]:
-        return take_snapshot(state.engine, worker=state.siblings.number, in_progress=state.metrics.in_progress)
+        return take_snapshot(state.engine, worker=state.peers.number, in_progress=state.metrics.in_progress)
 
     async def statistics() -> list[Any]:
         return state.statistics.export()
@@ -129,10 +142,10 @@ def _answers(app: FastAPI) -> dict[str, Answer]:
     return {
         "snapshot": snapshot,
         "statistics": statistics,
-        "load": control.here_load,
-        "unload": control.here_unload,
-        "leave_out": control.here_leave_out,
-        "left_out": control.here_left_out,
+        "load": replication.here_load,
+        "unload": replication.here_unload,
+        "leave_out": replication.here_leave_out,
+        "left_out": replication.here_left_out,
     }
 
 

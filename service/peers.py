@@ -20,8 +20,8 @@ _MOST_BYTES = 16 * 1024 * 1024  # of a message
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands among those of its server.
+class PeerAddress:
+    """One process of a server, among those of the same server.
 
     Attributes:
         folder: what they share.
@@ -44,30 +44,30 @@ class Place:
         return self.folder / f"{self.number}.sock"
 
     @property
-    def others(self) -> list[Place]:
-        """The places of the others."""
-        return [Place(self.folder, number, self.count) for number in range(self.count) if number != self.number]
+    def others(self) -> list[PeerAddress]:
+        """The addresss of the others."""
+        return [PeerAddress(self.folder, number, self.count) for number in range(self.count) if number != self.number]
 
 
-class Siblings:
-    """The other processes of this server; none, without a place."""
+class Peers:
+    """The other processes of this server; there are none where this one has no address."""
 
-    def __init__(self, place: Place | None = None) -> None:
-        self.place = place
+    def __init__(self, address: PeerAddress | None = None) -> None:
+        self.address = address
         self._answers: Mapping[str, Answer] = {}
         self._server: asyncio.Server | None = None
 
     @property
     def number(self) -> int:
         """Of this process, from 0."""
-        return self.place.number if self.place else 0
+        return self.address.number if self.address else 0
 
     async def listen(self, answers: Mapping[str, Answer]) -> None:
         """Answers what the others ask, from here on: each question by name, its arguments by keyword."""
         self._answers = answers
-        if self.place:
-            self.place.socket.unlink(missing_ok=True)  # of a process that died
-            self._server = await asyncio.start_unix_server(self._serve, self.place.socket, limit=_MOST_BYTES)
+        if self.address:
+            self.address.socket.unlink(missing_ok=True)  # of a process that died
+            self._server = await asyncio.start_unix_server(self._serve, self.address.socket, limit=_MOST_BYTES)
 
     async def ask(self, question: str, *, seconds: float | None = None, **arguments: Any) -> list[Any]:
         """Asks all others at once.
@@ -83,10 +83,10 @@ class Siblings:
         Raises:
             ServiceError: What one of them raised.
         """
-        if self.place is None:
+        if self.address is None:
             return []
         message = json.dumps({"question": question, "arguments": arguments}).encode() + b"\n"
-        asked = [self._ask(each, message, seconds) for each in self.place.others]
+        asked = [self._ask(each, message, seconds) for each in self.address.others]
         replies = [json.loads(reply) for reply in await asyncio.gather(*asked) if reply]
         for reply in replies:
             if "error" in reply:
@@ -95,11 +95,11 @@ class Siblings:
 
     async def close(self) -> None:
         """Answers nothing more."""
-        if self._server and self.place:
+        if self._server and self.address:
             self._server.close()
-            self.place.socket.unlink(missing_ok=True)
+            self.address.socket.unlink(missing_ok=True)
 
-    async def _ask(self, other: Place, message: bytes, seconds: float | None) -> bytes:
+    async def _ask(self, other: PeerAddress, message: bytes, seconds: float | None) -> bytes:
         try:
             async with asyncio.timeout(seconds):
                 reader, writer = await asyncio.open_unix_connection(other.socket, limit=_MOST_BYTES)

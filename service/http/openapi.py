@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.http.middleware.authentication import PUBLIC
 from service.http.problems import ProblemDocument, ProtocolFailure, documented, documented_protocol
 
 _SCHEMES = {
@@ -20,8 +20,14 @@ _REQUEST_ID = {
 }
 
 
-def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
-    """The description, made once."""
+def describe(app: FastAPI, public: Collection[str], keys_required: bool) -> dict[str, Any]:
+    """Describe the interface; the description is made once.
+
+    Args:
+        app: The application.
+        public: Paths that need no key.
+        keys_required: Whether the others always need one.
+    """
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         components = schema["components"]
@@ -31,7 +37,7 @@ def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
         components["headers"] = {"X-Request-ID": _REQUEST_ID}
         for path, operations in schema["paths"].items():
             for operation in operations.values():
-                _complete(path, operation, keys_required)
+                _complete(path, operation, path in public, keys_required)
         # FastAPI's own validation answer, which `problems` replaces by a 400.
         components["schemas"].pop("HTTPValidationError", None)
         components["schemas"].pop("ValidationError", None)
@@ -39,13 +45,13 @@ def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _complete(path: str, operation: dict[str, Any], keys_required: bool) -> None:
+def _complete(path: str, operation: dict[str, Any], public: bool, keys_required: bool) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         schema = responses["422"]["content"]["application/json"].get("schema", {})
         if schema.get("$ref", "").endswith("/HTTPValidationError"):
             del responses["422"]
-    if path not in PUBLIC:
+    if not public:
         operation["security"] = [{name: []} for name in _SCHEMES] + ([] if keys_required else [{}])
         refusals = documented_protocol if path == "/v2" or path.startswith("/v2/") else documented
         for status, response in refusals(401, 403, 429).items():

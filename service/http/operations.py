@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from service.http.dependencies import EngineDep
 from service.http.problems import documented
 from service.http.process_stats import take_snapshot
-from service.http.v1.schemas import Live, Ready
 from service.observability.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])
 
 _ASK_SECONDS = 1.0  # for the other processes of the server to say how they are
+
+
+class Live(BaseModel):
+    """The process runs."""
+
+    live: bool = True
+
+
+class Ready(BaseModel):
+    """Requests are answered."""
+
+    ready: bool = True
 
 
 @router.get("/health/live")
@@ -38,7 +50,7 @@ async def ready(engine: EngineDep) -> Ready:
 async def metrics(request: Request, engine: EngineDep) -> Response:
     """Metrics in Prometheus' text format, of all processes of the server."""
     state = request.app.state
-    here = take_snapshot(engine, worker=state.siblings.number, in_progress=state.metrics.in_progress)
-    snapshots = [here, *await state.siblings.ask("snapshot", seconds=_ASK_SECONDS)]
+    here = take_snapshot(engine, worker=state.peers.number, in_progress=state.metrics.in_progress)
+    snapshots = [here, *await state.peers.ask("snapshot", seconds=_ASK_SECONDS)]
     body = await asyncio.to_thread(state.metrics.exposition, snapshots)
     return Response(body, headers={"Content-Type": CONTENT_TYPE})

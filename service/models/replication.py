@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from service.errors import ServiceError
 from service.models.registry import Models
-from service.peers import Siblings
+from service.peers import Peers
 
 
-class ModelControl:
+class ModelReplication:
     """What `Models` is, for the whole server. The methods `here_…` answer what another process asks."""
 
-    def __init__(self, models: Models, siblings: Siblings) -> None:
-        self._models, self._siblings = models, siblings
+    def __init__(self, models: Models, peers: Peers) -> None:
+        self._models, self._peers = models, peers
 
     async def load(self, name: str) -> None:
         """Loads a model; on return it answers in all processes.
@@ -20,7 +20,7 @@ class ModelControl:
             ServiceError: As `Models.load`, of the first process where it fails.
         """
         await self._models.load(name)
-        await self._siblings.ask("load", name=name)
+        await self._peers.ask("load", name=name)
 
     async def unload(self, name: str) -> None:
         """Takes a model out of service.
@@ -33,15 +33,15 @@ class ModelControl:
             await self._models.unload(name)
         except ServiceError as error:
             missing = error
-        elsewhere = await self._siblings.ask("unload", name=name)
+        elsewhere = await self._peers.ask("unload", name=name)
         if missing and not any(elsewhere):
             raise missing
         self._models.leave_out(name)
-        await self._siblings.ask("leave_out", name=name)  # where it was just being loaded
+        await self._peers.ask("leave_out", name=name)  # where it was just being loaded
 
     async def follow(self) -> None:
         """Leaves out what the other processes have been told to leave out; for one that starts later."""
-        for names in await self._siblings.ask("left_out"):
+        for names in await self._peers.ask("left_out"):
             for name in names:
                 self._models.leave_out(name)
 

@@ -21,7 +21,7 @@ from service.auth.keys import KeyRing
 from service.engine import Engine
 from service.machine import freeze_garbage_collector, return_freed_memory
 from service.observability.logs import configure_logging
-from service.peers import Place
+from service.peers import PeerAddress
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError
 from service.server.supervisor import supervise
@@ -80,7 +80,7 @@ def run(
     listener: socket.socket,
     on_ready: Callable[[str], None],
     *,
-    place: Place | None = None,
+    address: PeerAddress | None = None,
     load_first: bool = False,
 ) -> int:
     """Serves on a socket until SIGTERM or SIGINT.
@@ -89,7 +89,7 @@ def run(
         settings: of the application.
         listener: closed in the end.
         on_ready: called with the names of the models when they answer.
-        place: of this process among those of the server; such a process leaves SIGINT to its supervisor.
+        address: of this process among those of the server; such a process leaves SIGINT to its supervisor.
         load_first: whether connections are taken only once the models are loaded.
 
     Returns:
@@ -105,9 +105,9 @@ def run(
             on_ready(", ".join(names) or "no model yet")
 
     return_freed_memory()  # a large picture shall not be felt for longer than it takes
-    app = create_app(settings, on_loaded, place=place, load_first=load_first)
+    app = create_app(settings, on_loaded, address=address, load_first=load_first)
     engine: Engine = app.state.engine
-    server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if place else [])
+    server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if address else [])
 
     def stop(*_: object) -> None:
         server.should_exit = True

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.observability.logs import configure_logging
-from service.peers import Place
+from service.peers import PeerAddress
 from service.server.run import run
 from service.settings import Settings
 
@@ -26,14 +26,14 @@ def main(control: socket.socket, listener: socket.socket) -> int:
         order: dict[str, Any] = json.loads(lines.readline())
         settings = Settings(_env_file=None, **order["settings"])  # type: ignore[call-arg]
         configure_logging(settings.log_format)
-        place = Place(Path(order["folder"]), order["number"], order["count"])
+        address = PeerAddress(Path(order["folder"]), order["number"], order["count"])
         threading.Thread(target=_end_with, args=(control,), name="supervisor", daemon=True).start()
 
         def say_ready(name: str) -> None:
             lines.write(json.dumps({"serving": name}) + "\n")
             lines.flush()
 
-        return run(settings, listener, say_ready, place=place, load_first=order["load_first"])
+        return run(settings, listener, say_ready, address=address, load_first=order["load_first"])
 
 
 def _end_with(control: socket.socket) -> None:

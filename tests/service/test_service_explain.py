@@ -295,7 +295,7 @@ def test_models_say_whether_they_are_calibrated(explaining: TestClient) -> None:
 
 
 def test_answers_are_as_described(explaining: TestClient) -> None:
-    from service.http.v1.explanation_schemas import Embeddings, Explanation
+    from service.http.v1.schemas import Embeddings, Explanation
 
     for name in ("ait", "vit", "conv"):
         answer = ask(explaining, f"/v1/models/{name}/explain", params={"overlay": "true"})

@@ -1,4 +1,4 @@
-"""The outermost layer: gives every request an id, counts it, and writes its line into the log."""
+"""Give every request an id, count it, and write its line into the log; the outermost layer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CLIENT_LEFT = 499
 _QUIET = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
 
 
-class Recorder:
-    """ASGI middleware. Answers carry the request's id as `X-Request-ID`."""
+class AccessLogMiddleware:
+    """Log and count requests (ASGI middleware); answers carry the request's id as `X-Request-ID`."""
 
     def __init__(
         self,
@@ -33,7 +33,15 @@ class Recorder:
         access_log: bool,
         tracing: Tracing | None = None,
     ) -> None:
-        """`routes` are those that are not FastAPI's own: only its own say in the scope which they are."""
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            metrics: Told of every request.
+            routes: Those that are not FastAPI's own: only its own say in the scope which they are.
+            access_log: Whether lines are written.
+            tracing: Told of the beginning of every request; None where there is none.
+        """
         self.app = app
         self._paths = {_endpoint(route): route.path for route in routes if isinstance(route, Route | Mount)}
         self._metrics, self._access_log, self._tracing = metrics, access_log, tracing

@@ -1,4 +1,4 @@
-"""Lets nobody in without a key, where keys are asked for: whatever is not named public here is closed."""
+"""Let nobody in without a key, where keys are asked for: whatever is not named public here is closed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PUBLIC = frozenset(
 PUBLIC_BELOW = ("/ui/",)
 
 
-class Gate:
-    """ASGI middleware. Requests are refused before their body is read."""
+class AuthenticationMiddleware:
+    """Refuse requests without a known key, before their body is read (ASGI middleware)."""
 
     def __init__(
         self, app: ASGIApp, keys: KeyRing, rates: Rates, observer: Observer, metrics_public: bool = False

@@ -1,4 +1,4 @@
-"""What comes in: request bodies take a bounded share of memory, and connections end in order.
+"""Bound the memory and the time that request bodies take, and end connections in order.
 
 A connection that is closed while something on it has not been read is reset, and its last answer may be lost.
 """
@@ -6,24 +6,32 @@ A connection that is closed while something on it has not been read is reset, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import DeadlineExceeded, QueueFull
 
 
-class Intake:
-    """ASGI middleware.
+class BodyLimitMiddleware:
+    """Refuse bodies that take too much memory or time (ASGI middleware).
 
     A body that does not fit beside those of other requests is refused with a 429, and one that takes too long to
     arrive with a 504. While the server stops, every answer closes its connection, after the request has been read
     to its end.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
-        """`max_bytes` is for all requests together, `seconds` for the body of each."""
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float, stopping: Callable[[], bool]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            max_bytes: Most bytes of bodies, of all requests together.
+            seconds: Time that each body may take to arrive.
+            stopping: True while the server stops.
+        """
         self.app = app
-        self._max_bytes, self._seconds = max_bytes, seconds
+        self._max_bytes, self._seconds, self._stopping = max_bytes, seconds, stopping
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +62,7 @@ class Intake:
 
         async def closing(message: Message) -> None:
             nonlocal complete
-            if message["type"] == "http.response.start" and scope["app"].state.engine.draining:
+            if message["type"] == "http.response.start" and self._stopping():
                 while not complete:
                     complete = not (await receive()).get("more_body", False)
                 message["headers"] = [*message["headers"], (b"connection", b"close")]

@@ -1,4 +1,7 @@
-"""The outermost layer: headers that browsers heed, and the last net under unexpected errors."""
+"""Add the headers that browsers heed, and answer unexpected errors.
+
+Only the access log lies outside of it, so that the log has the status of these answers too.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,11 @@ SECURITY_HEADERS = {
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
-class Guard:
-    """ASGI middleware. An exception that nothing else handled is logged and answered with a plain 500."""
+class SecurityHeadersMiddleware:
+    """Add security headers to every answer (ASGI middleware).
+
+    An exception that nothing else handled is logged and answered with a plain 500.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

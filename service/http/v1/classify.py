@@ -8,7 +8,6 @@ has them for its description of the interface, to which `openapi_extra` adds wha
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -18,57 +17,23 @@ from starlette.routing import BaseRoute, Route
 from service.engine import Answer
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
-from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.requests import MODEL, TIMEOUT, TOP_K, VERSION, asked_top_k, body, milliseconds, statuses
+from service.http.v1.requests import TOP_K, add_operation, asked_top_k, milliseconds
 from service.http.v1.schemas import Classification
 from service.models.registry import ServedModel
 
 router = APIRouter(tags=["classify"])
 
 
-def _documented(*parameters: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "openapi_extra": {"requestBody": body(), "parameters": [*parameters, TOP_K, TIMEOUT]},
-        "responses": {200: {"model": Classification}, **documented(*statuses(*parameters))},
-        "response_class": Response,
-    }
-
-
-@router.post("/v1/classify", **_documented())
-async def classify(request: Request) -> Response:
-    """Classifies pictures with the default model."""
-    return await _answer(request)
-
-
-@router.post("/v1/models/{model}/classify", **_documented(MODEL))
-async def classify_with(request: Request) -> Response:
-    """Classifies pictures with the model's default version."""
-    return await _answer(request, request.path_params["model"])
-
-
-@router.post("/v1/models/{model}/versions/{version}/classify", **_documented(MODEL, VERSION))
-async def classify_with_version(request: Request) -> Response:
-    """Classifies pictures with one version of a model."""
-    return await _answer(request, request.path_params["model"], request.path_params["version"])
-
-
-def fast_routes() -> list[BaseRoute]:
-    """The same routes without FastAPI: where these stand first, no request comes to the others."""
-    return [
-        Route(route.path, route.endpoint, methods=["POST"]) for route in router.routes if isinstance(route, APIRoute)
-    ]
-
-
-async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
+async def _answer(request: Request, model: str | None = None, version: str | None = None) -> Response:
     engine = engine_of(request)
     engine.check_open()
     settings, deadline = engine.settings, asked_deadline(request, engine)
     top_k = asked_top_k(request) or settings.top_k
-    with engine.models.use(name, version) as model:
+    with engine.models.use(model, version) as served:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
-        work = engine.classify(uploads, top_k, model, deadline=deadline)
-        return _response(model, await while_connected(request, work))
+        work = engine.classify(uploads, top_k, served, deadline=deadline)
+        return _response(served, await while_connected(request, work))
 
 
 def _response(model: ServedModel, answer: Answer) -> Response:
@@ -84,3 +49,20 @@ def _response(model: ServedModel, answer: Answer) -> Response:
         "timing_ms": milliseconds(answer.queue, answer.decode, answer.infer),
     }
     return Response(json.dumps(document, ensure_ascii=False).encode(), media_type="application/json")
+
+
+add_operation(
+    router,
+    "classify",
+    _answer,
+    description="Classify images with {model}.",
+    ok={"model": Classification},
+    parameters=[TOP_K],
+)
+
+
+def fast_routes() -> list[BaseRoute]:
+    """The same routes without FastAPI: where these stand first, no request comes to the others."""
+    return [
+        Route(route.path, route.endpoint, methods=["POST"]) for route in router.routes if isinstance(route, APIRoute)
+    ]

@@ -11,49 +11,23 @@ from starlette.responses import Response
 from service.engine import Engine
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
-from service.http.problems import Problem, documented
+from service.http.problems import Problem
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.explanation_schemas import Embeddings
-from service.http.v1.requests import MODEL, TIMEOUT, VERSION, body, milliseconds, statuses
+from service.http.v1.requests import add_operation, milliseconds
+from service.http.v1.schemas import Embeddings
 from service.images.upload import Upload
 from service.models.registry import ServedModel
 
 router = APIRouter(tags=["embed"])
 
 
-def _documented(*parameters: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "openapi_extra": {"requestBody": body(), "parameters": [*parameters, TIMEOUT]},
-        "responses": {200: {"model": Embeddings}, **documented(*statuses(*parameters))},
-        "response_class": Response,
-    }
-
-
-@router.post("/v1/embed", **_documented())
-async def embed(request: Request) -> Response:
-    """Gives feature vectors of pictures, by the default model."""
-    return await _answer(request)
-
-
-@router.post("/v1/models/{model}/embed", **_documented(MODEL))
-async def embed_with(request: Request) -> Response:
-    """Gives feature vectors of pictures, by the model's default version."""
-    return await _answer(request, request.path_params["model"])
-
-
-@router.post("/v1/models/{model}/versions/{version}/embed", **_documented(MODEL, VERSION))
-async def embed_with_version(request: Request) -> Response:
-    """Gives feature vectors of pictures, by one version of a model."""
-    return await _answer(request, request.path_params["model"], request.path_params["version"])
-
-
-async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
+async def _answer(request: Request, model: str | None = None, version: str | None = None) -> Response:
     engine = engine_of(request)
     engine.check_open()
     settings, deadline = engine.settings, asked_deadline(request, engine)
-    with engine.models.use(name, version) as model:
+    with engine.models.use(model, version) as served:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
-        document = await while_connected(request, _embed(engine, uploads, model, deadline))
+        document = await while_connected(request, _embed(engine, uploads, served, deadline))
     return Response(json.dumps(document), media_type="application/json")
 
 
@@ -74,3 +48,12 @@ async def _embed(engine: Engine, uploads: list[Upload], model: ServedModel, dead
         ],
         "timing_ms": milliseconds(prepared.queue + inference.queue, prepared.decode, inference.infer),
     }
+
+
+add_operation(
+    router,
+    "embed",
+    _answer,
+    description="Give feature vectors of images, by {model}.",
+    ok={"model": Embeddings},
+)

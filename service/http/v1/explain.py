@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -16,11 +15,11 @@ from starlette.responses import Response
 from service.engine import Engine
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
-from service.http.problems import Problem, documented
+from service.http.problems import Problem
 from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1 import explanations
-from service.http.v1.explanation_schemas import Explanation
-from service.http.v1.requests import MODEL, TIMEOUT, TOP_K, VERSION, asked_top_k, body, milliseconds, statuses
+from service.http.v1.requests import TOP_K, add_operation, asked_top_k, milliseconds
+from service.http.v1.schemas import Explanation
 from service.images.overlay import overlay
 from service.images.upload import Upload
 from service.models.registry import ServedModel
@@ -53,44 +52,14 @@ class _Question:
     png: bool
 
 
-def _documented(*parameters: dict[str, Any]) -> dict[str, Any]:
-    png = {PNG: {"schema": {"type": "string", "format": "binary"}}}
-    return {
-        "openapi_extra": {
-            "requestBody": body(several=False),
-            "parameters": [*parameters, _CLASS, TOP_K, _OVERLAY, TIMEOUT],
-        },
-        "responses": {200: {"model": Explanation, "content": png}, **documented(*statuses(*parameters))},
-        "response_class": Response,
-    }
-
-
-@router.post("/v1/explain", **_documented())
-async def explain(request: Request) -> Response:
-    """Explains what the default model sees in a picture."""
-    return await _answer(request)
-
-
-@router.post("/v1/models/{model}/explain", **_documented(MODEL))
-async def explain_with(request: Request) -> Response:
-    """Explains what the model's default version sees in a picture."""
-    return await _answer(request, request.path_params["model"])
-
-
-@router.post("/v1/models/{model}/versions/{version}/explain", **_documented(MODEL, VERSION))
-async def explain_with_version(request: Request) -> Response:
-    """Explains what one version of a model sees in a picture."""
-    return await _answer(request, request.path_params["model"], request.path_params["version"])
-
-
-async def _answer(request: Request, name: str | None = None, version: str | None = None) -> Response:
+async def _answer(request: Request, model: str | None = None, version: str | None = None) -> Response:
     engine = engine_of(request)
     engine.check_open()
     deadline = asked_deadline(request, engine)
-    with engine.models.use(name, version) as model:
-        question = _question(request, model, engine.settings.top_k)
+    with engine.models.use(model, version) as served:
+        question = _question(request, served, engine.settings.top_k)
         (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))
-        return await while_connected(request, _explain(engine, upload, model, question, deadline))
+        return await while_connected(request, _explain(engine, upload, served, question, deadline))
 
 
 async def _explain(
@@ -159,3 +128,14 @@ def _flag(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise Problem(400, "invalid-parameter", f"{name} is true or false.")
     return text.lower() in ("true", "1")
+
+
+add_operation(
+    router,
+    "explain",
+    _answer,
+    description="Explain what {model} sees in an image.",
+    ok={"model": Explanation, "content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
+    parameters=[_CLASS, TOP_K, _OVERLAY],
+    several=False,
+)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fastapi import Request
+from fastapi import APIRouter, Request, Response
 
 from ait_lite.decode import FORMATS
 from service.http.dependencies import TIMEOUT_HEADER
-from service.http.problems import Problem
+from service.http.problems import Problem, documented
 from service.http.uploads import FIELD
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -57,9 +58,49 @@ VERSION = {
 }
 
 
-def statuses(*parameters: dict[str, Any]) -> tuple[int, ...]:
-    """Problems that a route can answer with; those with a model in their path can name one that there is not."""
-    return (400, *((404,) if MODEL in parameters else ()), 413, 415, 422, 429, 503, 504)
+# Path, suffix of the name, parameters of the path, and what answers: the operation is asked for at each of these.
+_ADDRESSES: tuple[tuple[str, str, tuple[dict[str, Any], ...], str], ...] = (
+    ("/v1", "", (), "the default model"),
+    ("/v1/models/{model}", "_with", (MODEL,), "the model's default version"),
+    ("/v1/models/{model}/versions/{version}", "_with_version", (MODEL, VERSION), "one version of a model"),
+)
+
+
+def add_operation(
+    router: APIRouter,
+    operation: str,
+    answer: Callable[..., Awaitable[Response]],
+    *,
+    description: str,
+    ok: dict[str, Any],
+    parameters: Sequence[dict[str, Any]] = (),
+    several: bool = True,
+) -> None:
+    """Route an operation on images for the default model, for a model by name, and for one of its versions.
+
+    FastAPI sees nothing but the request: `openapi_extra` describes what it holds.
+
+    Args:
+        router: Takes the routes.
+        operation: Last part of the paths, and the name of the first route.
+        answer: Called with the request, and with `model` and `version` where the path has them.
+        description: What the operation does, with "{model}" where the model is named.
+        ok: The documented answer.
+        parameters: Documented parameters, besides those of the path and the timeout.
+        several: Whether a request may have several images.
+    """
+    for prefix, suffix, own, model in _ADDRESSES:
+        statuses = (400, *((404,) if own else ()), 413, 415, 422, 429, 503, 504)
+        router.add_api_route(
+            f"{prefix}/{operation}",
+            _endpoint(answer),
+            methods=["POST"],
+            name=operation + suffix,
+            description=description.format(model=model),
+            responses={200: ok, **documented(*statuses)},
+            response_class=Response,
+            openapi_extra={"requestBody": body(several), "parameters": [*own, *parameters, TIMEOUT]},
+        )
 
 
 def asked_top_k(request: Request) -> int | None:
@@ -78,3 +119,11 @@ def asked_top_k(request: Request) -> int | None:
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:
     """The `Timing` of an answer, from seconds."""
     return {name: round(value * 1e3, 3) for name, value in (("queue", queue), ("decode", decode), ("infer", infer))}
+
+
+def _endpoint(answer: Callable[..., Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    # One function a route: the access log tells routes apart by them.
+    async def endpoint(request: Request) -> Response:
+        return await answer(request, **request.path_params)
+
+    return endpoint

@@ -24,7 +24,7 @@ class Prediction(BaseModel):
 class Timing(BaseModel):
     """Where the time went, in milliseconds."""
 
-    queue: float = Field(description="Waiting for a thread.", examples=[0.2])
+    queue: float = Field(description="Waiting for a thread that decodes, and for the model.", examples=[0.2])
     decode: float = Field(description="From the first file's bytes to the last file's tensor.", examples=[3.1])
     infer: float = Field(description="In the model.", examples=[8.4])
 
@@ -81,13 +81,94 @@ class Models(BaseModel):
     index: list[ModelVersion] = Field(description="Every version there is, whatever became of it.")
 
 
-class Live(BaseModel):
-    """The process runs."""
+class PatchMap(BaseModel):
+    """What each patch says for or against a class. `values` and `rest` add up to `logit`."""
 
-    live: bool = True
+    label: str = Field(description="The class that is explained.", examples=["cat"])
+    index: int = Field(description="Its index.", examples=[3])
+    method: Literal["contribution", "gradient"] = Field(
+        description="contribution: what each patch of the picture adds over a patch of the mean colour, with "
+        "attention, norms, activations and recall held as they are. gradient: the last feature map times the "
+        "gradient by it."
+    )
+    values: list[float] = Field(description="One a patch, row by row; positive speaks for the class.")
+    logit: float = Field(description="What the model says for the class.", examples=[5.12])
+    rest: float = Field(description="What is no patch's: biases, positions, recalled patterns.", examples=[0.31])
 
 
-class Ready(BaseModel):
-    """Requests are answered."""
+class Block(BaseModel):
+    """What one block's associative memory did with each patch; patches are in the map's order."""
 
-    ready: bool = True
+    priors: int = Field(description="Priors in the memory.", examples=[32])
+    energy_before: list[float] = Field(description="Energy of each patch's query.")
+    energy_after: list[float] = Field(description="Energy of what it retrieved; not above the one before.")
+    recalled: list[list[tuple[int, float]]] = Field(
+        description="Of each patch, the priors it recalled most strongly, [prior, share of recall], strongest first.",
+        examples=[[[[17, 0.61], [3, 0.2], [5, 0.05]]]],
+    )
+
+
+class Example(BaseModel):
+    """A training picture that the model finds similar."""
+
+    name: str = Field(examples=["cat/0001.jpg"])
+    similarity: float = Field(description="From -1 to 1: mean of the cosines of features and of logits.")
+    thumbnail: str = Field(description="A small picture of it, as a data: URI.", examples=["data:image/jpeg;base64,…"])
+    width: int = Field(description="Of the thumbnail, in pixels.", examples=[32])
+    height: int = Field(examples=[32])
+
+
+class ClassExamples(BaseModel):
+    """The training pictures of one class that are most like the picture."""
+
+    label: str = Field(examples=["cat"])
+    score: float = Field(description="The class's probability.", ge=0, le=1)
+    nearest: list[Example] = Field(description="The most similar first.")
+
+
+class Overlays(BaseModel):
+    """The picture as the model sees it, with maps laid over it: PNG files as data: URIs."""
+
+    map: str | None = Field(description="The patch map: orange for the class, blue against it.")
+    energy: list[str] = Field(
+        description="Of each block, how much more than in the least of them retrieval lowered each patch's energy."
+    )
+
+
+class Explanation(BaseModel):
+    """What the model saw in one picture."""
+
+    model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
+    version: str = Field(examples=["1"])
+    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out pictures.")
+    labels: list[LabelScore] = Field(description="The best classes, the most probable first.")
+    grid: list[int] | None = Field(description="Rows and columns of the patches.", examples=[[8, 8]])
+    region: list[float] | None = Field(
+        description="What part of the upright picture the model saw, and the patches cover: left, top, right, bottom, "
+        "as shares of its width and height.",
+        examples=[[0.125, 0, 0.875, 1]],
+    )
+    map: PatchMap | None = Field(description="null for a model that has neither patches nor a feature map.")
+    blocks: list[Block] = Field(description="Empty for a model without an associative memory.")
+    examples: list[ClassExamples] = Field(
+        description="Of the three best classes; empty where the checkpoint has no exemplars."
+    )
+    overlays: Overlays | None = Field(description="null unless asked for.")
+    timing_ms: Timing
+
+
+class Embedding(BaseModel):
+    """The feature vector of one picture."""
+
+    index: int = Field(description="Place of the picture in the request, from 0.")
+    features: list[float]
+
+
+class Embeddings(BaseModel):
+    """Feature vectors of the pictures of a request."""
+
+    model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
+    version: str = Field(examples=["1"])
+    dimensions: int = Field(description="Numbers in a feature vector.", examples=[192])
+    embeddings: list[Embedding]
+    timing_ms: Timing

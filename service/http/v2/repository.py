@@ -64,7 +64,7 @@ async def load(request: Request, model: ModelName) -> Response:
             f"The parameter {quoted(given[0])} would replace what is on disk, which is not offered. Put the model "
             "into the repository, and load it without."
         )
-    await request.app.state.control.load(model)
+    await request.app.state.replication.load(model)
     return Response(status_code=200)
 
 
@@ -72,7 +72,7 @@ async def load(request: Request, model: ModelName) -> Response:
 async def unload(request: Request, model: ModelName) -> Response:
     """Takes a model out of service; what it has begun is finished. Needs the admin key."""
     await _parameters(request)  # unload_dependents: no model depends on another
-    await request.app.state.control.unload(model)
+    await request.app.state.replication.unload(model)
     return Response(status_code=200)
 
 

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.engine import Engine
 from service.http.dependencies import TIMEOUT_HEADER, EngineDep, ModelName, Version, asked_deadline
 from service.http.disconnect import while_connected
+from service.http.operations import Live, Ready
 from service.http.problems import documented_protocol
-from service.http.v1.schemas import Live, Ready
 from service.http.v2.body import HEADER_LENGTH, header_length, read_body
 from service.http.v2.infer import infer
 from service.http.v2.metadata import model_config, model_metadata, signature_of
@@ -83,7 +83,7 @@ async def get_statistics(request: Request) -> Statistics:
 
 async def get_all_statistics(request: Request) -> Statistics:
     """The counters of all processes of the server; one that does not answer in a second is left out."""
-    return (await get_statistics(request)).plus(*await request.app.state.siblings.ask("statistics", seconds=1.0))
+    return (await get_statistics(request)).plus(*await request.app.state.peers.ask("statistics", seconds=1.0))
 
 
 StatisticsDep = Annotated[Statistics, Depends(get_statistics)]
