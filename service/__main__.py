@@ -9,7 +9,7 @@ from service.settings import Settings
 
 
 def main() -> int:
-    """Reads the command line and serves; returns the exit code."""
+    """Read the command line and serve; return the exit code."""
     knobs = "\n".join(f"  {field.description} [{field.default}]" for field in Settings.model_fields.values())
     parser = argparse.ArgumentParser(
         prog="python -m service",

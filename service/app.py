@@ -1,4 +1,4 @@
-"""The application factory: wires settings, engine, routes and what watches over them."""
+"""Wire settings, engine, routes and what observes them into an application."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from service.peers import Answer, PeerAddress, Peers
 from service.settings import Settings, load_settings
 
 DESCRIPTION = """\
-Classifies pictures. Send a JPEG, PNG or WebP file as the body of a request, or several as a form. \
+Classifies images. Send a JPEG, PNG or WebP file as the body of a request, or several as a form. \
 Under /v2 the service speaks the Open Inference Protocol. \
 Every error is an RFC 9457 problem document (application/problem+json), under /v2 {"error": …}."""
 
@@ -48,17 +48,17 @@ def create_app(
     load_first: bool = False,
     tracing: Tracing | None = None,
 ) -> FastAPI:
-    """Builds the application; its model is loaded when it is started.
+    """Build the application; its model is loaded when it is started.
 
     Args:
         settings: None reads them from the environment.
-        on_loaded: called on the event loop when loading has ended, well or not.
-        address: of this process among those of the server, if there are several.
-        load_first: whether starting ends only when loading has: nothing comes before.
-        tracing: where spans go; None is where the environment says, if it does.
+        on_loaded: Called on the event loop when loading has ended, well or not.
+        address: Of this process among those of the server, if there are several.
+        load_first: Whether starting ends only when loading has: nothing comes before.
+        tracing: Where spans go; None is where the environment says, if it does.
 
     Raises:
-        SettingsError: a setting in the environment is not usable.
+        SettingsError: A setting in the environment is not usable.
     """
     settings = settings or load_settings()
     keys = KeyRing.of(settings)
@@ -130,7 +130,7 @@ def create_app(
 
 
 def _answers(app: FastAPI) -> dict[str, Answer]:
-    """What the other processes of the server may ask this one."""
+    """List what the other processes of the server may ask this one."""
     state, replication = app.state, app.state.replication
 
     async def snapshot() -> dict[str, Any]:

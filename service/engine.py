@@ -1,4 +1,4 @@
-"""What the routes hold: the models, the pool that decodes pictures, limits and deadlines."""
+"""Classify images: the models, the pool that decodes images, limits and deadlines behind one facade."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """Labels of each picture, and where the time went, in seconds."""
+    """Labels of each image, and where the time went, in seconds."""
 
     predictions: list[Labels]
     queue: float
@@ -32,12 +32,12 @@ class Answer:
 
 
 class Engine:
-    """The models of a server process and the threads that decode pictures.
+    """The models of a server process and the threads that decode images.
 
     Attributes:
-        models: what is served.
-        decoders: the threads.
-        failure: why nothing can be served at all; None while it is loading and once it is.
+        models: What is served.
+        decoders: The threads.
+        failure: Why nothing can be served at all; None while it is loading and once it is.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Engine:
         on_loaded: Callable[[Engine], None] | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """`on_loaded` is called on the event loop when loading has ended, well or not."""
+        """Prepare to load; `on_loaded` is called on the event loop when loading has ended, well or not."""
         self.settings = settings
         self.observer = observer or Observer()
         self.models = Models(settings, self.observer)
@@ -61,12 +61,12 @@ class Engine:
 
     @property
     def draining(self) -> bool:
-        """Whether the server is stopping."""
+        """True while the server stops."""
         return self._draining
 
     @property
     def ready(self) -> bool:
-        """Whether new requests are answered."""
+        """True while new requests are answered."""
         return not self._draining and self.models.ready
 
     def check_open(self) -> None:
@@ -99,7 +99,7 @@ class Engine:
         return asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
 
     async def load(self) -> None:
-        """Loads and warms the models; a failure is kept, not raised."""
+        """Load and warm the models; a failure is kept, not raised."""
         await self.models.start()
         if self._on_loaded:
             self._on_loaded(self)
@@ -114,13 +114,13 @@ class Engine:
         deadline: float | None = None,
         prepare: Prepare | None = None,
     ) -> Prepared:
-        """Decodes the files of one request for a model. Cancelling it drops what has not been started.
+        """Decode the files of one request for a model. Cancelling drops what has not been started.
 
         Args:
-            uploads: the files.
-            model: what they are for.
+            uploads: The files.
+            model: What they are for.
             deadline: `loop.time()` after which nobody waits for the answer.
-            prepare: what makes an input of a decoded picture, on any thread; None is `model.prepare`.
+            prepare: What makes an input of a decoded image, on any thread; None is `model.prepare`.
 
         Raises:
             ImageRejected: The first file that cannot be used, by its place in the request.
@@ -144,7 +144,7 @@ class Engine:
     async def classify(
         self, uploads: Sequence[Upload], top_k: int, model: ServedModel, *, deadline: float | None = None
     ) -> Answer:
-        """Decodes and classifies the files of one request.
+        """Decode and classify the files of one request.
 
         Raises:
             ServiceError: As `prepare` and `ServedModel.infer`.
@@ -156,11 +156,11 @@ class Engine:
         return Answer(predictions, prepared.queue + inference.queue, prepared.decode, inference.infer)
 
     def drain(self) -> None:
-        """Takes no new work from here on; what has begun is finished."""
+        """Take no new work from here on; what has begun is finished."""
         self._draining = True
 
     async def close(self) -> None:
-        """Ends the models when they have finished what they began, and lets the threads end."""
+        """End the models when they have finished what they began, and let the threads end."""
         self.drain()
         self.decoders.close()
         await self.models.close()

@@ -1,4 +1,4 @@
-"""`python -m service.healthcheck`: asks the server of this machine whether it is ready, for images without curl."""
+"""Ask the server of this machine whether it is ready (`python -m service.healthcheck`), in containers without curl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 4.0
 
 
 def check(settings: Settings, timeout: float = TIMEOUT_SECONDS) -> str | None:
-    """Asks `/health/ready` at the address that a server with these settings listens on.
+    """Ask `/health/ready` at the address that a server with these settings listens on.
 
     Returns:
         None if requests are answered, else the reason why not.
@@ -33,7 +33,7 @@ def check(settings: Settings, timeout: float = TIMEOUT_SECONDS) -> str | None:
 
 
 def main() -> int:
-    """Exit code: 0 ready, 1 not ready, 2 a setting is wrong."""
+    """Check and return the exit code: 0 ready, 1 not ready, 2 a setting is wrong."""
     try:
         settings = load_settings()
     except SettingsError as error:

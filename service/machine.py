@@ -1,4 +1,4 @@
-"""What the machine lets this process use, and how it is put to use."""
+"""Find out what the machine lets this process use, and tune how it is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_processors(cgroup: Path = _CGROUP) -> int:
-    """Processors that this process may keep busy: by its affinity and by the quota of its container.
+    """Count the processors that this process may keep busy: by its affinity and by the quota of its container.
 
     More threads than that would only take turns, or be stopped for most of every tenth of a second.
     """
@@ -24,7 +24,7 @@ def available_processors(cgroup: Path = _CGROUP) -> int:
 
 
 def freeze_garbage_collector() -> None:
-    """Has the garbage collector leave alone for good what is there now.
+    """Have the garbage collector leave alone for good what is there now.
 
     It would go through all of a loaded program again and again, and stop every request for a third of a second.
     """
@@ -33,9 +33,9 @@ def freeze_garbage_collector() -> None:
 
 
 def return_freed_memory() -> bool:
-    """Has glibc return every freed block of at least a mebibyte at once.
+    """Have glibc return every freed block of at least a mebibyte at once.
 
-    By itself it would raise that limit when a large block is freed. The next large pictures would go into the heap,
+    By itself it would raise that limit when a large block is freed. The next large images would go into the heap,
     where whatever small thing lies above them keeps their memory in the process.
 
     Returns:
@@ -50,7 +50,7 @@ def return_freed_memory() -> bool:
 
 
 def _quota(cgroup: Path) -> float:
-    """Processors that the container may use; infinite without a limit."""
+    """Read how many processors the container may use; infinite without a limit."""
     with suppress(OSError, ValueError):
         limit, period = (cgroup / "cpu.max").read_text().split()
         return math.inf if limit == "max" else int(limit) / int(period)

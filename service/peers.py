@@ -1,4 +1,4 @@
-"""The processes of one server talk to each other: each listens on a Unix socket in a folder that they share."""
+"""Ask the other processes of a server: each listens on a Unix socket in a folder that they share."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class PeerAddress:
     """One process of a server, among those of the same server.
 
     Attributes:
-        folder: what they share.
-        number: its own, from 0.
-        count: of all.
+        folder: What they share.
+        number: Its own, from 0.
+        count: Of all.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class PeerAddress:
 
     @property
     def others(self) -> list[PeerAddress]:
-        """The addresss of the others."""
+        """The addresses of the others."""
         return [PeerAddress(self.folder, number, self.count) for number in range(self.count) if number != self.number]
 
 
@@ -63,19 +63,19 @@ class Peers:
         return self.address.number if self.address else 0
 
     async def listen(self, answers: Mapping[str, Answer]) -> None:
-        """Answers what the others ask, from here on: each question by name, its arguments by keyword."""
+        """Answer what the others ask, from here on: each question by name, its arguments by keyword."""
         self._answers = answers
         if self.address:
             self.address.socket.unlink(missing_ok=True)  # of a process that died
             self._server = await asyncio.start_unix_server(self._serve, self.address.socket, limit=_MOST_BYTES)
 
     async def ask(self, question: str, *, seconds: float | None = None, **arguments: Any) -> list[Any]:
-        """Asks all others at once.
+        """Ask all others at once.
 
         Args:
-            question: one of the names that they answer.
-            seconds: how long to wait for answers; None is as long as the processes live.
-            arguments: what JSON can say.
+            question: One of the names that they answer.
+            seconds: How long to wait for answers; None is as long as the processes live.
+            arguments: What JSON can say.
 
         Returns:
             Their answers; who is not there, or does not answer in time, is left out.
@@ -94,7 +94,7 @@ class Peers:
         return [reply["answer"] for reply in replies if "answer" in reply]
 
     async def close(self) -> None:
-        """Answers nothing more."""
+        """Answer nothing more."""
         if self._server and self.address:
             self._server.close()
             self.address.socket.unlink(missing_ok=True)

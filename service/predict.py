@@ -18,7 +18,7 @@ from service.settings import load_settings
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """What came of one file: labels, or an error that names the file and the remedy."""
+    """The result of one file: labels, or an error that names the file and the remedy."""
 
     path: Path
     labels: Labels = field(default_factory=list)
@@ -30,19 +30,19 @@ def predict_files(
     model: str | Path | None = None,
     top_k: int | None = None,
 ) -> list[FilePrediction]:
-    """Classifies image files; one that cannot be used does not stop the others.
+    """Classify image files; one that cannot be used does not stop the others.
 
     Args:
         paths: JPEG, PNG or WebP files.
-        model: as for the server (folder, bundled name); None takes `AIT_MODEL`, else the bundled model.
-        top_k: labels a file, at least 1; more than there are classes means all of them.
+        model: As for the server (folder, bundled name); None takes `AIT_MODEL`, else the bundled model.
+        top_k: Labels a file, at least 1; more than there are classes means all of them.
 
     Returns:
         One entry a path, in the same order.
 
     Raises:
-        ModelError: the model cannot be loaded.
-        SettingsError: a setting in the environment is not usable.
+        ModelError: The model cannot be loaded.
+        SettingsError: A setting in the environment is not usable.
         ValueError: `top_k` is less than 1.
     """
     return list(iter_predictions(paths, model, top_k))
@@ -53,7 +53,7 @@ def iter_predictions(
     model: str | Path | None = None,
     top_k: int | None = None,
 ) -> Iterator[FilePrediction]:
-    """Like `predict_files`, but yields answers batch by batch: memory does not grow with the paths."""
+    """Classify image files as `predict_files` does, batch by batch: memory does not grow with the paths."""
     settings = load_settings(model=None if model is None else str(model), top_k=top_k)
     limits = ImageLimits(settings.max_pixels, settings.max_aspect)
     classifier = Classifier(locate(settings.model), device=settings.device, max_batch=settings.max_batch)
@@ -67,7 +67,7 @@ def iter_predictions(
 
 
 def _read(path: Path, classifier: Classifier, limits: ImageLimits) -> np.ndarray | str:
-    """Prepared picture, or what is wrong with the file."""
+    """Decode and crop a file; return the array, or what is wrong with the file."""
     try:
         return classifier.prepare(decode(path.read_bytes(), limits))
     except ImageError as error:

@@ -26,7 +26,7 @@ from service.settings import Settings, load_settings
 
 
 class Scale(BaseModel):
-    """How many replicas there are, and what each may use."""
+    """The number of replicas, and the share of the machine that each may use."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,12 +58,14 @@ class Replica:
         self._loaded.set()
 
     async def check_health(self) -> None:
-        """Ray gives a replica no requests before this has returned, and replaces one for which it raises.
+        """Tell Ray whether this replica works.
+
+        It gets no requests before this has returned, and is replaced if this raises.
 
         A model's process that has died is not a reason: the service starts it again, faster than Ray would.
 
         Raises:
-            ModelError: nothing can be served.
+            ModelError: Nothing can be served.
         """
         await self._loaded.wait()
         engine: Engine = self._app.state.engine
@@ -72,12 +74,12 @@ class Replica:
 
 
 def build(arguments: Scale) -> Application:
-    """The application for `serve run` and `serve deploy`.
+    """Build the application for `serve run` and `serve deploy`.
 
     Settings are read from the environment here, where the command runs, and are the same for every replica.
 
     Raises:
-        SettingsError: a setting in the environment is not usable.
+        SettingsError: A setting in the environment is not usable.
     """
     settings = load_settings(model=arguments.model)
     if not settings.torch_threads:

@@ -1,4 +1,4 @@
-"""Every knob of the service, read from the environment or from a `.env` file.
+"""Read the settings of the service from the environment or from a `.env` file.
 
 The environment wins over the file, and keyword arguments win over both. An empty variable counts as unset.
 """
@@ -80,21 +80,21 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description=(
-            "AIT_DECODE_THREADS: pictures decoded at the same time; 0 is one a processor, at most 8. Each "
+            "AIT_DECODE_THREADS: images decoded at the same time; 0 is one a processor, at most 8. Each "
             "may hold 15 bytes a pixel."
         ),
     )
-    max_batch: int = Field(32, ge=1, description="AIT_MAX_BATCH: most pictures in one forward pass.")
+    max_batch: int = Field(32, ge=1, description="AIT_MAX_BATCH: most images in one forward pass.")
     max_delay_ms: float = Field(
         5.0,
         ge=0,
         description=(
-            "AIT_MAX_DELAY_MS: most milliseconds that an idle model waits for more pictures under load. It waits "
+            "AIT_MAX_DELAY_MS: most milliseconds that an idle model waits for more images under load. It waits "
             "for less where that does not pay, and never for a request that is alone."
         ),
     )
     max_queue: int = Field(
-        256, ge=1, description="AIT_MAX_QUEUE: most pictures that wait for a model; more are answered with a 429."
+        256, ge=1, description="AIT_MAX_QUEUE: most images that wait for a model; more are answered with a 429."
     )
     deadline_seconds: float = Field(
         30.0,
@@ -136,13 +136,13 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         50_000_000,
         ge=1,
-        description="AIT_MAX_PIXELS: most pixels (width x height) of a picture, checked before decoding.",
+        description="AIT_MAX_PIXELS: most pixels (width x height) of an image, checked before decoding.",
     )
     max_aspect: float = Field(
         100.0,
         ge=1.0,
         description=(
-            "AIT_MAX_ASPECT: most times the longer side of a picture may exceed the shorter one. "
+            "AIT_MAX_ASPECT: most times the longer side of an image may exceed the shorter one. "
             "Resizing the shorter side of a thin strip would blow up the longer one."
         ),
     )
@@ -194,10 +194,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads the settings; an override of None is taken as not given.
+    """Read the settings; an override of None is taken as not given.
 
     Raises:
-        SettingsError: a value is out of range or not of the right type.
+        SettingsError: A value is out of range or not of the right type.
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Dynamic batching: the items of many requests -> few full batches. Pure asyncio; knows nothing of HTTP or models.
+"""Collect the items of many requests into few full batches. Pure asyncio; knows nothing of HTTP or models.
 
 Nothing polls: a batch starts because an item came, a batch ended, or a timer that this module set ran out.
 
@@ -32,7 +32,7 @@ class Closed(Exception):
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects the items of requests into batches and hands each its own results.
+    """Collect the items of requests into batches and hand each request its own results.
 
     All methods are called on one event loop.
     """
@@ -49,17 +49,18 @@ class Batcher(Generic[Item, Result]):
         observe: Callable[[int, list[float], float], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """
+        """Prepare to run batches.
+
         Args:
-            run: answers a batch: one result an item, in order. If it raises, the requests that have an item in
+            run: Answers a batch: one result an item, in order. If it raises, the requests that have an item in
                 the batch fail with what it raised, and no others.
-            max_batch: most items of a batch.
-            max_queue: most items that wait; those of a running batch do not.
-            max_delay: seconds; most that an idle model waits for a fuller batch.
-            parallel: batches that `run` works on at the same time.
-            ahead: batches handed to `run` besides those; they begin, in order, when one of those ends.
-            observe: told of each batch: its size, the seconds that its items waited, the seconds it took.
-            clock: seconds, for measuring; deadlines and timers are the event loop's.
+            max_batch: Most items of a batch.
+            max_queue: Most items that wait; those of a running batch do not.
+            max_delay: Seconds; most that an idle model waits for a fuller batch.
+            parallel: Batches that `run` works on at the same time.
+            ahead: Batches handed to `run` besides those; they begin, in order, when one of those ends.
+            observe: Told of each batch: its size, the seconds that its items waited, the seconds it took.
+            clock: Seconds, for measuring; deadlines and timers are the event loop's.
         """
         self._run = run
         self._max_batch, self._max_queue, self._max_delay = max_batch, max_queue, max_delay
@@ -85,7 +86,7 @@ class Batcher(Generic[Item, Result]):
         return len(self._running)
 
     def check_room(self, items: int) -> None:
-        """Raises what `submit` would raise now for a request of so many items: before work is put into it."""
+        """Raise what `submit` would raise now for a request of so many items: before work is put into it."""
         if self._closed:
             raise Closed("This queue takes no more requests.")
         if items > self._max_queue:
@@ -94,15 +95,15 @@ class Batcher(Generic[Item, Result]):
             raise QueueFull(self._depth * self._cost.per_item / self._parallel)
 
     async def submit(self, items: Sequence[Item], *, deadline: float | None = None) -> list[Result]:
-        """Answers items, in their order. Cancelling drops those that have not been started.
+        """Answer items, in their order. Cancelling drops those that have not been started.
 
         Args:
-            items: any number up to `max_queue`.
+            items: Any number up to `max_queue`.
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
-            Closed, RequestTooLarge, QueueFull, DeadlineExceeded: as named.
-            Exception: whatever `run` raised for a batch with one of the items.
+            Closed, RequestTooLarge, QueueFull, DeadlineExceeded: As named.
+            Exception: Whatever `run` raised for a batch with one of the items.
         """
         self.check_room(len(items))
         if not items:
@@ -121,12 +122,12 @@ class Batcher(Generic[Item, Result]):
             self._forget(request)
 
     def abort(self, error: Exception) -> None:
-        """Fails the requests that wait; what runs goes on."""
+        """Fail the requests that wait; what runs goes on."""
         for request in list(self._ring):
             self._fail(request, error)
 
     async def close(self) -> None:
-        """Takes nothing more from here on; returns when everything taken before has been answered."""
+        """Take nothing more from here on; return when everything taken before has been answered."""
         self._closed = True
         self._dispatch()
         await self._drained.wait()
@@ -141,7 +142,7 @@ class Batcher(Generic[Item, Result]):
         self._wake()
 
     def _forget(self, request: _Request[Item, Result]) -> None:
-        """Drops the items of a request that still wait."""
+        """Drop the items of a request that still wait."""
         if request in self._ring:
             del self._ring[request]
             self._depth -= request.waiting
@@ -154,7 +155,7 @@ class Batcher(Generic[Item, Result]):
         self._forget(request)
 
     def _wake(self, delay: float = 0.0) -> None:
-        """Dispatches on the loop's next round, when all that came in this one is there, or after a delay."""
+        """Dispatch on the loop's next round, when all that came in this one is there, or after a delay."""
         if self._dispatch_soon:
             self._dispatch_soon.cancel()
         loop = asyncio.get_running_loop()
@@ -182,7 +183,7 @@ class Batcher(Generic[Item, Result]):
         self._check_drained()
 
     def _delay(self) -> float:
-        """Seconds to wait for a fuller batch now that the model is idle."""
+        """Compute the seconds to wait for a fuller batch now that the model is idle."""
         if self._closed or self._depth >= self._max_batch:
             return 0.0
         patience = min(self._max_delay, self._cost.fixed)
@@ -195,7 +196,7 @@ class Batcher(Generic[Item, Result]):
         return left if left > 5e-4 else 0.0  # event loops count milliseconds
 
     def _take(self, size: int) -> list[tuple[_Request[Item, Result], int]]:
-        """The next batch, of at most `size` items: (request, index of its item), each request in turn."""
+        """Take the next batch, of at most `size` items: (request, index of its item), each request in turn."""
         batch: list[tuple[_Request[Item, Result], int]] = []
         while self._ring and len(batch) < size:
             request, _ = self._ring.popitem(last=False)
@@ -234,7 +235,7 @@ class Batcher(Generic[Item, Result]):
             self._dispatch()
 
     def _end(self, task: asyncio.Task[None] | None, now: float) -> float:
-        """Takes a batch out of those that run, with which the next one begins; when it had begun."""
+        """Take a batch out of those that run, with which the next one begins; return when it had begun."""
         assert task is not None
         began = self._running.pop(task)
         following = next((each for each, begun in self._running.items() if begun is None), None)

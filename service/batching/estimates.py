@@ -1,4 +1,4 @@
-"""What a batcher learns about its batches and its visitors, to tell how long waiting pays."""
+"""Estimate from past batches and requests how long it pays to wait for a fuller batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _KEPT = 0.95  # weight of all earlier batches at the next one, when their cost i
 
 
 class BatchCost:
-    """What a batch costs: seconds = fixed + slope * items, by least squares over recent batches."""
+    """The cost of a batch: seconds = fixed + slope * items, by least squares over recent batches."""
 
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
@@ -40,7 +40,7 @@ class BatchCost:
 
 
 class ArrivalRate:
-    """How often requests come while others are there."""
+    """The rate at which requests come while others are there."""
 
     def __init__(self) -> None:
         self._count, self.last = 0.0, 0.0
@@ -49,5 +49,5 @@ class ArrivalRate:
         self._count, self.last = self.rate(now) * _MEMORY + 1, now
 
     def rate(self, now: float) -> float:
-        """Requests a second."""
+        """Estimate the requests per second at a time."""
         return self._count * math.exp(min(self.last - now, 0.0) / _MEMORY) / _MEMORY

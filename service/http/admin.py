@@ -1,4 +1,4 @@
-"""Who may load and unload models: the holder of the admin key, and nobody while there is none."""
+"""Let only the holder of the admin key load and unload models, and nobody while there is no such key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.http.problems import Problem, key_missing
 
 
 async def require_admin(connection: HTTPConnection) -> None:
-    """A dependency of routes that change what is served; async, because FastAPI runs others on a thread.
+    """Refuse a request without the admin key: a dependency of routes that change what is served.
 
     Raises:
         Problem: 401 if no key was sent, 403 if it is not the admin key or model control is off.

@@ -1,4 +1,4 @@
-"""Work that nobody waits for any more is dropped."""
+"""Drop work that nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Awaits the work, but cancels it as soon as the client leaves; the body must have been read.
+    """Await the work, but cancel it as soon as the client leaves; the body must have been read.
 
     Raises:
-        ClientDisconnect: the client left first.
+        ClientDisconnect: The client left first.
     """
     task = asyncio.current_task()
     assert task is not None

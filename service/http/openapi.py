@@ -1,4 +1,4 @@
-"""The description of the interface at /openapi.json."""
+"""Describe the interface at /openapi.json."""
 
 from __future__ import annotations
 

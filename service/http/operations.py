@@ -1,4 +1,4 @@
-"""Health and metrics."""
+"""Answer the routes of health and metrics."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Ready(BaseModel):
 
 @router.get("/health/live")
 async def live() -> Live:
-    """Whether the process runs."""
+    """Say whether the process runs."""
     return Live()
 
 
 @router.get("/health/ready", responses=documented(503))
 async def ready(engine: EngineDep) -> Ready:
-    """Whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""
+    """Say whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""
     engine.check_ready()
     return Ready()
 
@@ -48,7 +48,7 @@ async def ready(engine: EngineDep) -> Ready:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented()},
 )
 async def metrics(request: Request, engine: EngineDep) -> Response:
-    """Metrics in Prometheus' text format, of all processes of the server."""
+    """Give metrics of all processes of the server, in Prometheus' text format."""
     state = request.app.state
     here = take_snapshot(engine, worker=state.peers.number, in_progress=state.metrics.in_progress)
     snapshots = [here, *await state.peers.ask("snapshot", seconds=_ASK_SECONDS)]

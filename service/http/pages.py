@@ -16,12 +16,12 @@ _HEADERS = {"Cache-Control": "no-cache"}
 
 
 async def playground(_: Request) -> Response:
-    """The first page."""
+    """Give the first page."""
     return FileResponse(UI / "index.html", headers=_HEADERS)
 
 
 async def docs(_: Request) -> Response:
-    """The reference, rendered from /openapi.json."""
+    """Give the reference, rendered from /openapi.json."""
     return FileResponse(UI / "docs.html", headers=_HEADERS)
 
 
@@ -33,7 +33,7 @@ class _Assets(StaticFiles):
 
 
 def page_routes() -> list[BaseRoute]:
-    """Routes of the pages and of their scripts and styles."""
+    """List the routes of the pages and of their scripts and styles."""
     return [
         Route("/", playground),
         Route("/docs", docs),

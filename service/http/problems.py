@@ -1,4 +1,7 @@
-"""Errors over HTTP: RFC 9457 problem documents, and what the inference protocol has in their place under /v2."""
+"""Answer errors: the one map from errors to status codes, and the form of the answers.
+
+That is an RFC 9457 problem document, under /v2 what the inference protocol has in its place.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):
-    """An answer other than success, raised anywhere below a route."""
+    """An answer other than success, raised by a route or what it calls within `service.http`."""
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Problem(Exception):
         }
 
     def response(self, scope: Scope) -> Response:
-        """The answer to a request: `application/problem+json`, or the inference protocol's form under its paths."""
+        """Make the answer: `application/problem+json`, or the inference protocol's form under its paths."""
         path = route_path(scope)
         if path == "/v2" or path.startswith("/v2/"):
             return JSONResponse({"error": self.document["detail"]}, self.status, self.headers)
@@ -99,7 +102,7 @@ class Problem(Exception):
 
 
 def route_path(scope: Scope) -> str:
-    """The path that routes are compared with: without the place where the application is mounted."""
+    """Get the path that routes are compared with: without that where the application is mounted."""
     path, root = scope["path"], scope.get("root_path", "")
     below = root and (path == root or path.startswith(f"{root}/"))
     return path[len(root) :] if below else path
@@ -121,7 +124,7 @@ def problem_of(error: ServiceError) -> Problem:
 
 
 def protocol_problem(error: ProtocolError) -> Problem:
-    """The problem of a request that breaks the inference protocol."""
+    """Map a breach of the inference protocol to the problem that answers the request."""
     if isinstance(error, TooLarge):
         return Problem(413, "too-large", str(error))
     if isinstance(error, UnsupportedEncoding):
@@ -136,24 +139,24 @@ def key_missing(what: str) -> Problem:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route that can answer with these problems, besides 500."""
+    """Make the `responses` argument of a route that can answer with these problems, besides 500."""
     return _documented(statuses, MEDIA_TYPE, "ProblemDocument")
 
 
 def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same for a route of the inference protocol."""
+    """Make the same for a route of the inference protocol."""
     return _documented(statuses, "application/json", "ProtocolFailure")
 
 
 def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict[int | str, dict[str, Any]]:
     meanings = {
-        400: "The request is malformed: no picture, a broken multipart body, or a bad parameter.",
+        400: "The request is malformed: no image, a broken multipart body, or a bad parameter.",
         401: "A key is needed and none was sent.",
         403: "The key is not one that allows this, or what it would allow is off.",
         404: "There is no such model or version.",
         413: "Too many bytes, pixels or files.",
-        415: "The content is not a JPEG, PNG or WebP picture.",
-        422: "The picture is damaged, incomplete, or a strip too thin to be resized.",
+        415: "The content is not a JPEG, PNG or WebP image.",
+        422: "The image is damaged, incomplete, or a strip too thin to be resized.",
         429: "The queue is full, or the key asks too often. Retry-After says when to try again.",
         500: "The server failed; the cause is in its log.",
         503: "The model is not loaded yet or restarting, or the server is stopping.",
@@ -164,7 +167,7 @@ def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem document, or the inference protocol's form of one."""
+    """Have every error of the application answered by a problem document, or the inference protocol's form of one."""
 
     @app.exception_handler(Problem)
     async def on_problem(request: Request, error: Problem) -> Response:

@@ -1,4 +1,4 @@
-"""What a server process looks like at a moment, as what JSON can say."""
+"""Measure the queues and the memory of a server process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from service.engine import Engine
 
 
 def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str, Any]:
-    """
+    """Measure the queues and the memory of a server process now.
+
     Args:
-        engine: of this process.
-        worker: number of this process among those of its server.
-        in_progress: requests being answered.
+        engine: Of this process.
+        worker: Number of this process among those of its server.
+        in_progress: Requests being answered.
 
     Returns:
-        `worker`, `in_progress`, `decoding` (pictures), `depths` (images that wait, by model), `versions`
+        `worker`, `in_progress`, `decoding` (images), `depths` (images that wait, by model), `versions`
         (name, version, whether it answers) and `memory` (kind of process, model, version, bytes).
     """
     models = engine.models.loaded()
@@ -40,7 +41,7 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
 
 
 def resident_bytes(pid: int | None) -> int:
-    """Memory that a process has in use; 0 where that cannot be known."""
+    """Measure the bytes of memory that a process has in use; 0 where that cannot be known."""
     with suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0

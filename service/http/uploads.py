@@ -1,4 +1,4 @@
-"""Reads the pictures of a request: one raw body, or the files of a multipart form.
+"""Read the images of a request: one raw body, or the files of a multipart form.
 
 The body is counted while it arrives, so that a limit holds with or without a Content-Length. Files stay in
 memory, which the limit bounds.
@@ -28,14 +28,14 @@ class UploadLimits:
 
 
 async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
-    """Reads the whole body.
+    """Read the whole body.
 
-    The content type only tells a multipart form from a raw body; whether the bytes are a picture is for
+    The content type only tells a multipart form from a raw body; whether the bytes are an image is for
     their content to say.
 
     Raises:
         Problem: 400 for a broken form or one without files, 413 for too many bytes or files.
-        ClientDisconnect: the client left before it had sent everything.
+        ClientDisconnect: The client left before it had sent everything.
     """
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
@@ -47,11 +47,11 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
 
 
 async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body as it arrives.
+    """Read the body as it arrives, up to a limit.
 
     Raises:
         Problem: 413 for more bytes than the limit.
-        ClientDisconnect: the client left before it had sent everything.
+        ClientDisconnect: The client left before it had sent everything.
     """
     too_large = Problem(
         413,
@@ -95,7 +95,7 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
     if not collector.ended:
         raise _malformed("The multipart body ends too early.")
     if not collector.uploads:
-        raise Problem(400, "no-file", f"The form has no file in a field named {FIELD!r}.", title="No picture was sent")
+        raise Problem(400, "no-file", f"The form has no file in a field named {FIELD!r}.", title="No image was sent")
     return collector.uploads
 
 

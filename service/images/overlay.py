@@ -1,4 +1,4 @@
-"""A picture with a map of its patches laid over it, as a PNG file."""
+"""Draw a map of patches over an image, as a PNG file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _FOR, _AGAINST = (255, 140, 0), (60, 90, 255)  # told apart by people who do not
 _STRONGEST = 0.75  # share of the colour where the map is strongest
 
 
-def overlay(picture: np.ndarray, values: np.ndarray) -> bytes:
-    """Lays a map over a picture: orange where it is positive, blue where it is negative, stronger where it is larger.
+def overlay(image: np.ndarray, values: np.ndarray) -> bytes:
+    """Lay a map over an image: orange where it is positive, blue where it is negative, stronger where it is larger.
 
     Args:
-        picture: uint8 (channels, height, width), of one channel or three.
-        values: (rows, columns), whose patches fill the picture.
+        image: Uint8 (channels, height, width), of one channel or three.
+        values: (rows, columns), whose patches fill the image.
 
     Returns:
         The PNG.
     """
-    _, height, width = picture.shape
+    _, height, width = image.shape
     times = -(-SIDE // min(height, width))
-    colour = np.ascontiguousarray(np.broadcast_to(picture.transpose(1, 2, 0), (height, width, 3)))  # grey has one
+    colour = np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (height, width, 3)))  # grey has one
     shown = Image.fromarray(colour).resize((width * times, height * times), Image.Resampling.BICUBIC)
     largest = float(np.abs(values).max()) or 1.0
     share = np.abs(values)[..., None] / largest * _STRONGEST
@@ -39,6 +39,6 @@ def overlay(picture: np.ndarray, values: np.ndarray) -> bytes:
 
 
 def data_uri(media_type: str, data: bytes | str) -> str:
-    """A `data:` URI of bytes, or of text that is Base64 already."""
+    """Make a `data:` URI of bytes, or of text that is Base64 already."""
     text = data if isinstance(data, str) else base64.b64encode(data).decode()
     return f"data:{media_type};base64,{text}"

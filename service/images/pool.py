@@ -1,4 +1,4 @@
-"""Decodes pictures off the event loop, a bounded number at a time and a bounded number waiting."""
+"""Decode images off the event loop, a bounded number at a time and a bounded number waiting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL_BYTES = 8192
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures of a request, decoded and cropped for a model: uint8 arrays; times in seconds."""
+    """Images of a request, decoded and cropped for a model: uint8 arrays; times in seconds."""
 
     inputs: list[np.ndarray]
     queue: float
@@ -33,7 +33,7 @@ class Prepared:
 
 
 class _Decoded(NamedTuple):
-    """What came of a file, and when work on it began and ended."""
+    """The result of decoding a file, and when work on it began and ended."""
 
     item: np.ndarray | ImageError
     start: float
@@ -44,26 +44,26 @@ class Decoders:
     """A pool of threads that decode."""
 
     def __init__(self, threads: int, limits: ImageLimits, max_waiting: int) -> None:
-        """`max_waiting` is the number of pictures that are being decoded or wait for it, at most."""
+        """Start threads; at most `max_waiting` images are being decoded or wait for it."""
         self._pool = ThreadPoolExecutor(threads, "decode")
         self._limits, self._max_waiting = limits, max_waiting
         self._waiting = 0
-        self._seconds = 0.01  # a picture, on average
+        self._seconds = 0.01  # an image, on average
 
     @property
     def depth(self) -> int:
-        """Pictures that are being decoded or wait for it."""
+        """Images that are being decoded or wait for it."""
         return self._waiting
 
     async def prepare(
         self, uploads: Sequence[Upload], prepare: Prepare, *, small: bool = False, deadline: float | None = None
     ) -> Prepared:
-        """Decodes the files of a request and prepares them for a model. Cancelling drops what has not been started.
+        """Decode the files of a request and prepare them for a model. Cancelling drops what has not been started.
 
         Args:
-            uploads: the files.
-            prepare: makes an input of the model of a decoded picture.
-            small: whether that takes next to no time for a small picture.
+            uploads: The files.
+            prepare: Makes an input of the model of a decoded image.
+            small: Whether that takes next to no time for a small image.
             deadline: `loop.time()` after which nobody waits for the answer.
 
         Raises:
@@ -94,7 +94,7 @@ class Decoders:
         return _collect(decoded, uploads, asked)
 
     def close(self) -> None:
-        """Drops what has not been started and lets the threads end."""
+        """Drop what has not been started and let the threads end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

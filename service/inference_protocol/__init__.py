@@ -1,6 +1,6 @@
 """The Open Inference Protocol, version 2, over REST: bytes <-> typed requests and responses.
 
-Pure functions over bytes: they know nothing of HTTP frameworks, models or pictures. JSON tensors, the binary tensor
+Pure functions over bytes: they know nothing of HTTP frameworks, models or images. JSON tensors, the binary tensor
 extension and the classification extension's parameters are understood; what a model takes and gives is said by a
 `Signature`, and a request that does not fit it is refused with a `ProtocolError` that names the tensor.
 """

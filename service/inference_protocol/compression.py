@@ -18,16 +18,17 @@ _WEIGHT = re.compile(r"\s*([^\s;]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?",
 
 
 class Inflater:
-    """Decompresses a body as it arrives, and never more of it than a limit."""
+    """Decompress a body as it arrives, and never more of it than a limit."""
 
     def __init__(self, encoding: str, limit: int) -> None:
-        """
+        """Prepare to decompress a body.
+
         Args:
-            encoding: the value of Content-Encoding.
-            limit: most bytes after decompression.
+            encoding: The value of Content-Encoding.
+            limit: Most bytes after decompression.
 
         Raises:
-            UnsupportedEncoding: as named.
+            UnsupportedEncoding: As named.
         """
         self._encoding, self._limit, self._size = encoding.strip().lower(), limit, 0
         if self._encoding not in _WINDOW:
@@ -37,11 +38,11 @@ class Inflater:
         self._zlib = zlib.decompressobj(_WINDOW[self._encoding])
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yields what the next bytes of the body stand for, in pieces small enough to hold nobody up.
+        """Yield the next bytes of the body decompressed, in pieces small enough to hold nobody up.
 
         Raises:
-            ProtocolError: the bytes are not compressed so, or something follows the end.
-            TooLarge: more comes out than the limit allows.
+            ProtocolError: The bytes are not compressed so, or something follows the end.
+            TooLarge: More comes out than the limit allows.
         """
         while True:
             if self._zlib.eof and data:
@@ -60,17 +61,17 @@ class Inflater:
                 return
 
     def finish(self) -> None:
-        """Checks that the body was whole.
+        """Check that the body was whole.
 
         Raises:
-            ProtocolError: it ended too early.
+            ProtocolError: It ended too early.
         """
         if not self._zlib.eof:
             raise ProtocolError(f"The {self._encoding} body ends too early. Send all of it.")
 
 
 def accepted_encoding(header: str | None) -> str | None:
-    """The coding that an Accept-Encoding header likes best: "gzip", "deflate", or None for none."""
+    """Find the coding that an Accept-Encoding header prefers: "gzip", "deflate", or None for none."""
     weights: dict[str, float] = {}
     for part in (header or "").split(","):
         if found := _WEIGHT.fullmatch(part):
@@ -81,5 +82,5 @@ def accepted_encoding(header: str | None) -> str | None:
 
 
 def compress(body: bytes, encoding: str) -> bytes:
-    """The body in one of `ENCODINGS`."""
+    """Compress a body with one of `ENCODINGS`."""
     return gzip.compress(body, _LEVEL, mtime=0) if encoding == "gzip" else zlib.compress(body, _LEVEL)

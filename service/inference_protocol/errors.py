@@ -1,4 +1,4 @@
-"""What can be wrong with a request or an answer; each message names the place and the remedy."""
+"""The errors of requests and answers; each message names the place and the remedy."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class UnsupportedEncoding(ProtocolError):
 
 
 def quoted(name: object) -> str:
-    """A name as it may stand in a message: whatever a client sent, printable and short."""
+    """Quote what a client sent, printable and short, so that it may stand in a message."""
     text = repr(name)
     return text if len(text) <= 80 else f"{text[:76]}…{text[0]}"

@@ -1,4 +1,4 @@
-"""The body of an inference request -> typed, checked against a model's signature."""
+"""Parse the body of an inference request and check it against a model's signature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RequestedOutput:
     """An output that the client wants.
 
     Attributes:
-        binary: as bytes after the JSON, not in it.
+        binary: As bytes after the JSON, not in it.
         classes: 0 for the tensor itself, else how many of its highest values, as text with their labels.
     """
 
@@ -32,12 +32,12 @@ class RequestedOutput:
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a client asks of a model.
+    """The inputs that a client sends to a model, and the outputs it wants.
 
     Attributes:
-        id: to be echoed; None if there is none.
-        inputs: arrays by name; views of the body where the datatype allows.
-        timeout: seconds the client gives the answer, None for as long as the server allows.
+        id: To be echoed; None if there is none.
+        inputs: Arrays by name; views of the body where the datatype allows.
+        timeout: Seconds the client gives the answer, None for as long as the server allows.
     """
 
     id: str | None
@@ -49,18 +49,18 @@ class InferenceRequest:
 def parse_request(
     body: bytes | bytearray, header_length: int | None, signature: Signature, *, max_json_bytes: int
 ) -> InferenceRequest:
-    """Reads a whole body, decompressed.
+    """Parse a whole body, decompressed.
 
     Members and parameters that the protocol does not name are ignored, as are those for models with a state
     (`sequence_…`) and `priority`.
 
     Args:
-        header_length: bytes of the JSON part, if the client said so; None makes all of the body JSON.
-        max_json_bytes: most bytes of the JSON part: tensors cost far more memory there than as binary data.
+        header_length: Bytes of the JSON part, if the client said so; None makes all of the body JSON.
+        max_json_bytes: Most bytes of the JSON part: tensors cost far more memory there than as binary data.
 
     Raises:
-        ProtocolError: with what is wrong, where, and what helps.
-        TooLarge: the JSON part or the batch.
+        ProtocolError: With what is wrong, where, and what helps.
+        TooLarge: The JSON part or the batch.
     """
     document = _document(body, header_length, max_json_bytes)
     parameters = _parameters(document, "The request")
@@ -130,7 +130,7 @@ def _inputs(document: dict[str, Any], binary: memoryview | None, signature: Sign
 
 
 def _binary_size(item: dict[str, Any], place: str) -> int | None:
-    """Bytes of binary data; None for an input in JSON."""
+    """Read how many bytes of binary data an input has; None for one in JSON."""
     parameters = _parameters(item, place)
     if "shared_memory_region" in parameters:
         raise ProtocolError(f"{place} is in shared memory, which is not offered. Send it as binary data.")

@@ -1,4 +1,4 @@
-"""Typed answers -> the body of an inference response."""
+"""Encode the body of an inference response."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class EncodedResponse:
 def encode_response(
     outputs: Sequence[OutputTensor], *, model: str, version: str, request_id: str | None = None
 ) -> EncodedResponse:
-    """The body of a successful answer.
+    """Encode the body of a successful answer.
 
     Raises:
-        ProtocolError: an output that is wanted in JSON has values that JSON cannot say.
+        ProtocolError: An output that is wanted in JSON has values that JSON cannot say.
     """
     described, binary = [], []
     for output in outputs:

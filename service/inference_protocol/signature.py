@@ -1,4 +1,4 @@
-"""What a model takes and gives, as the protocol says it."""
+"""Describe what a model takes and gives, in the protocol's terms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
     def describe(self) -> dict[str, Any]:
-        """The tensor in a model's metadata."""
+        """Describe the tensor as in a model's metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
@@ -30,27 +30,27 @@ class Signature:
     max_batch: int
 
     def input(self, name: object) -> TensorSpec:
-        """The input of that name.
+        """Get the input of a name.
 
         Raises:
-            ProtocolError: there is none.
+            ProtocolError: There is none.
         """
         return _named(self.inputs, name, "input")
 
     def output(self, name: object) -> TensorSpec:
-        """The output of that name.
+        """Get the output of a name.
 
         Raises:
-            ProtocolError: there is none.
+            ProtocolError: There is none.
         """
         return _named(self.outputs, name, "output")
 
     def check(self, spec: TensorSpec, datatype: object, shape: tuple[int, ...]) -> None:
-        """Checks what a request says of an input, before its data is looked at.
+        """Check what a request says of an input, before its data is looked at.
 
         Raises:
-            ProtocolError: another datatype or shape.
-            TooLarge: the batch is larger than allowed.
+            ProtocolError: Another datatype or shape.
+            TooLarge: The batch is larger than allowed.
         """
         place, expected = f"Input {quoted(spec.name)}", quoted(list(spec.shape))
         if datatype != spec.datatype:

@@ -1,4 +1,4 @@
-"""Tensors on the wire: JSON or little-endian bytes <-> numpy arrays, for every datatype of the protocol."""
+"""Convert tensors between JSON or little-endian bytes and NumPy arrays, for every datatype of the protocol."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _LENGTH = struct.Struct("<I")
 
 
 def item_size(datatype: str) -> int | None:
-    """Bytes of an element; None for BYTES, whose elements differ."""
+    """Get the bytes of an element; None for BYTES, whose elements differ."""
     if datatype == "BYTES":
         return None
     return 2 if datatype == "BF16" else FIXED[datatype].itemsize
 
 
 def from_binary(datatype: str, shape: tuple[int, ...], data: memoryview, place: str) -> np.ndarray:
-    """Bytes -> array of the shape: a read-only view where numpy has the datatype.
+    """Make an array of bytes: a read-only view where NumPy has the datatype.
 
     Args:
-        datatype: one of `DATATYPES`. BF16 becomes float32; BYTES an object array of bytes.
-        data: exactly the tensor's bytes.
-        place: what to call the tensor in messages.
+        datatype: One of `DATATYPES`. BF16 becomes float32; BYTES an object array of bytes.
+        data: Exactly the tensor's bytes.
+        place: What to call the tensor in messages.
 
     Raises:
-        ProtocolError: the bytes are not those of such a tensor.
+        ProtocolError: The bytes are not those of such a tensor.
     """
     if datatype == "BYTES":
         return _objects(_split(data, prod(shape), place), shape, place)
@@ -63,13 +63,13 @@ def from_binary(datatype: str, shape: tuple[int, ...], data: memoryview, place: 
 
 
 def from_json(datatype: str, shape: tuple[int, ...], data: Any, place: str) -> np.ndarray:
-    """JSON list -> array of the shape; the list is flat in row-major order, or nested as the shape.
+    """Make an array of a JSON list, which is flat in row-major order or nested as the shape.
 
     Args:
-        datatype, shape, place: as for `from_binary`; strings become the bytes of their UTF-8.
+        datatype, shape, place: As for `from_binary`; strings become the bytes of their UTF-8.
 
     Raises:
-        ProtocolError: the list has another shape, or elements that the datatype does not hold.
+        ProtocolError: The list has another shape, or elements that the datatype does not hold.
     """
     if datatype in _BINARY_ONLY:
         raise ProtocolError(f"{place} is {datatype}, which has no JSON form. Send it as binary data.")
@@ -90,14 +90,14 @@ def from_json(datatype: str, shape: tuple[int, ...], data: Any, place: str) -> n
 
 
 def to_binary(datatype: str, array: np.ndarray) -> bytes:
-    """The tensor's bytes; `array` has the datatype's dtype, or objects that are bytes."""
+    """Write the tensor's bytes; `array` has the datatype's dtype, or objects that are bytes."""
     if datatype == "BYTES":
         return b"".join(part for element in array.flat for part in (_LENGTH.pack(len(element)), element))
     return array.astype(FIXED[datatype], copy=False).tobytes()
 
 
 def to_json(datatype: str, array: np.ndarray, place: str) -> list[Any]:
-    """The tensor's elements as a flat list, in row-major order.
+    """List the tensor's elements in row-major order.
 
     Raises:
         ProtocolError: JSON cannot say them.
@@ -113,7 +113,7 @@ def to_json(datatype: str, array: np.ndarray, place: str) -> list[Any]:
 
 
 def _split(data: memoryview, count: int, place: str) -> list[bytes]:
-    """The elements of a BYTES tensor, each a length and as many bytes."""
+    """Split a BYTES tensor into its elements, each a length and as many bytes."""
     elements, start = [], 0
     for index in range(count):
         begin = start + _LENGTH.size
@@ -160,7 +160,7 @@ def _check_types(flat: list[Any], allowed: set[type], called: str, place: str) -
 
 
 def _numbers(dtype: np.dtype, flat: list[Any]) -> np.ndarray | None:
-    """The numbers as an array; None if the datatype does not hold one of them."""
+    """Make an array of numbers; None if the datatype does not hold one of them."""
     if dtype.kind in "iu" and flat and (min(flat) < np.iinfo(dtype).min or max(flat) > np.iinfo(dtype).max):
         return None
     try:

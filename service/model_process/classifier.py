@@ -1,4 +1,4 @@
-"""A loaded classifier: pictures in, labelled scores out. Knows nothing of HTTP."""
+"""Classify images with a loaded model. Knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Classifier:
     """One model on one device, ready to answer.
 
     Attributes:
-        folder: where it came from.
-        labels: class names, by index.
-        input_size: (channels, height, width) of a prepared picture.
-        prepare: RGB picture of any size -> uint8 array of that shape.
-        num_features: length of a feature vector; 0 if the model gives none.
-        temperature: what logits are divided by for probabilities; None if the checkpoint carries none.
-        data_config: what `timm.data.resolve_model_data_config` says, with statistics one a channel.
+        folder: Where it came from.
+        labels: Class names, by index.
+        input_size: (channels, height, width) of a prepared image.
+        prepare: RGB image of any size -> uint8 array of that shape.
+        num_features: Length of a feature vector; 0 if the model gives none.
+        temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
+        data_config: What `timm.data.resolve_model_data_config` says, with statistics one a channel.
     """
 
     def __init__(self, folder: ModelFolder, *, device: str = "auto", max_batch: int = 32) -> None:
-        """Loads the weights and runs the model once.
+        """Load the weights and run the model once.
 
         Raises:
-            ModelError: the folder is damaged, or is not that of an image classifier.
+            ModelError: The folder is damaged, or is not that of an image classifier.
         """
         self.folder = folder
         self.max_batch = max_batch
@@ -70,7 +70,7 @@ class Classifier:
 
     @cached_property
     def exemplars(self) -> Exemplars | None:
-        """Training pictures to explain answers by; None if the checkpoint has none that can be used."""
+        """Training images to explain answers by; None if the checkpoint has none that can be used."""
         try:
             return load_exemplars(self.folder.path)
         except ExemplarError as error:  # a model that cannot show examples still answers
@@ -96,12 +96,12 @@ class Classifier:
 
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, num_classes), float32 on the CPU."""
+        """Compute logits of (B, C, H, W): (B, num_classes), float32 on the CPU."""
         return torch.cat([self.model(part).float() for part in batch.split(self.max_batch)]).cpu()
 
     @torch.inference_mode()
     def features(self, batch: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, num_features), float32 on the CPU: the vectors of `ait.interpret.embedding`."""
+        """Compute the vectors of `ait.interpret.embedding` of (B, C, H, W): (B, num_features), float32 on the CPU."""
         return torch.cat([embed(self.model, part) for part in batch.split(self.max_batch)]).cpu()
 
     def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
@@ -113,7 +113,7 @@ class Classifier:
         return best_labels(scores, self.labels, top_k)
 
     def classify(self, images: Sequence[Image.Image], top_k: int = 5) -> list[Labels]:
-        """Labels of RGB pictures, in their order."""
+        """Label RGB images, in their order."""
         if not images:
             return []
         return self.label(self.scores([self.prepare(image) for image in images]), top_k)
@@ -124,7 +124,7 @@ class Classifier:
             scores = self.scores([self.prepare(Image.new("RGB", (width, height), "grey"))])
         except Exception as error:  # a model that is no image classifier can fail in any way
             raise ModelError(
-                f"The model in {self.folder.path} ({self.folder.architecture}) does not take pictures of "
+                f"The model in {self.folder.path} ({self.folder.architecture}) does not take images of "
                 f"{width} x {height} pixels: {_first_line(error)}. Choose an image classifier."
             ) from error
         if scores.shape != (1, len(self.labels)) or not self.labels:
@@ -145,7 +145,7 @@ class Classifier:
 
 
 def use_threads(count: int) -> None:
-    """Sets how many threads a forward pass takes; 0 is the processors this process may use."""
+    """Set how many threads a forward pass takes; 0 is the processors this process may use."""
     torch.set_num_threads(count or available_processors())
 
 

@@ -1,4 +1,4 @@
-"""The front's end of a model's process: starting it, asking it, noticing at once that it has ended."""
+"""Start a model's process, ask it, and notice at once that it has ended."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ModelProcess(asyncio.Protocol):
     """A process with one loaded model. Calls are answered in the order in which they were made.
 
     Attributes:
-        description: what the process says of the model: `labels`, `data_config`, `num_features`.
-        ended: becomes true when the process is gone.
+        description: What the process says of the model: `labels`, `data_config`, `num_features`.
+        ended: Becomes true when the process is gone.
     """
 
     def __init__(self, launcher: Launcher) -> None:
@@ -58,14 +58,14 @@ class ModelProcess(asyncio.Protocol):
 
     @classmethod
     async def start(cls, launcher: Launcher, **spec: Any) -> ModelProcess:
-        """A process that has loaded a model and is warm; cancelling ends it.
+        """Start a process and wait until it has loaded a model and is warm; cancelling ends it.
 
         Args:
-            launcher: starts it.
-            spec: what `service.model_process.main` is to load.
+            launcher: Starts it.
+            spec: What `service.model_process.main` is to load.
 
         Raises:
-            ModelError: the model cannot be loaded.
+            ModelError: The model cannot be loaded.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -85,15 +85,15 @@ class ModelProcess(asyncio.Protocol):
         return process
 
     async def call(self, operation: str, inputs: Sequence[np.ndarray] = (), **options: Any) -> Reply:
-        """Has the model do something.
+        """Have the model do something.
 
         Args:
-            operation: one of `service.model_process.main.OPERATIONS`.
-            inputs: arrays of one shape, each uint8 (a cropped picture) or float32 (normalised pixels).
-            options: what JSON can say.
+            operation: One of `service.model_process.main.OPERATIONS`.
+            inputs: Arrays of one shape, each uint8 (a cropped image) or float32 (normalised pixels).
+            options: What JSON can say.
 
         Raises:
-            ProcessEnded, OperationFailed: as named.
+            ProcessEnded, OperationFailed: As named.
         """
         if self._transport is None or self._transport.is_closing():
             raise ProcessEnded("has ended")
@@ -112,14 +112,14 @@ class ModelProcess(asyncio.Protocol):
             del self._calls[number]
 
     def kill(self) -> None:
-        """Ends the process at once."""
+        """End the process at once."""
         if self.pid is not None:
             self._launcher.kill(self.pid)
         if self._transport is not None:
             self._transport.abort()
 
     async def close(self) -> None:
-        """Lets the process end, and waits until it has: its memory is free then."""
+        """Let the process end, and wait until it has: its memory is free then."""
         if self._transport is not None:
             self._transport.close()
         await self.ended.wait()
@@ -129,7 +129,7 @@ class ModelProcess(asyncio.Protocol):
                 self._launcher.kill(self.pid)
 
     async def reason(self) -> str:
-        """How the process ended, once it has: a predicate, such as "was killed by SIGKILL"."""
+        """Say how the process ended, once it has: a predicate, such as "was killed by SIGKILL"."""
         if self._exit_code is None:
             return "ended before it had begun"
         done, _ = await asyncio.wait([self._exit_code], timeout=END_SECONDS)

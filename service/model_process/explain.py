@@ -1,4 +1,4 @@
-"""What a model saw in one picture. Runs in the process that holds the model."""
+"""Explain the answer to one image, in the process that holds the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EXAMPLES = 4  # a class, at most
 
 
 def explain(classifier: Classifier, pixels: Tensor, class_index: int | None) -> dict[str, Any]:
-    """Explains the answer to one picture.
+    """Explain the answer to one image.
 
     Args:
-        classifier: the loaded model.
-        pixels: normalised picture (1, C, H, W), on the model's device.
-        class_index: the class to explain; None is the most probable one.
+        classifier: The loaded model.
+        pixels: Normalised image (1, C, H, W), on the model's device.
+        class_index: The class to explain; None is the most probable one.
 
     Returns:
         Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there

@@ -36,7 +36,7 @@ PID = struct.Struct("<q")
 
 
 def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
-    """Serves the control socket; exits when its other end is closed."""
+    """Serve the control socket; exit when its other end is closed."""
     configure_logging(log_format)
     # The terminal's and the service manager's signals are for the front: it finishes what has begun first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""Starts model processes: the front's end of `service.model_process.forkserver`."""
+"""Start model processes: the front's end of `service.model_process.forkserver`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 class Launcher:
-    """Has processes forked from one that has all libraries imported.
+    """Have processes forked from one that has all libraries imported.
 
     That one is started when it is first needed, and again if it has died.
     """
 
     def __init__(self, log_format: LogFormat = "auto") -> None:
-        """`log_format` is that of the processes: see `service.observability.logs`."""
+        """Prepare to start processes that log in a format: see `service.observability.logs`."""
         self._log_format = log_format
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +37,7 @@ class Launcher:
         return self._process.pid if self._process else None
 
     def fork(self, connection: socket.socket) -> None:
-        """Has a new process serve the connection; returns before it does."""
+        """Have a new process serve the connection; return before it does."""
         control = self._control or self._start()
         try:
             socket.send_fds(control, [forkserver.FORK], [connection.fileno()])
@@ -46,7 +46,7 @@ class Launcher:
             socket.send_fds(self._start(), [forkserver.FORK], [connection.fileno()])
 
     def kill(self, pid: int) -> None:
-        """Ends a fork at once; one that has ended already is left alone."""
+        """End a fork at once; one that has ended already is left alone."""
         with suppress(OSError):
             if self._control is None:  # nobody else is left to do it
                 os.kill(pid, signal.SIGKILL)
@@ -54,14 +54,14 @@ class Launcher:
                 self._control.sendall(forkserver.KILL + forkserver.PID.pack(pid))
 
     def exit_code(self, pid: int) -> asyncio.Future[int]:
-        """Becomes the exit code of a fork when it has ended: -n if signal n ended it.
+        """Get the future exit code of a fork, known when it has ended: -n if signal n ended it.
 
         It is cancelled if nobody is left who could tell.
         """
         return self._exit_codes.setdefault(pid, asyncio.get_running_loop().create_future())
 
     def close(self) -> None:
-        """Starts nothing more. Its forks go on until their own connections are closed."""
+        """Start nothing more. Forks go on until their own connections are closed."""
         if self._process is not None:
             self._process.kill()
         self._lost()

@@ -1,4 +1,4 @@
-"""What runs in a model's own process: loads it, then answers messages, some of them side by side."""
+"""Load a model in its own process, then answer messages, some of them side by side."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ BESIDES_SECONDS = 1.5e-3
 
 
 class _Operation(NamedTuple):
-    """What a model can do: results are arrays and what JSON can say, by name."""
+    """An operation of a model: results are arrays and what JSON can say, by name."""
 
     run: Callable[[Classifier, Message], dict[str, Any]]
     alone: bool = False  # whether the model does nothing else meanwhile
 
 
 def work(connection: socket.socket) -> None:
-    """Reads what to load from the connection, loads it, says what it is, and answers until it is closed."""
+    """Read what to load from the connection, load it, describe it, and answer until the connection is closed."""
     _prefer_for_oom_kill()
     keep_freed_memory()  # batches of different sizes would give memory back and ask for it again
     messages.send(connection, {"pid": os.getpid()})
@@ -113,7 +113,7 @@ OPERATIONS = {
 
 
 def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
-    """An answer as it is sent, and whether the process is of no use any more."""
+    """Make an answer as it is sent; also return whether the process is of no use any more."""
     start = time.perf_counter()
     number = message.header["id"]
     broken = False
@@ -136,7 +136,7 @@ def _batch(classifier: Classifier, message: Message) -> Tensor:
 
 
 def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
-    """Loads and warms up; whatever goes wrong is a ModelError.
+    """Load and warm up; whatever goes wrong is a ModelError.
 
     Returns:
         The model, how many batches it runs side by side, and how large they are best.
@@ -156,7 +156,7 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
 
 
 def _warm_up(classifier: Classifier) -> int:
-    """Runs batches of 1, 2, 4, … and the largest: the first of a shape takes longer.
+    """Run batches of 1, 2, 4, … and the largest: the first of a shape takes longer.
 
     Returns:
         The smallest of these sizes that is large enough.
@@ -178,7 +178,7 @@ def _warm_up(classifier: Classifier) -> int:
 
 
 def _try_explaining(classifier: Classifier) -> bool:
-    """Whether the model can be explained; the first time takes longer than later ones, as with other batches."""
+    """Find out whether the model can be explained; the first time takes longer, as with other batches."""
     if not classifier.num_features:
         return False
     try:
@@ -190,7 +190,7 @@ def _try_explaining(classifier: Classifier) -> bool:
 
 
 def _read(connection: socket.socket, put: Callable[[Message], None]) -> None:
-    """Reads ahead while the model works; when the front is gone, so is this process, at once."""
+    """Read ahead while the model works; when the front is gone, so is this process, at once."""
     with suppress(OSError):
         while message := messages.receive(connection):
             put(message)

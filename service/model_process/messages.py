@@ -1,4 +1,4 @@
-"""Messages between the front and a model's process: a small JSON header and arrays, length-framed.
+"""Send messages between the front and a model's process: a small JSON header and arrays, length-framed.
 
 Nothing is unpickled on either side. A frame is two lengths, the header, and the arrays' bytes, each array at a
 multiple of 64 bytes.
@@ -21,14 +21,14 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Message:
-    """What is said (`header`, anything that JSON can say) and the arrays that go with it."""
+    """A `header`, anything that JSON can say, and the arrays that go with it."""
 
     header: dict[str, Any]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def encode(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> list[bytes | memoryview]:
-    """The parts of a frame, to be sent one after the other; arrays that are contiguous are not copied."""
+    """Encode a frame as parts, to be sent one after the other; arrays that are contiguous are not copied."""
     parts: list[bytes | memoryview] = []
     described, length = [], 0
     for name, array in (arrays or {}).items():
@@ -44,13 +44,13 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = 
 
 
 class Decoder:
-    """Bytes in any pieces -> messages."""
+    """Decode messages from bytes that come in any pieces."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:
-        """Takes the next bytes and yields the messages that are complete now."""
+        """Take the next bytes and yield the messages that are complete now."""
         self._buffer += data
         while len(self._buffer) >= _LENGTHS.size:
             header, body = _LENGTHS.unpack_from(self._buffer)
@@ -62,7 +62,7 @@ class Decoder:
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """Waits for the next message on a blocking socket; None when the other side has closed it."""
+    """Wait for the next message on a blocking socket; None when the other side has closed it."""
     lengths = _receive_exactly(connection, _LENGTHS.size)
     if lengths is None:
         return None
@@ -73,7 +73,7 @@ def receive(connection: socket.socket) -> Message | None:
 
 
 def send(connection: socket.socket, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
-    """Sends a message on a blocking socket."""
+    """Send a message on a blocking socket."""
     connection.sendall(b"".join(encode(header, arrays)))
 
 

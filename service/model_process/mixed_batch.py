@@ -12,8 +12,8 @@ class MixedBatch(NamedTuple):
     """The inputs of a batch, apart by type.
 
     Attributes:
-        images: uint8 (P, C, H, W), images as the service crops them; None if there are none.
-        pixels: float32 (F, C, H, W), normalised already; None if there are none.
+        images: Uint8 (P, C, H, W), images as the service crops them; None if there are none.
+        pixels: Float32 (F, C, H, W), normalised already; None if there are none.
         pixel_places: Where those of `pixels` stand in the batch: F different numbers below P + F.
     """
 

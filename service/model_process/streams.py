@@ -1,4 +1,4 @@
-"""Threads that run a model's batches side by side, and how they share the processors."""
+"""Run a model's batches side by side on threads that share the processors."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ MOST = 16  # each needs memory for a batch, and Python lets one of them at a tim
 
 
 def streams_on(device: str, threads: int) -> int:
-    """How many batches are run side by side.
+    """Choose how many batches are run side by side.
 
     On a processor's cores, batches on a thread each are faster than one on all of them: they do not wait for each
     other after every operation. An accelerator runs one after the other anyway.
 
     Args:
-        device: torch's name of it.
-        threads: that may be busy at the same time.
+        device: Torch's name of it.
+        threads: That may be busy at the same time.
     """
     return min(threads, MOST) if device == "cpu" else 1
 
 
 class Streams(Generic[Item]):
-    """Works off what it is given, a bounded number at the same time, begun in the order in which it came.
+    """Threads that work off items, a bounded number at the same time, begun in the order in which they came.
 
-    What runs alone and is small has all processors, so that a lone picture is answered as soon as can be; otherwise
+    What runs alone and is small has all processors, so that a lone image is answered as soon as can be; otherwise
     each has its share. Only the first stream ever has all: the threads that torch keeps for each stream wait awake
     only as long as there are no more of them than processors.
     """
@@ -43,12 +43,13 @@ class Streams(Generic[Item]):
         small: Callable[[Item], bool],
         alone: Callable[[Item], bool],
     ) -> None:
-        """
+        """Prepare to work.
+
         Args:
-            work: what is done with an item. It must not raise.
-            threads: torch's threads, of all items together.
-            small: whether an item is done before another one that comes meanwhile would miss the processors.
-            alone: whether nothing else may be worked on meanwhile.
+            work: What is done with an item. It must not raise.
+            threads: Torch's threads, of all items together.
+            small: Whether an item is done before another one that comes meanwhile would miss the processors.
+            alone: Whether nothing else may be worked on meanwhile.
         """
         self._work, self._threads, self._small, self._alone = work, threads, small, alone
         self._items: deque[Item] = deque()
@@ -59,13 +60,13 @@ class Streams(Generic[Item]):
         self._count = 1
 
     def put(self, item: Item) -> None:
-        """Adds an item, on any thread."""
+        """Add an item, on any thread."""
         with self._lock:
             self._items.append(item)
             self._wake()
 
     def run(self, count: int) -> NoReturn:
-        """Works in `count` streams, of which this thread is the first, for as long as the process lasts."""
+        """Work in `count` streams, of which this thread is the first, for as long as the process lasts."""
         self._count, self._changed = count, [threading.Condition(self._lock) for _ in range(count)]
         for number in range(1, count):
             threading.Thread(target=self._stream, args=(number,), name=f"stream-{number}", daemon=True).start()
@@ -88,7 +89,7 @@ class Streams(Generic[Item]):
                 self._wake()
 
     def _wake(self) -> None:
-        """Wakes the first stream that may begin; it wakes the next one when it has begun."""
+        """Wake the first stream that may begin; it wakes the next one when it has begun."""
         for number, changed in enumerate(self._changed):
             if number not in self._busy and self._may_begin(number):
                 changed.notify()

@@ -1,4 +1,4 @@
-"""A model's process that is kept alive: restarted when it dies, and given up for hung when it does not answer."""
+"""Keep a model's process alive: restart it when it dies, and end it when it does not answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class SupervisedProcess:
-    """What `ModelProcess` is, for as long as it is wanted.
+    """A `ModelProcess` that is replaced when it ends.
 
     Attributes:
-        description: what the process said of the model.
+        description: What the process said of the model.
     """
 
     def __init__(
@@ -37,14 +37,15 @@ class SupervisedProcess:
         on_ended: Callable[[], None],
         on_loaded: Callable[[float, ModelError | None], None],
     ) -> None:
-        """
+        """Prepare to start the process.
+
         Args:
-            launcher: starts the processes.
-            spec: what `service.model_process.main` is to load.
-            load_seconds: time after which loading is given up.
-            stuck_seconds: time after which a call is given up, and the process with it.
-            on_ended: called when the process has died.
-            on_loaded: called when an attempt to load has ended, with its seconds, and why it failed if it did.
+            launcher: Starts the processes.
+            spec: What `service.model_process.main` is to load.
+            load_seconds: Time after which loading is given up.
+            stuck_seconds: Time after which a call is given up, and the process with it.
+            on_ended: Called when the process has died.
+            on_loaded: Called when an attempt to load has ended, with its seconds, and why it failed if it did.
         """
         self._launcher, self._spec = launcher, spec
         self._load_seconds, self._stuck_seconds = load_seconds, stuck_seconds
@@ -56,7 +57,7 @@ class SupervisedProcess:
 
     @property
     def up(self) -> bool:
-        """Whether the process is there."""
+        """True while the process is there."""
         return self._process is not None
 
     @property
@@ -65,10 +66,10 @@ class SupervisedProcess:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Loads the model and keeps it loaded from here on.
+        """Load the model and keep it loaded from here on.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: It cannot be loaded.
         """
         process = await self._load()
         self.description = process.description
@@ -76,11 +77,11 @@ class SupervisedProcess:
         self._supervision = asyncio.create_task(self._supervise(process), context=contextvars.Context())
 
     async def call(self, operation: str, inputs: Sequence[np.ndarray], **options: Any) -> Reply:
-        """Has the model do something; while the process is being restarted, waits for it.
+        """Have the model do something; while the process is being restarted, wait for it.
 
         Raises:
-            ProcessEnded: it ended meanwhile, was taken for hung, or cannot be restarted.
-            OperationFailed: the model could not do it.
+            ProcessEnded: It ended meanwhile, was taken for hung, or cannot be restarted.
+            OperationFailed: The model could not do it.
         """
         process = self._process
         if process is None:
@@ -94,7 +95,7 @@ class SupervisedProcess:
             raise ProcessEnded("did not answer, and was ended") from None
 
     async def close(self) -> None:
-        """Lets the process end, and waits until it has."""
+        """Let the process end, and wait until it has."""
         if self._supervision:
             self._supervision.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Keeps what is in memory in line with what is on disk, without ever taking down what answers."""
+"""Keep what is in memory in line with what is on disk, without ever taking down what answers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 class Loader:
-    """Loads, replaces and ends models.
+    """Load, replace and end models.
 
     Attributes:
-        served: the versions that answer.
-        loading: the version that is being loaded; None if there is none.
-        failure: why loading failed the last time that it did.
+        served: The versions that answer.
+        loading: The version that is being loaded; None if there is none.
+        failure: Why loading failed the last time that it did.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Loader:
         launcher: Launcher,
         on_change: Callable[[], None],
     ) -> None:
-        """`on_change` is called after every change of `served`."""
+        """Prepare to load; `on_change` is called after every change of `served`."""
         self.served: dict[ModelKey, ServedModel] = {}
         self.loading: ModelKey | None = None
         self.failure: ModelError | None = None
@@ -48,7 +48,7 @@ class Loader:
         return set(self._ending.values())
 
     async def watch(self) -> None:
-        """Looks for changes on disk again and again."""
+        """Look for changes on disk again and again."""
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
             try:
@@ -59,14 +59,14 @@ class Loader:
                 logger.exception("looking for changed models failed")
 
     async def apply(self, *, only: str | None = None, settled_only: bool = False) -> None:
-        """Loads what should be served and is not, replaces what has changed, and ends what should not be.
+        """Load what should be served and is not, replace what has changed, and end what should not be.
 
         Args:
-            only: the name of one model; the others are left as they are.
-            settled_only: leaves out what has changed since the last look: it may be half copied.
+            only: The name of one model; the others are left as they are.
+            settled_only: Leaves out what has changed since the last look: it may be half copied.
 
         Raises:
-            ModelError, OSError: as `Catalogue.look`. A version that cannot be loaded has the reason in its entry.
+            ModelError, OSError: As `Catalogue.look`. A version that cannot be loaded has the reason in its entry.
         """
         catalogue, limit = self._catalogue, self._settings.max_models
         async with self._changing:
@@ -89,20 +89,20 @@ class Loader:
                 self.retire(key)
 
     def retire(self, key: ModelKey) -> None:
-        """Takes a version out of service: it is not found from here on, and ends when it has finished."""
+        """Take a version out of service: it is not found from here on, and ends when it has finished."""
         if entry := self._catalogue.entries.get(key):
             entry.loaded = None
         self._end(key, self.served.pop(key))
         self._on_change()
 
     async def close(self) -> None:
-        """Ends all; returns when they have finished."""
+        """End all; return when they have finished."""
         for key in list(self.served):
             self.retire(key)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _ensure(self, key: ModelKey, entry: Entry, settled_only: bool) -> bool:
-        """Whether a version answers, after an attempt to load its files if these are new."""
+        """Load a version's files if these are new; return whether it answers."""
         if entry.files == entry.loaded:
             entry.reason = ""
         elif entry.stale and (entry.settled or not settled_only):
@@ -135,7 +135,7 @@ class Loader:
         self._on_change()
 
     def _end(self, key: ModelKey, model: ServedModel) -> None:
-        """Ends a model when it has finished what it began."""
+        """End a model when it has finished what it began."""
         task = asyncio.create_task(model.retire())
         self._ending[task] = key
         task.add_done_callback(self._ended)

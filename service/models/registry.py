@@ -1,4 +1,4 @@
-"""The models that are served: which there are, which of them answer, loading and unloading."""
+"""Find, load and unload the models that are served."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelStatus:
 
     Attributes:
         state: "ready" answers requests, "restarting" will again soon, "unavailable" does not.
-        reason: why it does not answer; or, of one that does, why its newer files are not used. Empty if neither.
+        reason: Why it does not answer; or, of one that does, why its newer files are not used. Empty if neither.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Models:
     """All models of a server process."""
 
     def __init__(self, settings: Settings, observer: Observer | None = None, launcher: Launcher | None = None) -> None:
-        """`launcher` starts the processes; it may be shared, and is closed by whoever made it."""
+        """Prepare to load; a `launcher` that is given may be shared, and is closed by whoever made it."""
         self.settings = settings
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
@@ -76,7 +76,7 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """Whether loading at start has ended and the default model answers."""
+        """True once loading at start has ended, while the default model answers."""
         return self._started and self._default is not None and self._highest[self._default].ready
 
     def check_started(self) -> None:
@@ -89,7 +89,7 @@ class Models:
             raise ModelUnavailable("The model is still loading.")
 
     def get(self, name: str | None = None, version: str | None = None) -> ServedModel:
-        """The model that answers, for a look at it; `use` holds on to it.
+        """Get the model that answers, for a look at it; `use` holds on to it.
 
         Args:
             name: None is the default model.
@@ -109,13 +109,13 @@ class Models:
 
     @contextmanager
     def use(self, name: str | None = None, version: str | None = None) -> Iterator[ServedModel]:
-        """Like `get`, and the model keeps answering within the context even if it is replaced or unloaded."""
+        """Get a model as `get` does, and keep it answering within the context even if it is replaced or unloaded."""
         model = self.get(name, version)
         with model.held():
             yield model
 
     def index(self) -> list[ModelStatus]:
-        """Every version there is on disk or in memory, by name, then by version."""
+        """List every version on disk or in memory, by name, then by version."""
         keys = {*self._loader.served, *self._loader.ending, *self._catalogue.entries}
         return [self._status(key) for key in sorted(keys, key=lambda key: (key.name, key.order))]
 
@@ -125,15 +125,15 @@ class Models:
         return self._launcher.pid
 
     def loaded(self) -> list[ServedModel]:
-        """Every version in memory, also one that is being restarted, by name, then by version."""
+        """List every version in memory, also one that is being restarted, by name, then by version."""
         return [self._loader.served[key] for key in sorted(self._loader.served, key=lambda key: (key.name, key.order))]
 
     def versions(self, name: str) -> list[str]:
-        """Versions of a model that are loaded, the lowest first."""
+        """List the versions of a model that are loaded, the lowest first."""
         return [key.version for key in sorted(self._loader.served, key=lambda key: key.order) if key.name == name]
 
     async def start(self) -> None:
-        """Loads what is to be served; what fails is kept, not raised."""
+        """Load what is to be served; what fails is kept, not raised."""
         try:
             await self._loader.apply()
         except ModelError as error:
@@ -148,7 +148,7 @@ class Models:
             self._watcher = asyncio.create_task(self._loader.watch())
 
     async def load(self, name: str) -> None:
-        """Loads a model that is on disk, or loads it again from changed files; it answers on return.
+        """Load a model that is on disk, or load it again from changed files; it answers on return.
 
         Raises:
             ModelNotFound: There is no such model.
@@ -163,7 +163,7 @@ class Models:
             raise ModelUnavailable(f"Model {name} cannot be loaded. {' '.join(entry.reason for entry in entries)}")
 
     async def unload(self, name: str) -> None:
-        """Takes a model out of service: it is not found from here on, and what it has begun is finished.
+        """Take a model out of service: it is not found from here on, and what it has begun is finished.
 
         It stays out until it is loaded again by name.
 
@@ -184,11 +184,11 @@ class Models:
         return self._catalogue.rejected
 
     def leave_out(self, name: str) -> None:
-        """Has a model that is not loaded stay so until it is loaded by name."""
+        """Have a model that is not loaded stay so until it is loaded by name."""
         self._catalogue.reject(name)
 
     async def close(self) -> None:
-        """Finishes what has begun and ends every model."""
+        """Finish what has begun and end every model."""
         if self._watcher:
             self._watcher.cancel()
         await self._loader.close()
@@ -196,7 +196,7 @@ class Models:
             self._launcher.close()
 
     def _refresh(self) -> None:
-        """Notes which version of each model answers by default, and which model."""
+        """Note which version of each model answers by default, and which model."""
         ordered = sorted(self._loader.served, key=lambda key: (key.name, key.order))
         self._highest = {key.name: self._loader.served[key] for key in ordered}
         if self._default not in self._highest:  # else it stays: what a nameless request gets must not change by itself

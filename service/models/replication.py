@@ -1,4 +1,4 @@
-"""Loads and unloads models in all processes of the server."""
+"""Load and unload models in all processes of the server."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from service.peers import Peers
 
 
 class ModelReplication:
-    """What `Models` is, for the whole server. The methods `here_…` answer what another process asks."""
+    """Loading and unloading for the whole server. The methods `here_…` answer what another process asks."""
 
     def __init__(self, models: Models, peers: Peers) -> None:
         self._models, self._peers = models, peers
 
     async def load(self, name: str) -> None:
-        """Loads a model; on return it answers in all processes.
+        """Load a model; on return it answers in all processes.
 
         Raises:
             ServiceError: As `Models.load`, of the first process where it fails.
@@ -23,7 +23,7 @@ class ModelReplication:
         await self._peers.ask("load", name=name)
 
     async def unload(self, name: str) -> None:
-        """Takes a model out of service.
+        """Take a model out of service.
 
         Raises:
             ServiceError: As `Models.unload`, if no process has it.
@@ -40,7 +40,7 @@ class ModelReplication:
         await self._peers.ask("leave_out", name=name)  # where it was just being loaded
 
     async def follow(self) -> None:
-        """Leaves out what the other processes have been told to leave out; for one that starts later."""
+        """Leave out what the other processes have been told to leave out; for one that starts later."""
         for names in await self._peers.ask("left_out"):
             for name in names:
                 self._models.leave_out(name)
@@ -49,7 +49,7 @@ class ModelReplication:
         await self._models.load(name)
 
     async def here_unload(self, name: str) -> bool:
-        """Whether it was loaded."""
+        """Unload a model here; return whether it was loaded."""
         try:
             await self._models.unload(name)
         except ServiceError:

@@ -1,4 +1,4 @@
-"""One version of a model that answers requests: its queues, and its process, which is kept alive."""
+"""Serve one version of a model: its queues, and its process, which is kept alive."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ AHEAD = 1  # batches handed to the process besides those that it works on: it ha
 
 @dataclass(frozen=True)
 class Inference:
-    """What a model said to the pictures of a request.
+    """The outputs of a model for the images of a request.
 
     Attributes:
-        outputs: float32 (n, classes) for logits, (n, features) for features.
-        queue: seconds spent waiting, for a batch to be made and for its turn.
-        infer: seconds in the model.
+        outputs: Float32 (n, classes) for logits, (n, features) for features.
+        queue: Seconds spent waiting, for a batch to be made and for its turn.
+        infer: Seconds in the model.
     """
 
     outputs: np.ndarray
@@ -52,7 +52,7 @@ class _Row(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """One picture to be explained."""
+    """One image to be explained."""
 
     pixels: np.ndarray
     options: dict[str, Any]
@@ -62,14 +62,14 @@ class ServedModel:
     """A version of a model. It is made by `load`.
 
     Attributes:
-        folder: where it came from: `name`, `version`, `path`, `config`.
-        labels: class names, by index.
+        folder: Where it came from: `name`, `version`, `path`, `config`.
+        labels: Class names, by index.
         input_size: (channels, height, width) of an input.
-        num_features: length of a feature vector; 0 if the model gives none.
-        temperature: what logits are divided by, so that probabilities are shares of right answers; None if the
+        num_features: Length of a feature vector; 0 if the model gives none.
+        temperature: What logits are divided by, so that probabilities are shares of right answers; None if the
             checkpoint carries none.
-        explains: whether `explain` has an answer.
-        max_batch: most inputs in a batch.
+        explains: Whether `explain` has an answer.
+        max_batch: Most inputs in a batch.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class ServedModel:
     async def load(
         cls, folder: ModelFolder, launcher: Launcher, settings: Settings, serving: ServingSettings, observer: Observer
     ) -> ServedModel:
-        """A model that is loaded, warm and ready.
+        """Load a model; it is warm and ready on return.
 
         Raises:
-            ModelError: it cannot be loaded.
+            ModelError: It cannot be loaded.
         """
         name, version = folder.name, folder.version
         spec = {
@@ -147,16 +147,16 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are answered now."""
+        """True while requests are answered."""
         return self._process.up and not self._closing
 
     @property
     def calibrated(self) -> bool:
-        """Whether the checkpoint carries a temperature."""
+        """True if the checkpoint carries a temperature."""
         return self.temperature is not None
 
     def region(self, width: int, height: int) -> list[float]:
-        """What part of a picture of some size the model sees: left, top, right, bottom as shares of its sides."""
+        """Compute the part of an image that the model sees: left, top, right, bottom as shares of its sides."""
         return self._crop.region(width, height)
 
     @property
@@ -171,7 +171,7 @@ class ServedModel:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within this context the model goes on answering, whatever becomes of its files."""
+        """Have the model go on answering within this context, whatever becomes of its files."""
         self._users += 1
         self._unused.clear()
         try:
@@ -181,12 +181,12 @@ class ServedModel:
             if not self._users:
                 self._unused.set()
 
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """RGB picture of any size -> uint8 array of shape `input_size`; takes a while, call it on a thread."""
-        return self._crop(picture)
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """Crop an RGB image of any size to a uint8 array of shape `input_size`; takes a while, call it on a thread."""
+        return self._crop(image)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """(n, classes) -> class probabilities, float32 of the same shape; calibrated where the checkpoint can."""
+        """Turn logits (n, classes) into probabilities, float32 of the same shape; calibrated if `calibrated`."""
         return softmax(logits, self.temperature)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
@@ -197,10 +197,10 @@ class ServedModel:
     async def infer(
         self, inputs: Sequence[np.ndarray], *, operation: Operation = "logits", deadline: float | None = None
     ) -> Inference:
-        """Runs the model, together with what other requests sent.
+        """Run the model, together with what other requests sent.
 
         Args:
-            inputs: arrays of shape `input_size`, each either uint8 as `prepare` makes them, or float32 that is
+            inputs: Arrays of shape `input_size`, each either uint8 as `prepare` makes them, or float32 that is
                 normalised already.
             operation: "logits", or "features", the vectors of `ait.interpret.embedding`.
             deadline: `loop.time()` after which nobody waits for the answer.
@@ -210,7 +210,7 @@ class ServedModel:
             QueueFull: There is no room for them now.
             ModelUnavailable: The model's process ended, or the model has been unloaded.
             DeadlineExceeded: The deadline has passed.
-            ValueError: an input has another shape or type.
+            ValueError: An input has another shape or type.
         """
         for each in inputs:
             if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
@@ -228,12 +228,12 @@ class ServedModel:
     async def explain(
         self, pixels: np.ndarray, *, class_index: int | None = None, deadline: float | None = None
     ) -> dict[str, Any]:
-        """Runs `service.model_process.explain.explain` where the model is.
+        """Run `service.model_process.explain.explain` where the model is.
 
         Args:
-            pixels: one input, as for `infer`.
-            class_index: the class to explain; None is the most probable one.
-            deadline: as for `infer`.
+            pixels: One input, as for `infer`.
+            class_index: The class to explain; None is the most probable one.
+            deadline: As for `infer`.
 
         Returns:
             What it returned, and the `seconds` that it took; sequences are lists.
@@ -250,12 +250,12 @@ class ServedModel:
         return {**reply.values, **reply.arrays, "seconds": reply.seconds}
 
     async def retire(self) -> None:
-        """Answers what holds on to the model, then ends its process. New requests should not get here any more."""
+        """Answer what holds on to the model, then end its process. New requests should not get here any more."""
         await self._unused.wait()
         await self.close()
 
     async def close(self) -> None:
-        """Answers what is in the queues, then ends the process."""
+        """Answer what is in the queues, then end the process."""
         self._closing = True
         await asyncio.gather(self._explainer.close(), *(each.close() for each in self._batchers.values()))
         await self._process.close()

@@ -1,4 +1,4 @@
-"""Which versions of which models there are on disk, which of them are wanted, and what became of them."""
+"""Keep track of the versions of models on disk: which are wanted, and what became of them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Entry:
     """A version on disk.
 
     Attributes:
-        path: its folder.
-        files: what its files were at the last look.
-        settled: whether they were the same at the look before: if not, they may be on their way.
-        loaded: what its files were when it was loaded; None if it is not.
-        failed: what its files were when loading failed.
-        reason: why it is not loaded, or not loaded again.
+        path: Its folder.
+        files: What its files were at the last look.
+        settled: Whether they were the same at the look before: if not, they may be on their way.
+        loaded: What its files were when it was loaded; None if it is not.
+        failed: What its files were when loading failed.
+        reason: Why it is not loaded, or not loaded again.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def stale(self) -> bool:
-        """Whether loading it would change anything."""
+        """True if loading it would change anything."""
         return self.files not in (self.loaded, self.failed)
 
 
@@ -49,12 +49,12 @@ class Catalogue:
     """The folder of models, and the one model that is named apart from it.
 
     Attributes:
-        entries: all versions at the last look.
-        default: the model that is to answer where a request names none; None if that was not said.
+        entries: All versions at the last look.
+        default: The model that is to answer where a request names none; None if that was not said.
     """
 
     def __init__(self, model: str | None, root: str | None) -> None:
-        """Both as in the settings `AIT_MODEL` and `AIT_MODELS`."""
+        """Take the model and the folder of models as in the settings `AIT_MODEL` and `AIT_MODELS`."""
         self.entries: dict[ModelKey, Entry] = {}
         self.default: str | None = None
         self._model = model
@@ -66,11 +66,11 @@ class Catalogue:
         self._resolved = False
 
     def look(self) -> None:
-        """Looks at the disk, which may take a while.
+        """Look at the disk, which may take a while.
 
         Raises:
-            ModelError: the model that was named is not there.
-            OSError: the folder of models cannot be read; nothing has changed.
+            ModelError: The model that was named is not there.
+            OSError: The folder of models cannot be read; nothing has changed.
         """
         if not self._resolved:
             self._resolve()
@@ -93,27 +93,27 @@ class Catalogue:
         self._limits = {name: self._limit(name) for name in {key.name for key in entries}}
 
     def order(self) -> list[ModelKey]:
-        """The wanted versions, the most important first: the highest of every model, then the next of every one."""
+        """List the wanted versions: the highest of every model first, then the next of every one."""
         return [key for _, key in sorted(self._ranked())]
 
     def enough(self, key: ModelKey, kept: Collection[ModelKey]) -> bool:
-        """Whether as many versions of a model are kept as its settings ask for."""
+        """Find out whether as many versions of a model are kept as its settings ask for."""
         limit = self._limits.get(key.name)
         return limit is not None and sum(each.name == key.name for each in kept) >= limit
 
     def is_gone(self, key: ModelKey) -> bool:
-        """Whether a version is missing for longer than it takes to replace it."""
+        """Find out whether a version is missing for longer than it takes to replace it."""
         return key not in self.entries and key not in self._gone
 
     def want(self, name: str) -> None:
-        """Takes back `reject`, and has versions tried again that could not be loaded."""
+        """Take back `reject`, and have versions tried again that could not be loaded."""
         self._unwanted.discard(name)
         for key, entry in self.entries.items():
             if key.name == name:
                 entry.failed = None
 
     def reject(self, name: str) -> None:
-        """Leaves a model out until it is wanted again."""
+        """Leave a model out until it is wanted again."""
         self._unwanted.add(name)
 
     @property
@@ -122,19 +122,19 @@ class Catalogue:
         return sorted(self._unwanted)
 
     def wants(self, name: str) -> bool:
-        """Whether a model is not rejected."""
+        """Find out whether a model is not rejected."""
         return name not in self._unwanted
 
     def read(self, key: ModelKey) -> ModelFolder:
-        """What the configuration of a version says.
+        """Read the configuration of a version.
 
         Raises:
-            ModelError: the folder is incomplete.
+            ModelError: The folder is incomplete.
         """
         return read_version(key, self.entries[key].path)
 
     def relative(self, message: str) -> str:
-        """A message for others than the operator, without the place of the models on this machine."""
+        """Take the paths of this machine out of a message, for others than the operator."""
         for folder in (self._root, self._fixed and self._fixed.path.parent):
             if folder:
                 message = message.replace(f"{folder}/", "")

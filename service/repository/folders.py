@@ -1,4 +1,4 @@
-"""Model folders on disk: which there are, which one a name or path means, and what their files say."""
+"""Find model folders on disk and read their configuration."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ class ModelKey(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str]:
-        """Sorts versions of a model: 10 is above 9."""
+        """A key that sorts versions of a model: 10 is above 9."""
         return int(self.version), self.version
 
 
 class ServingSettings(BaseModel):
-    """What a model's `serving.json` may set; what it leaves out is as the server's settings say."""
+    """The settings of a model's `serving.json`; what it leaves out is as the server's settings say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_batch: int | None = Field(None, ge=1, description="Most pictures in one forward pass.")
+    max_batch: int | None = Field(None, ge=1, description="Most images in one forward pass.")
     max_delay_ms: float | None = Field(None, ge=0, description="Most that an idle model waits for more under load.")
-    max_queue: int | None = Field(None, ge=1, description="Most pictures that wait.")
+    max_queue: int | None = Field(None, ge=1, description="Most images that wait.")
     versions: int | None = Field(None, ge=1, description="How many of the highest versions are served; all if unset.")
 
 
 def scan(root: Path) -> dict[ModelKey, Path]:
-    """The versions in a folder of models: `<root>/<model>/<version>`, or `<root>/<model>` for a single one.
+    """Find the versions in a folder of models: `<root>/<model>/<version>`, or `<root>/<model>` for a single one.
 
     Versions are numbers. Names that begin with a dot are left out, so that a copy may be made under such a name
     and then renamed.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: The folder cannot be read.
     """
     found = {}
     for model in sorted(root.iterdir()):
@@ -80,7 +80,7 @@ def scan(root: Path) -> dict[ModelKey, Path]:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Changes when a file of a model's folder does, or the `serving.json` beside it."""
+    """Describe the files of a model's folder and the `serving.json` beside it, so that a change of one shows."""
     files = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -93,19 +93,19 @@ def fingerprint(path: Path) -> Fingerprint:
 
 
 def read_version(key: ModelKey, path: Path) -> ModelFolder:
-    """The folder of a version in a folder of models.
+    """Read the configuration of a version in a folder of models.
 
     Raises:
-        ModelError: it is incomplete.
+        ModelError: It is incomplete.
     """
     return ModelFolder(name=key.name, version=key.version, path=path, config=_read_config(path))
 
 
 def read_serving(path: Path) -> ServingSettings:
-    """The `serving.json` in a model's folder or, of a numbered version, in the one above; else nothing is set.
+    """Read the `serving.json` in a model's folder or, of a numbered version, in the one above; else nothing is set.
 
     Raises:
-        ModelError: it says something that is not understood.
+        ModelError: It says something that is not understood.
     """
     places = [path, path.parent] if path.name.isdecimal() else [path]
     file = next((place / SERVING for place in places if (place / SERVING).is_file()), None)
@@ -124,14 +124,14 @@ def read_serving(path: Path) -> ServingSettings:
 
 
 def locate(reference: str | Path | None) -> ModelFolder:
-    """Finds the folder of a model without loading its weights.
+    """Find the folder of a model without loading its weights.
 
     Args:
-        reference: a folder, the name of a bundled model, or None for the first bundled model. A folder called
+        reference: A folder, the name of a bundled model, or None for the first bundled model. A folder called
             by a number is that version of the model its parent names; any other folder is version 1.
 
     Raises:
-        ModelError: there is no such model, or its folder is incomplete.
+        ModelError: There is no such model, or its folder is incomplete.
     """
     bundled = bundled_models()
     if reference is None:

@@ -1,4 +1,4 @@
-"""One server process: binds the port, runs uvicorn, stops cleanly."""
+"""Run one server process: bind the port, run uvicorn, stop cleanly."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def serve(
     models: str | None = None,
     workers: int | None = None,
 ) -> int:
-    """Serves until SIGTERM or SIGINT, then answers what is in flight.
+    """Serve until SIGTERM or SIGINT, then answer what is in flight.
 
     Writes one line with the URL to stdout when ready, and errors to stderr.
 
     Args:
-        host: address to listen on; None leaves this and the others to `Settings`.
+        host: Address to listen on; None leaves this and the others to `Settings`.
         port: TCP port.
-        model: checkpoint folder or name of a bundled model; the one that answers by default.
-        models: folder of models, `<model>/<version>/`.
-        workers: server processes.
+        model: Checkpoint folder or name of a bundled model; the one that answers by default.
+        models: Folder of models, `<model>/<version>/`.
+        workers: Server processes.
 
     Returns:
         Exit code: 0 stopped on request, 1 the model or the port cannot be used, 2 a setting is wrong.
@@ -83,14 +83,14 @@ def run(
     address: PeerAddress | None = None,
     load_first: bool = False,
 ) -> int:
-    """Serves on a socket until SIGTERM or SIGINT.
+    """Serve on a socket until SIGTERM or SIGINT.
 
     Args:
-        settings: of the application.
-        listener: closed in the end.
-        on_ready: called with the names of the models when they answer.
-        address: of this process among those of the server; such a process leaves SIGINT to its supervisor.
-        load_first: whether connections are taken only once the models are loaded.
+        settings: Of the application.
+        listener: Closed in the end.
+        on_ready: Called with the names of the models when they answer.
+        address: Of this process among those of the server; such a process leaves SIGINT to its supervisor.
+        load_first: Whether connections are taken only once the models are loaded.
 
     Returns:
         Exit code: 0 stopped on request, 1 the model cannot be used.
@@ -104,7 +104,7 @@ def run(
             names = dict.fromkeys(each.name for each in engine.models.index() if each.state == "ready")
             on_ready(", ".join(names) or "no model yet")
 
-    return_freed_memory()  # a large picture shall not be felt for longer than it takes
+    return_freed_memory()  # a large image shall not be felt for longer than it takes
     app = create_app(settings, on_loaded, address=address, load_first=load_first)
     engine: Engine = app.state.engine
     server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if address else [])
@@ -124,7 +124,7 @@ def run(
 
 
 def announce(names: str, url: str, processes: int = 1) -> None:
-    """Says on stdout that requests are answered."""
+    """Say on stdout that requests are answered."""
     several = f" with {processes} processes" if processes > 1 else ""
     print(f"Serving {names} at {url}{several} (Ctrl-C stops)", flush=True)
 
@@ -141,7 +141,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Lets connections end with an answer: a request may be on its way on one that seems idle."""
+        """Let connections end with an answer: a request may be on its way on one that seems idle."""
         waiting = [connection for listener in sockets or [] for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
 
 
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that the kernel has taken already: closing the listener would reset them."""
+    """Accept the connections that the kernel has taken already: closing the listener would reset them."""
     listener.setblocking(False)
     with suppress(OSError):
         while True:

@@ -1,4 +1,4 @@
-"""Several server processes behind one port: starts them, starts again what dies, stops all of them cleanly.
+"""Run several server processes behind one port: start them, start again what dies, stop all of them cleanly.
 
 They accept from one listening socket, so that none of its connections waits for a process that is not there. One
 that is started again takes connections only when its models are loaded, as long as another one takes them.
@@ -29,12 +29,12 @@ END_SECONDS = 15.0  # beyond the time that requests in flight get, to end the mo
 
 
 def supervise(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> int:
-    """Serves with `settings.workers` processes until SIGTERM or SIGINT.
+    """Serve with `settings.workers` processes until SIGTERM or SIGINT.
 
     Args:
-        settings: of each, except that the processors are shared.
-        listener: closed in the end.
-        announce: called with the names of the models when all processes answer.
+        settings: Of each, except that the processors are shared.
+        listener: Closed in the end.
+        announce: Called with the names of the models when all processes answer.
 
     Returns:
         Exit code: 0 all have answered what was in flight and ended, 1 one had to be killed, or else that with which
@@ -46,7 +46,7 @@ def supervise(settings: Settings, listener: socket.socket, announce: Callable[[s
 
 
 def share(settings: Settings) -> Settings:
-    """The settings of one process, so that the threads of all together are as many as those of one would be."""
+    """Make the settings of one process, so that the threads of all together are as many as those of one would be."""
     processors = max(1, available_processors() // settings.workers)
     return settings.model_copy(
         update={
@@ -73,7 +73,7 @@ class Supervisor:
         self._code = 0
 
     async def run(self) -> int:
-        """Serves; returns the exit code."""
+        """Serve; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -81,7 +81,7 @@ class Supervisor:
         return self._code
 
     async def _keep(self, number: int) -> None:
-        """Has a process run until the server stops."""
+        """Have a process run until the server stops."""
         if number:
             await self._first.wait()  # one has the processors for itself until it answers, or says what is wrong
         if not self._stopping.is_set():
@@ -107,7 +107,7 @@ class Supervisor:
         return time.monotonic() - began
 
     async def _run(self, number: int) -> int:
-        """Starts a process and waits for its end; returns its exit code, -n if signal n ended it."""
+        """Start a process and wait for its end; return its exit code, -n if signal n ended it."""
         load_first = bool(self._taking - {number})
         if not load_first:
             self._taking.add(number)
@@ -160,7 +160,7 @@ class Supervisor:
                 self._announce(self._model)
 
     def _stop(self) -> None:
-        """Has all processes end; the second time, at once."""
+        """Have all processes end; the second time, at once."""
         if self._stopping.is_set():
             self._kill()
             return

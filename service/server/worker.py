@@ -1,4 +1,4 @@
-"""One of several server processes behind a port: what the supervisor starts."""
+"""Run one of several server processes behind a port: what the supervisor starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.settings import Settings
 
 
 def main(control: socket.socket, listener: socket.socket) -> int:
-    """Serves on the listener as the first line from the control socket says, until SIGTERM or that is closed.
+    """Serve on the listener as the first line from the control socket says, until SIGTERM or that is closed.
 
     Returns:
         Exit code, as `service.server.run.run`.
@@ -37,7 +37,7 @@ def main(control: socket.socket, listener: socket.socket) -> int:
 
 
 def _end_with(control: socket.socket) -> None:
-    """Stops this process when the supervisor has gone, however it went."""
+    """Stop this process when the supervisor has gone, however it went."""
     while control.recv(1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

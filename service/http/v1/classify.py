@@ -1,7 +1,7 @@
-"""POST …/classify: pictures in, labels and scores out.
+"""POST …/classify: images in, labels and scores out.
 
 Most requests come here, so these routes take the bare request and give a finished response: routing, validation
-and serialisation by FastAPI would take longer than everything else that the front does for a small picture. FastAPI
+and serialisation by FastAPI would take longer than everything else that the front does for a small image. FastAPI
 has them for its description of the interface, to which `openapi_extra` adds what it cannot see.
 """
 
@@ -37,7 +37,7 @@ async def _answer(request: Request, model: str | None = None, version: str | Non
 
 
 def _response(model: ServedModel, answer: Answer) -> Response:
-    """A `Classification` as JSON."""
+    """Write a `Classification` as JSON."""
     document = {
         "model": model.folder.name,
         "version": model.folder.version,
@@ -62,7 +62,7 @@ add_operation(
 
 
 def fast_routes() -> list[BaseRoute]:
-    """The same routes without FastAPI: where these stand first, no request comes to the others."""
+    """Make the same routes without FastAPI: where these stand first, no request comes to the others."""
     return [
         Route(route.path, route.endpoint, methods=["POST"]) for route in router.routes if isinstance(route, APIRoute)
     ]

@@ -1,4 +1,4 @@
-"""POST …/embed: pictures in, feature vectors out."""
+"""POST …/embed: images in, feature vectors out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST …/explain: one picture in; what the model saw in it out."""
+"""POST …/explain: one image in; what the model saw in it out."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _CLASS = {
 _OVERLAY = {
     "name": "overlay",
     "in": "query",
-    "description": f"Add the maps laid over the picture, as PNG files. `Accept: {PNG}` gives the patch map's alone.",
+    "description": f"Add the maps laid over the image, as PNG files. `Accept: {PNG}` gives the patch map's alone.",
     "schema": {"type": "boolean", "default": False},
 }
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What a request asks for; `png` for nothing but the patch map's picture."""
+    """The options of a request; `png` for nothing but the patch map's image."""
 
     class_index: int | None
     top_k: int
@@ -69,9 +69,9 @@ async def _explain(
         raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained. Choose another.")
     region: list[float] = []
 
-    def prepare(picture: Image.Image) -> np.ndarray:
-        region[:] = model.region(*picture.size)
-        return model.prepare(picture)
+    def prepare(image: Image.Image) -> np.ndarray:
+        region[:] = model.region(*image.size)
+        return model.prepare(image)
 
     prepared = await engine.prepare([upload], model, deadline=deadline, prepare=prepare)
     (pixels,) = prepared.inputs
@@ -115,7 +115,7 @@ def _question(request: Request, model: ServedModel, top_k: int) -> _Question:
 
 
 def _class_index(text: str, labels: list[str]) -> int:
-    """The class that a request means: labels come first, for they may be numbers themselves."""
+    """Find the class that a request means: labels come first, for they may be numbers themselves."""
     if text in labels:
         return labels.index(text)
     if text.isdecimal() and text.isascii() and len(text) < 10 and int(text) < len(labels):

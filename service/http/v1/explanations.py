@@ -1,4 +1,4 @@
-"""From what a model's process says of a picture (`service.model_process.explain`) to the answer of `/explain`."""
+"""Turn what a model's process says of an image (`service.model_process.explain`) into the answer of `/explain`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.images.overlay import data_uri, overlay
 
 
 def patch_map(results: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any] | None:
-    """The `PatchMap` of the answer; None if the model has none."""
+    """Make the `PatchMap` of the answer; None if the model has none."""
     if "map" not in results:
         return None
     index = results["class_index"]
@@ -26,7 +26,7 @@ def patch_map(results: Mapping[str, Any], labels: Sequence[str]) -> dict[str, An
 
 
 def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The `Block`s of the answer; none if the model has no memory."""
+    """Make the `Block`s of the answer; none if the model has no memory."""
     rows = zip(
         results.get("priors", ()),
         results.get("energy_before", ()),
@@ -50,11 +50,11 @@ def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def examples(results: Mapping[str, Any], labels: Sequence[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    """The `ClassExamples` of the answer.
+    """Make the `ClassExamples` of the answer.
 
     Args:
-        results: what the model's process said.
-        labels: class names, by index.
+        results: What the model's process said.
+        labels: Class names, by index.
         scores: (classes,), their probabilities.
     """
     return [
@@ -74,12 +74,12 @@ def examples(results: Mapping[str, Any], labels: Sequence[str], scores: np.ndarr
     ]
 
 
-def overlays(results: Mapping[str, Any], picture: np.ndarray) -> dict[str, Any]:
-    """The `Overlays` of the answer; drawing takes a while, call it on a thread.
+def overlays(results: Mapping[str, Any], image: np.ndarray) -> dict[str, Any]:
+    """Draw the `Overlays` of the answer; this takes a while, call it on a thread.
 
     Args:
-        results: what the model's process said.
-        picture: as the model saw it, uint8 (channels, height, width).
+        results: What the model's process said.
+        image: As the model saw it, uint8 (channels, height, width).
     """
     if "map" not in results:
         return {"map": None, "energy": []}
@@ -88,16 +88,16 @@ def overlays(results: Mapping[str, Any], picture: np.ndarray) -> dict[str, Any]:
     drops = [(high - low).reshape(shape) for high, low in zip(before, after, strict=True)]
     # All patches lose energy; which lose more than others is what can be seen.
     return {
-        "map": data_uri("image/png", overlay(picture, results["map"])),
-        "energy": [data_uri("image/png", overlay(picture, drop - drop.min())) for drop in drops],
+        "map": data_uri("image/png", overlay(image, results["map"])),
+        "energy": [data_uri("image/png", overlay(image, drop - drop.min())) for drop in drops],
     }
 
 
 def numbers(values: np.ndarray) -> list[float]:
-    """Floats with as many digits as a picture can show."""
+    """Round floats to the digits that an image can show."""
     return [number(value) for value in values.tolist()]
 
 
 def number(value: float) -> float:
-    """A float of six significant digits."""
+    """Round a float to six significant digits."""
     return float(f"{value:.6g}")

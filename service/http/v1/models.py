@@ -1,4 +1,4 @@
-"""GET /v1/models…: what is served."""
+"""GET /v1/models…: the models that are served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["models"])
 
 @router.get("/v1/models", responses=documented(503))
 async def list_models(engine: EngineDep) -> Models:
-    """All models."""
+    """List all models."""
     models = engine.models
     models.check_started()
     answering = models.answering
@@ -32,7 +32,7 @@ async def list_models(engine: EngineDep) -> Models:
 
 @router.get("/v1/models/{model}", responses=documented(404, 503))
 async def show_model(engine: EngineDep, model: ModelName) -> Model:
-    """One model: its classes, input size and limits."""
+    """Describe one model: its classes, input size and limits."""
     return _describe(engine.models.get(model), engine)
 
 

@@ -1,4 +1,4 @@
-"""What the routes that take pictures have in common: how they are described, and what their requests say."""
+"""Route the operations on images, and read what their requests have in common."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 def body(several: bool = True) -> dict[str, Any]:
-    """The request body of a route, for one picture or for several."""
+    """Describe the request body of a route, for one image or for several."""
     form: dict[str, Any] = {"type": "array", "minItems": 1, "items": _BINARY} if several else _BINARY
     count = "one or more" if several else "one"
     return {
         "required": True,
-        "description": f"One raw picture, or a form with {count}. The content decides, not the type.",
+        "description": f"One raw image, or a form with {count}. The content decides, not the type.",
         "content": {
             **{media_type: {"schema": _BINARY} for media_type in (*FORMATS, "application/octet-stream")},
             "multipart/form-data": {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: form}}},
@@ -33,7 +33,7 @@ def body(several: bool = True) -> dict[str, Any]:
 TOP_K = {
     "name": "top_k",
     "in": "query",
-    "description": "Labels a picture; more than there are classes means all. Unset: a server setting.",
+    "description": "Labels an image; more than there are classes means all. Unset: a server setting.",
     "schema": {"type": "integer", "minimum": 1},
 }
 TIMEOUT = {
@@ -104,7 +104,7 @@ def add_operation(
 
 
 def asked_top_k(request: Request) -> int | None:
-    """What a request says of `top_k`; None if it says nothing.
+    """Read `top_k` of a request; None if it says nothing.
 
     Raises:
         Problem: 400 if that is no number of labels.
@@ -117,7 +117,7 @@ def asked_top_k(request: Request) -> int | None:
 
 
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:
-    """The `Timing` of an answer, from seconds."""
+    """Make the `Timing` of an answer, from seconds."""
     return {name: round(value * 1e3, 3) for name, value in (("queue", queue), ("decode", decode), ("infer", infer))}
 
 

@@ -15,14 +15,14 @@ class LabelScore(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The best classes of one picture, the most probable first."""
+    """The best classes of one image, the most probable first."""
 
-    index: int = Field(description="Place of the picture in the request, from 0.")
+    index: int = Field(description="Place of the image in the request, from 0.")
     labels: list[LabelScore]
 
 
 class Timing(BaseModel):
-    """Where the time went, in milliseconds."""
+    """The time that each stage took, in milliseconds."""
 
     queue: float = Field(description="Waiting for a thread that decodes, and for the model.", examples=[0.2])
     decode: float = Field(description="From the first file's bytes to the last file's tensor.", examples=[3.1])
@@ -30,23 +30,23 @@ class Timing(BaseModel):
 
 
 class Classification(BaseModel):
-    """What the model sees in the pictures of a request."""
+    """The labels of the images of a request."""
 
     model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(examples=["1"])
-    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out pictures.")
+    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out images.")
     predictions: list[Prediction]
     timing_ms: Timing
 
 
 class Limits(BaseModel):
-    """What a request may hold."""
+    """The limits of a request."""
 
     body_bytes: int = Field(description="Bytes of a request body, all files together.", examples=[20000000])
-    pixels: int = Field(description="Width x height of a picture.", examples=[50000000])
-    aspect: float = Field(description="Longer side of a picture / shorter side.", examples=[100.0])
+    pixels: int = Field(description="Width x height of an image.", examples=[50000000])
+    aspect: float = Field(description="Longer side of an image / shorter side.", examples=[100.0])
     files: int = Field(description="Files of a multipart form.", examples=[16])
-    formats: list[str] = Field(description="Media types of accepted pictures.", examples=[["image/jpeg"]])
+    formats: list[str] = Field(description="Media types of accepted images.", examples=[["image/jpeg"]])
 
 
 class ModelVersion(BaseModel):
@@ -82,12 +82,12 @@ class Models(BaseModel):
 
 
 class PatchMap(BaseModel):
-    """What each patch says for or against a class. `values` and `rest` add up to `logit`."""
+    """The contribution of each patch to a class. `values` and `rest` add up to `logit`."""
 
     label: str = Field(description="The class that is explained.", examples=["cat"])
     index: int = Field(description="Its index.", examples=[3])
     method: Literal["contribution", "gradient"] = Field(
-        description="contribution: what each patch of the picture adds over a patch of the mean colour, with "
+        description="contribution: what each patch of the image adds over a patch of the mean colour, with "
         "attention, norms, activations and recall held as they are. gradient: the last feature map times the "
         "gradient by it."
     )
@@ -97,7 +97,7 @@ class PatchMap(BaseModel):
 
 
 class Block(BaseModel):
-    """What one block's associative memory did with each patch; patches are in the map's order."""
+    """The work of one block's associative memory on each patch; patches are in the map's order."""
 
     priors: int = Field(description="Priors in the memory.", examples=[32])
     energy_before: list[float] = Field(description="Energy of each patch's query.")
@@ -109,17 +109,17 @@ class Block(BaseModel):
 
 
 class Example(BaseModel):
-    """A training picture that the model finds similar."""
+    """A training image that the model finds similar."""
 
     name: str = Field(examples=["cat/0001.jpg"])
     similarity: float = Field(description="From -1 to 1: mean of the cosines of features and of logits.")
-    thumbnail: str = Field(description="A small picture of it, as a data: URI.", examples=["data:image/jpeg;base64,…"])
+    thumbnail: str = Field(description="A small image of it, as a data: URI.", examples=["data:image/jpeg;base64,…"])
     width: int = Field(description="Of the thumbnail, in pixels.", examples=[32])
     height: int = Field(examples=[32])
 
 
 class ClassExamples(BaseModel):
-    """The training pictures of one class that are most like the picture."""
+    """The training images of one class that are most like the image."""
 
     label: str = Field(examples=["cat"])
     score: float = Field(description="The class's probability.", ge=0, le=1)
@@ -127,7 +127,7 @@ class ClassExamples(BaseModel):
 
 
 class Overlays(BaseModel):
-    """The picture as the model sees it, with maps laid over it: PNG files as data: URIs."""
+    """The image as the model sees it, with maps laid over it: PNG files as data: URIs."""
 
     map: str | None = Field(description="The patch map: orange for the class, blue against it.")
     energy: list[str] = Field(
@@ -136,15 +136,15 @@ class Overlays(BaseModel):
 
 
 class Explanation(BaseModel):
-    """What the model saw in one picture."""
+    """The explanation of the answer to one image."""
 
     model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(examples=["1"])
-    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out pictures.")
+    calibrated: bool = Field(description="Whether scores are divided by a temperature fitted to held-out images.")
     labels: list[LabelScore] = Field(description="The best classes, the most probable first.")
     grid: list[int] | None = Field(description="Rows and columns of the patches.", examples=[[8, 8]])
     region: list[float] | None = Field(
-        description="What part of the upright picture the model saw, and the patches cover: left, top, right, bottom, "
+        description="What part of the upright image the model saw, and the patches cover: left, top, right, bottom, "
         "as shares of its width and height.",
         examples=[[0.125, 0, 0.875, 1]],
     )
@@ -158,14 +158,14 @@ class Explanation(BaseModel):
 
 
 class Embedding(BaseModel):
-    """The feature vector of one picture."""
+    """The feature vector of one image."""
 
-    index: int = Field(description="Place of the picture in the request, from 0.")
+    index: int = Field(description="Place of the image in the request, from 0.")
     features: list[float]
 
 
 class Embeddings(BaseModel):
-    """Feature vectors of the pictures of a request."""
+    """Feature vectors of the images of a request."""
 
     model: str = Field(examples=["ait_tiny_patch4_32.cifar10"])
     version: str = Field(examples=["1"])

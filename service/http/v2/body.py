@@ -1,4 +1,4 @@
-"""The body of an inference request as sent -> its bytes, decompressed and limited."""
+"""Read the body of an inference request, decompressed and limited."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 async def read_body(request: Request, limit: int) -> bytearray:
-    """Reads the whole body; the limit holds for what is sent and for what that stands for.
+    """Read the whole body; the limit holds before and after decompression.
 
     Raises:
         Problem: 413 for too many bytes.
-        TooLarge: too many bytes after decompression.
-        ProtocolError: the body is not compressed as its Content-Encoding says.
-        ClientDisconnect: the client left before it had sent everything.
+        TooLarge: Too many bytes after decompression.
+        ProtocolError: The body is not compressed as its Content-Encoding says.
+        ClientDisconnect: The client left before it had sent everything.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
@@ -38,10 +38,10 @@ async def read_body(request: Request, limit: int) -> bytearray:
 
 
 def header_length(request: Request) -> int | None:
-    """Bytes of the JSON part of the body; None if the client does not say.
+    """Read how many bytes of the body are its JSON part; None if the client does not say.
 
     Raises:
-        ProtocolError: the header is not a number.
+        ProtocolError: The header is not a number.
     """
     text = request.headers.get(HEADER_LENGTH)
     if text is None:

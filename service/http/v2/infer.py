@@ -1,4 +1,4 @@
-"""Answers inference requests of the protocol with a model."""
+"""Answer inference requests of the protocol with a model."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Inferred:
 async def infer(
     engine: Engine, model: ServedModel, request: InferenceRequest, deadline: float | None = None
 ) -> Inferred:
-    """Runs the model on what a request holds.
+    """Run the model on what a request holds.
 
     Args:
         deadline: `loop.time()` until which the server gives it; the request's own timeout may be sooner.
 
     Raises:
-        ProtocolError: the inputs do not go together, or are not finite.
+        ProtocolError: The inputs do not go together, or are not finite.
         ServiceError: An image cannot be used, too much is waiting, or the deadline has passed.
     """
     started = time.perf_counter()
@@ -59,7 +59,7 @@ async def infer(
 async def _prepare(
     engine: Engine, model: ServedModel, name: str, array: np.ndarray, deadline: float | None
 ) -> tuple[Sequence[np.ndarray], float]:
-    """One array an image, and the seconds spent waiting for a decoder."""
+    """Make one array per image; return these and the seconds spent waiting for a decoder."""
     if name != IMAGE:
         if not np.isfinite(array).all():
             raise ProtocolError(f"Input {name!r} has values that are not finite. Send numbers, without NaN.")
@@ -80,7 +80,7 @@ def _output(wanted: RequestedOutput, logits: np.ndarray, model: ServedModel) -> 
 
 
 def _classification(values: np.ndarray, labels: Sequence[str], count: int) -> np.ndarray:
-    """(n, classes) -> the `count` highest of each row as "value:index:label"; more than there are means all."""
+    """Write the `count` highest of each row of (n, classes) as "value:index:label"; more than there are means all."""
     order = highest(values, count)
     texts = np.empty(order.shape, object)
     for (row, rank), index in np.ndenumerate(order):

@@ -1,4 +1,4 @@
-"""What the inference protocol says of a model: its signature, metadata and configuration."""
+"""Describe a model as the inference protocol does: its signature, metadata and configuration."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PLATFORM = "pytorch_timm"
 
 
 def signature_of(model: ServedModel) -> Signature:
-    """Inputs and outputs of a model.
+    """Describe the inputs and outputs of a model.
 
-    A request gives one of the inputs: `pixels`, normalised already, or `image`, encoded pictures of any size.
+    A request gives one of the inputs: `pixels`, normalised already, or `image`, encoded images of any size.
     """
     classes = len(model.labels)
     return Signature(
@@ -28,7 +28,7 @@ def signature_of(model: ServedModel) -> Signature:
 
 
 def model_metadata(model: ServedModel, versions: Sequence[str]) -> dict[str, Any]:
-    """The answer to a metadata request."""
+    """Make the answer to a metadata request."""
     signature = signature_of(model)
     return {
         "name": model.folder.name,
@@ -40,7 +40,7 @@ def model_metadata(model: ServedModel, versions: Sequence[str]) -> dict[str, Any
 
 
 def model_config(model: ServedModel) -> dict[str, Any]:
-    """The model's configuration as Triton's ModelConfig message has it in JSON; dims are without the batch."""
+    """Describe the model as Triton's ModelConfig message does in JSON; dims are without the batch."""
     signature = signature_of(model)
     return {
         "name": model.folder.name,

@@ -39,7 +39,7 @@ _CONTROL: dict[str, Any] = {
 
 @router.post("/index", openapi_extra=_REQUEST_BODY, responses=documented_protocol(400, 413, 415, 503))
 async def index(request: Request, engine: EngineDep) -> list[IndexEntry]:
-    """Every version of every model, also those that do not answer; with "ready": true only those that do."""
+    """List every version of every model, also those that do not answer; with "ready": true only those that do."""
     ready_only = (await _body(request)).get("ready", False)
     if not isinstance(ready_only, bool):
         raise ProtocolError(f"'ready' is {quoted(ready_only)}. Send true or false.")
@@ -57,7 +57,7 @@ async def index(request: Request, engine: EngineDep) -> list[IndexEntry]:
 
 @router.post("/models/{model}/load", **_CONTROL)
 async def load(request: Request, model: ModelName) -> Response:
-    """Loads a model, or loads it again from changed files. Needs the admin key."""
+    """Load a model, or load it again from changed files. Needs the admin key."""
     parameters = await _parameters(request)
     if given := [name for name in parameters if name == "config" or name.startswith("file:")]:
         raise ProtocolError(
@@ -70,7 +70,7 @@ async def load(request: Request, model: ModelName) -> Response:
 
 @router.post("/models/{model}/unload", **_CONTROL)
 async def unload(request: Request, model: ModelName) -> Response:
-    """Takes a model out of service; what it has begun is finished. Needs the admin key."""
+    """Take a model out of service; what it has begun is finished. Needs the admin key."""
     await _parameters(request)  # unload_dependents: no model depends on another
     await request.app.state.replication.unload(model)
     return Response(status_code=200)

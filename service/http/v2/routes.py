@@ -76,13 +76,13 @@ _MODEL: dict[str, Any] = {"responses": documented_protocol(404, 503)}
 
 
 async def get_statistics(request: Request) -> Statistics:
-    """The counters of the application that a request came to."""  # async: FastAPI runs others on a thread
+    """Get the counters of the application that a request came to."""  # async: FastAPI runs others on a thread
     statistics: Statistics = request.app.state.statistics
     return statistics
 
 
 async def get_all_statistics(request: Request) -> Statistics:
-    """The counters of all processes of the server; one that does not answer in a second is left out."""
+    """Add up the counters of all processes of the server; one that does not answer in a second is left out."""
     return (await get_statistics(request)).plus(*await request.app.state.peers.ask("statistics", seconds=1.0))
 
 
@@ -92,69 +92,69 @@ AllStatisticsDep = Annotated[Statistics, Depends(get_all_statistics)]
 
 @router.get("")
 async def server_metadata(request: Request) -> ServerMetadata:
-    """The server and the extensions it offers."""
+    """Describe the server and the extensions it offers."""
     return ServerMetadata(name="ait", version=request.app.version, extensions=EXTENSIONS)
 
 
 @router.get("/health/live")
 async def server_live() -> Live:
-    """Whether the process runs."""
+    """Say whether the process runs."""
     return Live()
 
 
 @router.get("/health/ready", responses=documented_protocol(503))
 async def server_ready(engine: EngineDep) -> Ready:
-    """Whether requests are answered."""
+    """Say whether requests are answered."""
     engine.check_ready()
     return Ready()
 
 
 @router.get("/models/stats", responses=documented_protocol(503))
 async def all_statistics(engine: EngineDep, statistics: AllStatisticsDep) -> StatisticsAnswer:
-    """Counters of every version that answers."""
+    """Give the counters of every version that answers."""
     ready = [(each.name, each.version) for each in engine.models.index() if each.state == "ready"]
     return _describe(statistics, ready)
 
 
 @router.get("/models/{model}", **_MODEL)
 async def metadata(engine: EngineDep, model: ModelName) -> ModelMetadata:
-    """The model's inputs and outputs."""
+    """Describe the model's inputs and outputs."""
     return _metadata(engine, model)
 
 
 @router.get("/models/{model}/versions/{version}", **_MODEL)
 async def version_metadata(engine: EngineDep, model: ModelName, version: Version) -> ModelMetadata:
-    """The inputs and outputs of one version."""
+    """Describe the inputs and outputs of one version."""
     return _metadata(engine, model, version)
 
 
 @router.get("/models/{model}/ready", **_MODEL)
 async def model_ready(engine: EngineDep, model: ModelName) -> ModelReady:
-    """Whether the model answers."""
+    """Say whether the model answers."""
     return _ready(engine, model)
 
 
 @router.get("/models/{model}/versions/{version}/ready", **_MODEL)
 async def version_ready(engine: EngineDep, model: ModelName, version: Version) -> ModelReady:
-    """Whether one version answers."""
+    """Say whether one version answers."""
     return _ready(engine, model, version)
 
 
 @router.get("/models/{model}/config", **_MODEL)
 async def config(engine: EngineDep, model: ModelName) -> dict[str, Any]:
-    """The model's configuration, as Triton has it."""
+    """Describe the model's configuration, as Triton does."""
     return model_config(engine.models.get(model))
 
 
 @router.get("/models/{model}/versions/{version}/config", **_MODEL)
 async def version_config(engine: EngineDep, model: ModelName, version: Version) -> dict[str, Any]:
-    """The configuration of one version."""
+    """Describe the configuration of one version."""
     return model_config(engine.models.get(model, version))
 
 
 @router.get("/models/{model}/stats", **_MODEL)
 async def model_statistics(engine: EngineDep, statistics: AllStatisticsDep, model: ModelName) -> StatisticsAnswer:
-    """Counters of all versions of a model that answer."""
+    """Give the counters of all versions of a model that answer."""
     name = engine.models.get(model).folder.name
     return _describe(statistics, [(name, version) for version in engine.models.versions(name)])
 
@@ -163,14 +163,14 @@ async def model_statistics(engine: EngineDep, statistics: AllStatisticsDep, mode
 async def version_statistics(
     engine: EngineDep, statistics: AllStatisticsDep, model: ModelName, version: Version
 ) -> StatisticsAnswer:
-    """Counters of one version."""
+    """Give the counters of one version."""
     folder = engine.models.get(model, version).folder
     return _describe(statistics, [(folder.name, folder.version)])
 
 
 @router.post("/models/{model}/infer", **_INFER)
 async def infer_model(request: Request, engine: EngineDep, statistics: StatisticsDep, model: ModelName) -> Response:
-    """Runs the model."""
+    """Run the model."""
     return await _answer(request, engine, statistics, model)
 
 
@@ -178,7 +178,7 @@ async def infer_model(request: Request, engine: EngineDep, statistics: Statistic
 async def infer_version(
     request: Request, engine: EngineDep, statistics: StatisticsDep, model: ModelName, version: Version
 ) -> Response:
-    """Runs one version of a model."""
+    """Run one version of a model."""
     return await _answer(request, engine, statistics, model, version)
 
 

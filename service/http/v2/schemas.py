@@ -39,7 +39,7 @@ class ModelReady(BaseModel):
 
 
 class DurationStat(BaseModel):
-    """How often something happened, and how long it took in all."""
+    """Count of something, and the time it took in all."""
 
     count: int
     ns: int

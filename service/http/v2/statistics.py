@@ -1,4 +1,4 @@
-"""Counters of the statistics extension of the inference protocol, for each version of each model."""
+"""Count for the statistics extension of the inference protocol, for each version of each model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from service.observability.events import Observer
 
 @dataclass(frozen=True)
 class Times:
-    """Where the time of a request went, in seconds.
+    """The time that each stage of a request took, in seconds.
 
     Attributes:
-        queue: waiting.
-        compute_input: reading and decoding what was sent.
-        compute_infer: in the model.
-        compute_output: making the answer.
-        total: from the request's last byte to the answer.
+        queue: Waiting.
+        compute_input: Reading and decoding what was sent.
+        compute_infer: In the model.
+        compute_output: Making the answer.
+        total: From the request's last byte to the answer.
     """
 
     queue: float
@@ -59,7 +59,7 @@ class _Version:
 
 
 class Statistics(Observer):
-    """Counts what a server process has done since it started.
+    """Count what a server process has done since it started.
 
     Requests are those of the inference protocol; batches, and the inferences in them, are all that the model ran,
     whoever asked for them.
@@ -75,7 +75,7 @@ class Statistics(Observer):
             self._of(model, version).batches.setdefault(size, _Duration()).add(seconds)
 
     def succeeded(self, model: str, version: str, times: Times) -> None:
-        """A request has been answered."""
+        """Count a request that has been answered."""
         of = self._of(model, version)
         of.last_inference = time.time_ns() // 1_000_000
         of.stages["success"].add(times.total)
@@ -83,13 +83,13 @@ class Statistics(Observer):
             of.stages[stage].add(getattr(times, stage))
 
     def failed(self, model: str, version: str, seconds: float) -> None:
-        """A request that was understood has not been answered; it took so long."""
+        """Count a request that was understood but not answered, and the seconds that it took."""
         of = self._of(model, version)
         of.last_inference = time.time_ns() // 1_000_000
         of.stages["fail"].add(seconds)
 
     def export(self) -> list[Any]:
-        """The counters as what JSON can say."""
+        """Export the counters as plain values, which JSON can hold."""
         return [
             [
                 *key,
@@ -101,7 +101,7 @@ class Statistics(Observer):
         ]
 
     def plus(self, *exports: list[Any]) -> Statistics:
-        """These counters and those that other processes exported, added up."""
+        """Add up these counters and those that other processes exported."""
         sums = Statistics()
         for model, version, last_inference, stages, batches in itertools.chain(self.export(), *exports):
             of = sums._of(model, version)
@@ -113,7 +113,7 @@ class Statistics(Observer):
         return sums
 
     def describe(self, model: str, version: str) -> dict[str, Any]:
-        """The counters as the statistics extension has them."""
+        """Describe the counters as the statistics extension has them."""
         of = self._versions.get((model, version), _Version())
         return {
             "name": model,
