@@ -71,7 +71,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await peers.listen(_answers(app))
+        await peers.listen(_answers(engine, metrics, statistics, peers, replication))
         await replication.follow()
         loading = asyncio.create_task(engine.load())
         try:
@@ -129,19 +129,20 @@ def create_app(
     return app
 
 
-def _answers(app: FastAPI) -> dict[str, Answer]:
+def _answers(
+    engine: Engine, metrics: Metrics, statistics: Statistics, peers: Peers, replication: ModelReplication
+) -> dict[str, Answer]:
     """List what the other processes of the server may ask this one."""
-    state, replication = app.state, app.state.replication
 
     async def snapshot() -> dict[str, Any]:
-        return take_snapshot(state.engine, worker=state.peers.number, in_progress=state.metrics.in_progress)
+        return take_snapshot(engine, worker=peers.number, in_progress=metrics.in_progress)
 
-    async def statistics() -> list[Any]:
-        return state.statistics.export()
+    async def export_statistics() -> list[Any]:
+        return statistics.export()
 
     return {
         "snapshot": snapshot,
-        "statistics": statistics,
+        "statistics": export_statistics,
         "load": replication.here_load,
         "unload": replication.here_unload,
         "leave_out": replication.here_leave_out,

@@ -88,7 +88,8 @@ def build(arguments: Scale) -> Application:
         settings = settings.model_copy(update={"decode_threads": arguments.processors})
     # Any, for what Ray annotates has no bind.
     deployment: Any = serve.deployment(serve.ingress()(Replica), **_options(settings, arguments))
-    return deployment.bind(settings)
+    application: Application = deployment.bind(settings)
+    return application
 
 
 def _options(settings: Settings, arguments: Scale) -> dict[str, Any]:

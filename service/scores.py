@@ -22,7 +22,8 @@ def softmax(logits: np.ndarray, temperature: float | None = None) -> np.ndarray:
     if temperature is not None:
         logits = logits / np.float32(temperature)
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
+    probabilities: np.ndarray = exponentials / exponentials.sum(-1, keepdims=True)
+    return probabilities
 
 
 def highest(values: np.ndarray, count: int) -> np.ndarray:

@@ -103,7 +103,8 @@ class Problem(Exception):
 
 def route_path(scope: Scope) -> str:
     """Get the path that routes are compared with: without that where the application is mounted."""
-    path, root = scope["path"], scope.get("root_path", "")
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
     below = root and (path == root or path.startswith(f"{root}/"))
     return path[len(root) :] if below else path
 
@@ -112,7 +113,7 @@ def problem_of(error: ServiceError) -> Problem:
     """Map an error of the core to the problem that answers the request."""
     if isinstance(error, ImageRejected):
         cause = error.error
-        members = {} if error.index is None else {"index": error.index}
+        members: dict[str, Any] = {} if error.index is None else {"index": error.index}
         return Problem(_IMAGE_STATUS[type(cause)], cause.kind, str(error), title=cause.title, **members)
     status, kind, title = next(_STATUS[base] for base in type(error).__mro__ if base in _STATUS)
     headers = None

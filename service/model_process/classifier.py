@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import timm
-import timm.data
 import torch
 from PIL import Image
+from timm.data.config import resolve_model_data_config
 from torch import Tensor
 
 from ait.interpret.embedding import embed
@@ -97,12 +97,12 @@ class Classifier:
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:
         """Compute logits of (B, C, H, W): (B, num_classes), float32 on the CPU."""
-        return torch.cat([self.model(part).float() for part in batch.split(self.max_batch)]).cpu()
+        return torch.cat([self.model(part).float() for part in torch.split(batch, self.max_batch)]).cpu()
 
     @torch.inference_mode()
     def features(self, batch: Tensor) -> Tensor:
         """Compute the vectors of `ait.interpret.embedding` of (B, C, H, W): (B, num_features), float32 on the CPU."""
-        return torch.cat([embed(self.model, part) for part in batch.split(self.max_batch)]).cpu()
+        return torch.cat([embed(self.model, part) for part in torch.split(batch, self.max_batch)]).cpu()
 
     def scores(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Compute class probabilities of arrays as for `batch`: float32 (B, num_classes)."""
@@ -156,7 +156,8 @@ def _pick_device(device: str) -> str:
 
 
 def _data_config(model: Any) -> dict[str, Any]:
-    config = timm.data.resolve_model_data_config(model)
+    resolve: Callable[..., dict[str, Any]] = resolve_model_data_config  # timm has no types
+    config = resolve(model)
     channels = config["input_size"][0]
     if channels not in (1, 3):
         raise ValueError(f"it takes {channels} channels, and only grey and RGB can be served")

@@ -104,7 +104,8 @@ class ModelProcess(asyncio.Protocol):
             name: each for name, each in (("images", batch.images), ("pixels", batch.pixels)) if each is not None
         }
         header = {"id": number, "operation": operation, "pixel_places": batch.pixel_places, "options": options}
-        future = self._calls[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
         self._transport.writelines(messages.encode(header, arrays))
         try:
             return await future

@@ -12,13 +12,11 @@ from typing import Literal
 from service.errors import ModelNotFound, ModelUnavailable, ServiceError, VersionNotFound
 from service.model_process.launcher import Launcher
 from service.models.lifecycle import Loader
-from service.models.served_model import Inference, Operation, ServedModel
+from service.models.served_model import ServedModel
 from service.observability.events import Observer
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError, ModelKey
 from service.settings import Settings
-
-__all__ = ["Inference", "ModelStatus", "Models", "Operation", "ServedModel"]
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from service.errors import ModelUnavailable, QueueFull, ServiceError
 from service.http.problems import problem_of
 from service.model_process.classifier import Classifier
 from service.model_process.launcher import Launcher
-from service.models.registry import Models, ModelStatus, ServedModel
+from service.models.registry import Models, ModelStatus
+from service.models.served_model import ServedModel
 from service.observability.events import Observer
 from service.repository.folders import locate
 from service.settings import Settings

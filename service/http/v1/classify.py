@@ -20,7 +20,7 @@ from service.http.disconnect import while_connected
 from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1.requests import TOP_K, add_operation, asked_top_k, milliseconds
 from service.http.v1.schemas import Classification
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["classify"])
 

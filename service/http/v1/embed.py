@@ -16,7 +16,7 @@ from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1.requests import add_operation, milliseconds
 from service.http.v1.schemas import Embeddings
 from service.images.upload import Upload
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["embed"])
 

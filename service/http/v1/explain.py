@@ -22,7 +22,7 @@ from service.http.v1.requests import TOP_K, add_operation, asked_top_k, millisec
 from service.http.v1.schemas import Explanation
 from service.images.overlay import overlay
 from service.images.upload import Upload
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 from service.scores import best_labels
 
 router = APIRouter(tags=["explain"])

@@ -9,7 +9,7 @@ from service.engine import Engine
 from service.http.dependencies import EngineDep, ModelName
 from service.http.problems import documented
 from service.http.v1.schemas import Limits, Model, Models, ModelVersion
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["models"])
 

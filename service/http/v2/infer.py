@@ -14,7 +14,7 @@ from service.errors import ImageRejected
 from service.http.v2.metadata import IMAGE, LOGITS
 from service.images.upload import Upload
 from service.inference_protocol import InferenceRequest, OutputTensor, ProtocolError, RequestedOutput
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 from service.scores import highest
 
 

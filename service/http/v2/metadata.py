@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.inference_protocol import Signature, TensorSpec
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 
 PIXELS, IMAGE = "pixels", "image"
 LOGITS, PROBABILITIES = "logits", "probabilities"

@@ -20,7 +20,7 @@ from service.http.v2.schemas import ModelMetadata, ModelReady, ServerMetadata
 from service.http.v2.schemas import Statistics as StatisticsAnswer
 from service.http.v2.statistics import Statistics, Times
 from service.inference_protocol import accepted_encoding, compress, encode_response, parse_request
-from service.models.registry import ServedModel
+from service.models.served_model import ServedModel
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
