@@ -38,7 +38,6 @@ class Engine:
     Attributes:
         models: What is served.
         decoders: The threads.
-        failure: Why nothing can be served at all; None while it is loading and once it is.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Engine:
 
     @property
     def failure(self) -> ModelError | None:
+        """The reason why nothing can be served at all; None while it is loading and once it is loaded."""
         return self.models.failure
 
     @property

@@ -53,6 +53,7 @@ class Peers:
     """The other processes of this server; there are none where this one has no address."""
 
     def __init__(self, address: PeerAddress | None = None) -> None:
+        """Take the address of this process; None is that of a server of one process."""
         self.address = address
         self._answers: Mapping[str, Answer] = {}
         self._server: asyncio.Server | None = None

@@ -47,6 +47,7 @@ class Replica:
     """One process of the service, as Ray starts it."""
 
     def __init__(self, settings: Settings) -> None:
+        """Make the application; it is loaded when Ray starts it."""
         self._loaded = asyncio.Event()
         self._app = create_app(settings, self._on_loaded)
 

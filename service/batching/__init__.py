@@ -1,0 +1,1 @@
+"""Items of many requests, collected into batches."""

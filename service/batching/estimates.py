@@ -12,9 +12,11 @@ class BatchCost:
     """The cost of a batch: seconds = fixed + slope * items, by least squares over recent batches."""
 
     def __init__(self) -> None:
+        """Begin without any batch."""
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
 
     def add(self, items: int, seconds: float) -> None:
+        """Learn from a batch of some items that took some seconds."""
         self._weight = _KEPT * self._weight + 1
         self._n = _KEPT * self._n + items
         self._t = _KEPT * self._t + seconds
@@ -43,9 +45,11 @@ class ArrivalRate:
     """The rate at which requests come while others are there."""
 
     def __init__(self) -> None:
+        """Begin without any request."""
         self._count, self.last = 0.0, 0.0
 
     def add(self, now: float) -> None:
+        """Learn from a request that came now."""
         self._count, self.last = self.rate(now) * _MEMORY + 1, now
 
     def rate(self, now: float) -> float:

@@ -1,0 +1,1 @@
+"""Everything that knows HTTP: routes, errors as answers, and what they share."""

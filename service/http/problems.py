@@ -80,6 +80,16 @@ class Problem(Exception):
         headers: dict[str, str] | None = None,
         **members: Any,
     ) -> None:
+        """Describe the answer.
+
+        Args:
+            status: The HTTP status code.
+            kind: Stable name of the kind of problem, without "urn:ait:".
+            detail: What is wrong with this request, and what helps.
+            title: The kind of problem in words; None is the phrase of the status code.
+            headers: Of the answer.
+            members: Further members of the document.
+        """
         super().__init__(detail)
         self.status, self.kind = status, kind
         self.headers = headers

@@ -55,7 +55,9 @@ def parse_request(
     (`sequence_…`) and `priority`.
 
     Args:
+        body: All of its bytes.
         header_length: Bytes of the JSON part, if the client said so; None makes all of the body JSON.
+        signature: What the model takes and gives.
         max_json_bytes: Most bytes of the JSON part: tensors cost far more memory there than as binary data.
 
     Raises:

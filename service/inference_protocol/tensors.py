@@ -40,6 +40,7 @@ def from_binary(datatype: str, shape: tuple[int, ...], data: memoryview, place: 
 
     Args:
         datatype: One of `DATATYPES`. BF16 becomes float32; BYTES an object array of bytes.
+        shape: Of the tensor.
         data: Exactly the tensor's bytes.
         place: What to call the tensor in messages.
 
@@ -66,7 +67,10 @@ def from_json(datatype: str, shape: tuple[int, ...], data: Any, place: str) -> n
     """Make an array of a JSON list, which is flat in row-major order or nested as the shape.
 
     Args:
-        datatype, shape, place: As for `from_binary`; strings become the bytes of their UTF-8.
+        datatype: As for `from_binary`.
+        shape: As for `from_binary`.
+        data: The list; strings become the bytes of their UTF-8.
+        place: As for `from_binary`.
 
     Raises:
         ProtocolError: The list has another shape, or elements that the datatype does not hold.

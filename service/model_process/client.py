@@ -46,6 +46,7 @@ class ModelProcess(asyncio.Protocol):
     """
 
     def __init__(self, launcher: Launcher) -> None:
+        """Prepare for the process that the launcher starts; `start` does all of it."""
         self._launcher = launcher
         self._decoder = messages.Decoder()
         self._calls: dict[int, asyncio.Future[Reply]] = {}
@@ -140,9 +141,11 @@ class ModelProcess(asyncio.Protocol):
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection to the process."""
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Take the process's answers."""
         for message in self._decoder.feed(data):
             self._take(message)
 
@@ -161,6 +164,7 @@ class ModelProcess(asyncio.Protocol):
             future.set_result(Reply(message.arrays, header["values"], header["seconds"]))
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Fail the calls that have no answer: the process has ended."""
         self.ended.set()
         for future in self._calls.values():
             if not future.done():

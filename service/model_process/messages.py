@@ -47,6 +47,7 @@ class Decoder:
     """Decode messages from bytes that come in any pieces."""
 
     def __init__(self) -> None:
+        """Begin without any bytes."""
         self._buffer = bytearray()
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Message]:

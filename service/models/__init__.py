@@ -1,0 +1,1 @@
+"""The models that are served: which there are, and which versions answer."""

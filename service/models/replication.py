@@ -11,6 +11,7 @@ class ModelReplication:
     """Loading and unloading for the whole server. The methods `here_…` answer what another process asks."""
 
     def __init__(self, models: Models, peers: Peers) -> None:
+        """Take the models of this process, and the other processes."""
         self._models, self._peers = models, peers
 
     async def load(self, name: str) -> None:
@@ -46,6 +47,7 @@ class ModelReplication:
                 self._models.leave_out(name)
 
     async def here_load(self, name: str) -> None:
+        """Load a model here."""
         await self._models.load(name)
 
     async def here_unload(self, name: str) -> bool:
@@ -57,7 +59,9 @@ class ModelReplication:
         return True
 
     async def here_leave_out(self, name: str) -> None:
+        """Have a model that is not loaded here stay so."""
         self._models.leave_out(name)
 
     async def here_left_out(self) -> list[str]:
+        """List the models that are left out here."""
         return self._models.left_out

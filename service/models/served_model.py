@@ -80,6 +80,7 @@ class ServedModel:
         serving: ServingSettings,
         observer: Observer,
     ) -> None:
+        """Take a process that has loaded the folder's model; `load` does all of it."""
         self.folder = folder
         self.labels: list[str] = process.description["labels"]
         self.num_features: int = process.description["num_features"]

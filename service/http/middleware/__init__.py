@@ -1,0 +1,1 @@
+"""Layers that wrap every request."""

@@ -47,6 +47,7 @@ class AccessLogMiddleware:
         self._metrics, self._access_log, self._tracing = metrics, access_log, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and record it when the answer has been sent."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

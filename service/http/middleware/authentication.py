@@ -28,11 +28,21 @@ class AuthenticationMiddleware:
     def __init__(
         self, app: ASGIApp, keys: KeyRing, rates: Rates, observer: Observer, metrics_public: bool = False
     ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            keys: The keys that are known.
+            rates: How often each may ask.
+            observer: Told of every refusal.
+            metrics_public: Whether the metrics need no key.
+        """
         self.app = app
         self._keys, self._rates, self._observer = keys, rates, observer
         self._public = PUBLIC | {METRICS} if metrics_public else PUBLIC
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request whose key is known, and refuse others."""
         if self._keys.required and scope["type"] == "http" and not self._is_public(route_path(scope)):
             try:
                 self._admit(scope)

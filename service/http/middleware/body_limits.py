@@ -35,6 +35,7 @@ class BodyLimitMiddleware:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request whose body is counted while it is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -37,9 +37,11 @@ class SecurityHeadersMiddleware:
     """
 
     def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request, and add the headers to its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -33,7 +33,7 @@ def body(several: bool = True) -> dict[str, Any]:
 TOP_K = {
     "name": "top_k",
     "in": "query",
-    "description": "Labels an image; more than there are classes means all. Unset: a server setting.",
+    "description": "Labels per image; more than there are classes means all. Unset: a server setting.",
     "schema": {"type": "integer", "minimum": 1},
 }
 TIMEOUT = {

@@ -34,6 +34,9 @@ async def infer(
     """Run the model on what a request holds.
 
     Args:
+        engine: Decodes images.
+        model: Answers.
+        request: The inputs, of which there must be one, and the outputs that are wanted.
         deadline: `loop.time()` until which the server gives it; the request's own timeout may be sooner.
 
     Raises:

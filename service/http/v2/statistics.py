@@ -66,11 +66,13 @@ class Statistics(Observer):
     """
 
     def __init__(self) -> None:
+        """Begin at zero."""
         self._versions: dict[tuple[str, str], _Version] = {}
 
     def batch(
         self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
     ) -> None:
+        """Count a batch that has been answered."""
         if operation == "logits":
             self._of(model, version).batches.setdefault(size, _Duration()).add(seconds)
 
