@@ -25,12 +25,12 @@ class BatchCost:
 
     @property
     def per_item(self) -> float:
-        """Seconds an item, everything counted."""
+        """Seconds per item, everything counted."""
         return self._t / self._n if self._n else 0.0
 
     @property
     def fixed(self) -> float:
-        """Seconds a batch, besides its items."""
+        """Seconds per batch, besides its items."""
         if not self._weight:
             return 0.0
         n, t = self._n / self._weight, self._t / self._weight

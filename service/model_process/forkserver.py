@@ -4,12 +4,14 @@ A fork is there in milliseconds and shares the libraries' memory. This process s
 device, so that its forks may. It ends when the process that started it does, however that ends, and so do the
 forks: the kernel closes their sockets.
 
-The standard library's `multiprocessing.forkserver` does not do in its place. There is one a program, with the
-program's own environment, where this one needs variables that the front must not have, and one an application. It
-heeds SIGTERM and SIGHUP, so that models would end before the requests in flight. Up to Python 3.12 it preloads
-modules from its own path instead of the program's, and a module that cannot be imported goes unnoticed. Every child
-would run the program's `__main__` again and unpickle what it is told. And it collects garbage in the memory that
-forks share.
+The standard library's `multiprocessing.forkserver` cannot take its place:
+
+- It is started with the program's own environment; this process needs variables that the front must not have.
+- It heeds SIGTERM and SIGHUP, so that models would end before the requests in flight are answered.
+- Its children run the program's `__main__` again and unpickle what they are told; nothing is unpickled here.
+- It preloads modules from its own path instead of the program's (Python 3.11 ignores the path that it is given), and
+  passes over those that cannot be imported.
+- There is one per program, where this one belongs to an application and ends with it.
 
 On the control socket the front writes `F` with the socket of a new model process attached, or `K` and a process id
 to be killed. It reads one line, "id status", for every fork that has ended.
