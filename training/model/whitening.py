@@ -1,4 +1,4 @@
-"""Starting points computed from the training images."""
+"""A patch embedding that starts as whitening filters of the training images' patches."""
 
 import torch
 from torch import Tensor, nn

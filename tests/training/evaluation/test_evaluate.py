@@ -19,11 +19,12 @@ from training.data import decode
 from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
 from training.evaluation import scoring
-from training.evaluation.evaluate import evaluate, load_checkpoint
+from training.evaluation.evaluate import evaluate
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
 from training.run.trainer import TrainingResult, train
 from training.storage.history import write_metrics
+from training.storage.model_folder import load_model
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -63,7 +64,7 @@ def test_partial_last_batch_counts(
 def test_flipping_averages_the_probabilities_of_both_ways_round(
     run: TrainingResult, data_root: Path, cache: Path
 ) -> None:
-    model = load_checkpoint(run.checkpoint)
+    model = load_model(run.checkpoint)
     preprocessing = _preprocessing(model)
     _, images = decode(scan_folder(data_root / "test"), preprocessing, cache=cache)
     place = torch.device("cpu")
@@ -172,11 +173,11 @@ def test_unknown_classes_are_refused(run: TrainingResult, tmp_path: Path) -> Non
 
 
 def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: Path, cache: Path) -> None:
-    model = load_checkpoint(run.checkpoint)
+    model = load_model(run.checkpoint)
     assert tuple(model.pretrained_cfg["label_names"]) == CLASSES
     assert model.pretrained_cfg["crop_pct"] == 1.0
     assert len(model.blocks) == 2
-    again = load_checkpoint(run.checkpoint)
+    again = load_model(run.checkpoint)
     _, images = decode(scan_folder(data_root / "test"), _preprocessing(model), cache=cache)
     inputs = _preprocessing(model).normalise(images)
     with torch.inference_mode():
@@ -185,13 +186,13 @@ def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: P
 
 def test_broken_checkpoints_are_refused_by_name(run: TrainingResult, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors"):
-        load_checkpoint(tmp_path)
+        load_model(tmp_path)
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((run.checkpoint / name).read_bytes())
     with (tmp_path / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(CheckpointError, match=str(tmp_path)):
-        load_checkpoint(tmp_path)
+        load_model(tmp_path)
 
 
 def _preprocessing(model: torch.nn.Module) -> Any:

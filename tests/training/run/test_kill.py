@@ -1,12 +1,9 @@
 """A run that is killed, wherever, ends as if it had not been."""
 
 import hashlib
-import os
 import random
 import resource
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from training.recipe.keys import Recipe
-from training.storage.checkpoint import load_state
+from tests.support.training_runs import run_module, run_until
+from training.storage.state_file import load_state
 
-MakeRecipe = Callable[..., Recipe]
+# Against a run that hangs; several processes one after the other take long on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +47,6 @@ def settings(recipe_values: dict[str, Any], tmp_path_factory: pytest.TempPathFac
     return write
 
 
-def start(recipe: Path, *arguments: str, **keywords: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "training", str(recipe), *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[2],
-        **keywords,
-    )
-
-
 def fingerprints(output: Path) -> dict[str, str]:
     """Digests of everything a run leaves that does not depend on the clock or the folder's name."""
     tensors, values = load_state(output / "last" / "state.safetensors")
@@ -72,42 +59,31 @@ def fingerprints(output: Path) -> dict[str, str]:
     return found
 
 
-def test_a_run_killed_at_random_steps_equals_the_uninterrupted_one(
+def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(
     settings: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
-    _, errors = (process := start(settings(whole))).communicate(timeout=240)
-    assert process.returncode == 0, errors
+    ended = run_module("training", str(settings(whole)))
+    assert ended.returncode == 0, ended.stderr
     killed = tmp_path / "killed"
+    arguments = [str(settings(killed)), "--resume", "auto"]
     chance = random.Random(5)
-    for _ in range(3):
-        process = start(settings(killed), "--resume", "auto")
-        _kill_after_next_checkpoint(process, killed / "last" / "state.safetensors", chance.uniform(0.0, 0.15))
-        assert process.returncode == -9
-    _, errors = (process := start(settings(killed), "--resume", "auto")).communicate(timeout=240)
-    assert process.returncode == 0, errors
+    # Every process gets beyond a checkpoint of its own: one every second step, after at most five renames before it.
+    for event, first, last in (("rename", 6, 16), ("step", 3, 9), ("rename", 6, 16)):
+        ended = run_until("SIGKILL", event, chance.randint(first, last), killed, arguments)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+    ended = run_module("training", *arguments)
+    assert ended.returncode == 0, ended.stderr
     assert fingerprints(killed) == fingerprints(whole)
     assert len(list((killed / "checkpoints").iterdir())) == 2
-
-
-def _kill_after_next_checkpoint(process: "subprocess.Popen[str]", path: Path, delay: float) -> None:
-    """Kill a process some time after it wrote a checkpoint of its own."""
-    before = path.stat().st_mtime_ns if path.exists() else 0
-    deadline = time.monotonic() + 240
-    while not path.exists() or path.stat().st_mtime_ns == before:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    time.sleep(delay)
-    process.kill()
-    process.communicate()
+    assert not [path for path in killed.rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_a_full_disk_is_said_and_spares_what_was_written(settings: Callable[[Path], Path], tmp_path: Path) -> None:
     output = tmp_path / "run"
-    recipe = settings(output)
-    _, errors = (process := start(recipe, "epochs=1")).communicate(timeout=240)
-    assert process.returncode == 0, errors
+    recipe = str(settings(output))
+    ended = run_module("training", recipe, "epochs=1")
+    assert ended.returncode == 0, ended.stderr
     before = fingerprints(output)
     # Room for everything but the state.
     room = (output / "last" / "state.safetensors").stat().st_size * 9 // 10
@@ -116,12 +92,11 @@ def test_a_full_disk_is_said_and_spares_what_was_written(settings: Callable[[Pat
         # The system refuses to let files grow, as it does where there is no space.
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
-    process = start(recipe, "epochs=2", "--resume", "auto", preexec_fn=no_room)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 1
-    assert f"error: cannot write to {output}" in errors
-    assert "--resume auto" in errors
-    assert "Traceback" not in errors
+    ended = run_module("training", recipe, "epochs=2", "--resume", "auto", preexec_fn=no_room)
+    assert ended.returncode == 1
+    assert f"error: cannot write to {output}" in ended.stderr
+    assert "--resume auto" in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert fingerprints(output) == before
-    _, errors = (process := start(recipe, "epochs=2", "--resume", "auto")).communicate(timeout=240)
-    assert process.returncode == 0, errors
+    ended = run_module("training", recipe, "epochs=2", "--resume", "auto")
+    assert ended.returncode == 0, ended.stderr

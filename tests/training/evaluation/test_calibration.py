@@ -1,15 +1,14 @@
-"""Classifiers whose accuracy, likelihood and calibration are known get exactly those."""
+"""Temperatures and calibration errors that are known come out exactly."""
 
-import json
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional as F
 
+from tests.support.logits import made_logits
 from training.evaluation.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
@@ -19,85 +18,6 @@ from training.evaluation.calibration import (
     reliability,
 )
 from training.evaluation.metrics import measure
-
-CLASSES = ("ant", "bee", "cat", "dog")
-LABELS = torch.arange(40) % 4
-
-
-def made_logits(seed: int, images: int = 200, classes: int = 5) -> tuple[Tensor, Tensor]:
-    """Logits that know something of the labels."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, classes, (images,), generator=generator)
-    return 2 * F.one_hot(labels, classes) + 2 * torch.randn(images, classes, generator=generator), labels
-
-
-def test_a_perfect_classifier() -> None:
-    result = measure(100.0 * F.one_hot(LABELS, 4), LABELS, CLASSES)
-    assert (result.images, result.top1, result.top5) == (40, 1.0, 1.0)
-    assert result.per_class == dict.fromkeys(CLASSES, 1.0)
-    assert result.confusion.tolist() == torch.diag(torch.full((4,), 10)).tolist()
-    assert result.nll == pytest.approx(0, abs=1e-12)
-    assert result.brier == pytest.approx(0, abs=1e-12)
-    assert result.ece == pytest.approx(0, abs=1e-6)
-    assert result.temperature == MIN_TEMPERATURE
-
-
-def test_a_classifier_that_is_sure_and_wrong() -> None:
-    result = measure(100.0 * F.one_hot((LABELS + 1) % 4, 4), LABELS, CLASSES)
-    assert result.top1 == 0
-    assert result.brier == pytest.approx(2)
-    assert result.ece == pytest.approx(1, abs=1e-6)
-    assert result.nll == pytest.approx(100)
-    assert result.temperature == MAX_TEMPERATURE
-
-
-def test_a_classifier_that_knows_nothing() -> None:
-    result = measure(torch.zeros(40, 4), LABELS, CLASSES)
-    assert result.top1 == 0.25
-    assert result.nll == pytest.approx(math.log(4))
-    assert result.brier == pytest.approx(1 - 1 / 4)
-    assert result.ece == pytest.approx(0, abs=1e-6)
-    assert result.temperature == 1
-
-
-def test_a_constant_classifier() -> None:
-    probabilities = torch.tensor([0.7, 0.1, 0.1, 0.1])
-    result = measure(probabilities.log().expand(40, 4), LABELS, CLASSES)
-    assert result.per_class == {"ant": 1.0, "bee": 0.0, "cat": 0.0, "dog": 0.0}
-    assert result.ece == pytest.approx(0.7 - 0.25, abs=1e-6)
-    assert result.nll == pytest.approx(-(math.log(0.7) + 3 * math.log(0.1)) / 4, rel=1e-6)
-
-
-def test_top5_counts_labels_among_the_first_five() -> None:
-    labels = torch.arange(7)
-    logits = -torch.arange(7.0).expand(7, 7)  # ranks the classes 0, 1, …, 6 for every image
-    assert measure(logits, labels, tuple("abcdefg")).top5 == pytest.approx(5 / 7)
-
-
-def test_classes_without_images_are_left_out() -> None:
-    result = measure(torch.eye(4)[:2], torch.tensor([0, 0]), CLASSES)
-    assert result.per_class == {"ant": 0.5}
-
-
-def test_the_result_is_json() -> None:
-    text = json.dumps(measure(*made_logits(0), classes=tuple("abcde")).to_json(), allow_nan=False)
-    assert sum(row["images"] for row in json.loads(text)["reliability"]) == 200
-
-
-@pytest.mark.parametrize(("row", "column"), [(3, 1), (0, 0)])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_logits_that_are_not_finite_are_refused(row: int, column: int, value: float) -> None:
-    logits = torch.zeros(5, 4)
-    logits[row, column] = value
-    with pytest.raises(ValueError, match=f"image {row} "):
-        measure(logits, torch.zeros(5, dtype=torch.int64), CLASSES)
-    with pytest.raises(ValueError, match="not finite have no temperature"):
-        calibrate(logits, torch.zeros(5, dtype=torch.int64))
-
-
-def test_logits_of_other_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(40, 3\) logits do not fit 40 images of 4 classes"):
-        measure(torch.zeros(40, 3), LABELS, CLASSES)
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,6 +1,5 @@
 """A dry run says what would be done, and does nothing."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait_cli.main import app
+from tests.support.training_runs import MakeRecipe
 from training.errors import DataError
-from training.recipe.keys import Recipe
 from training.run.plan import plan, print_plan
-
-MakeRecipe = Callable[..., Recipe]
 
 
 def test_plan_counts_what_the_run_will_do(make_recipe: MakeRecipe) -> None:

@@ -21,10 +21,11 @@ from training.data import Preprocessing, decode
 from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
 from training.evaluation.annotate import add_exemplars, calibrate_checkpoint
-from training.evaluation.evaluate import evaluate, load_checkpoint
+from training.evaluation.evaluate import evaluate
 from training.evaluation.exemplars import choose_exemplars
 from training.recipe.loading import Recipe, parse_recipe
 from training.run.trainer import TrainingResult, train
+from training.storage.model_folder import load_model
 
 CHANGES = {"epochs": 1, "exemplars": 4, "seed": 7}
 
@@ -73,7 +74,7 @@ def test_a_run_calibrates_its_best_model_on_the_validation_images(
     assert f"carries the temperature {temperature:.3f}" in page
     assert f"{told['ece']:.2%} | {result.ece_at_temperature:.2%}" in page
     # The model itself answers as before.
-    assert "temperature" not in load_checkpoint(run.checkpoint).pretrained_cfg
+    assert "temperature" not in load_model(run.checkpoint).pretrained_cfg
 
 
 def test_a_run_keeps_training_images_with_what_its_best_model_makes_of_them(
@@ -82,7 +83,7 @@ def test_a_run_keeps_training_images_with_what_its_best_model_makes_of_them(
     exemplars = load_exemplars(run.checkpoint)
     assert exemplars is not None
     assert torch.bincount(exemplars.labels).tolist() == [4, 4, 4]
-    model = load_checkpoint(run.checkpoint)
+    model = load_model(run.checkpoint)
     samples = scan_folder(data_root / "train")
     chosen = samples.select([samples.names.index(name) for name in exemplars.names])
     assert torch.equal(exemplars.labels, chosen.labels)

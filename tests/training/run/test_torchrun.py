@@ -1,25 +1,20 @@
 """``torchrun -m training``: two processes take the same steps as one."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
-from training.evaluation.scoring import EVALUATION_BATCH, shard
+from tests.support.training_runs import MakeRecipe, run_module, write_recipe
 from training.recipe.keys import Recipe
 from training.run.trainer import train
-from training.storage.checkpoint import load_state
+from training.storage.state_file import load_state
 
-MakeRecipe = Callable[..., Recipe]
+# Against a run that hangs; several processes one after the other take long on a busy machine.
+pytestmark = pytest.mark.timeout(1800)
 SMALL_AIT = {
     "name": "ait_tiny_patch4_32",
     # Without chance inside the model, for each process draws its own. Fewer winners than the last batch has tokens,
@@ -29,21 +24,11 @@ SMALL_AIT = {
 
 
 def run_two_processes(recipe: Recipe, folder: Path, *options: str) -> None:
-    path = folder / f"{recipe.output.name}.yaml"
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "training", str(path), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    path = write_recipe(recipe, folder / f"{recipe.output.name}.yaml")
+    # Standalone, torchrun finds a free port by itself.
+    launcher = ["torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+    ended = run_module(*launcher, "-m", "training", str(path), *options)
+    assert ended.returncode == 0, ended.stderr
 
 
 def assert_same_learned(found: Recipe, expected: Recipe) -> None:
@@ -112,14 +97,3 @@ def test_sharded_processes_go_on_where_one_stopped_and_the_other_way_round(
     for recipe in (longer, longer_alone):
         train(recipe, resume=True, console=Console(quiet=True))
     assert_same_learned(longer, longer_alone)
-
-
-def test_shards_cover_every_image_once_in_whole_batches() -> None:
-    count = 3 * EVALUATION_BATCH + 7
-    for processes in (1, 2, 3, 5, 9):
-        shards = [shard(count, index, processes) for index in range(processes)]
-        assert torch.equal(torch.cat(shards).sort().values, torch.arange(count))
-        for positions in shards:
-            for batch in positions.split(EVALUATION_BATCH) if len(positions) else ():
-                assert batch[0] % EVALUATION_BATCH == 0
-                assert torch.equal(batch, torch.arange(len(batch)) + batch[0])

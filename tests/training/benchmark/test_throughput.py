@@ -1,7 +1,6 @@
 """`ait bench training` times real updates, and leaves nothing behind."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait_cli.main import app
+from tests.support.training_runs import MakeRecipe
 from training.benchmark.throughput import CACHINGS, benchmark_training
 from training.errors import RecipeError
-from training.recipe.keys import Recipe
-
-MakeRecipe = Callable[..., Recipe]
 
 
 def test_every_way_is_timed_against_ready_batches(make_recipe: MakeRecipe, quiet: Console) -> None:
