@@ -165,7 +165,7 @@ def _visit(parts: RunParts, batches: Iterator[tuple[Tensor, Tensor]], numbers: I
 
 
 def _rate(step: _Step, warm: int, seconds: float, device: torch.device) -> float:
-    """Steps a second."""
+    """Count steps per second, over some time and at least one step."""
     for _ in range(warm):
         step()
     _wait(device)

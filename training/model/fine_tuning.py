@@ -111,5 +111,5 @@ def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console) 
 
 
 def _resized(model: Any) -> bool:
-    """Whether the model's input size is not the one its weights were made for."""
+    """Return True if the model's input size is not the one its weights were made for."""
     return tuple(model.pretrained_cfg["input_size"][1:]) != tuple(model.patch_embed.img_size)

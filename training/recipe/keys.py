@@ -73,7 +73,7 @@ class DataRecipe(Section):
         default=4,
         ge=0,
         description="Processes that decode images (caching=none) and augment them one by one, "
-        "at most one a core; they change no result. "
+        "at most one per core; they change no result. "
         "0: the training process does it.",
     )
     balance: Literal["none", "sampler", "loss"] = Field(
@@ -187,7 +187,7 @@ class AugmentRecipe(Section):
         description="Random operations on single images while they are loaded: randaugment (arXiv 1909.13719) or "
         "trivialaugment (arXiv 2103.10158, the wide space), as torchvision has them.",
     )
-    num_ops: Count = Field(default=2, gt=0, description="Operations an image, of randaugment.")
+    num_ops: Count = Field(default=2, gt=0, description="Operations per image, of randaugment.")
     magnitude: Count = Field(default=9, ge=0, le=30, description="Strength of randaugment's operations, up to 30.")
     resized_crop: tuple[Fraction, Fraction] | None = Field(
         default=None,
@@ -215,7 +215,7 @@ class AugmentRecipe(Section):
         description="Alpha of cutmix (arXiv 1905.04899). 0: none. With mixup too, each is taken half of the time.",
     )
     mix_per: Literal["batch", "image"] = Field(
-        default="batch", description="Draw mixup's and cutmix's weights once a batch, or for every image."
+        default="batch", description="Draw mixup's and cutmix's weights once per batch, or for every image."
     )
     repeats: Count = Field(
         default=1,
@@ -266,7 +266,7 @@ class Recipe(Section):
     model: ModelRecipe
     output: Path = Field(description="Folder for checkpoints, metrics and curves; created by the run.")
     epochs: Count = Field(gt=0, description="Passes over the training images.")
-    batch_size: Count = Field(default=128, gt=0, description="Images an update, over all processes.")
+    batch_size: Count = Field(default=128, gt=0, description="Images per update, over all processes.")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     augment: AugmentRecipe = AugmentRecipe()
@@ -285,7 +285,7 @@ class Recipe(Section):
         default=None,
         ge=0,
         lt=1,
-        description="Decay an update of the averaged weights, after a warm-up; left out: none.",
+        description="Decay per update of the averaged weights, after a warm-up; left out: none.",
     )
     balance_weight: Number = Field(
         default=1e-2, ge=0, description="Weight of the balance loss, for models that have one."

@@ -9,7 +9,7 @@
                       (in ``config.json``) and exemplars (``exemplars.safetensors``)
 ``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
 ``metrics.csv``       one row per epoch, the same for every run of the recipe; ``metrics.jsonl`` too
-``timing.csv``        seconds and images a second of every epoch, which are not
+``timing.csv``        seconds and images per second of every epoch, which are not
 ``curves.png``        the metrics as a figure
 ``memory.png``        what the memory did over the epochs, of a model that has one
 ``report.md``         the best model on the validation images, with figures, written at the end

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a line a minute in a log file."""
+"""Progress of a run: a bar on a terminal, a line per minute in a log file."""
 
 import time
 from types import TracebackType

@@ -42,7 +42,7 @@ class Position:
         best_accuracy: Best validation accuracy so far, a share of 1; -1 before the first.
         best_epoch: Its epoch, counted from 1.
         history: One row of metrics per epoch.
-        timings: One row per epoch: seconds, and images a second.
+        timings: One row per epoch: seconds, and images per second.
     """
 
     epoch: int = 0

@@ -86,7 +86,7 @@ class EpochRows(NamedTuple):
 
     Attributes:
         metrics: The same for every run of the recipe.
-        timing: Seconds and images a second, which are not.
+        timing: Seconds and images per second, which are not.
     """
 
     metrics: Row

@@ -80,7 +80,7 @@ class Update:
         bounds = [len(inputs) * number // parts for number in range(parts + 1)]
         for number in range(parts):
             rows = slice(bounds[number], bounds[number + 1])
-            # Gradients travel between processes once an update.
+            # Gradients travel between processes once per update.
             last = number + 1 == parts
             with nullcontext() if last else self._gradients_stay():
                 loss, part_sums = self._gradient(inputs[rows], targets[rows], batch_size, 1 / parts)

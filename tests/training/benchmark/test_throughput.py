@@ -17,7 +17,8 @@ from training.errors import RecipeError
 def test_every_way_is_timed_against_ready_batches(make_recipe: MakeRecipe, quiet: Console) -> None:
     recipe = make_recipe()
     turns: list[str] = []
-    result = benchmark_training(recipe, seconds=0.02, rounds=2, console=quiet, on_case=turns.append)
+    # Time for one step at most, as on a machine where others have the processor.
+    result = benchmark_training(recipe, seconds=1e-9, rounds=2, console=quiet, on_case=turns.append)
     assert [way.feed for way in result.throughputs] == ["synthetic", *CACHINGS]
     assert len(turns) == 2 * len(result.throughputs)
     assert result.throughputs[0].share == 1

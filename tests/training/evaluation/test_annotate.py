@@ -94,8 +94,8 @@ def test_a_run_keeps_training_images_with_what_its_best_model_makes_of_them(
     torch.testing.assert_close(exemplars.features, features, atol=2e-3, rtol=2e-3)
     torch.testing.assert_close(exemplars.logits, logits - logits.mean(1, keepdim=True), atol=2e-3, rtol=2e-3)
     for image, data in zip(images, exemplars.thumbnails, strict=True):
-        with Image.open(BytesIO(data)) as picture:
-            shown = torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32)).mean((0, 1))
+        with Image.open(BytesIO(data)) as thumbnail:
+            shown = torch.from_numpy(np.asarray(thumbnail.convert("RGB"), dtype=np.float32)).mean((0, 1))
         torch.testing.assert_close(shown, image.float().mean((1, 2)), atol=4, rtol=0)
 
 

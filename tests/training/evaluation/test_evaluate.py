@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from training.data import decode
+from training.data import Preprocessing, decode
 from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
 from training.evaluation import scoring
@@ -65,7 +65,7 @@ def test_flipping_averages_the_probabilities_of_both_ways_round(
     run: TrainingResult, data_root: Path, cache: Path
 ) -> None:
     model = load_model(run.checkpoint)
-    preprocessing = _preprocessing(model)
+    preprocessing = Preprocessing.of_model(model)
     _, images = decode(scan_folder(data_root / "test"), preprocessing, cache=cache)
     place = torch.device("cpu")
     plain, mirrored = (scoring.predict_all(model, each, preprocessing, place) for each in (images, images.flip(-1)))
@@ -82,8 +82,6 @@ def test_flipping_stays_finite_where_probabilities_underflow() -> None:
     class Sure(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([[0.0, 300.0]]).expand(len(images), 2)
-
-    from training.data import Preprocessing
 
     preprocessing = Preprocessing((3, 4, 4), "bicubic", (0.5,) * 3, (0.5,) * 3, 1.0, "center")
     images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
@@ -178,8 +176,8 @@ def test_checkpoint_rebuilds_the_model_exactly(run: TrainingResult, data_root: P
     assert model.pretrained_cfg["crop_pct"] == 1.0
     assert len(model.blocks) == 2
     again = load_model(run.checkpoint)
-    _, images = decode(scan_folder(data_root / "test"), _preprocessing(model), cache=cache)
-    inputs = _preprocessing(model).normalise(images)
+    _, images = decode(scan_folder(data_root / "test"), Preprocessing.of_model(model), cache=cache)
+    inputs = Preprocessing.of_model(model).normalise(images)
     with torch.inference_mode():
         assert torch.equal(model(inputs), again(inputs))
 
@@ -193,9 +191,3 @@ def test_broken_checkpoints_are_refused_by_name(run: TrainingResult, tmp_path: P
         file.truncate(1000)
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         load_model(tmp_path)
-
-
-def _preprocessing(model: torch.nn.Module) -> Any:
-    from training.data import Preprocessing
-
-    return Preprocessing.of_model(model)

@@ -36,6 +36,16 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != "checkpoints"] == ["best"]
 
 
+def test_files_that_a_kill_left_half_written_are_cleared_away_and_others_stay(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "last", tmp_path / "best"):
+        folder.mkdir(exist_ok=True)
+        (folder / ".state.safetensors.123.tmp").write_text("half")
+        (folder / ".notes").write_text("mine")
+    RunFolder(tmp_path).create()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {".notes"}
+    assert len(list(tmp_path.rglob(".notes"))) == 3
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(OutputError, match="is not a folder"):

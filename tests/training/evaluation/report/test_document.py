@@ -39,17 +39,17 @@ def write(folder: Path, logits: Tensor, labels: Tensor, classes: Sequence[str], 
 
 
 def linked(folder: Path, page: str) -> set[str]:
-    """Names of the page's pictures, each of which is one."""
+    """Names of the page's figures, each of which is a file."""
     names = set(re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page))
     for name in names:
-        with Image.open(folder / name) as picture:
-            assert picture.format == "PNG"
-            assert min(np.asarray(picture.convert("L")).shape) > 100
+        with Image.open(folder / name) as image:
+            assert image.format == "PNG"
+            assert min(np.asarray(image.convert("L")).shape) > 100
     return names
 
 
 @pytest.mark.parametrize(("classes", "history"), [(2, []), (3, HISTORY), (45, HISTORY[:1])])
-def test_every_picture_of_the_page_is_there(classes: int, history: list[dict[str, float]], tmp_path: Path) -> None:
+def test_every_figure_of_the_page_is_there(classes: int, history: list[dict[str, float]], tmp_path: Path) -> None:
     names = [f"kind {label}" for label in range(classes)]
     page = write(tmp_path, *made_answers(classes), names, history=history, best_epoch=1 if history else None)
     expected = {"classes.png", "confusion.png", "reliability.png", "mistakes.png"}
