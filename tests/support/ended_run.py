@@ -53,7 +53,7 @@ def _after_steps(happened: Callable[[], None]) -> None:
         happened()
         return result
 
-    TrainingStep.__call__ = call  # type: ignore[method-assign]
+    TrainingStep.__call__ = call  # type: ignore[assignment, method-assign]
 
 
 def _before_renames(folder: Path, happened: Callable[[], None]) -> None:

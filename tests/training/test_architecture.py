@@ -96,6 +96,14 @@ def test_within_a_package_too(package: str) -> None:
                 assert other == name or level[other] < level[name], f"{path} imports training.{package}.{other}"
 
 
+def test_only_runs_know_the_whole_recipe() -> None:
+    """Everything below is handed its section."""
+    for name, level in LEVEL.items():
+        if LEVEL["recipe"] < level < LEVEL["run"]:
+            for path in modules(ROOT / "training")[name]:
+                assert "recipe.keys.Recipe" not in imported(path), path
+
+
 def test_the_trainer_stands_on_the_library_alone() -> None:
     for path in (ROOT / "training").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

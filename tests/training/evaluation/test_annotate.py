@@ -23,7 +23,8 @@ from training.errors import CheckpointError, DataError
 from training.evaluation.annotate import add_exemplars, calibrate_checkpoint
 from training.evaluation.evaluate import evaluate
 from training.evaluation.exemplars import choose_exemplars
-from training.recipe.loading import Recipe, parse_recipe
+from training.recipe.keys import Recipe
+from training.recipe.loading import parse_recipe
 from training.run.trainer import TrainingResult, train
 from training.storage.model_folder import load_model
 
