@@ -102,15 +102,3 @@ def test_only_runs_know_the_whole_recipe() -> None:
         if LEVEL["recipe"] < level < LEVEL["run"]:
             for path in modules(ROOT / "training")[name]:
                 assert "recipe.keys.Recipe" not in imported(path), path
-
-
-def test_the_trainer_stands_on_the_library_alone() -> None:
-    for path in (ROOT / "training").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
-            for name in names:
-                allowed = path.name == "__main__.py"  # the same command as the library's
-                assert name.split(".")[0] != "service", path
-                assert allowed or name.split(".")[0] != "ait_cli", path
