@@ -1,22 +1,29 @@
-"""What can go wrong in a run, each with a message meant for the person who started it."""
+"""Errors that end a run, each with a message meant for the person who started it."""
 
 import signal
 
+from ait_lite.checkpoint import CheckpointError
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "NonFiniteLossError",
+    "OutputError",
+    "RecipeError",
+    "TrainingInterrupted",
+]
+
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used: unknown key, ill-typed value, missing file."""
+    """A recipe cannot be used: an unknown key, a value of the wrong type, a missing file."""
 
 
 class DataError(ValueError):
-    """A data folder that cannot be used: no classes, no images, unreadable images."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: missing, torn, altered or of another model."""
+    """A data folder cannot be used: no classes, no images, unreadable images."""
 
 
 class OutputError(ValueError):
-    """An output folder that must not be written to."""
+    """An output folder must not or cannot be written to."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -28,7 +35,7 @@ class TrainingInterrupted(Exception):
 
     Attributes:
         signal_number: The signal that arrived.
-        exit_code: What a shell expects of a process ended by it (128 + signal).
+        exit_code: What a shell expects of a process that it ended (128 + signal).
     """
 
     def __init__(self, signal_number: int, message: str) -> None:

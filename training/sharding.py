@@ -32,9 +32,10 @@ def shard(learner: nn.Module) -> None:
 
 @contextmanager
 def whole(learner: nn.Module) -> Iterator[None]:
-    """Within it, every process holds all weights, so that each may use the model as often as it likes.
+    """Gather all weights on every process for the duration of the context.
 
-    All processes enter together. Does nothing for a module that is not sharded.
+    Each may then use the model as often as it likes. All processes enter together. A module that is not sharded is
+    left as it is.
     """
     units = [unit for unit in learner.modules() if isinstance(unit, FSDPModule)]
     for unit in units:
@@ -51,7 +52,7 @@ def whole(learner: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def gradients_stay(learner: nn.Module) -> Iterator[None]:
-    """Within it, gradients of a sharded module are added up where they are, and not yet exchanged."""
+    """Add up the gradients of a sharded module where they are, without exchanging them, within the context."""
     assert isinstance(learner, FSDPModule)
     learner.set_requires_gradient_sync(False)
     try:
@@ -61,17 +62,22 @@ def gradients_stay(learner: nn.Module) -> Iterator[None]:
 
 
 def full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor; all processes ask for it together."""
+    """Gather the whole of a tensor; all processes call this together."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor, in the same memory."""
+    """Return this process's part of a tensor, in the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def spread_like(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, which every process has, in the way that `like` of the same shape is spread."""
+    """Spread a whole tensor, which every process has, in the way that another is spread.
+
+    Args:
+        value: The same on every process.
+        like: Spread over the processes, or whole; where its shape is another, `value` stays as it is.
+    """
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     # Without a source every process takes its part from its own copy.
@@ -79,7 +85,7 @@ def spread_like(value: Tensor, like: Tensor) -> Tensor:
 
 
 def all_finite(module: nn.Module) -> bool:
-    """Whether every parameter is finite; all processes ask together."""
+    """Return True if every parameter is finite; all processes call this together."""
     return all(bool(full(parameter.detach().isfinite().all())) for parameter in module.parameters())
 
 

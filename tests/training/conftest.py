@@ -4,36 +4,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from hypothesis import HealthCheck, settings
 from rich.console import Console
 
+from tests.support.training_images import SIZE, write_images
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
 
-SIZE = 16
-CLASSES = ("ant", "bee", "cat")
+# How long an example takes says how busy the machine is.
+settings.register_profile("training", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("training")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread_and_one_seed() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(before)
-
-
-def write_images(folder: Path, count: int, seed: int, size: int = SIZE) -> None:
-    """`count` images a class: noise around a colour of the class."""
-    generator = np.random.default_rng(seed)
-    for label, name in enumerate(CLASSES):
-        (folder / name).mkdir(parents=True)
-        for index in range(count):
-            pixels = generator.integers(0, 120, (size, size, 3))
-            pixels[..., label] += 80
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index:03d}.png")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""How fast a recipe trains, as a share of what its model's updates alone would reach."""
+"""Measure how fast a recipe trains, as a share of what its model's updates alone would reach."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -12,12 +12,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from training.data import open_splits
+from training.data import Preprocessing, open_splits
 from training.recipe.keys import Recipe
 from training.run.accelerator import create_accelerator
 from training.run.images import RunImages
-from training.run.interruption import Interruption
-from training.run.trainer import Trainer
+from training.run.preparation import RunParts, prepare
 
 Caching = Literal["none", "ram", "device"]
 CACHINGS: tuple[Caching, ...] = ("device", "ram", "none")
@@ -29,7 +28,7 @@ _Step = Callable[[], None]
 
 @dataclass(frozen=True)
 class Throughput:
-    """One way of feeding a model.
+    """The rate of one way of feeding a model.
 
     Attributes:
         feed: ``synthetic``, the same ready batch for every update; or a recipe's ``data.caching``.
@@ -44,15 +43,15 @@ class Throughput:
 
 @dataclass(frozen=True)
 class TrainingBenchmark:
-    """All ways of one run.
+    """The rates of all ways of feeding a model.
 
     Attributes:
         model: timm name.
         device: Where it ran.
         threads: CPU threads.
-        batch_size: Images an update.
+        batch_size: Images per update.
         precision: Number format.
-        workers: Processes that decode and augment, as the recipe asks for; at most one a core is used.
+        workers: Processes that decode and augment, as the recipe asks for; at most one per core is used.
         throughputs: The rates.
     """
 
@@ -65,7 +64,7 @@ class TrainingBenchmark:
     throughputs: list[Throughput]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON-ready values."""
+        """Return everything as values that JSON can hold."""
         return asdict(self)
 
 
@@ -84,7 +83,7 @@ def benchmark_training(
     Args:
         recipe: What is trained; ``data.caching`` is overruled.
         cachings: Ways to keep the images.
-        seconds: Time a way, spread over the rounds.
+        seconds: Time per way, spread over the rounds.
         rounds: Turns.
         console: Where decoding shows its progress; None is the standard error stream.
         on_case: Called with a label before each turn, for progress.
@@ -97,27 +96,30 @@ def benchmark_training(
         RecipeError: The model cannot be made, or a way does not go with the augmentation.
     """
     console = console or Console(stderr=True)
-    accelerator = create_accelerator(recipe)
-    with Interruption() as interruption, ExitStack() as opened:
-        trainer = Trainer(recipe, accelerator, console, interruption)
-        trainer.model.train()
-        steps: dict[str, _Step] = {"synthetic": _synthetic(trainer)}
+    accelerator = create_accelerator(recipe.device, recipe.precision)
+    # Updates are counted on over all ways, for their chance is a function of their number.
+    numbers = count()
+    with ExitStack() as opened:
+        parts = prepare(recipe, accelerator, console)
+        device = accelerator.device
+        parts.model.train()
+        steps: dict[str, _Step] = {"synthetic": _synthetic(parts, recipe.batch_size, device, numbers)}
         for caching in cachings:
-            images = _images(trainer, recipe, caching, console)
-            batches = opened.enter_context(closing(_batches(trainer, images)))
-            steps[caching] = _visit(trainer, batches)
+            images = _images(recipe, caching, parts.preprocessing, device, console)
+            batches = opened.enter_context(closing(_batches(parts, images, recipe.batch_size)))
+            steps[caching] = _visit(parts, batches, numbers)
         rates: dict[str, list[float]] = {feed: [] for feed in steps}
         ahead = _BATCHES_AHEAD * max(recipe.data.workers, 1)
         for number in range(rounds):
             for feed, step in steps.items():
                 on_case(f"round {number + 1} of {rounds}: {feed}")
                 warm = 1 if feed == "synthetic" else ahead
-                rates[feed].append(_rate(step, warm, seconds / rounds, trainer.device) * recipe.batch_size)
+                rates[feed].append(_rate(step, warm, seconds / rounds, device) * recipe.batch_size)
     alone = rates["synthetic"]
     shares = {feed: [rate / base for rate, base in zip(rates[feed], alone, strict=True)] for feed in rates}
     return TrainingBenchmark(
         recipe.model.name,
-        str(trainer.device),
+        str(device),
         torch.get_num_threads(),
         recipe.batch_size,
         recipe.precision,
@@ -126,49 +128,50 @@ def benchmark_training(
     )
 
 
-def _synthetic(trainer: Trainer) -> _Step:
+def _synthetic(parts: RunParts, batch_size: int, device: torch.device, numbers: Iterator[int]) -> _Step:
     """Updates with one batch of random images that lies ready."""
-    size = trainer.recipe.batch_size
-    inputs = torch.randn(size, *trainer.preprocessing.input_size, device=trainer.device)
-    targets = torch.arange(size, device=trainer.device) % len(trainer.classes)
+    inputs = torch.randn(batch_size, *parts.preprocessing.input_size, device=device)
+    targets = torch.arange(batch_size, device=device) % len(parts.images.training.classes)
 
     def step() -> None:
-        trainer.update(inputs, targets, size, trainer.position.step)
-        trainer.position.step += 1
+        parts.update(inputs, targets, batch_size, next(numbers))
 
     return step
 
 
-def _images(trainer: Trainer, recipe: Recipe, caching: Caching, console: Console) -> RunImages:
+def _images(
+    recipe: Recipe, caching: Caching, preprocessing: Preprocessing, device: torch.device, console: Console
+) -> RunImages:
     data = recipe.data.model_copy(update={"caching": caching})
     training, validation = open_splits(data, recipe.seed)
     other = recipe.model_copy(update={"data": data})
-    return RunImages(other, training, validation, trainer.preprocessing, trainer.device, console)
+    return RunImages(other, training, validation, preprocessing, device, console)
 
 
-def _batches(trainer: Trainer, images: RunImages) -> Generator[tuple[Tensor, Tensor], None, None]:
+def _batches(parts: RunParts, images: RunImages, batch_size: int) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Epoch after epoch: positions and bytes of full batches, without end."""
     for epoch in count():
-        order = [chosen for chosen in images.order(epoch) if len(chosen) == trainer.recipe.batch_size]
-        with closing(images.batches(order, epoch, trainer.loaded_rows, 0)) as batches:
+        order = [chosen for chosen in images.order(epoch) if len(chosen) == batch_size]
+        with closing(images.batches(order, epoch, parts.step.loaded_rows, 0)) as batches:
             yield from zip(order, batches, strict=True)
 
 
-def _visit(trainer: Trainer, batches: Iterator[tuple[Tensor, Tensor]]) -> _Step:
+def _visit(parts: RunParts, batches: Iterator[tuple[Tensor, Tensor]], numbers: Iterator[int]) -> _Step:
     def step() -> None:
-        trainer.visit(*next(batches))
-        trainer.position.step += 1
+        chosen, images = next(batches)
+        parts.step(chosen, images, next(numbers))
 
     return step
 
 
 def _rate(step: _Step, warm: int, seconds: float, device: torch.device) -> float:
-    """Steps a second."""
+    """Count steps per second, over some time and at least one step."""
     for _ in range(warm):
         step()
     _wait(device)
     start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    # Once at least: another process may have the processor for all of the time.
+    while not done or time.perf_counter() - start < seconds:
         step()
         done += 1
         # An accelerator would let the loop run ahead of it without end.

@@ -1,0 +1,1 @@
+"""How good a model is on images: metrics, calibration, exemplars, reports."""

@@ -1,4 +1,4 @@
-"""What an existing checkpoint can be given for its service: a temperature, and exemplars.
+"""Give an existing checkpoint what its service can use: a temperature, and exemplars.
 
 A run gives both to its best model; this is for checkpoints from elsewhere.
 """
@@ -10,15 +10,20 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from ait_lite.checkpoint import update_config
 from training.data import Preprocessing, decode, open_evaluation, open_training
 from training.evaluation.calibration import Calibration, calibrate
-from training.evaluation.evaluate import finite_logits, known_labels, load_checkpoint
-from training.evaluation.exemplars import keep_exemplars
-from training.storage.checkpoint import update_config
+from training.evaluation.evaluate import finite_logits, known_labels
+from training.evaluation.exemplars import Candidates, keep_exemplars
+from training.storage.model_folder import load_model
 
 
 def keep_temperature(folder: Path, calibration: Calibration) -> None:
     """Write a temperature into a checkpoint's ``config.json``, and under ``calibration`` where it comes from.
+
+    Args:
+        folder: The checkpoint's.
+        calibration: What to write.
 
     Raises:
         CheckpointError: There is no such file, or it is torn.
@@ -42,15 +47,23 @@ def calibrate_checkpoint(
 
     Args:
         checkpoint: timm ``local-dir`` folder.
-        data_root: As for `training.evaluation.evaluate.evaluate`, as are `source`, `only`, `device`, `cache` and
-            `console`.
+        data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
+            `source` asks for.
+        source: What `data_root` holds, as a recipe's ``data.source`` says.
+        only: A text file of image names to use, one per line, such as a run's ``validation.txt``; None uses all.
+        device: Where to compute; None takes an accelerator where there is one.
+        cache: Folder of decoded images; None takes the user's cache folder.
+        console: Where progress is shown; None shows none.
+
+    Returns:
+        What was written.
 
     Raises:
-        CheckpointError: As `training.evaluation.evaluate.evaluate`.
-        DataError: As `training.evaluation.evaluate.evaluate`.
+        CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite.
+        DataError: The data cannot be used, or holds classes the model does not know.
         OSError: The checkpoint cannot be written to.
     """
-    model = load_checkpoint(checkpoint)
+    model = load_model(Path(checkpoint))
     samples = open_evaluation(source, data_root, only)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
@@ -79,9 +92,9 @@ def add_exemplars(
     Args:
         checkpoint: timm ``local-dir`` folder.
         data_root: Class folders, or a folder with ``train/`` in it, which is then used; or what `source` asks for.
-        source: As the recipe's ``data.source``.
-        exclude: A text file of image names to leave out, one a line, such as a run's ``validation.txt``.
-        count: Images a class.
+        source: What `data_root` holds, as a recipe's ``data.source`` says.
+        exclude: A text file of image names to leave out, one per line, such as a run's ``validation.txt``.
+        count: Images per class.
         seed: Which are chosen.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
@@ -95,7 +108,7 @@ def add_exemplars(
         DataError: The data cannot be used, or holds classes the model does not know.
         OSError: The checkpoint cannot be written to.
     """
-    model = load_checkpoint(checkpoint)
+    model = load_model(Path(checkpoint))
     samples = open_training(source, data_root, exclude)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
@@ -104,9 +117,8 @@ def add_exemplars(
     def take(positions: Tensor) -> Tensor:
         return decode(samples.select(positions.tolist()), preprocessing, cache=cache, console=console)[1]
 
-    return keep_exemplars(
-        Path(checkpoint), model.to(place), take, labels, samples.names, preprocessing, place, count, seed
-    )
+    candidates = Candidates(take, labels, samples.names)
+    return keep_exemplars(Path(checkpoint), model.to(place), candidates, preprocessing, place, count, seed)
 
 
 def _device(device: torch.device | str | None) -> torch.device:

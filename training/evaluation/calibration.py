@@ -1,6 +1,7 @@
-"""Whether a classifier's confidence is its accuracy, and the temperature that makes it so."""
+"""Compare a classifier's confidence with its accuracy, and fit the temperature that makes them equal."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ class Reliability:
     """Images grouped by the confidence of their answers, into `BINS` bins of equal width from 0 to 1.
 
     Attributes:
-        images: Images a bin, shape (bins,) int64.
-        confidence: Mean probability of the first label a bin, shape (bins,) float64; NaN where there are no images.
-        accuracy: Share of right answers a bin, shape (bins,) float64; NaN where there are no images.
+        images: Images per bin, shape (bins,) int64.
+        confidence: Mean probability of the first label per bin, shape (bins,) float64; NaN where there are no images.
+        accuracy: Share of right answers per bin, shape (bins,) float64; NaN where there are no images.
     """
 
     images: Tensor
@@ -30,7 +31,7 @@ class Reliability:
     accuracy: Tensor
 
     def to_json(self) -> list[dict[str, float | int | None]]:
-        """One mapping a bin, with null for the means of bins without images."""
+        """Return one mapping per bin, with null for the means of bins without images."""
         rows: list[dict[str, float | int | None]] = []
         for index, images in enumerate(self.images.tolist()):
             rows.append(
@@ -45,9 +46,21 @@ class Reliability:
         return rows
 
 
+class CalibrationErrors(NamedTuple):
+    """How far probabilities are from what happens.
+
+    Attributes:
+        nll: Mean negative log-likelihood of the right label, in nats.
+        ece: Expected calibration error, a share of 1.
+    """
+
+    nll: float
+    ece: float
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and what dividing logits by it does on the images that it was fitted to.
+    """A temperature, and what dividing the logits by it does on the images that it was fitted to.
 
     Attributes:
         temperature: Positive; above 1 the model is too sure of itself.
@@ -85,7 +98,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reli
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Mean distance of accuracy from confidence over the bins, weighted by their images.
+    """Average the distance of accuracy from confidence over the bins, weighted by their images.
 
     Args:
         probabilities: (N, classes).
@@ -97,7 +110,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, prior: float = 0.0) -> float:
-    """The temperature T whose ``softmax(logits / T)`` has the lowest negative log-likelihood.
+    """Find the temperature T whose ``softmax(logits / T)`` has the lowest negative log-likelihood.
 
     Above 1 the model is too sure of itself, below 1 too unsure. The order of the labels, and so the accuracy,
     stays. In ``1 / T`` the likelihood is convex, so there is one answer; Newton's steps find it, within a bracket
@@ -147,8 +160,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, prior: float = 0.0) -> float
     return 1 / inverse
 
 
-def errors_at(logits: Tensor, labels: Tensor, temperature: float) -> tuple[float, float]:
-    """Negative log-likelihood (nats) and expected calibration error of logits divided by a temperature.
+def errors_at(logits: Tensor, labels: Tensor, temperature: float) -> CalibrationErrors:
+    """Measure the errors of logits divided by a temperature.
 
     Args:
         logits: (N, classes).
@@ -156,11 +169,12 @@ def errors_at(logits: Tensor, labels: Tensor, temperature: float) -> tuple[float
         temperature: Positive.
     """
     scaled = logits.double() / temperature
-    return float(F.cross_entropy(scaled, labels)), expected_calibration_error(scaled.softmax(dim=1), labels)
+    nll = float(F.cross_entropy(scaled, labels))
+    return CalibrationErrors(nll, expected_calibration_error(scaled.softmax(dim=1), labels))
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
-    """The temperature for a checkpoint to carry, and what it changes on the images it was fitted to.
+    """Fit the temperature that a checkpoint carries, and measure what it changes on the same images.
 
     Args:
         logits: (N, classes), finite, of images that the model was not trained on.

@@ -1,17 +1,14 @@
-"""How good a checkpoint is on a folder of images."""
+"""Measure how good a checkpoint is on a folder of images."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from rich.console import Console
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-# Importing from it registers the ait_* models with timm.
-from ait.pretrained import checkpoint_temperature, label_names
+from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError, DataError
 from training.evaluation.memory_health import memory_columns, memory_sample
@@ -19,7 +16,7 @@ from training.evaluation.metrics import EvaluationResult, measure
 from training.evaluation.report import draw_confusion, draw_reliability, write_report
 from training.evaluation.report.run import read_run
 from training.evaluation.scoring import predict_all
-from training.storage.checkpoint import read_config
+from training.storage.model_folder import load_model
 
 
 def evaluate(
@@ -45,14 +42,14 @@ def evaluate(
         checkpoint: timm ``local-dir`` folder, such as a run's ``best``.
         data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
             `source` asks for.
-        source: What `data_root` holds, as the recipe's ``data.source``.
-        only: A text file of image names (of files, paths relative to the folder of classes), one a line, such
+        source: What `data_root` holds, as a recipe's ``data.source`` says.
+        only: A text file of image names (of files, paths relative to the folder of classes), one per line, such
             as a run's ``validation.txt`` where images were held out of the training images.
         flip: Answer with the mean of the probabilities of each image and its mirror image.
         confusion_png: Where to draw the confusion matrix; None draws none.
         reliability_png: Where to draw accuracy against confidence; None draws none.
-        report: Folder for a `training.evaluation.report` on these images, with the curves of the checkpoint's run
-            where they lie beside it; None writes none.
+        report: Folder for a report on these images, with the curves of the checkpoint's run where they lie beside
+            it; None writes none.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
@@ -61,12 +58,12 @@ def evaluate(
         CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite.
         DataError: The data folder cannot be used, or holds classes the model does not know.
     """
-    model = load_checkpoint(checkpoint)
+    model = load_model(Path(checkpoint))
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
     samples = open_evaluation(source, data_root, only)
     labels = known_labels(samples, model)
-    classes = label_names(model) or samples.classes
+    classes = _classes(model) or samples.classes
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
 
@@ -98,23 +95,6 @@ def evaluate(
     return result
 
 
-def load_checkpoint(folder: str | Path) -> nn.Module:
-    """Build the model of a timm ``local-dir`` folder, in evaluation mode.
-
-    Raises:
-        CheckpointError: The folder is no checkpoint, or its weights are torn or of another model.
-    """
-    folder = Path(folder)
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}")
-    try:
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
-    return model.eval()
-
-
 def finite_logits(
     model: nn.Module,
     images: Tensor,
@@ -124,7 +104,7 @@ def finite_logits(
     checkpoint: str | Path,
     flip: bool = False,
 ) -> Tensor:
-    """A checkpoint's logits of all images, (N, classes) float32 on the CPU.
+    """Compute a checkpoint's logits of all images, and refuse them if they are not finite.
 
     Args:
         model: The checkpoint's model, on `device`.
@@ -134,6 +114,9 @@ def finite_logits(
         names: The images'.
         checkpoint: Its folder, for the message.
         flip: As for `training.evaluation.scoring.predict`.
+
+    Returns:
+        (N, classes) float32 on the CPU.
 
     Raises:
         CheckpointError: They are not finite.
@@ -145,25 +128,20 @@ def finite_logits(
     return logits
 
 
-def _temperature(checkpoint: str | Path) -> float | None:
-    try:
-        return checkpoint_temperature(read_config(Path(checkpoint)))
-    except ValueError as error:
-        raise CheckpointError(f"checkpoint {checkpoint}: {error}") from error
-
-
-def _architecture(model: nn.Module) -> str:
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    return str(config.get("architecture") or type(model).__name__)
-
-
 def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
-    """The labels a model knows the images' classes by, (N,) int64.
+    """Look up the labels by which a model knows the images' classes.
+
+    Args:
+        samples: Whose classes have names, and labels of their own.
+        model: Its configuration names its classes, or has as many.
+
+    Returns:
+        (N,) int64.
 
     Raises:
         DataError: The images' classes are not the model's.
     """
-    classes, num_classes = label_names(model), int(getattr(model, "num_classes", 0))
+    classes, num_classes = _classes(model), int(getattr(model, "num_classes", 0))
     if not classes:
         if len(samples.classes) != num_classes:
             raise DataError(
@@ -176,3 +154,19 @@ def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
         raise DataError(f"{samples.origin} holds classes the model does not know: {', '.join(unknown[:5])}")
     known = torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
     return known[samples.labels]
+
+
+def _classes(model: nn.Module) -> tuple[str, ...]:
+    return named_labels(getattr(model, "pretrained_cfg", None) or {})
+
+
+def _temperature(checkpoint: str | Path) -> float | None:
+    try:
+        return read_temperature(read_config(Path(checkpoint)))
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {checkpoint}: {error}") from error
+
+
+def _architecture(model: nn.Module) -> str:
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return str(config.get("architecture") or type(model).__name__)

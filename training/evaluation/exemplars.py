@@ -1,7 +1,8 @@
-"""Training images kept beside a checkpoint, by which its answers are explained (`ait.interpret.exemplars`)."""
+"""Keep training images beside a checkpoint, by which its answers are explained (`ait.interpret.exemplars`)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,33 @@ from training.evaluation.scoring import EVALUATION_BATCH
 from training.seeds import stream
 
 
+class Candidates(NamedTuple):
+    """The training images that exemplars are chosen from, N of them.
+
+    Attributes:
+        take: From positions, (n,) int64, to the images there, (n, C, H, W) uint8 of the model's input size.
+        labels: (N,) int64.
+        names: One per image.
+    """
+
+    take: Callable[[Tensor], Tensor]
+    labels: Tensor
+    names: Sequence[str]
+
+
 def choose_exemplars(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Positions of at most `count` images of every class, sorted, (n,) int64: a pure function of the arguments.
+    """Choose at most `count` images of every class, as a pure function of the arguments.
 
     Args:
         labels: (N,) int64.
-        count: Images a class.
+        count: Images per class.
         seed: Which are chosen.
+
+    Returns:
+        Their positions, sorted, (n,) int64.
     """
     order = torch.randperm(len(labels), generator=stream(seed, 0, "exemplars"))
-    chosen = [order[labels[order] == label][:count] for label in labels.unique().tolist()]
+    chosen = [order[labels[order] == label][:count] for label in torch.unique(labels).tolist()]
     return torch.cat(chosen).sort().values
 
 
@@ -30,9 +48,7 @@ def choose_exemplars(labels: Tensor, count: int, seed: int) -> Tensor:
 def keep_exemplars(
     folder: Path,
     model: nn.Module,
-    take: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    names: Sequence[str],
+    candidates: Candidates,
     preprocessing: Preprocessing,
     device: torch.device,
     count: int,
@@ -43,12 +59,10 @@ def keep_exemplars(
     Args:
         folder: The checkpoint's.
         model: Its model, on `device`; it is put into evaluation mode and left so.
-        take: From positions, (n,) int64, to the images there, (n, C, H, W) uint8 of the model's input size.
-        labels: Of all training images, (N,) int64.
-        names: Of all training images.
+        candidates: The training images to choose from.
         preprocessing: How to normalise.
         device: Where to compute.
-        count: Images a class, at least 1; fewer are kept where the file would grow beyond bounds.
+        count: Images per class, at least 1; fewer are kept where the file would grow beyond bounds.
         seed: Which are chosen.
 
     Returns:
@@ -59,22 +73,23 @@ def keep_exemplars(
     """
     model.eval()
     features, _ = embed_and_classify(model, torch.zeros(1, *preprocessing.input_size, device=device))
+    labels = candidates.labels
     count = per_class(count, int(labels.max()) + 1, features.shape[1])
     if not count:
         return 0
     positions = choose_exemplars(labels, count, seed)
-    answers, pictures = [], []
-    for part in positions.split(EVALUATION_BATCH):
-        images = take(part)
+    answers, thumbnails = [], []
+    for part in torch.split(positions, EVALUATION_BATCH):
+        images = candidates.take(part)
         features, logits = embed_and_classify(model, preprocessing.normalise(images.to(device)))
         answers.append((features.cpu(), logits.cpu()))
-        pictures += [thumbnail(image) for image in images]
+        thumbnails += [thumbnail(image) for image in images]
     Exemplars(
         torch.cat([features for features, _ in answers]),
         torch.cat([logits for _, logits in answers]),
         labels[positions],
-        tuple(names[position] for position in positions.tolist()),
-        tuple(data for data, _ in pictures),
-        tuple(size for _, size in pictures),
+        tuple(candidates.names[position] for position in positions.tolist()),
+        tuple(data for data, _ in thumbnails),
+        tuple(size for _, size in thumbnails),
     ).save(folder)
     return len(positions)

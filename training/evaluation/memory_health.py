@@ -1,4 +1,4 @@
-"""Columns of the metrics that say whether an associative memory works."""
+"""Measure whether an associative memory works, as columns of the metrics."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ _IMAGES = 512
 
 
 def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """What each block's memory does on some images.
+    """Measure what each block's memory does on some images.
 
     Args:
         model: Any model; only an `AssociativeTransformer` has anything to report.
@@ -30,5 +30,12 @@ def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
 
 
 def memory_sample(images: int) -> Tensor:
-    """Positions of at most 512 of some images, (n,) int64: spread evenly, for they are sorted by class."""
+    """Choose at most 512 of some images, spread evenly, for they are sorted by class.
+
+    Args:
+        images: How many there are.
+
+    Returns:
+        Positions, (n,) int64.
+    """
     return torch.linspace(0, images - 1, min(_IMAGES, images)).long()

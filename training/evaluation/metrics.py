@@ -1,4 +1,4 @@
-"""What a classifier's logits on labelled images are worth."""
+"""Measure what a classifier's logits on labelled images are worth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from training.evaluation.calibration import (
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """How good a model's answers on a set of images are.
+    """The figures of a model's answers on a set of images.
 
     Attributes:
         images: How many were seen, each once.
@@ -60,7 +60,7 @@ class EvaluationResult:
     reliability: Reliability = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The result as JSON can hold it."""
+        """Return the result as values that JSON can hold."""
         return {
             "images": self.images,
             "top1": self.top1,

@@ -1,4 +1,4 @@
-"""A model's answers on a whole set of images: the one code path for validation and evaluation."""
+"""Run a model on a whole set of images: the one code path for validation and evaluation."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ def predict(
     device: torch.device,
     flip: bool = False,
 ) -> Iterator[Tensor]:
-    """Logits of every image in order, in float32, batch after batch; the last batch may be smaller.
+    """Yield the logits of every image in order, batch after batch; the last batch may be smaller.
 
     The model is put into evaluation mode and left so.
 
@@ -37,7 +37,7 @@ def predict(
         (B, classes) float32 on `device`.
     """
     model.eval()
-    for part in images.split(EVALUATION_BATCH) if isinstance(images, Tensor) else images:
+    for part in torch.split(images, EVALUATION_BATCH) if isinstance(images, Tensor) else images:
         batch = preprocessing.normalise(part.to(device))
         logits = model(batch).float()
         if flip:
@@ -54,16 +54,24 @@ def predict_all(
     device: torch.device,
     flip: bool = False,
 ) -> Tensor:
-    """What `predict` yields as one tensor on the CPU, (N, classes) float32."""
+    """Collect what `predict` yields, of the same arguments, on the CPU: (N, classes) float32."""
     return torch.cat([logits.cpu() for logits in predict(model, images, preprocessing, device, flip)])
 
 
 def shard(count: int, index: int, shards: int) -> Tensor:
-    """Positions of the images that one of several processes scores, (n,) int64.
+    """List the images that one of several processes scores.
 
     Whole batches are dealt out in turn, so that every image is scored once, in the same batch as alone.
+
+    Args:
+        count: Images of all processes.
+        index: Of this process.
+        shards: Processes.
+
+    Returns:
+        Positions, (n,) int64.
     """
-    batches = torch.arange(count).split(EVALUATION_BATCH)
+    batches = torch.split(torch.arange(count), EVALUATION_BATCH)
     return torch.cat([batches[0][:0], *batches[index::shards]])
 
 
@@ -75,7 +83,7 @@ def score(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> Tensor:
-    """Sums over every image of cross-entropy and of correct answers, (2,) float64 on `device`.
+    """Sum the cross-entropy and the correct answers of every image.
 
     Args:
         model: A classifier, on `device`; left in evaluation mode.
@@ -83,6 +91,9 @@ def score(
         labels: (N,) int64.
         preprocessing: How to normalise.
         device: Where to compute.
+
+    Returns:
+        The two sums, (2,) float64 on `device`.
     """
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     done = 0

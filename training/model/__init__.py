@@ -1,0 +1,1 @@
+"""The model that a run trains, and the weights it starts from."""

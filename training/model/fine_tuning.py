@@ -1,6 +1,5 @@
 """The weights that fine-tuning starts from: a checkpoint's, or timm's pretrained ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,23 @@ from rich.console import Console
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ait.pretrained import bundled_models, label_names
+# Registers the ait_* models with timm.
+import ait  # noqa: F401
+from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_models, named_labels, read_config, resolve
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import ModelRecipe
+from training.storage.model_folder import missing_files
 
 
 def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) -> nn.Module:
-    """The model of ``recipe.checkpoint`` or of ``recipe.pretrained``, with a head for some classes.
+    """Load the model of ``recipe.checkpoint`` or of ``recipe.pretrained``, with a head for some classes.
 
     Everything is loaded, an AiT model's priors too; position embeddings are resampled where ``recipe.args`` ask
     for another input size. The head is kept if the classes have the same names in the same order (resampled, where
     its width depends on the input size), else it is new.
 
     Args:
-        recipe: Names the start, and arguments that replace the checkpoint's.
+        recipe: The section `model` of a recipe: the start, and arguments that replace the checkpoint's.
         classes: Names by label.
         console: Where it is said what became of the head.
 
@@ -57,25 +59,22 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
 
 
 def _checkpoint_folder(reference: str) -> Path:
-    bundled = bundled_models()
-    folder = bundled.get(reference, Path(reference).expanduser())
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    folder = resolve(reference)
+    missing = missing_files(folder)
     if not missing:
         return folder
     if folder.is_dir():
         inside = folder / "best"
-        hint = f"; did you mean {inside}?" if (inside / "config.json").is_file() else ""
+        hint = f"; did you mean {inside}?" if (inside / CONFIG).is_file() else ""
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
-    raise CheckpointError(
-        f"model.checkpoint: {reference} is neither a folder nor a bundled model (there is: {', '.join(bundled)})"
-    )
+    names = ", ".join(bundled_models())
+    raise CheckpointError(f"model.checkpoint: {reference} is neither a folder nor a bundled model (there is: {names})")
 
 
 def _check_architecture(recipe: ModelRecipe, folder: Path) -> None:
-    try:
-        architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {folder}: config.json is torn or names no architecture") from error
+    architecture = read_config(folder).get("architecture")
+    if not isinstance(architecture, str):
+        raise CheckpointError(f"checkpoint {folder}: {CONFIG} names no architecture")
     if recipe.name.partition(".")[0] != architecture:
         raise RecipeError(
             f"model.name is {recipe.name!r}, the checkpoint {folder} is of {architecture!r}; "
@@ -85,14 +84,14 @@ def _check_architecture(recipe: ModelRecipe, folder: Path) -> None:
 
 def _check_weights(folder: Path) -> None:
     try:
-        with safe_open(folder / "model.safetensors", framework="pt"):
+        with safe_open(folder / WEIGHTS, framework="pt"):
             pass
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} is torn: {error}") from error
 
 
 def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console) -> None:
-    known = label_names(model)
+    known = named_labels(getattr(model, "pretrained_cfg", None) or {})
     if known == tuple(classes) and model.num_classes == len(classes):
         resampled = getattr(model, "global_pool", None) == "flat" and _resized(model)
         how = "resampled to the new input size" if resampled else "kept"
@@ -112,5 +111,5 @@ def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console) 
 
 
 def _resized(model: Any) -> bool:
-    """Whether the model's input size is not the one its weights were made for."""
+    """Return True if the model's input size is not the one its weights were made for."""
     return tuple(model.pretrained_cfg["input_size"][1:]) != tuple(model.patch_embed.img_size)

@@ -16,10 +16,10 @@ from training.recipe.keys import ModelRecipe
 
 
 def create_model(recipe: ModelRecipe, classes: Sequence[str], console: Console | None = None) -> nn.Module:
-    """A timm model for some classes, with random weights or those that fine-tuning starts from.
+    """Create a timm model for some classes, with random weights or those that fine-tuning starts from.
 
     Args:
-        recipe: Which model.
+        recipe: The section `model` of a recipe.
         classes: Names by label.
         console: Where it is said what was loaded; None is the standard error stream.
 
@@ -33,13 +33,17 @@ def create_model(recipe: ModelRecipe, classes: Sequence[str], console: Console |
         return load_start(recipe, classes, console or Console(stderr=True))
     num_classes = len(classes)
     try:
-        return timm.create_model(recipe.name, num_classes=num_classes, **recipe.args)
+        model: nn.Module = timm.create_model(recipe.name, num_classes=num_classes, **recipe.args)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(f"model {recipe.name!r}: {error}") from error
+    return model
 
 
 def enable_grad_checkpointing(model: Any) -> None:
     """Have a timm model recompute its blocks in the backward pass, to save memory.
+
+    Args:
+        model: Changed in place.
 
     Raises:
         RecipeError: The model cannot.
@@ -51,7 +55,7 @@ def enable_grad_checkpointing(model: Any) -> None:
 
 
 class Learner(nn.Module):
-    """Calls a model the way training needs it, through `forward`, so that wrappers around it still apply.
+    """Call a model the way training needs it, through `forward`, so that wrappers around it still apply.
 
     Data-parallel and mixed-precision wrappers act on ``forward``; a model's explicit ``forward_training``
     would pass them by.
@@ -65,7 +69,14 @@ class Learner(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) images to (B, classes) logits and the scalar balance loss (0 if there is none)."""
+        """Compute logits and balance loss.
+
+        Args:
+            images: (B, C, H, W) float.
+
+        Returns:
+            (B, classes) logits, and the scalar balance loss (0 if the model has none).
+        """
         if hasattr(self.model, "forward_training"):
             output = self.model.forward_training(images)
             return output.logits, output.balance_loss

@@ -21,7 +21,7 @@ _POSITION_SCALE = 0.5
 
 @torch.no_grad()
 def mimetic_attention(model: nn.Module, seed: int = 0) -> None:
-    """Set self-attention weights and position embedding of a timm-style vision transformer.
+    """Set self-attention weights and position embedding of a timm-style vision transformer, in place.
 
     Args:
         model: Has ``blocks`` with ``attn.qkv``, ``attn.proj``, and a ``pos_embed`` (1, N, E) over

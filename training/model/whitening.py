@@ -1,4 +1,4 @@
-"""Starting points computed from the training images."""
+"""A patch embedding that starts as whitening filters of the training images' patches."""
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ def whiten_patch_embedding(
     mean = patches.mean(dim=0)
     variances, components = torch.linalg.eigh(torch.cov(patches.T))
     variances, components = variances.flip(0).clamp_min(0), components.flip(1)  # largest first
-    filters = (components / (variances + ridge).sqrt()).T  # (K, K), a row a filter
+    filters = (components / (variances + ridge).sqrt()).T  # (K, K), one row per filter
     outputs, inputs = projection.out_channels, filters.shape[0]
     rows = torch.cat([filters, -filters])[:outputs]
     if outputs > len(rows):

@@ -1,5 +1,6 @@
-"""What a training run depends on: the keys of a recipe, their types, defaults and meanings."""
+"""The keys of a recipe, their types, defaults and meanings: all that a training run depends on."""
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,24 +31,24 @@ Fraction = Annotated[Number, Field(gt=0, le=1)]
 
 
 class Section(BaseModel):
-    """A group of recipe keys; refuses keys it does not know."""
+    """A group of recipe keys; keys that it does not know are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataRecipe(Section):
-    """Which images, and how they reach the model's input size."""
+    """The images, and how they reach the model's input size."""
 
     source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle"] = Field(
         default="folder",
-        description="What data.root holds: folder, one folder of images a class; table, a .csv or .parquet file with "
-        "the columns path, label and, if wanted, split (train, val or test); cifar10, cifar100 and oxford_iiit_pet, "
-        "the published files as torchvision lays them out. triangle is generated and needs no root.",
+        description="What data.root holds: folder, one folder of images per class; table, a .csv or .parquet file "
+        "with the columns path, label and, if wanted, split (train, val or test); cifar10, cifar100 and "
+        "oxford_iiit_pet, the published files as torchvision lays them out. triangle is generated and needs no root.",
     )
     root: Path | None = Field(
         default=None,
         validate_default=True,
-        description="Folder with train/ and val/ (or test/) of one folder a class, or class folders directly; "
+        description="Folder with train/ and val/ (or test/) of one folder per class, or class folders directly; "
         "or what data.source says.",
     )
     validation_fraction: Number | None = Field(
@@ -72,7 +73,7 @@ class DataRecipe(Section):
         default=4,
         ge=0,
         description="Processes that decode images (caching=none) and augment them one by one, "
-        "at most one a core; they change no result. "
+        "at most one per core; they change no result. "
         "0: the training process does it.",
     )
     balance: Literal["none", "sampler", "loss"] = Field(
@@ -109,7 +110,7 @@ class DataRecipe(Section):
 
 
 class ModelRecipe(Section):
-    """Which timm model, and what it starts from."""
+    """The timm model, and the weights it starts from."""
 
     name: str = Field(description="A timm model name, such as ait_tiny_patch4_32.")
     args: dict[str, Any] = Field(
@@ -186,7 +187,7 @@ class AugmentRecipe(Section):
         description="Random operations on single images while they are loaded: randaugment (arXiv 1909.13719) or "
         "trivialaugment (arXiv 2103.10158, the wide space), as torchvision has them.",
     )
-    num_ops: Count = Field(default=2, gt=0, description="Operations an image, of randaugment.")
+    num_ops: Count = Field(default=2, gt=0, description="Operations per image, of randaugment.")
     magnitude: Count = Field(default=9, ge=0, le=30, description="Strength of randaugment's operations, up to 30.")
     resized_crop: tuple[Fraction, Fraction] | None = Field(
         default=None,
@@ -214,7 +215,7 @@ class AugmentRecipe(Section):
         description="Alpha of cutmix (arXiv 1905.04899). 0: none. With mixup too, each is taken half of the time.",
     )
     mix_per: Literal["batch", "image"] = Field(
-        default="batch", description="Draw mixup's and cutmix's weights once a batch, or for every image."
+        default="batch", description="Draw mixup's and cutmix's weights once per batch, or for every image."
     )
     repeats: Count = Field(
         default=1,
@@ -231,6 +232,33 @@ class AugmentRecipe(Section):
         return value
 
 
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How one update changes the model: the section `optimizer`, and the top-level keys of the same names.
+
+    Attributes:
+        optimizer: Kind and arguments of the optimiser.
+        loss: Loss of the logits.
+        label_smoothing: Probability spread over all classes.
+        ema_decay: Decay per update of the averaged weights; None averages none.
+        balance_weight: Weight of the balance loss.
+        clip_grad: Largest global gradient norm; None sets no limit.
+        accumulate: Parts into which each process cuts its share of a batch.
+        compile: True compiles the step.
+        sharding: ``full`` spreads the model over the processes.
+    """
+
+    optimizer: OptimizerRecipe
+    loss: Literal["cross_entropy", "bce"]
+    label_smoothing: float
+    ema_decay: float | None
+    balance_weight: float
+    clip_grad: float | None
+    accumulate: int
+    compile: bool
+    sharding: Literal["none", "full"]
+
+
 class Recipe(Section):
     """One training run."""
 
@@ -238,7 +266,7 @@ class Recipe(Section):
     model: ModelRecipe
     output: Path = Field(description="Folder for checkpoints, metrics and curves; created by the run.")
     epochs: Count = Field(gt=0, description="Passes over the training images.")
-    batch_size: Count = Field(default=128, gt=0, description="Images an update, over all processes.")
+    batch_size: Count = Field(default=128, gt=0, description="Images per update, over all processes.")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     augment: AugmentRecipe = AugmentRecipe()
@@ -257,7 +285,7 @@ class Recipe(Section):
         default=None,
         ge=0,
         lt=1,
-        description="Decay an update of the averaged weights, after a warm-up; left out: none.",
+        description="Decay per update of the averaged weights, after a warm-up; left out: none.",
     )
     balance_weight: Number = Field(
         default=1e-2, ge=0, description="Weight of the balance loss, for models that have one."
@@ -306,10 +334,15 @@ class Recipe(Section):
     exemplars: Count = Field(
         default=32,
         ge=0,
-        description="Training images a class that are kept beside the best model, as small pictures with their "
-        "features, so that the service can show those most like a picture. 0: none leave the training data.",
+        description="Training images per class that are kept beside the best model, as thumbnails with their "
+        "features, so that the service can show those most like an image. 0: none leave the training data.",
     )
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
+
+    @property
+    def update(self) -> UpdateSettings:
+        """The keys that say how one update changes the model."""
+        return UpdateSettings(**{field.name: getattr(self, field.name) for field in fields(UpdateSettings)})
 
     @model_validator(mode="after")
     def _check_sharding(self) -> "Recipe":

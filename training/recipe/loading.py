@@ -1,4 +1,4 @@
-"""Reading recipes: YAML files, overrides, errors that name the key, and help.
+"""Read recipes: YAML files, overrides, errors that name the key, and help.
 
 A recipe is read with `load_recipe`; dotted overrides (``optimizer.lr=3e-4``) replace single keys. Unknown
 and ill-typed keys are refused, with the nearest valid name.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -31,8 +31,24 @@ _RecipeLoader.add_implicit_resolver(
 )
 
 
+class RecipeKey(NamedTuple):
+    """One key of a recipe, as its documentation shows it.
+
+    Attributes:
+        name: Dotted, such as ``optimizer.lr``.
+        kind: Type of its values.
+        default: ``default …``, or ``required``.
+        description: What it means.
+    """
+
+    name: str
+    kind: str
+    default: str
+    description: str
+
+
 def bundled_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """Map the name of every recipe that comes with the package to its file."""
     folder = Path(str(resources.files("training") / "recipes"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -56,8 +72,11 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     """Check the nested mapping of a recipe.
 
+    Args:
+        values: Keys to values, sections as mappings.
+
     Raises:
-        RecipeError: Every unknown, missing or ill-typed key, by its dotted name.
+        RecipeError: A key is unknown, missing or ill-typed; the message names every such key.
     """
     try:
         return Recipe.model_validate(values)
@@ -66,17 +85,14 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         raise RecipeError("recipe refused:\n" + "\n".join(f"  {problem}" for problem in problems)) from None
 
 
-def recipe_keys() -> Iterator[tuple[str, str, str, str]]:
-    """Every recipe key as (dotted name, type, default or ``required``, description)."""
+def recipe_keys() -> Iterator[RecipeKey]:
+    """Yield every recipe key, in the order of the recipe."""
     yield from _keys_of(Recipe, "")
 
 
 def recipe_help() -> str:
-    """A text table of every recipe key."""
-    lines = []
-    for name, kind, default, description in recipe_keys():
-        lines.append(f"{name} ({kind}; {default}): {description}")
-    return "\n\n".join(lines)
+    """Describe every recipe key, a paragraph each."""
+    return "\n\n".join(f"{key.name} ({key.kind}; {key.default}): {key.description}" for key in recipe_keys())
 
 
 def _find_recipe(path_or_name: str | Path) -> Path:
@@ -125,14 +141,14 @@ def _section_of(field: FieldInfo) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
-def _keys_of(section: type[Section], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def _keys_of(section: type[Section], prefix: str) -> Iterator[RecipeKey]:
     for name, field in section.model_fields.items():
         inner = _section_of(field)
         if inner is not None:
             yield from _keys_of(inner, f"{prefix}{name}.")
             continue
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
-        yield f"{prefix}{name}", _type_name(field.annotation), default, field.description or ""
+        yield RecipeKey(f"{prefix}{name}", _type_name(field.annotation), default, field.description or "")
 
 
 def _type_name(kind: Any) -> str:
@@ -175,7 +191,7 @@ def _nearest_key(location: Sequence[Any]) -> str:
         if inner is None:
             return ""
         section = inner
-    elsewhere = {name.rpartition(".")[2]: name for name, *_ in recipe_keys()}
+    elsewhere = {key.name.rpartition(".")[2]: key.name for key in recipe_keys()}
     last = str(location[-1])
     if last in elsewhere:
         return f" (did you mean {elsewhere[last]!r}?)"

@@ -8,11 +8,11 @@
 ``best/``             the best model, a timm ``local-dir`` folder; at the end of the run it is given a temperature
                       (in ``config.json``) and exemplars (``exemplars.safetensors``)
 ``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
-``metrics.csv``       one row an epoch, the same for every run of the recipe; ``metrics.jsonl`` too
-``timing.csv``        seconds and images a second of every epoch, which are not
-``curves.png``        the metrics as a picture
+``metrics.csv``       one row per epoch, the same for every run of the recipe; ``metrics.jsonl`` too
+``timing.csv``        seconds and images per second of every epoch, which are not
+``curves.png``        the metrics as a figure
 ``memory.png``        what the memory did over the epochs, of a model that has one
-``report.md``         the best model on the validation images, with pictures, written at the end
+``report.md``         the best model on the validation images, with figures, written at the end
 ``tracking/``         what the trackers write
 ====================  =====================================================================================
 """
@@ -21,25 +21,23 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from ait_lite.checkpoint import repair_folder, write_text
 from training.errors import OutputError
 from training.evaluation.report import draw_curves, draw_memory_health
 from training.evaluation.report.memory import memory_blocks
-from training.recipe.keys import Recipe
 from training.run.provenance import environment
-from training.storage.checkpoint import repair_folder, write_text
-from training.storage.history import write_metrics, write_table
-
-Row = dict[str, float]
+from training.storage.history import Row, write_metrics, write_table
 
 # Names of kept models: epoch-0007.
 _CHECKPOINT = "epoch-????"
 
 
 class RunFolder:
-    """One run's output folder.
+    """The output folder of one run.
 
     Args:
         path: The folder; nothing is created yet.
@@ -82,17 +80,31 @@ class RunFolder:
         repair_folder(self.best)
         for leftover in list(self._checkpoints.glob(f".{_CHECKPOINT}-*")):
             repair_folder(self._checkpoints / leftover.name[1 : 1 + len(_CHECKPOINT)])
+        # Files that were being written; whoever wrote them is gone.
+        for folder in (self.path, self.best, self.state.parent):
+            for file in folder.glob(".*.tmp"):
+                file.unlink()
 
-    def describe(self, recipe: Recipe, validation_names: Iterable[str]) -> None:
-        """Write down what is run, on what, and which images were held out."""
-        settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-        write_text(self.path / "recipe.yaml", settings)
+    def describe(self, settings: Mapping[str, Any], validation_names: Iterable[str]) -> None:
+        """Write down what is run, on what, and which images were held out.
+
+        Args:
+            settings: The recipe as JSON values.
+            validation_names: The images held out.
+        """
+        write_text(self.path / "recipe.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
         write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         # So that an evaluation can use the same images.
         write_text(self.path / "validation.txt", "".join(f"{name}\n" for name in validation_names))
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
-        """Write the metrics, the timings and the curves of the epochs so far."""
+        """Write the metrics, the timings and the curves of the epochs so far.
+
+        Args:
+            history: One row of metrics per epoch.
+            timings: One row of timings per epoch.
+            title: Of the curves.
+        """
         write_metrics(self.path, history)
         write_table(self.path / "timing.csv", timings)
         draw_curves(history, self.path / "curves.png", title=title)
@@ -120,7 +132,7 @@ class RunFolder:
 
 
 def accuracy(row: Mapping[str, float]) -> float | None:
-    """The better validation accuracy of an epoch, of the last or the averaged weights; None without one."""
+    """Return the better validation accuracy of an epoch, of the last or the averaged weights; None without one."""
     found = [row[key] for key in ("val_acc", "ema_val_acc") if key in row]
     return max(found) if found else None
 

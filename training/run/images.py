@@ -1,4 +1,4 @@
-"""The images of a run: opened, decoded, ordered, and handed out in batches."""
+"""The images of a run: decoded, ordered, and handed out in batches."""
 
 from collections.abc import Callable, Generator
 
@@ -28,7 +28,7 @@ class RunImages:
     """Training and validation images of a recipe, at the model's input size.
 
     Args:
-        recipe: How they are kept, ordered and changed one by one.
+        recipe: Reads the sections `data` and `augment`, `batch_size` and `seed`.
         training: Images to learn from.
         validation: Images held out.
         preprocessing: To which size, and how, they are brought.
@@ -55,7 +55,10 @@ class RunImages:
         device: torch.device,
         console: Console,
     ) -> None:
-        self._recipe = recipe
+        self._balance = recipe.data.balance
+        self._repeats = recipe.augment.repeats
+        self._batch_size = recipe.batch_size
+        self._seed = recipe.seed
         self._transform = create_image_transform(recipe.augment, preprocessing)
         if self._transform is not None and recipe.data.caching == "device" and device.type != "cpu":
             raise RecipeError(
@@ -86,26 +89,25 @@ class RunImages:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates an epoch."""
-        return -(-len(self) // self._recipe.batch_size)
+        """Updates per epoch."""
+        return -(-len(self) // self._batch_size)
 
     def some(self, count: int) -> Tensor:
-        """The first images that the first epoch visits, as they are: (count, C, H, W) uint8."""
-        return self._loader.take(epoch_order(len(self), self._recipe.seed, 0)[:count])
+        """Take the first images that the first epoch visits, not augmented: (count, C, H, W) uint8."""
+        return self._loader.take(epoch_order(len(self), self._seed, 0)[:count])
 
     def order(self, epoch: int) -> list[Tensor]:
-        """Positions of the images of every update of an epoch, each (B,) int64."""
-        seed = self._recipe.seed
-        if self._recipe.data.balance == "sampler":
-            order = balanced_order(self.labels, seed, epoch)
+        """List the positions of the images of every update of an epoch, each (B,) int64."""
+        if self._balance == "sampler":
+            order = balanced_order(self.labels, self._seed, epoch)
         else:
-            order = epoch_order(len(self), seed, epoch)
-        return list(repeat_order(order, self._recipe.augment.repeats).split(self._recipe.batch_size))
+            order = epoch_order(len(self), self._seed, epoch)
+        return list(torch.split(repeat_order(order, self._repeats), self._batch_size))
 
     def batches(
         self, order: list[Tensor], epoch: int, rows: Callable[[int], Tensor], start: int
     ) -> Generator[Tensor, None, None]:
-        """What a process needs of each update's images; close the generator to end its workers.
+        """Yield what this process needs of each update's images; close the generator to end its workers.
 
         Args:
             order: The epoch's `order`.
@@ -116,27 +118,31 @@ class RunImages:
         Yields:
             (rows, C, H, W) uint8.
         """
-        return self._loader.batches(order, epoch, self._recipe.seed, self._transform, start, rows)
+        return self._loader.batches(order, epoch, self._seed, self._transform, start, rows)
 
     def training_images(self, positions: Tensor) -> Tensor:
-        """The training images at some positions, as they are, (n, C, H, W) uint8."""
+        """Take the training images at some positions, not augmented: (n, C, H, W) uint8."""
         return self._loader.take(positions)
 
     def validation_batches(self, positions: Tensor) -> Generator[Tensor, None, None]:
-        """The validation images at some positions, in batches of evaluation, (B, C, H, W) uint8."""
-        return self._validation_loader.batches(list(positions.split(EVALUATION_BATCH)))
+        """Yield the validation images at some positions in batches of evaluation, (B, C, H, W) uint8."""
+        return self._validation_loader.batches(list(torch.split(positions, EVALUATION_BATCH)))
 
     def validation_images(self, positions: Tensor) -> Tensor:
-        """The validation images at some positions, (n, C, H, W) uint8."""
+        """Take the validation images at some positions: (n, C, H, W) uint8."""
         return self._validation_loader.take(positions)
 
 
 class ImageByPosition:
-    """The validation images one by one, for pictures of a few of them."""
+    """The validation images one by one, to show a few of them.
+
+    Args:
+        images: The run's.
+    """
 
     def __init__(self, images: RunImages) -> None:
         self._images = images
 
     def __getitem__(self, index: int) -> Tensor:
-        """(C, H, W) uint8."""
+        """Take the image at a position: (C, H, W) uint8, on the CPU."""
         return self._images.validation_images(torch.tensor([index]))[0].cpu()

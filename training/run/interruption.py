@@ -5,9 +5,12 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
+from accelerate import Accelerator
+
 
 class Interruption:
-    """While entered, notes SIGINT and SIGTERM instead of letting them end the process.
+    """Note SIGINT and SIGTERM within the context instead of letting them end the process.
 
     A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, where Python allows no signal
     handlers, it does nothing.
@@ -32,6 +35,13 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+    def agreed(self, accelerator: Accelerator) -> int | None:
+        """Return the signal that some process of the run got, or None; all processes call this together."""
+        if accelerator.num_processes == 1:
+            return self.signal_number
+        mine = torch.tensor([self.signal_number or 0], device=accelerator.device)
+        return int(accelerator.gather(mine).max()) or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None and number == signal.SIGINT:

@@ -1,6 +1,7 @@
-"""What a recipe would do, without doing it."""
+"""Tell what a recipe would do, without doing it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -14,19 +15,31 @@ from training.step.optimiser import create_optimizer, create_schedule
 _SCHEDULE_POINTS = 9
 
 
+class SchedulePoint(NamedTuple):
+    """The learning rate at one moment of a run.
+
+    Attributes:
+        epoch: Epochs before it, with fractions.
+        rate: The largest learning rate of any parameter.
+    """
+
+    epoch: float
+    rate: float
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A run's dimensions.
+    """The dimensions of a run.
 
     Attributes:
         model: timm name.
         parameters: Trained numbers.
         classes: Names by label.
-        training_images: Images an epoch.
+        training_images: Images per epoch.
         validation_images: Images held out.
-        steps_per_epoch: Updates an epoch.
+        steps_per_epoch: Updates per epoch.
         steps: Updates of the run.
-        schedule: (epoch, learning rate) at points from the first update to the last.
+        schedule: The learning rate at points from the first update to the last.
     """
 
     model: str
@@ -36,11 +49,14 @@ class Plan:
     validation_images: int
     steps_per_epoch: int
     steps: int
-    schedule: tuple[tuple[float, float], ...]
+    schedule: tuple[SchedulePoint, ...]
 
 
 def plan(recipe: Recipe) -> Plan:
     """Check a recipe against its data and model, without decoding images or writing anything.
+
+    Args:
+        recipe: The whole of it, for a plan is of a whole run.
 
     Raises:
         RecipeError: The model, optimiser or schedule cannot be made.
@@ -57,7 +73,7 @@ def plan(recipe: Recipe) -> Plan:
     rates = []
     for step in sorted({*points, warmup}):
         schedule.step_update(step)
-        rates.append((step / per_epoch, max(group["lr"] for group in optimizer.param_groups)))
+        rates.append(SchedulePoint(step / per_epoch, max(group["lr"] for group in optimizer.param_groups)))
     return Plan(
         model=recipe.model.name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -71,7 +87,7 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
-    """Show a plan as two tables, and that nothing was run."""
+    """Show a plan as two tables, and say that nothing was run."""
     size = Table(show_header=False, box=None)
     names = ", ".join(found.classes[:10]) + (" …" if len(found.classes) > 10 else "")
     for name, value in (

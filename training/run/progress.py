@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a line a minute in a log file."""
+"""Progress of a run: a bar on a terminal, a line per minute in a log file."""
 
 import time
 from types import TracebackType
@@ -10,7 +10,7 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 
 class EpochProgress:
-    """Progress through one epoch.
+    """Show the progress through one epoch; a context manager.
 
     Args:
         console: Where to show it.

@@ -1,4 +1,4 @@
-"""What a result depends on beside its recipe: packages, source and machine."""
+"""Record what a result depends on besides its recipe: packages, source and machine."""
 
 import platform
 import shlex
@@ -14,7 +14,7 @@ _PACKAGES = ("associative-transformer", "torch", "torchvision", "timm", "acceler
 
 
 def environment() -> dict[str, Any]:
-    """Package versions, command, git state of the working folder, and machine; as JSON can hold it."""
+    """Collect package versions, command, git state of the working folder and machine, as JSON values."""
     return {
         "command": shlex.join(sys.argv),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -27,7 +27,12 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository around `folder`, and whether it has uncommitted changes; None outside of one."""
+    """Read the state of the git repository around a folder.
+
+    Returns:
+        Its ``commit``, and as ``uncommitted_changes`` whether tracked files differ from it; None outside of a
+        repository.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
@@ -38,7 +43,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,20 +1,16 @@
 """The state of a run: all that a process needs to go on as if the one before it had never stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
+from torch import Tensor
 
 from training.errors import CheckpointError
-from training.recipe.keys import Recipe
-from training.run.folder import Row
-from training.sharding import full, spread_like
-from training.step.average import WeightAverage
-from training.storage.checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
+from training.step.learned import Learned, Snapshot
+from training.storage.history import Row
+from training.storage.state_file import load_state, save_state
 
 # Keys a resumed run may change: they say where and for how long, not what is computed in a step.
 _FREE_ON_RESUME = frozenset(
@@ -45,8 +41,8 @@ class Position:
         sums: Sums over the images of the epoch in progress: cross-entropy, balance loss, correct answers.
         best_accuracy: Best validation accuracy so far, a share of 1; -1 before the first.
         best_epoch: Its epoch, counted from 1.
-        history: One row of metrics an epoch.
-        timings: One row of seconds and images a second an epoch.
+        history: One row of metrics per epoch.
+        timings: One row per epoch: seconds, and images per second.
     """
 
     epoch: int = 0
@@ -59,69 +55,43 @@ class Position:
     timings: list[Row] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Learned:
-    """Everything that a step changes.
+def save(
+    path: Path, snapshot: Snapshot, position: Position, settings: Mapping[str, Any], classes: Sequence[str]
+) -> None:
+    """Write the whole state of a run as one file, atomically.
 
-    Attributes:
-        model: With its buffers, so with the priors.
-        optimizer: The plain optimiser.
-        average: Averaged weights, if any.
-        scaler: Loss scaler of float16 training, if any.
+    Args:
+        path: The file; its folder is created.
+        snapshot: What was learned.
+        position: How far the run is.
+        settings: The recipe as JSON values.
+        classes: Names by label.
+
+    Raises:
+        OSError: The file cannot be written.
+        SafetensorError: Likewise.
     """
-
-    model: nn.Module
-    optimizer: Optimizer
-    average: WeightAverage | None
-    scaler: GradScaler | None
-
-    def snapshot(self) -> "Snapshot":
-        """A copy of it on the CPU; of sharded weights the whole, so all processes take it together."""
-        optimizer, values = pack_optimizer(self.optimizer)
-        average = None
-        if self.average is not None:
-            with self.average.applied(self.model):
-                average = _copies(self.model.state_dict())
-        scaler = self.scaler.state_dict() if self.scaler is not None else None
-        return Snapshot(_copies(self.model.state_dict()), average, _copies(optimizer), values, scaler)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was learned at one moment, whole and on the CPU.
-
-    Attributes:
-        model: Parameters and buffers by name.
-        average: The same with averaged parameters, if any.
-        optimizer: The optimiser's tensors.
-        optimizer_values: The rest of its state, as JSON values.
-        scaler: The loss scaler's state, if any.
-    """
-
-    model: dict[str, Tensor]
-    average: dict[str, Tensor] | None
-    optimizer: dict[str, Tensor]
-    optimizer_values: dict[str, Any]
-    scaler: dict[str, Any] | None
-
-
-def save(path: Path, snapshot: Snapshot, position: Position, recipe: Recipe, classes: tuple[str, ...]) -> None:
-    """Write the whole state of a run as one file, atomically."""
     tensors = {f"model.{name}": value for name, value in snapshot.model.items()}
     tensors |= {f"optimizer.{name}": value for name, value in snapshot.optimizer.items()}
     tensors |= {f"average.{name}": value for name, value in (snapshot.average or {}).items()}
     values = {
         "position": asdict(position),
-        "classes": classes,
-        "recipe": recipe.model_dump(mode="json"),
+        "classes": list(classes),
+        "recipe": dict(settings),
         "optimizer": snapshot.optimizer_values,
         "scaler": snapshot.scaler,
     }
     save_state(path, tensors, values)
 
 
-def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...]) -> Position:
-    """Put a saved state back in place, however the run that saved it spread it.
+def load(path: Path, learned: Learned, settings: Mapping[str, Any], classes: Sequence[str]) -> Position:
+    """Put a saved state back in place, however the run that saved it spread it over processes.
+
+    Args:
+        path: The file.
+        learned: Filled with what was saved.
+        settings: The recipe of the run that goes on, as JSON values.
+        classes: Its classes, names by label.
 
     Returns:
         Where the run was.
@@ -130,35 +100,24 @@ def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...])
         CheckpointError: The file is torn, or of another recipe, other classes or another model.
     """
     tensors, values = load_state(path)
-    changed = _changed_keys(values["recipe"], recipe.model_dump(mode="json"))
+    changed = _changed_keys(values["recipe"], settings)
     if changed:
         raise CheckpointError(
             f"the run in {path.parent.parent} was started with other settings ({', '.join(changed)}); "
             "resume with the same ones, or start anew with output=FOLDER"
         )
-    if tuple(values["classes"]) != classes:
+    if list(values["classes"]) != list(classes):
         raise CheckpointError(f"the run in {path.parent.parent} was started with other classes")
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
+    saved = Snapshot(groups["model"], groups["average"], groups["optimizer"], values["optimizer"], values["scaler"])
     try:
-        current = learned.model.state_dict()
-        learned.model.load_state_dict(
-            {name: spread_like(value, current.get(name, value)) for name, value in groups["model"].items()}
-        )
-        if learned.average is not None:
-            learned.average.load(learned.model, groups["average"])
+        learned.restore(saved)
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
-    unpack_optimizer(learned.optimizer, groups["optimizer"], values["optimizer"])
-    if learned.scaler is not None and values["scaler"]:
-        learned.scaler.load_state_dict(values["scaler"])
     return Position(**values["position"])
-
-
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: full(tensor.detach()).to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sending the metrics of a run to the trackers that its recipe names."""
+"""Send the metrics of a run to the trackers that its recipe names."""
 
 import json
 import math
@@ -11,14 +11,17 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
+from ait_lite.checkpoint import write_text
 from training.errors import RecipeError
-from training.storage.checkpoint import write_text
 
 _PROJECT = "ait"
 
 
 def check_trackers(names: Sequence[str]) -> None:
     """Refuse trackers that are not installed, before a run starts.
+
+    Args:
+        names: Of ``tensorboard``, ``wandb`` and ``trackio``.
 
     Raises:
         RecipeError: A package is missing.
@@ -32,7 +35,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The trackers of a run, for its main process; a context manager.
+    """Send metrics to the trackers of a run, from its main process; a context manager.
 
     A resumed run goes on where its checkpoint was: TensorBoard drops what a killed run logged after it, wandb and
     trackio continue the run they know by ``tracking/run.json`` and are told no step twice.
@@ -40,7 +43,7 @@ class Trackers:
     Args:
         names: Of ``tensorboard``, ``wandb`` and ``trackio``.
         folder: The run's folder. TensorBoard's files go to ``tracking/tensorboard`` in it.
-        settings: The recipe, for trackers that show one.
+        settings: The recipe as JSON values, for trackers that show one.
         step: Updates done, of the checkpoint that the run continues from; 0 at the start.
 
     Raises:
@@ -78,7 +81,7 @@ class Trackers:
     def log(self, row: Mapping[str, float]) -> None:
         """Send one epoch's metrics, at its ``step``.
 
-        Called before the epoch's checkpoint is written, none is lost to a kill between the two.
+        Call it before the epoch's checkpoint is written: then none is lost to a kill between the two.
         """
         step = int(row["step"])
         values = {name: value for name, value in row.items() if name != "step" and math.isfinite(value)}
@@ -102,7 +105,3 @@ class Trackers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a run writes as it goes: checkpoints, metrics, pictures and the report."""
+"""Write what a run leaves as it goes: checkpoints, metrics, figures and the report."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -8,13 +8,12 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ait.interpret.exemplars import FILE as EXEMPLARS
+from ait_lite.checkpoint import EXEMPLARS
 from training.data import Preprocessing
 from training.errors import OutputError
 from training.evaluation.annotate import keep_temperature
 from training.evaluation.calibration import calibrate
-from training.evaluation.evaluate import load_checkpoint
-from training.evaluation.exemplars import keep_exemplars
+from training.evaluation.exemplars import Candidates, keep_exemplars
 from training.evaluation.metrics import measure
 from training.evaluation.report import write_report
 from training.evaluation.scoring import predict_all
@@ -22,16 +21,17 @@ from training.recipe.keys import Recipe
 from training.run import state
 from training.run.folder import RunFolder, accuracy
 from training.run.images import ImageByPosition, RunImages
-from training.run.state import Position, Snapshot
-from training.storage.checkpoint import save_model
+from training.run.state import Position
+from training.step.learned import Snapshot
+from training.storage.model_folder import load_model, save_model
 
 
 class RunWriter:
-    """Writes into a run's folder, for its main process.
+    """Write into a run's folder, from its main process.
 
     Args:
         folder: Where to.
-        recipe: What is run.
+        recipe: What is run; written down as a whole, and read for `keep_checkpoints`, `exemplars` and `seed`.
         images: On what.
         preprocessing: What the images go through.
         model: The architecture of what is learned; its weights do not matter.
@@ -45,25 +45,32 @@ class RunWriter:
     ) -> None:
         self._folder = folder
         self._recipe = recipe
+        self._settings = recipe.model_dump(mode="json")
         self._images = images
         self._preprocessing = preprocessing
         self._model = model
 
     def create(self) -> None:
-        """Make the folder."""
+        """Create the folder, and finish what a kill cut short in it."""
         with self._writing():
             self._folder.create()
 
     def describe(self, position: Position) -> None:
         """Write what is run, and the metrics of a run that continues."""
         with self._writing():
-            self._folder.describe(self._recipe, self._images.validation.names)
+            self._folder.describe(self._settings, self._images.validation.names)
             if position.history:
                 # A kill after the last checkpoint may have spared these the latest epoch.
                 self._write_metrics(position)
 
     def keep_epoch(self, position: Position, snapshot: Snapshot, improved: bool) -> None:
-        """Write an epoch's checkpoints, metrics and curves; `improved` if its model is the best so far."""
+        """Write an epoch's checkpoints, metrics and curves.
+
+        Args:
+            position: The end of the epoch, whose row is the last.
+            snapshot: What is learned by then.
+            improved: True if the epoch's model is the best so far.
+        """
         row, average = position.history[-1], snapshot.average
         averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
         weights = average if average is not None and averaged else snapshot.model
@@ -74,7 +81,8 @@ class RunWriter:
         }
 
         def save(path: Path) -> None:
-            save_model(path, self._model, weights, self._preprocessing, self._images.training.classes, metrics)
+            data_config = self._preprocessing.data_config()
+            save_model(path, self._model, weights, data_config, self._images.training.classes, metrics)
 
         with self._writing():
             if improved:
@@ -90,12 +98,19 @@ class RunWriter:
         """Write the state that a run continues from."""
         with self._writing():
             classes = self._images.training.classes
-            state.save(self._folder.state, snapshot, position, self._recipe, classes)
+            state.save(self._folder.state, snapshot, position, self._settings, classes)
 
     def report(self, position: Position, device: torch.device) -> Path:
-        """Finish the run: give the best model its temperature and exemplars, and write what it does with the
-        validation images; returns the page's path."""
-        model = load_checkpoint(self._folder.best).to(device)
+        """Finish the run: give the best model its temperature and exemplars, and report on it.
+
+        Args:
+            position: The end of the run.
+            device: Where to compute.
+
+        Returns:
+            The path of the report's page.
+        """
+        model = load_model(self._folder.best).to(device)
         held_out = self._images.validation
         with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
             logits = predict_all(model, batches, self._preprocessing, device)
@@ -113,7 +128,7 @@ class RunWriter:
                 files=held_out.names,
                 history=position.history,
                 best_epoch=position.best_epoch,
-                settings=self._recipe.model_dump(mode="json"),
+                settings=self._settings,
             )
 
     def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:
@@ -125,9 +140,7 @@ class RunWriter:
         keep_exemplars(
             self._folder.best,
             model,
-            self._images.training_images,
-            training.labels,
-            training.names,
+            Candidates(self._images.training_images, training.labels, training.names),
             self._preprocessing,
             device,
             recipe.exemplars,

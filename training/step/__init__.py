@@ -1,0 +1,1 @@
+"""One update of a model: gradients, optimiser, schedule, averaged weights."""

@@ -1,4 +1,4 @@
-"""Classification losses an image."""
+"""Classification losses per image."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ def sample_losses(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """The loss of each image, for the caller to sum and to divide by the images of an update.
+    """Compute the loss of each image, for the caller to sum and to divide by the images of an update.
 
     Args:
         logits: (B, classes), taken as float32.

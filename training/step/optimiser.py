@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import timm.optim
 import timm.optim.muon
 import torch
-from timm.scheduler import CosineLRScheduler, PolyLRScheduler
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.scheduler.poly_lr import PolyLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
@@ -17,13 +18,17 @@ from training.recipe.keys import OptimizerRecipe, ScheduleRecipe
 
 
 def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
-    """A timm optimiser over a model's parameters; norms, biases and `no_weight_decay` are not decayed.
+    """Create a timm optimiser over a model's parameters; norms, biases and `no_weight_decay` are not decayed.
+
+    Args:
+        model: Whose parameters are optimised.
+        recipe: The section `optimizer` of a recipe.
 
     Raises:
         RecipeError: The optimiser is unknown or refuses its arguments.
     """
     try:
-        optimizer = timm.optim.create_optimizer_v2(
+        optimizer: Optimizer = timm.optim.create_optimizer_v2(
             model,
             opt=recipe.name,
             lr=recipe.lr,
@@ -37,16 +42,16 @@ def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
 
 
 def create_schedule(optimizer: Optimizer, recipe: ScheduleRecipe, lr: float, epochs: int, steps: int) -> Scheduler:
-    """The learning rate as a function of the update's number.
+    """Create the schedule that sets the learning rate as a function of the update's number.
 
-    Call ``step_update(n)`` before update n, counted from 0; the schedule holds no other state.
+    Call its ``step_update(n)`` before update n, counted from 0; it holds no other state.
 
     Args:
         optimizer: Whose learning rates are set.
-        recipe: Shape, warm-up and end.
+        recipe: The section `schedule` of a recipe: shape, warm-up and end.
         lr: Peak learning rate.
         epochs: Length of the run.
-        steps: Updates an epoch.
+        steps: Updates per epoch.
 
     Raises:
         RecipeError: The warm-up is longer than the run.
@@ -78,7 +83,7 @@ def create_schedule(optimizer: Optimizer, recipe: ScheduleRecipe, lr: float, epo
 
 @contextmanager
 def float32_newton_schulz() -> Iterator[None]:
-    """Within it, timm's Muon orthogonalises in float32 instead of bfloat16.
+    """Have timm's Muon orthogonalise in float32 instead of bfloat16 within the context.
 
     For CPUs: without bfloat16 units each small product is converted and emulated, and the optimiser takes
     longer than the gradients. timm offers no argument for it, so the function is replaced for the duration

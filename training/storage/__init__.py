@@ -1,0 +1,1 @@
+"""Files of a run: the state it continues from, model folders, and tables of metrics."""

@@ -1,4 +1,4 @@
-"""Pictures of a run, and the report that gathers them."""
+"""Draw the figures of a run, and write the report that gathers them."""
 
 from training.evaluation.report.calibration import draw_reliability
 from training.evaluation.report.confusion import draw_confusion

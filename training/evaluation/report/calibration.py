@@ -1,4 +1,4 @@
-"""The reliability diagram: accuracy against confidence."""
+"""Draw the reliability diagram: accuracy against confidence."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def draw_reliability(reliability: Reliability, path: Path, title: str = "") -> N
     Args:
         reliability: Accuracy and confidence by bin.
         path: PNG file, replaced atomically.
-        title: Above the picture.
+        title: Of the figure.
     """
     images = reliability.images.numpy()
     held = images > 0

@@ -1,8 +1,9 @@
-"""How good a model is on each class."""
+"""Show how good a model is on each class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,7 +16,7 @@ _SHOWN_OF_MANY = 12
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class's share of the answers.
+    """The figures of one class.
 
     Attributes:
         name: The class.
@@ -40,8 +41,20 @@ class ClassScore:
         return self.right / self.given if self.given else None
 
 
+class Extremes(NamedTuple):
+    """The classes to show.
+
+    Attributes:
+        best: The best first.
+        worst: The worst last; empty where `best` holds all classes.
+    """
+
+    best: Sequence[ClassScore]
+    worst: Sequence[ClassScore]
+
+
 def class_scores(confusion: Tensor, classes: Sequence[str]) -> list[ClassScore]:
-    """Every class that has images, the best first.
+    """Score every class that has images, the best first.
 
     Args:
         confusion: (classes, classes) counts, rows true, columns predicted.
@@ -58,11 +71,15 @@ def class_scores(confusion: Tensor, classes: Sequence[str]) -> list[ClassScore]:
     return sorted(scores, key=lambda score: score.accuracy, reverse=True)
 
 
-def extremes(scores: Sequence[ClassScore]) -> tuple[Sequence[ClassScore], Sequence[ClassScore]]:
-    """The classes worth showing: all and none where they are few, else the best and the worst."""
+def extremes(scores: Sequence[ClassScore]) -> Extremes:
+    """Choose the classes to show: all of them as the best where they are few, else the best and the worst.
+
+    Args:
+        scores: As `class_scores` gives them.
+    """
     if len(scores) <= READABLE_CLASSES:
-        return scores, ()
-    return scores[:_SHOWN_OF_MANY], scores[-_SHOWN_OF_MANY:]
+        return Extremes(scores, ())
+    return Extremes(scores[:_SHOWN_OF_MANY], scores[-_SHOWN_OF_MANY:])
 
 
 def draw_class_accuracy(scores: Sequence[ClassScore], path: Path) -> None:

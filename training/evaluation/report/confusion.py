@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Show which classes are taken for which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Confusion:
 
 
 def top_confusions(confusion: Tensor, count: int) -> list[Confusion]:
-    """The most frequent confusions, at most `count`, without those that never happened.
+    """List the most frequent confusions, at most `count`, without those that never happened.
 
     Args:
         confusion: (classes, classes) counts, rows true, columns predicted.
@@ -54,7 +54,7 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], path: Path, title:
         confusion: (classes, classes) counts, rows true, columns predicted.
         classes: Names by label.
         path: PNG file, replaced atomically.
-        title: Above the picture.
+        title: Of the figure.
     """
     shares = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp_min(1)
     rows = [label_text(name) for name in classes]

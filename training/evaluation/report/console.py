@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables on a terminal."""
+"""Print the figures of an evaluation as tables on a terminal."""
 
 from rich.console import Console
 from rich.markup import escape

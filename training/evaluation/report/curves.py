@@ -1,4 +1,4 @@
-"""Loss, accuracy and learning rate over the epochs of a run."""
+"""Draw loss, accuracy and learning rate over the epochs of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path, title: str =
     """Draw loss, accuracy and learning rate over the epochs.
 
     Args:
-        history: One row of metrics an epoch.
+        history: One row of metrics per epoch.
         path: PNG file, replaced atomically.
-        title: Above the picture.
+        title: Of the figure.
     """
     figure = Figure(figsize=(13.5, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
@@ -39,14 +39,22 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path, title: str =
 
 
 def draw_line(axis: Axes, history: Sequence[Mapping[str, float]], key: str, label: str, factor: float = 1.0) -> None:
-    """Draw one column over the epochs in which it was measured."""
+    """Draw one column over the epochs in which it was measured.
+
+    Args:
+        axis: Where to.
+        history: One row of metrics per epoch.
+        key: The column's name.
+        label: In the legend; empty shows none.
+        factor: Of the values.
+    """
     points = [(row["epoch"], factor * row[key]) for row in history if row.get(key) is not None]
     if points:
         axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
 
 
 def finish_axis(axis: Axes) -> None:
-    """Grid, whole epochs, and a legend where lines are named."""
+    """Add a grid, ticks at whole epochs, and a legend where lines are named."""
     axis.grid(alpha=0.3)
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if axis.get_legend_handles_labels()[0]:

@@ -1,4 +1,4 @@
-"""The report of a run: one Markdown page, with its pictures beside it."""
+"""Write the report of a run: one Markdown page, with its figures beside it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from ait_lite.checkpoint import write_text
 from training.evaluation.metrics import EvaluationResult
 from training.evaluation.report.calibration import draw_reliability
 from training.evaluation.report.classes import class_scores, draw_class_accuracy, extremes
@@ -15,7 +16,6 @@ from training.evaluation.report.confusion import draw_confusion, top_confusions
 from training.evaluation.report.curves import draw_curves
 from training.evaluation.report.memory import QUANTITIES, draw_memory_health, memory_blocks
 from training.evaluation.report.mistakes import Images, Mistake, draw_mistakes, worst_mistakes
-from training.storage.checkpoint import write_text
 
 _CONFUSIONS = 10
 
@@ -34,7 +34,7 @@ def write_report(
     memory: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``report.md`` and its pictures into a folder; what lies there under the same names is replaced.
+    """Write ``report.md`` and its figures into a folder; what lies there under the same names is replaced.
 
     Args:
         folder: Created if there is none.
@@ -44,7 +44,7 @@ def write_report(
         images: The N images by position, each (C, H, W) uint8; only the worst mistakes are asked for.
         title: First line of the page, such as the model's name.
         files: The N images' names, for the table of mistakes; empty leaves them out.
-        history: One row of metrics an epoch; empty leaves the curves out.
+        history: One row of metrics per epoch; empty leaves the curves out.
         best_epoch: The epoch of the model reported on, counted from 1; None names none.
         memory: Columns of `training.evaluation.memory_health` for the model reported on; empty leaves the memory out,
             None takes the best epoch's from `history`.
@@ -52,6 +52,9 @@ def write_report(
 
     Returns:
         The page's path.
+
+    Raises:
+        OSError: A file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     logits, labels = logits.cpu(), labels.cpu()

@@ -1,26 +1,30 @@
-"""What the pictures of a report share."""
+"""Parts that the figures of a report share."""
 
-import os
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ait_lite.checkpoint import atomic_file
+
 _DPI = 120
-# Beyond these many classes, pictures and tables show the extremes only.
+# Beyond these many classes, figures and tables show the extremes only.
 READABLE_CLASSES = 30
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, atomically; its folder is created."""
+    """Write a figure as a PNG file, atomically; its folder is created.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    FigureCanvasAgg(figure).print_figure(temporary, format="png", dpi=_DPI)
-    os.replace(temporary, path)
+    with atomic_file(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, format="png", dpi=_DPI)
 
 
 def label_text(name: str, length: int = 24) -> str:
-    """A class name as matplotlib shows it: at most `length` characters, and no dollar sign opens a formula."""
+    """Shorten a class name to at most `length` characters, and keep its dollar signs from opening a formula."""
     name = " ".join(name.split())
     shortened = name if len(name) <= length else f"{name[: length - 1]}…"
     return shortened.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""The health of an associative memory over the epochs of a run."""
+"""Draw the health of an associative memory over the epochs of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from training.evaluation.report.figure import save_figure
 
 @dataclass(frozen=True)
 class Quantity:
-    """How one column of the memory's health is shown.
+    """One column of the memory's health, as it is shown.
 
     Attributes:
         name: Last part of the column's name.
         title: What it is called.
         meaning: What it says, for a reader of the report.
-        logarithmic: Whether its values span orders of magnitude.
+        logarithmic: True where its values span orders of magnitude.
     """
 
     name: str
@@ -43,7 +43,7 @@ QUANTITIES = (
 
 
 def memory_blocks(row: Mapping[str, float]) -> dict[int, dict[str, float]]:
-    """Columns ``memory/block{i}/{quantity}`` as block -> quantity -> value; empty without a memory."""
+    """Group the columns ``memory/block{i}/{quantity}`` of a row by block and quantity; empty without a memory."""
     blocks: dict[int, dict[str, float]] = {}
     for key, value in row.items():
         if key.startswith("memory/block"):
@@ -56,9 +56,9 @@ def draw_memory_health(history: Sequence[Mapping[str, float]], path: Path, title
     """Draw what every block's memory did over the epochs.
 
     Args:
-        history: One row of metrics an epoch, with the columns of `training.evaluation.memory_health`.
+        history: One row of metrics per epoch, with the columns of `training.evaluation.memory_health`.
         path: PNG file, replaced atomically.
-        title: Above the picture.
+        title: Of the figure.
     """
     blocks = sorted({block for row in history for block in memory_blocks(row)})
     figure = Figure(figsize=(13.5, 6.8), layout="constrained")

@@ -1,4 +1,4 @@
-"""The images that a model is most wrongly sure of."""
+"""Show the images that a model is most wrongly sure of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
@@ -16,7 +17,7 @@ _COLUMNS = 6
 
 
 class Images(Protocol):
-    """Anything that gives images by position as (C, H, W) uint8: a tensor (N, C, H, W), or what reads a file."""
+    """Images by position, each (C, H, W) uint8: a tensor (N, C, H, W), or anything that reads a file."""
 
     def __getitem__(self, index: int, /) -> Tensor: ...
 
@@ -39,7 +40,7 @@ class Mistake:
 
 
 def worst_mistakes(logits: Tensor, labels: Tensor, count: int = 24) -> list[Mistake]:
-    """The wrong answers of highest confidence, the most confident first.
+    """List the wrong answers of highest confidence, the most confident first.
 
     Args:
         logits: (N, classes).
@@ -76,7 +77,15 @@ def draw_mistakes(mistakes: Sequence[Mistake], images: Images, classes: Sequence
     save_figure(figure, path)
 
 
-def to_pixels(image: Tensor) -> np.ndarray:
-    """(C, H, W) uint8 to (H, W, 3), or to (H, W) where there are fewer than three channels."""
+def to_pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+    """Turn an image into what matplotlib shows.
+
+    Args:
+        image: (C, H, W) uint8.
+
+    Returns:
+        (H, W, 3) uint8, or (H, W) where there are fewer than three channels.
+    """
     image = image.cpu()
-    return image[:3].permute(1, 2, 0).numpy() if len(image) >= 3 else image[0].numpy()
+    shown: npt.NDArray[np.uint8] = (image[:3].permute(1, 2, 0) if len(image) >= 3 else image[0]).numpy()
+    return shown

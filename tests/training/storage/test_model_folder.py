@@ -1,0 +1,57 @@
+"""A model folder gives back the model that was saved, or is refused by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import ait_lite.checkpoint
+from tests.support.training_models import small_model
+from training.data import Preprocessing
+from training.errors import CheckpointError
+from training.storage.model_folder import load_model, missing_files, save_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = small_model("ait_tiny_patch4_32")
+    config = Preprocessing.of_model(model, crop_pct=0.9).data_config()
+    save_model(tmp_path / "best", model, model.state_dict(), config, ("ant", "bee", "cat"), {"epoch": 3})
+    return tmp_path / "best"
+
+
+def test_a_model_survives_the_disk(folder: Path) -> None:
+    loaded, saved = load_model(folder), small_model("ait_tiny_patch4_32").eval()
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded(images), saved(images))
+    assert Preprocessing.of_model(loaded).crop_pct == 0.9
+    config = ait_lite.checkpoint.read_config(folder)
+    assert ait_lite.checkpoint.named_labels(config) == ("ant", "bee", "cat")
+    assert config["metrics"] == {"epoch": 3}
+    assert [path.name for path in folder.parent.iterdir()] == ["best"]
+
+
+def test_the_saved_model_keeps_its_own_weights(tmp_path: Path) -> None:
+    model = small_model("vit_tiny_patch16_224")
+    others = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    before = model.head.weight.clone()
+    save_model(tmp_path / "best", model, others, Preprocessing.of_model(model).data_config(), "abc", {})
+    assert torch.equal(model.head.weight, before)
+    assert not load_model(tmp_path / "best").get_parameter("head.weight").any()
+
+
+def test_what_is_lacking_or_torn_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors"):
+        load_model(tmp_path)
+    assert missing_files(folder) == []
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architecture": "no_such_model"}))
+    with pytest.raises(CheckpointError, match=f"{folder} cannot be loaded"):
+        load_model(folder)
+
+
+def test_the_trainer_and_the_checkpoints_raise_one_error(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="not a JSON object"):
+        ait_lite.checkpoint.read_config(folder)

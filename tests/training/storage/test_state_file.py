@@ -1,0 +1,80 @@
+"""A state file gives back what was saved, or is refused by name."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from training.errors import CheckpointError
+from training.recipe.keys import OptimizerRecipe
+from training.step.optimiser import create_optimizer
+from training.storage.state_file import (
+    load_state,
+    pack_optimizer,
+    save_state,
+    unpack_optimizer,
+)
+
+
+def test_state_survives_the_disk(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(3),
+        "b": torch.arange(4),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "0": torch.tensor(2.0),
+    }
+    tensors["tied"] = tensors["a"]
+    path = tmp_path / "last" / "state.safetensors"
+    save_state(path, tensors, {"rate": 0.1 + 0.2, "names": ["x"]})
+    loaded, values = load_state(path)
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    assert values == {"rate": 0.1 + 0.2, "names": ["x"]}
+    assert [entry.name for entry in path.parent.iterdir()] == ["state.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["tensor", "header", "truncated", "empty"])
+def test_damaged_state_is_refused_by_name(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save_state(path, {"a": torch.randn(300)}, {"epoch": 12345})
+    content = bytearray(path.read_bytes())
+    if damage == "tensor":
+        content[-100] ^= 1
+    elif damage == "header":
+        content = bytearray(bytes(content).replace(b"12345", b"12346"))
+    elif damage == "truncated":
+        del content[-100:]
+    else:
+        content.clear()
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is torn or altered"):
+        load_state(path)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_state(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", ["adamw", "nmuon", "sgd"])
+def test_optimizer_state_survives_the_disk(name: str, tmp_path: Path) -> None:
+    def steps(model: nn.Module, optimizer: torch.optim.Optimizer, count: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            optimizer.zero_grad()
+            model(torch.randn(4, 8, generator=generator)).square().sum().backward()
+            optimizer.step()
+
+    recipe = OptimizerRecipe(name=name, lr=0.01)
+    model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5))
+    optimizer = create_optimizer(model, recipe)
+    steps(model, optimizer, 3, seed=0)
+    save_state(tmp_path / "state", *pack_optimizer(optimizer))
+    twin = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5))
+    twin.load_state_dict(model.state_dict())
+    other = create_optimizer(twin, recipe)
+    unpack_optimizer(other, *load_state(tmp_path / "state"))
+    for before, after in zip(optimizer.param_groups, other.param_groups, strict=True):
+        assert {k: v for k, v in before.items() if k != "params"} == {k: v for k, v in after.items() if k != "params"}
+    steps(model, optimizer, 3, seed=1)
+    steps(twin, other, 3, seed=1)
+    for left, right in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(left, right)

@@ -1,0 +1,98 @@
+"""Make the parts of a run from its recipe: images, model, optimiser, schedule."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+from training.data import BatchTransform, Preprocessing, open_splits
+from training.model.learner import create_model, enable_grad_checkpointing
+from training.model.mimetic import mimetic_attention
+from training.model.whitening import whiten_patch_embedding
+from training.recipe.keys import Recipe
+from training.run.images import RunImages
+from training.run.validation import Validation
+from training.seeds import stream_seed
+from training.step.optimiser import create_schedule
+from training.step.training_step import TrainingStep
+from training.step.update import Update
+
+_WHITENING_IMAGES = 4000
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """All that a run works with.
+
+    Attributes:
+        images: Training and validation images.
+        preprocessing: What images go through.
+        architecture: The model before training, without weights (on the meta device).
+        model: What is trained, on the accelerator's device.
+        update: Changes the model by inputs.
+        step: Changes the model by bytes.
+        schedule: Sets the learning rate before each step.
+        validation: Scores the model.
+    """
+
+    images: RunImages
+    preprocessing: Preprocessing
+    architecture: nn.Module
+    model: nn.Module
+    update: Update
+    step: TrainingStep
+    schedule: Scheduler
+    validation: Validation
+
+
+def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunParts:
+    """Open and decode a recipe's images, and make its model, optimiser and schedule.
+
+    Args:
+        recipe: The whole of it; each part is handed its own section.
+        accelerator: Device, precision and processes.
+        console: Where progress goes.
+
+    Raises:
+        RecipeError: The model, optimiser or schedule cannot be made.
+        DataError: The data folder cannot be used.
+        CheckpointError: The checkpoint that fine-tuning starts from cannot be used.
+    """
+    training, validation = open_splits(recipe.data, recipe.seed)
+    torch.manual_seed(stream_seed(recipe.seed, 0, "model"))
+    model = create_model(recipe.model, training.classes, console)
+    preprocessing = Preprocessing.of_model(
+        model,
+        mean=recipe.data.mean,
+        std=recipe.data.std,
+        interpolation=recipe.data.interpolation,
+        crop_pct=recipe.data.crop_pct,
+    )
+    with accelerator.main_process_first():
+        images = RunImages(recipe, training, validation, preprocessing, accelerator.device, console)
+    if recipe.mimetic_attention:
+        mimetic_attention(model, seed=recipe.seed)
+    if recipe.patch_whitening:
+        whiten_patch_embedding(model, preprocessing.normalise(images.some(_WHITENING_IMAGES).cpu()), seed=recipe.seed)
+    if recipe.grad_checkpointing:
+        enable_grad_checkpointing(model)
+    architecture = copy.deepcopy(model).to("meta")
+    model = model.to(accelerator.device)
+    update = Update(recipe.update, model, accelerator, images.class_weights)
+    transform = BatchTransform(recipe.augment, preprocessing, len(training.classes))
+    return RunParts(
+        images=images,
+        preprocessing=preprocessing,
+        architecture=architecture,
+        model=model,
+        update=update,
+        step=TrainingStep(update, transform, images.labels, accelerator, recipe.seed),
+        schedule=create_schedule(
+            update.learned.optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, images.steps_per_epoch
+        ),
+        validation=Validation(update, images, preprocessing, accelerator),
+    )

@@ -1,0 +1,64 @@
+"""Score a run's model on its validation images between two epochs."""
+
+import math
+from contextlib import closing
+
+from accelerate import Accelerator
+
+from training import sharding
+from training.data import Preprocessing
+from training.evaluation.memory_health import memory_columns, memory_sample
+from training.evaluation.scoring import score, shard
+from training.run.images import RunImages
+from training.step.update import Update
+from training.storage.history import Row
+
+
+class Validation:
+    """Score the model and the averaged weights on every validation image, each image by one process.
+
+    Args:
+        update: Holds the model and the average.
+        images: The run's.
+        preprocessing: What the images go through.
+        accelerator: Device and processes.
+    """
+
+    def __init__(
+        self, update: Update, images: RunImages, preprocessing: Preprocessing, accelerator: Accelerator
+    ) -> None:
+        self._update = update
+        self._images = images
+        self._preprocessing = preprocessing
+        self._accelerator = accelerator
+
+    def __call__(self) -> Row:
+        """Score the weights as they are now; all processes call this together.
+
+        Returns:
+            ``val_loss`` and ``val_acc``, the same of the averaged weights with ``ema_`` before them, and the
+            columns of the memory's health. A loss may be infinite or NaN.
+        """
+        learned, learner = self._update.learned, self._update.learner
+        row: Row = {}
+        if learned.average is not None:
+            with learned.average.applied(learned.model), sharding.whole(learner):
+                row = {f"ema_{name}": value for name, value in self._score().items()}
+        with sharding.whole(learner):
+            row = self._score() | row
+            # Of weights that are broken nothing more can be said.
+            if math.isfinite(row["val_loss"]):
+                sample = self._images.validation_images(memory_sample(len(self._images.validation)))
+                inputs = self._preprocessing.normalise(sample.to(self._accelerator.device))
+                row |= memory_columns(learned.model, inputs)
+        return row
+
+    def _score(self) -> Row:
+        """Compute loss and accuracy with the weights that the model has now."""
+        accelerator, count = self._accelerator, len(self._images.validation)
+        mine = shard(count, accelerator.process_index, accelerator.num_processes)
+        labels = self._images.validation.labels[mine]
+        with closing(self._images.validation_batches(mine)) as batches:
+            sums = score(self._update.learned.model, batches, labels, self._preprocessing, accelerator.device)
+        loss, correct = (value / count for value in accelerator.reduce(sums, "sum").tolist())
+        return {"val_loss": loss, "val_acc": correct}

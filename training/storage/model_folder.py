@@ -1,0 +1,70 @@
+"""Trained models as timm ``local-dir`` folders: ``config.json`` and ``model.safetensors``, for everyone else."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import timm.models
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+# Registers the ait_* models with timm.
+import ait  # noqa: F401
+from ait_lite.checkpoint import CONFIG, WEIGHTS, CheckpointError, atomic_folder
+
+
+def save_model(
+    folder: Path,
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    data_config: Mapping[str, Any],
+    label_names: Sequence[str],
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write a model folder, in float32 as trained.
+
+    Args:
+        folder: Replaced as a whole if it exists.
+        model: A model that timm's factory made; its own weights do not matter and may lie on the meta device.
+        weights: Its parameters and buffers by name.
+        data_config: How its inputs are preprocessed, under timm's names (`timm.data.resolve_data_config`).
+        label_names: Class names by label.
+        metrics: Kept in ``config.json`` under ``metrics``, for people.
+
+    Raises:
+        OSError: The folder cannot be written.
+        SafetensorError: Likewise.
+    """
+    model = copy.deepcopy(model).to("meta")
+    model.load_state_dict(weights, assign=True)
+    with atomic_folder(folder) as temporary:
+        timm.models.save_for_hf(
+            model,
+            str(temporary),
+            model_config={"label_names": list(label_names), "metrics": dict(metrics)},
+            safe_serialization=True,
+            data_config=dict(data_config),
+        )
+
+
+def load_model(folder: Path) -> nn.Module:
+    """Build the model of a folder with its weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: The folder is no checkpoint, or its weights are torn or of another model.
+    """
+    missing = missing_files(folder)
+    if missing:
+        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}")
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
+    return model.eval()
+
+
+def missing_files(folder: Path) -> list[str]:
+    """List the files of a model folder that are not there."""
+    return [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
