@@ -15,7 +15,7 @@ ARG PIP_EXTRA_INDEX_URL
 ARG TORCH_INDEX_URL
 ARG EXTRAS
 WORKDIR /build
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 # Without the packages beside it, installing the project installs what it needs: a layer that code does not change.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/ait \
@@ -27,6 +27,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 FROM libraries AS package
 COPY ait ait
+COPY ait_cli ait_cli
+COPY ait_lite ait_lite
 COPY service service
 COPY training training
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \

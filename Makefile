@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: help serve test test-page lint format clean
+.PHONY: help serve test test-page lint format hooks clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test-page  the tests of the page in a browser alone; they need Chromium"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the code"
+	@echo "make hooks      have git run ruff and mypy before each commit"
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or run make PYTHON=/path/to/python"; exit 1; }
@@ -46,6 +47,9 @@ test-page: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf $(VENV)

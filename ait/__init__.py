@@ -3,8 +3,10 @@
 Importing this package registers the ``ait_*`` models with timm.
 """
 
+from importlib.metadata import version
+
 from ait.associative_transformer import AssociativeTransformer, TrainingOutput
 
-__version__ = "0.1.0"
+__version__ = version("associative-transformer")
 
 __all__ = ["AssociativeTransformer", "TrainingOutput", "__version__"]

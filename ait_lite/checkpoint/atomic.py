@@ -39,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync(path.parent)
     finally:
         with suppress(OSError):
@@ -95,8 +95,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     previous = _previous(folder)
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
-        os.rename(folder, previous)
-    os.rename(new, folder)
+        folder.rename(previous)
+    new.rename(folder)
     sync(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
@@ -105,7 +105,7 @@ def repair_folder(folder: Path) -> None:
     """Undo a replacement that a kill cut short, and remove what it left behind."""
     previous = _previous(folder)
     if previous.exists() and not folder.exists():
-        os.rename(previous, folder)
+        previous.rename(folder)
     for leftover in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 

@@ -300,7 +300,7 @@ def test_the_command_exports_a_checkpoint(checkpoint: Path, photos: Path, tmp_pa
     assert "largest difference" in result.stdout
     result = run(app, ["export", str(checkpoint), str(tmp_path / "hub"), "--format", "hub", "--license", "mit"])
     assert result.exit_code == 0, result.output
-    assert "made pictures" in result.stdout
+    assert "generated images" in result.stdout
     assert "| validation_accuracy | 0.5000 |" in (tmp_path / "hub" / "README.md").read_text()
     assert json.loads((tmp_path / "hub" / "config.json").read_text())["temperature"] == 1.25
 

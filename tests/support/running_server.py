@@ -6,19 +6,29 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Final
+
+SERVE: Final = (sys.executable, "-m", "service")
 
 
 @contextmanager
-def running_server(*arguments: str, stderr: IO[str] | None = None, **environment: str) -> Iterator[tuple[str, int]]:
-    """Starts `python -m service` on a free port of the loopback interface; yields its address and process id.
+def running_server(
+    *arguments: str, command: Sequence[str] = SERVE, stderr: IO[str] | None = None, **environment: str
+) -> Iterator[tuple[str, int]]:
+    """Start a server on a free port of the loopback interface; yield its address and process id when it is ready.
 
     The process is ended on leaving.
+
+    Args:
+        *arguments: Further options of the server.
+        command: What starts it.
+        stderr: Where its errors go; None leaves them to the test's own.
+        **environment: Variables to set for it.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", "--port", "0", *arguments],
+        [*command, "--port", "0", *arguments],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=stderr,

@@ -1,0 +1,180 @@
+"""``ait bench``: measure speed as a share of what the machine can do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ait_cli.arguments import Overrides, Recipe
+from ait_cli.output import fail, model_table, training_table, write_json
+
+
+# Enumerations, because typer accepts no option that is a list of literals.
+class Precision(StrEnum):
+    """Number formats of `ait bench model`."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Phase(StrEnum):
+    """What `ait bench model` times."""
+
+    forward = "forward"
+    train = "train"
+
+
+class Caching(StrEnum):
+    """Where `ait bench training` takes images from."""
+
+    none = "none"
+    ram = "ram"
+    device = "device"
+
+
+class Rival(StrEnum):
+    """Other servers that `ait bench service` can measure."""
+
+    litserve = "litserve"
+    ray = "ray"
+
+
+_Json = Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this JSON file too.")]
+
+
+def bench_model(
+    name: Annotated[str, typer.Argument(help="A registered ait_* model.")] = "ait_small_patch4_32",
+    batch_size: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images per step; repeatable; default: 1 and 32.")
+    ] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: both.")] = None,
+    phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time per case and model.")] = 4.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Time under torch.compile.")] = False,
+    output: _Json = None,
+) -> None:
+    """Time an AiT model and a timm ViT of its size.
+
+    Rates are given as a share of the rate of the machine's matrix products.
+    """
+    from rich.console import Console
+
+    from ait.allocator import keep_freed_memory
+    from ait.benchmark import benchmark_model
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_model(
+                name,
+                batch_size or [1, 32],
+                [str(value) for value in precision or Precision],
+                [str(value) for value in phase or Phase],
+                seconds,
+                device=device,
+                compile_model=compile_model,
+                on_case=status.update,
+            )
+    except (RuntimeError, ValueError) as error:
+        fail(str(error))
+    Console(width=110).print(model_table(result.to_dict()))
+    write_json(result.to_dict(), output)
+
+
+def bench_training(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    caching: Annotated[
+        list[Caching] | None, typer.Option(help="Where decoded images are kept; repeatable; default: all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time per way of caching, spread over the rounds.")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way of caching has its turn.")] = 5,
+    output: _Json = None,
+) -> None:
+    """Time training with a recipe's data.
+
+    Rates are given as a share of the rate of training on one batch that is ready in memory.
+    """
+    from rich.console import Console
+
+    from training.benchmark.throughput import CACHINGS, benchmark_training
+    from training.errors import DataError, RecipeError
+    from training.recipe.loading import load_recipe
+
+    progress = Console(stderr=True)
+    wanted = tuple(name for name in CACHINGS if caching is None or name in caching)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_training(
+                load_recipe(recipe, overrides or []), wanted, seconds, rounds, progress, on_case=status.update
+            )
+    except (DataError, RecipeError) as error:
+        fail(str(error))
+    Console(width=110).print(training_table(result.to_dict()))
+    write_json(result.to_dict(), output)
+
+
+def bench_service(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder, bundled model, or a timm name for random weights; default: the bundled one."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; default: generated ones.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of a running service that has this model; default: one is started."),
+    ] = None,
+    against: Annotated[
+        list[Rival] | None,
+        typer.Option(help="Measure the same model behind this server too; repeatable; needs the extra bench."),
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time per load.")] = 4.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
+    soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: _Json = None,
+) -> None:
+    """Time the service over HTTP.
+
+    Rates are given as a share of the rate of decoding images and running the model without a server.
+    """
+    from rich.console import Console
+
+    from service.benchmark.benchmark import benchmark_service
+    from service.benchmark.images import PicturesError
+    from service.benchmark.plain_loop import RawError
+    from service.benchmark.systems import ServerError
+    from service.benchmark.table import print_benchmark
+    from service.repository.folders import ModelError
+
+    progress = Console(stderr=True)
+    # Turned into an exception, so that the servers that were started are stopped on the way out.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_service(
+                model,
+                images=images,
+                url=url,
+                against=[str(name) for name in against or ()],
+                connections=connections,
+                seconds=seconds,
+                rounds=rounds,
+                soak_requests=soak,
+                device=device,
+                progress=status.update if progress.is_terminal else progress.print,
+            )
+    except (ModelError, PicturesError, RawError, ServerError) as error:
+        fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print_benchmark(result, Console(width=110))
+    write_json(result.to_dict(), output)

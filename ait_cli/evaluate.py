@@ -1,0 +1,139 @@
+"""``ait evaluate``, ``ait calibrate`` and ``ait exemplars``: measure a checkpoint, and complete it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ait_cli.arguments import Checkpoint
+from ait_cli.output import fail
+from ait_lite.checkpoint import CONFIG, EXEMPLARS, resolve
+
+_Only = Annotated[
+    Path | None, typer.Option(help="Text file that lists the images to use, such as a run's validation.txt.")
+]
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder with one folder of images per class, or with val/ or test/ in it; or what --source names."
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Kind of DATA, as a recipe's data.source; triangle needs no DATA.")
+    ] = "folder",
+    only: _Only = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average the probabilities of each image and its mirror image.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report into this folder: report.md and its plots.", metavar="FOLDER")
+    ] = None,
+    confusion: Annotated[Path | None, typer.Option(help="Write the confusion matrix to this PNG file.")] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Write a plot of accuracy against confidence to this PNG file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a checkpoint on labelled images.
+
+    Prints accuracy and calibration, overall and for each class.
+    """
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.evaluate import evaluate as evaluate_checkpoint
+    from training.evaluation.report.console import print_result
+
+    progress = Console(stderr=True)
+    try:
+        result = evaluate_checkpoint(
+            resolve(checkpoint),
+            data,
+            source=source,
+            only=only,
+            flip=flip,
+            confusion_png=confusion,
+            reliability_png=reliability,
+            report=report,
+            console=progress,
+        )
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    if as_json:
+        asked = {"checkpoint": checkpoint, "data": str(data), "flip": flip}
+        typer.echo(json.dumps(asked | result.to_json(), indent=2))
+    else:
+        print_result(result, Console())
+    for path in (report and report / "report.md", confusion, reliability):
+        if path is not None:
+            progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Images not used for training: one folder per class, or a folder with val/ or test/ in it."
+        ),
+    ],
+    only: _Only = None,
+) -> None:
+    """Make a checkpoint's confidence match its accuracy.
+
+    Fits a temperature to the images and writes it into the checkpoint: of the answers given with 80 % confidence,
+    about 80 % are then right. Accuracy does not change. A training run does this for its best model.
+    """
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.annotate import calibrate_checkpoint
+
+    folder = resolve(checkpoint)
+    try:
+        found = calibrate_checkpoint(folder, data, only=only, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        fail(str(error))
+    typer.echo(
+        f"temperature {found.temperature:.4f}, fitted to {found.images} images: calibration error {found.ece:.2%} -> "
+        f"{found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> {found.nll_at_temperature:.4f}"
+    )
+    typer.echo(f"written: {folder / CONFIG}")
+
+
+def exemplars(
+    checkpoint: Checkpoint,
+    data: Annotated[
+        Path, typer.Argument(help="The training images: one folder per class, or a folder with train/ in it.")
+    ],
+    exclude: Annotated[
+        Path | None, typer.Option(help="Text file that lists images to leave out, such as a run's validation.txt.")
+    ] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which images are chosen.")] = 0,
+) -> None:
+    """Store training images with a checkpoint, to explain by example.
+
+    The service shows these small copies beside its explanations. A training run does this for its best model.
+    """
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.annotate import add_exemplars
+
+    folder = resolve(checkpoint)
+    try:
+        kept = add_exemplars(folder, data, exclude=exclude, count=per_class, seed=seed, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        fail(str(error))
+    if not kept:
+        fail(f"{checkpoint}: it has too many classes for a file with an image of each.")
+    path = folder / EXEMPLARS
+    typer.echo(f"written: {path} ({kept} images, {path.stat().st_size / 1e6:.2f} MB)")

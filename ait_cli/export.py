@@ -1,0 +1,83 @@
+"""``ait export``: write a model for other runtimes or the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from ait_cli.arguments import load_model
+from ait_cli.output import fail
+
+ExportFormat = Literal["pt2", "onnx", "hub"]
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(help="Folder of a checkpoint, bundled model, or timm model with pretrained weights."),
+    ],
+    output: Annotated[Path, typer.Argument(help="The .pt2 or .onnx file, or the folder for the hub.")],
+    format_: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="torch.export, ONNX or a hub folder; default: by the ending of OUTPUT."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Image, or folder of images, to compare on; repeatable; default: generated images."),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="pt2, onnx: output probabilities instead of logits.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="pt2, onnx: largest accepted difference, relative to the largest output.")
+    ] = 1e-4,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="hub: licence for the model card, such as apache-2.0.")
+    ] = None,
+) -> None:
+    """Write a model for other runtimes or the Hugging Face hub.
+
+    The answers of what was written are compared with the model's; where they differ too much, nothing is kept.
+    """
+    kind = _format(format_, output, probabilities, license_)
+
+    from ait.export.program import ExportError, export_hub, export_onnx, export_program
+    from ait.export.sample_images import read_images
+    from ait.pretrained import checkpoint_config, checkpoint_metrics, checkpoint_temperature
+
+    loaded = load_model(model)
+    try:
+        pixels = read_images(loaded, images) if images else None
+        temperature = checkpoint_temperature(checkpoint_config(model))
+        if kind == "hub":
+            metrics = checkpoint_metrics(model)
+            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics, temperature=temperature)
+        else:
+            write = export_program if kind == "pt2" else export_onnx
+            result = write(
+                loaded, output, pixels, probabilities=probabilities, temperature=temperature, tolerance=tolerance
+            )
+    except (ExportError, FileNotFoundError, ValueError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{output}: cannot be written ({error}).")
+    if pixels is None:
+        typer.echo("compared on generated images; pass --images to compare on real ones")
+    typer.echo(f"compared: {result.agreement}")
+    typer.echo(f"written: {result.path} ({result.size / 1e6:.2f} MB)")
+
+
+def _format(asked: ExportFormat | None, output: Path, probabilities: bool, license_: str | None) -> ExportFormat:
+    """Decide the format, or end the command where options contradict each other."""
+    kind = asked or next((kind for kind in get_args(ExportFormat) if output.suffix == f".{kind}"), None)
+    if kind is None:
+        fail(f"{output}: the ending names no format; end it in .pt2 or .onnx, or pass --format hub for a folder.")
+    if kind == "hub" and probabilities:
+        fail("--probabilities: a hub folder holds the model itself, which gives logits.")
+    if kind != "hub" and output.suffix != f".{kind}":
+        fail(f"{output}: a file of the format {kind} ends in .{kind}.")
+    if kind != "hub" and license_ is not None:
+        fail(f"--license: a {kind} file has no model card; it goes with --format hub.")
+    return kind

@@ -1,0 +1,47 @@
+"""``ait inspect``: draw what a model's memory does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ait_cli.arguments import Checkpoint, load_model
+from ait_cli.output import fail
+
+
+def inspect(
+    model: Checkpoint,
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG file; default: IMAGE with the ending .memory.png.")
+    ] = None,
+) -> None:
+    """Draw what a model's memory does on an image.
+
+    Shows, for each block, energies, recalled priors and ranks.
+    """
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
+
+    from ait.associative_transformer import AssociativeTransformer
+    from ait.interpret.draw import draw_memory
+    from ait.interpret.memory_report import describe
+    from ait.pretrained import label_names
+    from ait_lite.decode import ImageError, ImageLimits, decode
+
+    loaded = load_model(model)
+    if not isinstance(loaded, AssociativeTransformer):
+        fail(f"{model}: {type(loaded).__name__} has no associative memory to draw; use an ait_* checkpoint.")
+    try:
+        decoded = decode(image.read_bytes(), ImageLimits())
+    except ImageError as error:
+        fail(f"{image}: {error}")
+    except OSError as error:
+        fail(f"{image}: cannot be read ({error.strerror}).")
+    pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
+    target = output or image.with_suffix(".memory.png")
+    report = draw_memory(loaded, decoded, pixels, target, label_names(loaded))
+    typer.echo(describe(report))
+    typer.echo(f"drawn: {target}")

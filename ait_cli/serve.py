@@ -1,0 +1,69 @@
+"""``ait serve`` and ``ait key``: run the service, and make keys for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ait_cli.output import fail
+
+
+class ServeCommand(TyperCommand):
+    """A command whose ``--help`` explains every setting of the service, read from it only when asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the settings and their defaults."""
+        from service.settings import Settings
+
+        rows = []
+        for field in Settings.model_fields.values():
+            name, _, text = (field.description or "").partition(": ")
+            rows.append((name, text if field.default is None else f"{text} [default: {field.default}]"))
+        with formatter.section("Environment variables, which may also stand in a file .env"):
+            formatter.write_dl(rows)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: HOST, else 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one; default: PORT, else 8000.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or bundled model; default: AIT_MODEL, else the bundled one.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Folder of models, each in <model>/<version>/; default: AIT_MODELS.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes; default: AIT_WORKERS, else 1.")] = None,
+) -> None:
+    """Answer HTTP requests with models, and show a page to try them."""
+    from service.server.run import serve as serve_http
+
+    raise typer.Exit(serve_http(host, port, model, models, workers))
+
+
+def key(
+    name: Annotated[
+        str, typer.Argument(help="Who will use the key; admin for the key that may load and unload models.")
+    ],
+    rate: Annotated[float | None, typer.Option(help="Requests per second; default: unlimited.")] = None,
+    burst: Annotated[int | None, typer.Option(help="Requests at once; default: as many as in a second.")] = None,
+) -> None:
+    """Make an API key, and the line that tells the service about it.
+
+    The key itself goes to stderr and is shown only now; the line, with the key's SHA-256, goes to stdout.
+    """
+    from service.auth.keys import ADMIN, KeysError, new_key, parse_keys
+
+    secret, digest = new_key()
+    limits = [] if rate is None else [f"{rate:g}"] if burst is None else [f"{rate:g}", str(burst)]
+    line = " ".join([name, digest, *limits])
+    if name == ADMIN:
+        line = f"AIT_ADMIN_KEY_SHA256={digest}"
+    else:
+        try:
+            parse_keys(line, "the command line")
+        except KeysError as error:
+            fail(str(error))
+    typer.echo(f"key, shown only now:      {secret}", err=True)
+    typer.echo(line)

@@ -1,0 +1,44 @@
+"""The drawing of a memory, and what is refused."""
+
+from pathlib import Path
+
+import timm
+from PIL import Image
+from timm.models import save_for_hf
+from typer.testing import CliRunner
+
+from ait_cli.main import app
+
+run = CliRunner().invoke
+
+
+def test_inspect_draws_the_memory(checkpoint: Path, image_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "memory.png"
+    result = run(app, ["inspect", str(checkpoint), str(image_file), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    with Image.open(target) as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.width > drawn.height > 300
+    assert "rank(priors)" in result.stdout
+
+
+def test_an_image_that_cannot_be_used_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    for path in (tmp_path / "nowhere.png", broken):
+        result = run(app, ["inspect", str(checkpoint), str(path)])
+        assert result.exit_code == 1
+        assert f"error: {path}: " in result.stderr
+
+
+def test_inspect_refuses_a_model_without_memory(image_file: Path, tmp_path: Path) -> None:
+    save_for_hf(timm.create_model("test_vit", num_classes=2), tmp_path, safe_serialization=True)
+    result = run(app, ["inspect", str(tmp_path), str(image_file)])
+    assert result.exit_code == 1
+    assert "no associative memory" in result.stderr
+
+
+def test_a_missing_model_is_named_with_what_there_is(image_file: Path) -> None:
+    result = run(app, ["inspect", "no_such_model", str(image_file)])
+    assert result.exit_code == 1
+    assert "no_such_model" in result.stderr

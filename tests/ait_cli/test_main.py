@@ -1,0 +1,78 @@
+"""Help, version, and the same commands under ``python -m``."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+import ait
+from ait_cli.main import app
+from service.settings import Settings
+from tests.support.command import AIT
+
+run = CliRunner().invoke
+
+
+def output(*command: str) -> str:
+    """What a command prints, its own name left out."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.partition("Usage: ")[2].partition(" [OPTIONS]")[2]
+
+
+def test_help_names_every_command() -> None:
+    text = run(app, ["--help"]).output
+    for command in ("train", "evaluate", "calibrate", "exemplars", "predict", "inspect", "export", "serve", "bench"):
+        assert command in text
+
+
+def test_train_help_explains_the_recipe_keys() -> None:
+    text = run(app, ["train", "--help"]).output
+    for key in ("data.root", "optimizer.lr", "epochs", "cifar10_cpu"):
+        assert key in text
+
+
+def test_serve_help_explains_every_setting() -> None:
+    text = run(app, ["serve", "--help"]).output
+    for name in Settings.model_fields:
+        assert name.upper() in text
+
+
+def test_there_is_one_version() -> None:
+    assert run(app, ["--version"]).output == f"ait {version('associative-transformer')}\n"
+    assert ait.__version__ == version("associative-transformer")
+
+
+@pytest.mark.parametrize(("module", "command"), [("service", "serve"), ("training", "train")])
+def test_a_package_is_run_by_the_same_command(module: str, command: str) -> None:
+    assert output(sys.executable, "-m", module, "--help") == output(AIT, command, "--help")
+    wrong = subprocess.run([sys.executable, "-m", module, "--nonsense"], capture_output=True, text=True, timeout=120)
+    assert wrong.returncode == 2
+    assert f"python -m {module}" in wrong.stderr
+
+
+# What takes seconds to import, or belongs to another command.
+HEAVY = {"torch", "timm", "torchvision", "numpy", "matplotlib", "fastapi", "uvicorn", "rich"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["key", "someone"], ["serve", "--help"], ["train", "--help"], ["train", "nonsense"]],
+    ids=" ".join,
+)
+def test_small_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from ait_cli.main import main\n"
+        f"sys.argv = ['ait', *{arguments}]\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print('imported', *{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == ("nonsense" in arguments), done.stderr
+    imported = set(done.stdout.splitlines()[-1].split()[1:])
+    assert "typer" in imported
+    assert not imported & HEAVY
