@@ -1,12 +1,54 @@
 """AiT: vision transformers with an explicit associative memory, as timm models.
 
-Importing this package registers the ``ait_*`` models with timm.
+Importing this package registers the ``ait_*`` models with timm. What explains and exports models is imported when it
+is first asked for.
 """
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from ait.associative_transformer import AssociativeTransformer, TrainingOutput
 
-__version__ = version("associative-transformer")
+if TYPE_CHECKING:
+    from ait.classifier import Classifier, load
+    from ait.interpret.embedding import embed
+    from ait.interpret.explain import explain
+    from ait.interpret.memory_report import memory_report
+    from ait.pretrained import load_model
 
-__all__ = ["AssociativeTransformer", "TrainingOutput", "__version__"]
+_LAZY: Final = {
+    "Classifier": "ait.classifier",
+    "load": "ait.classifier",
+    "embed": "ait.interpret.embedding",
+    "explain": "ait.interpret.explain",
+    "memory_report": "ait.interpret.memory_report",
+    "load_model": "ait.pretrained",
+}
+
+__all__ = [
+    "AssociativeTransformer",
+    "Classifier",
+    "TrainingOutput",
+    "__version__",
+    "embed",
+    "explain",
+    "load",
+    "load_model",
+    "memory_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("associative-transformer")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List everything, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -14,8 +14,12 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import (
     AttentionPoolLatent,
     LayerNorm,
+    LayerType,
     PatchDropout,
     PatchEmbed,
+    calculate_drop_path_rates,
+    get_act_layer,
+    get_norm_layer,
     global_pool_nlc,
     resample_abs_pos_embed,
     resample_patch_embed,
@@ -82,6 +86,9 @@ class AssociativeTransformer(nn.Module):
         proj_drop_rate: Dropout after projections.
         attn_drop_rate: Dropout of attention weights.
         drop_path_rate: Stochastic depth rate of the last block.
+        norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
+        act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
+        block_fn: Class of the blocks.
 
     Raises:
         ValueError: If pooling and the other arguments contradict each other.
@@ -111,6 +118,9 @@ class AssociativeTransformer(nn.Module):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        norm_layer: LayerType | None = None,
+        act_layer: LayerType | None = None,
+        block_fn: type[AssociativeBlock] = AssociativeBlock,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -122,6 +132,7 @@ class AssociativeTransformer(nn.Module):
         if embed_dim % num_heads:
             raise ValueError(f"num_heads must divide embed_dim, got {embed_dim=} and {num_heads=}.")
         config = memory_config(memory, **(memory_args or {}))
+        norm: Any = get_norm_layer(norm_layer) or LayerNorm
 
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -153,7 +164,7 @@ class AssociativeTransformer(nn.Module):
         )
         self.blocks = nn.Sequential(
             *[
-                AssociativeBlock(
+                block_fn(
                     embed_dim,
                     num_heads,
                     mlp_ratio,
@@ -162,16 +173,18 @@ class AssociativeTransformer(nn.Module):
                     proj_drop=proj_drop_rate,
                     attn_drop=attn_drop_rate,
                     drop_path=drop_path,
+                    norm_layer=norm,
+                    act_layer=get_act_layer(act_layer) or nn.GELU,
                     **dd,
                 )
-                for drop_path in torch.linspace(0, drop_path_rate, depth).tolist()
+                for drop_path in calculate_drop_path_rates(drop_path_rate, depth)
             ]
         )
         reduction = self.patch_embed.feat_ratio()
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": embed_dim, "reduction": reduction} for i in range(depth)
         ]
-        self.norm: nn.Module = LayerNorm(embed_dim, **dd)
+        self.norm: nn.Module = norm(embed_dim, **dd)
         self.attn_pool = self._attention_pool(global_pool, **dd)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = self._classifier(num_classes, **dd)
@@ -269,8 +282,8 @@ class AssociativeTransformer(nn.Module):
                 self.head.weight = nn.Parameter(_resample_flat_head(self.head.weight, new_grid, old_grid))
                 self.head.in_features = self.head_hidden_size
 
-    def _embed(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) to tokens with positions, (B, N, E)."""
+    def embed_patches(self, x: Tensor) -> Tensor:
+        """Turn images (B, C, H, W) into tokens with positions, (B, N, E), as the first block takes them."""
         x = self.patch_embed(x)
         pos_embed = self.pos_embed
         if self.dynamic_img_size:
@@ -288,7 +301,7 @@ class AssociativeTransformer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to normalised tokens (B, N, E)."""
-        return self.norm(self.blocks(self._embed(x)))
+        return self.norm(self.blocks(self.embed_patches(x)))
 
     def pool(self, x: Tensor) -> Tensor:
         """Pool tokens (B, N, E) to what the classifier reads: (B, E), or (B, N * E) for ``flat``."""
@@ -310,7 +323,7 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def forward_training(self, x: Tensor) -> TrainingOutput:
         """Images (B, C, H, W) to logits, and what training needs besides: balance loss, write statistics."""
-        x = self._embed(x)
+        x = self.embed_patches(x)
         balance, usage, change = [], [], []
         for block in self.associative_blocks():
             before = block.workspace.memory.priors.clone()
@@ -355,7 +368,7 @@ class AssociativeTransformer(nn.Module):
             raise ValueError(f"Unknown output_fmt {output_fmt!r}; choose NCHW or NLC.")
         take_indices, max_index = feature_take_indices(len(self.blocks), indices)
         height, width = x.shape[-2:]
-        x = self._embed(x)
+        x = self.embed_patches(x)
         intermediates = []
         blocks = self.blocks[: max_index + 1] if stop_early else self.blocks
         for i, block in enumerate(blocks):
@@ -420,7 +433,12 @@ def _resample_flat_head(weight: Tensor, new_grid: Iterable[int], old_grid: Itera
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
-    """Fit a checkpoint to a model of another input size, patch size or head."""
+    """Fit a checkpoint to a model of another input size, patch size or head.
+
+    Raises:
+        ValueError: The checkpoint lacks what the model's pooling needs, or has another class token or head.
+    """
+    _check_fit(state_dict, model)
     prefix = model.num_prefix_tokens
     new_grid = model.patch_embed.grid_size
     fitted = {}
@@ -437,6 +455,34 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
     return fitted
 
 
+def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> None:
+    """Refuse weights of a model with another pooling by name, in place of a list of shapes."""
+    if "pos_embed" not in state_dict:  # not a whole model
+        return
+    if ("cls_token" in state_dict) != bool(model.num_prefix_tokens):
+        have, lacks = ("a", "none") if "cls_token" in state_dict else ("no", "one")
+        raise ValueError(
+            f"These weights have {have} class token, and global_pool={model.global_pool!r} needs {lacks}; create the "
+            "model with the pooling that they were trained with."
+        )
+    if model.global_pool == "map" and not any(name.startswith("attn_pool.") for name in state_dict):
+        raise ValueError(
+            "These weights have no attention pooling (global_pool='map'); create the model with the pooling that they "
+            "were trained with, then call reset_classifier(num_classes, 'map') to train one."
+        )
+    head = state_dict.get("head.weight")
+    if head is None or not isinstance(model.head, nn.Linear) or head.shape[0] != model.num_classes:
+        return  # timm leaves out a head of other classes
+    flat, tokens = head.shape[1] != model.embed_dim, head.shape[1] // model.embed_dim
+    if flat != (model.global_pool == "flat") and tokens * model.embed_dim == head.shape[1]:
+        theirs = "'flat'" if flat else "'avg' or another that gives one vector an image"
+        raise ValueError(
+            f"The head of these weights reads {tokens} token{'s' if tokens > 1 else ''} (global_pool={theirs}), and "
+            f"the model has global_pool={model.global_pool!r}. Create it with that pooling; for a new head, load it "
+            "so and call reset_classifier(num_classes, global_pool)."
+        )
+
+
 def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
     out_indices = kwargs.pop("out_indices", min(3, kwargs["depth"]))
     if kwargs.get("global_pool") is None:
@@ -444,7 +490,7 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> Associativ
         small = variant.endswith("_32") and not kwargs.get("dynamic_img_size")
         readable = kwargs.get("num_classes") != 0 and not kwargs.get("patch_drop_rate")
         kwargs["global_pool"] = "flat" if small and readable else "avg"
-    return build_model_with_cfg(
+    model = build_model_with_cfg(
         AssociativeTransformer,
         variant,
         pretrained,
@@ -452,6 +498,17 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> Associativ
         feature_cfg={"out_indices": out_indices, "feature_cls": "getter"},
         **kwargs,
     )
+    _forget_names_of_other_classes(model, pretrained)
+    return model
+
+
+def _forget_names_of_other_classes(model: nn.Module, pretrained: bool) -> None:
+    """Keep class names only with the weights that learned them: they are the tag's, not the architecture's."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    names = config.get("label_names") or ()
+    own_folder = config.get("source") == "local-dir"
+    if names and (len(names) != getattr(model, "num_classes", 0) or not (pretrained or own_folder)):
+        config.pop("label_names")
 
 
 def _cfg(**kwargs: Any) -> dict[str, Any]:

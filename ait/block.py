@@ -9,6 +9,7 @@ Source: Associative Transformer, arXiv 2309.12862. A block is
 where, in training, the tokens of the batch first compete to write the priors.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +36,18 @@ class BlockOutput(NamedTuple):
     usage: Tensor
 
 
+class BlockTrace(NamedTuple):
+    """What passes through a block that only reads its memory.
+
+    Attributes:
+        tokens: What the block gives, shape (B, N, E).
+        queries: What each token asks the memory for, h, shape (B, N, E).
+    """
+
+    tokens: Tensor
+    queries: Tensor
+
+
 class AssociativeBlock(nn.Module):
     """Self-attention, MLP, and a workspace that reconstructs the MLP's output from the priors.
 
@@ -47,6 +60,8 @@ class AssociativeBlock(nn.Module):
         proj_drop: Dropout after projections.
         attn_drop: Dropout of attention weights.
         drop_path: Stochastic depth rate.
+        norm_layer: Normalisation of tokens.
+        act_layer: Activation of the MLP.
     """
 
     def __init__(
@@ -59,20 +74,24 @@ class AssociativeBlock(nn.Module):
         proj_drop: float = 0.0,
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
+        norm_layer: Callable[..., nn.Module] = LayerNorm,
+        act_layer: Callable[..., nn.Module] = nn.GELU,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         dd: dict[str, Any] = {"device": device, "dtype": dtype}
         self.grad_checkpointing = False
-        self.norm1 = LayerNorm(dim, **dd)
+        self.norm1 = norm_layer(dim, **dd)
         self.attn = Attention(
             dim, num_heads=num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop, **dd
         )
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = LayerNorm(dim, **dd)
-        self.mlp = Mlp(in_features=dim, hidden_features=int(dim * mlp_ratio), drop=proj_drop, **dd)
-        self.post_norm = LayerNorm(dim, **dd)
+        self.norm2 = norm_layer(dim, **dd)
+        self.mlp = Mlp(
+            in_features=dim, hidden_features=int(dim * mlp_ratio), act_layer=act_layer, drop=proj_drop, **dd
+        )
+        self.post_norm = norm_layer(dim, **dd)
         self.workspace = GlobalWorkspace(dim, memory, **dd)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
@@ -81,8 +100,18 @@ class AssociativeBlock(nn.Module):
         x = x + self.drop_path1(self.attn(self.norm1(x)))
         return x, self.post_norm(self.mlp(self.norm2(x)))
 
+    @torch.jit.unused
+    def trace(self, x: Tensor) -> BlockTrace:
+        """Run the block on tokens (B, N, E) without writing, whatever the memory would do, and tell its queries."""
+        x, queries = self.encode(x)
+        retrieved, _ = self.workspace.read(queries, self.workspace.memory.priors)
+        return BlockTrace(x + self.drop_path2(queries + retrieved), queries)
+
     def _run(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice."""
+        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice.
+
+        A bare tuple in the order of `BlockOutput`: recomputation for gradient checkpointing passes on no other.
+        """
         x, queries = self.encode(x)
         retrieved, priors, balance, usage = self.workspace(queries, priors)
         return x + self.drop_path2(queries + retrieved), priors, balance, usage

@@ -10,7 +10,7 @@ from timm.models import register_notrace_module
 from torch import Tensor, nn
 
 from ait.attention import BottleneckAttention, cv_squared
-from ait.collectives import all_reduce_sum
+from ait.collectives import all_reduce_sum, world_size
 from ait.memory.explicit import ExplicitMemory, orthogonalise
 from ait.memory.hopfield import HopfieldRetrieval
 
@@ -197,14 +197,33 @@ class GlobalWorkspace(nn.Module):
             that each prior gets, shape (M,).
         """
         balance = torch.zeros((), device=tokens.device)
-        if self.writes():
+        # A batch without images says nothing; one of several processes has to take part all the same.
+        writes = self.writes() and (tokens.shape[0] > 0 or self._has_peers())
+        if writes:
             priors, balance = self.write(tokens, priors)
-        retrieved, weights = self.retrieval(tokens, priors)
-        if self.writes():
+        retrieved, weights = self.read(tokens, priors)
+        if writes:
             if self.balance_recall > 0:
                 balance = balance + self.balance_recall * self._recall_balance(tokens, priors)
-            return self.ls(retrieved), priors, balance, self._usage(weights)
-        return self.ls(retrieved), priors, balance, weights.flatten(0, 1).mean(0)
+            return retrieved, priors, balance, self._usage(weights)
+        return retrieved, priors, balance, weights.flatten(0, 1).mean(0)
+
+    def read(self, tokens: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
+        """Retrieve tokens from priors, scaled as they are added.
+
+        Args:
+            tokens: Queries, shape (B, N, E).
+            priors: Memory, shape (M, D).
+
+        Returns:
+            What is retrieved, shape (B, N, E), and the weight with which each token recalls each prior (B, N, M).
+        """
+        retrieved, weights = self.retrieval(tokens, priors)
+        return self.ls(retrieved), weights
+
+    @torch.jit.unused
+    def _has_peers(self) -> bool:
+        return world_size() > 1
 
     @torch.jit.unused
     def _usage(self, weights: Tensor) -> Tensor:

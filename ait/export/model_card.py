@@ -8,7 +8,7 @@ from timm.data.model_config import resolve_input_data_config
 from torch import nn
 
 from ait.associative_transformer import AssociativeTransformer
-from ait.pretrained import label_names
+from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
 _LISTED_CLASSES = 100
@@ -32,7 +32,7 @@ def model_card(
     ).to_yaml()
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     data = resolve_input_data_config(model)
-    labels = label_names(model)
+    labels = named_labels(config)
     facts = {
         "architecture": config.get("architecture", type(model).__name__),
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M",

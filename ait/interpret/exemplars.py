@@ -6,7 +6,6 @@ picture (JPEG); the header holds, as JSON, the names and the digest of the weigh
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ait_lite.checkpoint.atomic import sync
+from ait_lite.checkpoint import EXEMPLARS, WEIGHTS, atomic_file
 
-FILE: Final = "exemplars.safetensors"
-WEIGHTS: Final = "model.safetensors"
 FORMAT: Final = "ait-exemplars-1"
 # Most bytes of a file, by which there are fewer images a class where there are very many classes.
 MOST_BYTES: Final = 32_000_000
@@ -125,12 +122,9 @@ class Exemplars:
         about = json.dumps({"format": FORMAT, "names": self.names, "weights": _digest(folder / WEIGHTS)})
         # One entry, because safetensors writes several in any order, and the file would not be the same each time.
         metadata = {_HEADER: about}
-        path, temporary = folder / FILE, folder / f".{FILE}.tmp"
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-        temporary.chmod(0o644)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(folder)
+        path = folder / EXEMPLARS
+        with atomic_file(path) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
         return path
 
 
@@ -140,7 +134,7 @@ def load_exemplars(folder: Path) -> Exemplars | None:
     Raises:
         ExemplarError: The file is torn, of another format, or was made with other weights.
     """
-    path = folder / FILE
+    path = folder / EXEMPLARS
     if not path.is_file():
         return None
     try:

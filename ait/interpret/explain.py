@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ait.associative_transformer import AssociativeTransformer
 from ait.interpret.attribution import patch_grid, patch_terms
 from ait.interpret.embedding import pooled_features
-from ait.interpret.memory_report import block_recall, trace_queries
+from ait.interpret.memory_report import Recall, block_recall, trace_queries
 
 Method = Literal["contribution", "gradient"]
 
@@ -132,7 +132,7 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
         features=pooled_features(model, tokens)[0].cpu(),
         patch_map=patch_map,
         blocks=tuple(
-            _strongest(*block_recall(block, query), priors) for block, query in zip(blocks, queries, strict=True)
+            _strongest(block_recall(block, query), priors) for block, query in zip(blocks, queries, strict=True)
         ),
     )
 
@@ -165,6 +165,7 @@ def _channels_last(model: Any, cells: Tensor) -> bool:
     return getattr(model, "output_fmt", None) == "NHWC" or cells.shape[1] != channels == cells.shape[3]
 
 
-def _strongest(before: Tensor, after: Tensor, recall: Tensor, priors: int) -> BlockRecall:
-    best = recall[0].topk(min(priors, recall.shape[-1]), dim=-1)
-    return BlockRecall(recall.shape[-1], before[0].cpu(), after[0].cpu(), best.indices.cpu(), best.values.cpu())
+def _strongest(recall: Recall, priors: int) -> BlockRecall:
+    before, after, weights = recall
+    best = weights[0].topk(min(priors, weights.shape[-1]), dim=-1)
+    return BlockRecall(weights.shape[-1], before[0].cpu(), after[0].cpu(), best.indices.cpu(), best.values.cpu())

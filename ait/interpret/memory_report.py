@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     training = model.training
     model.eval()
     try:
-        queries = [trace_queries(model, batch)[0] for batch in images.split(batch_size)]
+        queries = [trace_queries(model, batch).queries for batch in images.split(batch_size)]
     finally:
         model.train(training)
     return [
@@ -84,44 +85,59 @@ def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     ]
 
 
-def trace_queries(model: AssociativeTransformer, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """What each block asks its memory for, in one pass that writes no memory.
+class Trace(NamedTuple):
+    """One pass through a model that writes no memory.
+
+    Attributes:
+        queries: What each block's N patches ask its memory for, shape (B, N, E) each, float32.
+        tokens: What ``forward_features`` gives, with prefix tokens, equal to the bit where the memory is not adaptive.
+    """
+
+    queries: list[Tensor]
+    tokens: Tensor
+
+
+class Recall(NamedTuple):
+    """What a block's memory of M priors answers to queries, in float32.
+
+    Attributes:
+        energy_before: Energy of each query, shape (B, N).
+        energy_after: Energy of what it retrieved, shape (B, N).
+        weights: Weight with which each query recalls each prior, shape (B, N, M).
+    """
+
+    energy_before: Tensor
+    energy_after: Tensor
+    weights: Tensor
+
+
+def trace_queries(model: AssociativeTransformer, images: Tensor) -> Trace:
+    """Find what each block asks its memory for, in one pass that writes no memory.
 
     Args:
         model: An AiT model in evaluation mode.
         images: Normalised images, shape (B, C, H, W).
-
-    Returns:
-        The queries of each block's N patches, shape (B, N, E) each; and what ``forward_features`` gives, with
-        prefix tokens, equal to the bit where the memory is not adaptive.
     """
-    tokens = model._embed(images)
+    tokens = model.embed_patches(images)
     queries = []
     for block in model.associative_blocks():
-        # The block by its parts, since a block with an adaptive memory would write.
-        tokens, query = block.encode(tokens)
-        retrieved, _ = block.workspace.retrieval(query, block.workspace.memory.priors)
-        tokens = tokens + (query + block.workspace.ls(retrieved))
+        tokens, query = block.trace(tokens)
         queries.append(query[:, model.num_prefix_tokens :].float())
-    return queries, model.norm(tokens)
+    return Trace(queries, model.norm(tokens))
 
 
-def block_recall(block: AssociativeBlock, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a block's memory answers to queries.
+def block_recall(block: AssociativeBlock, queries: Tensor) -> Recall:
+    """Ask a block's memory.
 
     Args:
         block: The block.
         queries: Shape (B, N, E), float32.
-
-    Returns:
-        Energies before and after retrieval, shape (B, N) each, and the weight with which each patch recalls each
-        prior, shape (B, N, M); all in float32.
     """
     retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
     patterns, beta = retrieval.patterns(priors).float(), retrieval.beta().float()
     retrieved, recall = retrieval(queries, priors)
     before = energy(queries, patterns, beta, retrieval.kernel)
-    return before, energy(retrieved.float(), patterns, beta, retrieval.kernel), recall.float()
+    return Recall(before, energy(retrieved.float(), patterns, beta, retrieval.kernel), recall.float())
 
 
 def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:

@@ -4,6 +4,7 @@ The rules follow the unified view of associative memory updates in arXiv 2505.19
 place of one key a column. Every rule ends with rows of unit L2 norm.
 """
 
+import warnings
 from typing import Final
 
 import torch
@@ -92,7 +93,8 @@ class ExplicitMemory(nn.Module):
     """Priors that all images share: a float32 buffer of unit-norm rows.
 
     The module never writes by itself. ``propose`` computes new priors inside the graph, so that the task's
-    gradient reaches whatever made the target; a call stores them, detached.
+    gradient reaches whatever made the target; a call stores them, detached. Priors that are not finite, as an image
+    of NaN makes them, are not stored: every later answer would be NaN.
 
     Args:
         num_priors: Number of priors M.
@@ -142,11 +144,27 @@ class ExplicitMemory(nn.Module):
         """Commit new priors (M, D), if given, and return a copy of the memory.
 
         A module call, so that tracers keep reading and writing as steps rather than as constants.
+
+        Args:
+            written: New priors, shape (M, D). Where any number is not finite, the memory stays as it was; on a CPU
+                a warning says so (elsewhere it would hold the device up).
         """
         if written is not None:
             with torch.no_grad():
-                self.priors.copy_(written)
+                finite = written.isfinite().all()
+                self.priors.copy_(torch.where(finite, written, self.priors))
+                self._warn_unless(finite)
         return self.priors.clone()
+
+    @torch.jit.unused
+    def _warn_unless(self, finite: Tensor) -> None:
+        if torch.compiler.is_compiling() or finite.device.type != "cpu" or finite:
+            return
+        warnings.warn(
+            "What was to be written into the memory is not finite, so the priors stay as they were. Is there NaN or "
+            "infinity in the images, or has training diverged?",
+            stacklevel=2,
+        )
 
     def extra_repr(self) -> str:
         """Size and rule, as ``print(model)`` shows them."""

@@ -113,6 +113,14 @@ def retrieve(
     return query
 
 
+class FoldedLinear(nn.Linear):
+    """A linear map without bias whose weight others multiply with directly.
+
+    A class of its own, so that tools which replace ``nn.Linear`` by modules without a plain weight, such as
+    ``torch.ao.quantization.quantize_dynamic``, leave it alone.
+    """
+
+
 class HopfieldRetrieval(nn.Module):
     """Reconstructs tokens from priors that live in a narrow space.
 
@@ -155,7 +163,7 @@ class HopfieldRetrieval(nn.Module):
         self.fixed_beta = float(beta)
         # Distances from norms and overlaps cancel where query and pattern meet, more than distances from differences.
         self.min_squared_distance = 1e-6
-        self.proj = nn.Linear(prior_dim, dim, bias=False, device=device, dtype=dtype)
+        self.proj = FoldedLinear(prior_dim, dim, bias=False, device=device, dtype=dtype)
         if learn_beta:
             self.log_beta = nn.Parameter(torch.empty((), device=device, dtype=dtype))
         else:

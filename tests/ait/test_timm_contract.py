@@ -116,7 +116,7 @@ def test_intermediates_are_the_blocks_outputs(make_model: MakeModel, images: Ten
     torch.testing.assert_close(flat[-1], tokens[:, model.num_prefix_tokens :])
     early = model.forward_intermediates(images, indices=[0], stop_early=True, intermediates_only=True)
     torch.testing.assert_close(early[0], spatial[0])
-    torch.testing.assert_close(spatial[0].flatten(2).mT, model.blocks[0](model._embed(images))[:, -16:])
+    torch.testing.assert_close(spatial[0].flatten(2).mT, model.blocks[0](model.embed_patches(images))[:, -16:])
 
 
 def test_intermediates_come_as_a_dictionary_with_prefix_tokens(make_model: MakeModel, images: Tensor) -> None:

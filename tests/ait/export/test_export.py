@@ -16,10 +16,10 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from ait.export.program import METADATA_FILE, ExportError, compare, export_hub, export_onnx, export_program
+from ait.export import METADATA_FILE, ExportError, compare, export_hub, export_onnx, export_program
 from ait.export.sample_images import made_images, read_images
-from ait.pretrained import label_names
 from ait_cli.main import app
+from ait_lite.checkpoint import named_labels
 
 LABELS = ["ant", "bee", "cat"]
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 1, "num_heads": 2}
@@ -206,7 +206,7 @@ def test_exporting_leaves_the_model_as_it_was(tmp_path: Path) -> None:
 
 
 def test_missing_packages_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ait.export.program.find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr("ait.export.onnx.find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(ExportError, match=r"needs onnxruntime: pip install 'associative-transformer\[export\]'"):
         export_onnx(make(), tmp_path / "model.onnx")
 
@@ -256,7 +256,7 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
     for source in (f"local-dir:{folder}", "hf-hub:someone/animals"):
         loaded = timm.create_model(source, pretrained=True, cache_dir=str(tmp_path / "cache")).eval()
         assert torch.equal(loaded(images), model(images))
-        assert list(label_names(loaded)) == LABELS
+        assert list(named_labels(loaded.pretrained_cfg)) == LABELS
         theirs, ours = resolve_input_data_config(loaded), resolve_input_data_config(model)
         assert {**theirs, "mean": None, "std": None} == {**ours, "mean": None, "std": None}
         assert [*theirs["mean"], *theirs["std"]] == pytest.approx([*ours["mean"], *ours["std"]])

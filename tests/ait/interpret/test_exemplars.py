@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ait.interpret.exemplars import FILE, MOST_BYTES, ExemplarError, Exemplars, load_exemplars, per_class, thumbnail
+from ait.interpret.exemplars import MOST_BYTES, ExemplarError, Exemplars, load_exemplars, per_class, thumbnail
+from ait_lite.checkpoint import EXEMPLARS as FILE
 
 
 def made(count: int = 12, width: int = 6, classes: int = 3, seed: int = 0) -> Exemplars:

@@ -9,7 +9,8 @@ from timm.data import resolve_model_data_config
 
 from ait import AssociativeTransformer
 from ait.interpret.memory_report import memory_report
-from ait.pretrained import bundled_models, load_model
+from ait.pretrained import load_model
+from ait_lite.checkpoint import bundled_models
 
 NAME = "ait_tiny_patch4_32.cifar10"
 

@@ -1,0 +1,175 @@
+"""A trained classifier with all that belongs to it: preprocessing, class names, temperature.
+
+import ait
+
+model = ait.load("ait_tiny_patch4_32.cifar10")  # or a checkpoint folder, such as runs/mine/best
+model.predict("cat.jpg")  # [("cat", 0.97), ("dog", 0.02), ...]
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import timm
+import timm.data
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ait.interpret.embedding import embed
+from ait.interpret.explain import Explanation, explain
+from ait.pretrained import load_model
+from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
+from ait_lite.crop import Cropping
+from ait_lite.decode import ImageLimits, decode
+
+ImageLike = str | Path | bytes | Image.Image
+Labels = list[tuple[str, float]]
+
+
+def load(reference: str | Path, device: torch.device | str | None = None, batch_size: int = 64) -> "Classifier":
+    """Load a classifier with its preprocessing and class names.
+
+    Args:
+        reference: Checkpoint folder, such as ``runs/mine/best``; name of a bundled model; or name of a timm model
+            with pretrained weights.
+        device: Where it runs; None is an accelerator if there is one, else the CPU.
+        batch_size: Most images in one forward pass.
+
+    Raises:
+        FileNotFoundError: There is no such model; the message lists the bundled ones.
+        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration cannot be used.
+    """
+    model = load_model(reference)
+    folder = resolve(reference)
+    config = read_config(folder) if (folder / CONFIG).is_file() else {"pretrained_cfg": model.pretrained_cfg}
+    chosen = device or torch.accelerator.current_accelerator() or "cpu"
+    return Classifier(model.to(chosen), config, batch_size)
+
+
+class Classifier:
+    """A model that takes images as they are, and answers with class names.
+
+    Images are decoded and cropped as in training, evaluation and the service: upright, transparency on white.
+
+    Attributes:
+        model: The timm model, in evaluation mode.
+        labels: Class names, by index.
+        temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
+        data_config: timm's description of the input: size, mean, std, interpolation, crop.
+        batch_size: Most images in one forward pass.
+    """
+
+    def __init__(self, model: nn.Module, config: dict[str, Any], batch_size: int = 64) -> None:
+        """Join a model with its configuration.
+
+        Args:
+            model: A timm classifier.
+            config: What ``config.json`` of its checkpoint holds.
+            batch_size: Most images in one forward pass.
+
+        Raises:
+            ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
+        """
+        self.model: Any = model.eval()
+        self.labels = label_names(config, self.model.num_classes)
+        self.temperature = read_temperature(config)
+        self.data_config = timm.data.resolve_model_data_config(model)
+        self.batch_size = batch_size
+        self._crop = Cropping(self.data_config)
+        self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
+        self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @overload
+    def predict(self, images: ImageLike, top_k: int = 5) -> Labels: ...
+    @overload
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[Labels]: ...
+
+    def predict(self, images: ImageLike | Sequence[ImageLike], top_k: int = 5) -> Labels | list[Labels]:
+        """Name what is in one image, or in each of several.
+
+        Args:
+            images: Path, bytes of a file or PIL image; or a list of them.
+            top_k: Classes to name; more than there are means all.
+
+        Returns:
+            (class name, probability), the most probable first; a list of such for a list of images.
+
+        Raises:
+            OSError: A file cannot be read.
+            ait_lite.decode.ImageError: An image cannot be used; the message says why.
+        """
+        several = [images] if isinstance(images, ImageLike) else list(images)
+        answers: list[Labels] = []
+        for part in _parts(several, self.batch_size):
+            best = self.probabilities(part).topk(min(top_k, len(self.labels)), dim=-1)
+            for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+                answers.append([(self.labels[index], value) for index, value in zip(row, values, strict=True)])
+        return answers[0] if isinstance(images, ImageLike) else answers
+
+    @torch.inference_mode()
+    def probabilities(self, images: Sequence[ImageLike]) -> Tensor:
+        """Give class probabilities, shape (B, num_classes), float32 on the CPU, in one forward pass.
+
+        Raises:
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        logits = self.model(self.pixels(images)).float().cpu()
+        return (logits / (self.temperature or 1.0)).softmax(-1)
+
+    @torch.inference_mode()
+    def embed(self, images: ImageLike | Sequence[ImageLike]) -> Tensor:
+        """Give feature vectors, shape (B, F), float32 on the CPU; (F,) for a single image.
+
+        Raises:
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        several = [images] if isinstance(images, ImageLike) else list(images)
+        parts = [embed(self.model, self.pixels(part)).cpu() for part in _parts(several, self.batch_size)]
+        return parts[0][0] if isinstance(images, ImageLike) else torch.cat(parts)
+
+    def explain(self, image: ImageLike, label: str | int | None = None, priors: int = 3) -> Explanation:
+        """Explain the answer to one image, as `ait.explain` does.
+
+        Args:
+            image: Path, bytes of a file or PIL image.
+            label: Name or index of the class to explain; None is the most probable one.
+            priors: Recalled priors to tell of each patch.
+
+        Raises:
+            ValueError: There is no such class.
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        index = self.labels.index(label) if isinstance(label, str) else label
+        return explain(self.model, self.pixels([image]), index, priors)
+
+    def pixels(self, images: Sequence[ImageLike]) -> Tensor:
+        """Prepare images for the model: normalised pixels (B, C, H, W) on its device.
+
+        Raises:
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        cropped = [torch.from_numpy(self._crop(_open(image))) for image in images]  # uint8 (C, H, W)
+        batch = torch.stack(cropped).to(self.device, torch.float32)
+        return batch.div_(255).sub_(self._mean).div_(self._std)
+
+    def __repr__(self) -> str:
+        """Name architecture, classes and input size."""
+        size = " x ".join(map(str, self._crop.input_size))
+        return f"Classifier({type(self.model).__name__}, {len(self.labels)} classes, {size})"
+
+
+def _open(image: ImageLike) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    return decode(data, ImageLimits())
+
+
+def _parts(images: Sequence[ImageLike], size: int) -> list[Sequence[ImageLike]]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
