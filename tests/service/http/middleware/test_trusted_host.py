@@ -30,8 +30,9 @@ def client(*names: str) -> TestClient:
         "a.localhost",
         "[::1]:8000",
         "localhost.",
-    ]
-    + ["models.example.org:443", "a.lab.example.org"],
+        "models.example.org:443",
+        "a.lab.example.org",
+    ],
 )
 def test_hosts_that_are_answered(host: str) -> None:
     assert client(*NAMES).get("/", headers={"host": host}).text == "answer"
