@@ -1,0 +1,263 @@
+"""Connections within limits, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from service.http.connections import ConnectionLimits, bounded_protocol
+
+PATIENCE = 60.0  # seconds; only a broken server takes so long
+
+Address = tuple[str, int]
+
+
+class Application:
+    """Answers with the length of the body; some paths wait."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        self.started.set()
+        if scope["path"] == "/wait":
+            leaving = asyncio.ensure_future(receive())
+            released = asyncio.ensure_future(self.release.wait())
+            await asyncio.wait([leaving, released], return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                self.left.set()
+            leaving.cancel()
+            released.cancel()
+        body = b"x" * 50_000_000 if scope["path"] == "/large" else str(size).encode()
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        if scope["path"] == "/large":
+            self.release.set()
+
+
+@asynccontextmanager
+async def serving(limits: ConnectionLimits) -> AsyncIterator[tuple[Application, uvicorn.Server, Address]]:
+    application = Application()
+    config = uvicorn.Config(application, http=bounded_protocol(limits), lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield application, server, listener.getsockname()
+        finally:
+            application.release.set()
+            server.should_exit = True
+            async with asyncio.timeout(PATIENCE):
+                await task
+
+
+def run(
+    limits: ConnectionLimits, test: Callable[[Application, uvicorn.Server, Address], Coroutine[Any, Any, None]]
+) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(PATIENCE), serving(limits) as (application, server, address):
+            await test(application, server, address)
+
+    asyncio.run(whole())
+
+
+async def everything(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the server closes; a reset ends it too."""
+    received = bytearray()
+    try:
+        while chunk := await reader.read(65536):
+            received += chunk
+    except ConnectionError:
+        pass
+    return bytes(received)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"x-large: " + b"a" * 100_000 + b"\r\n", "head-too-large"),
+        (b"".join(b"x-%d: a\r\n" % number for number in range(200)), "too-many-headers"),
+    ],
+    ids=["one large value", "many fields"],
+)
+def test_a_head_beyond_the_limits_is_refused(head: bytes, kind: str) -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n" + head + b"\r\n")
+        answer = await everything(reader)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == f"urn:ait:{kind}"
+        assert not application.started.is_set()
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_the_parser_is_never_fed_more_of_a_head_than_the_limit() -> None:
+    async def test(_: Application, server: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /v2/health/live HTTP/1.1\r\nx-large: ")
+        await writer.drain()
+        while not server.server_state.connections:
+            await asyncio.sleep(0.001)
+        (connection,) = server.server_state.connections
+        fed = 0
+        feed = connection.parser.feed_data
+
+        class Parser:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(parser, name)
+
+            def feed_data(self, data: bytes) -> None:
+                nonlocal fed
+                fed += len(data)
+                feed(data)
+
+        parser, connection.parser = connection.parser, Parser()
+        try:
+            for _ in range(1000):
+                writer.write(b"a" * 100_000)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        answer = await everything(reader)
+        assert fed <= 65_537
+        if answer:  # a reset may have overtaken it
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert answer.endswith(b'{"error": "The head is larger than 65,536 bytes."}')
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_large_bodies_and_later_requests_are_no_heads() -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        for size in (200_000, 0, 300_000):
+            writer.write(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size + b"b" * size)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            text = str(size).encode()
+            assert await reader.readexactly(len(text)) == text
+        writer.close()
+
+    run(ConnectionLimits(head_bytes=1000), test)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\n"])
+def test_a_head_that_is_not_finished_in_time_ends_the_connection(sent: bytes) -> None:
+    async def test(_: Application, server: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(sent)
+        assert await everything(reader) == b""
+        writer.close()
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+
+    run(ConnectionLimits(head_seconds=0.2), test)
+
+
+def test_the_head_of_a_later_request_has_a_time_too() -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        writer.write(b"GET / HTTP/1.1\r\nx: ")
+        assert await everything(reader) == b""
+        writer.close()
+
+    run(ConnectionLimits(head_seconds=0.5), test)
+
+
+def test_a_half_closed_connection_is_answered() -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST /wait HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
+        writer.write_eof()
+        await application.started.wait()
+        application.release.set()
+        answer = await everything(reader)
+        *interim, final, body = answer.split(b"\r\n\r\n")
+        assert {line.split(b"\r\n")[0] for line in interim} <= {b"HTTP/1.1 100 Continue"}
+        assert final.startswith(b"HTTP/1.1 200 ")
+        assert body == b"3"
+        assert not application.left.is_set()
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_a_client_that_has_gone_is_noticed_though_half_closed_ones_are_answered() -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST /wait HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
+        await application.started.wait()
+        writer.close()
+        await application.left.wait()
+
+    run(ConnectionLimits(), test)
+
+
+def test_an_answer_that_is_not_read_is_dropped() -> None:
+    async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address, limit=1)
+        writer.write(b"GET /large HTTP/1.1\r\n\r\n")
+        await application.release.wait()
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+        assert len(await everything(reader)) < 50_000_000
+        writer.close()
+
+    run(ConnectionLimits(write_seconds=0.2), test)
+
+
+def test_full_connections_leave_room_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Bare connections never keep a request out, and requests never keep out who asks after health."""
+
+    async def ask(address: Address, path: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET " + path + b" HTTP/1.1\r\nconnection: close\r\n\r\n")
+        answer = await everything(reader)
+        writer.close()
+        return answer
+
+    async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
+        bare = [await asyncio.open_connection(*address) for _ in range(40)]
+        assert (await ask(address, b"/")).startswith(b"HTTP/1.1 200 ")
+        assert len(server.server_state.connections) <= 8
+        assert [record.getMessage() for record in caplog.records if "connections are taken" in record.getMessage()]
+        busy = []
+        for _ in range(8):
+            busy.append(await asyncio.open_connection(*address))
+            application.started.clear()
+            busy[-1][1].write(b"GET /wait HTTP/1.1\r\n\r\n")
+            await application.started.wait()
+        assert (await ask(address, b"/")).startswith(b"HTTP/1.1 503 ")
+        assert (await ask(address, b"/health/live")).startswith(b"HTTP/1.1 200 ")
+        application.release.set()
+        for reader, writer in [*bare, *busy]:
+            writer.close()
+            await everything(reader)
+
+    with caplog.at_level(logging.WARNING):
+        run(ConnectionLimits(connections=8), test)
