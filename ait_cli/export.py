@@ -43,17 +43,20 @@ def export(
     """
     kind = _format(format_, output, probabilities, license_)
 
-    from ait.export.program import ExportError, export_hub, export_onnx, export_program
+    from ait.export import ExportError, export_hub, export_onnx, export_program
     from ait.export.sample_images import read_images
-    from ait.pretrained import checkpoint_config, checkpoint_metrics, checkpoint_temperature
+    from ait_lite.checkpoint import CONFIG, read_config, read_temperature, resolve
 
     loaded = load_model(model)
     try:
         pixels = read_images(loaded, images) if images else None
-        temperature = checkpoint_temperature(checkpoint_config(model))
+        folder = resolve(model)
+        config = read_config(folder) if (folder / CONFIG).is_file() else {}
+        temperature = read_temperature(config)
         if kind == "hub":
-            metrics = checkpoint_metrics(model)
-            result = export_hub(loaded, output, pixels, license=license_, metrics=metrics, temperature=temperature)
+            result = export_hub(
+                loaded, output, pixels, license=license_, metrics=config.get("metrics"), temperature=temperature
+            )
         else:
             write = export_program if kind == "pt2" else export_onnx
             result = write(

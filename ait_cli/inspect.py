@@ -28,7 +28,7 @@ def inspect(
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
-    from ait.pretrained import label_names
+    from ait_lite.checkpoint import named_labels
     from ait_lite.decode import ImageError, ImageLimits, decode
 
     loaded = load_model(model)
@@ -42,6 +42,6 @@ def inspect(
         fail(f"{image}: cannot be read ({error.strerror}).")
     pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
     target = output or image.with_suffix(".memory.png")
-    report = draw_memory(loaded, decoded, pixels, target, label_names(loaded))
+    report = draw_memory(loaded, decoded, pixels, target, named_labels(loaded.pretrained_cfg))
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")

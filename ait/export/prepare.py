@@ -35,7 +35,11 @@ def metadata(model: nn.Module, probabilities: bool = False, temperature: float |
 def prepare(
     model: nn.Module, images: Tensor | None, probabilities: bool, temperature: float | None = None
 ) -> tuple[nn.Module, Tensor]:
-    """A float32 copy on the CPU that gives what was asked for, and images for it."""
+    """Copy a model to the CPU in float32, giving what was asked for, and take or make images for it.
+
+    Raises:
+        ExportError: The model writes its memory in evaluation, so that its answers depend on earlier inputs.
+    """
     if isinstance(model, AssociativeTransformer) and any(
         block.workspace.adaptive for block in model.associative_blocks()
     ):
@@ -50,10 +54,20 @@ def prepare(
 
 
 def dynamic_batch() -> tuple[dict[int, Any]]:
+    """Let the first axis of the one input have any size of at least 1."""
     return ({0: torch.export.Dim("batch", min=1)},)
 
 
 def trace(eager: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+    """Trace a model for every batch size.
+
+    Args:
+        eager: The model, on the CPU.
+        images: Normalised pixels, shape (N, C, H, W); the first is the example.
+
+    Raises:
+        ExportError: ``torch.export`` cannot follow the model.
+    """
     example = images[:1].repeat(2, 1, 1, 1)  # of one image, torch.export would make a constant
     try:
         with torch.no_grad():

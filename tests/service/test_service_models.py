@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ait.pretrained import bundled_models
+from ait_lite.checkpoint import bundled_models
 from service.model_process.classifier import Classifier
 from service.predict import predict_files
 from service.repository.folders import ModelError, locate

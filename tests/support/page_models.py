@@ -14,7 +14,8 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from ait.interpret.embedding import embed_and_classify
 from ait.interpret.exemplars import Exemplars, thumbnail
-from ait.pretrained import bundled_models, load_model
+from ait.pretrained import load_model
+from ait_lite.checkpoint import bundled_models
 from tests.support.page_images import airplane, ship
 from tests.support.service_client import LABELS
 

@@ -15,8 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from ait.interpret.embedding import embed_and_classify
-from ait.interpret.exemplars import FILE, load_exemplars
-from ait.pretrained import checkpoint_temperature
+from ait.interpret.exemplars import load_exemplars
+from ait_lite.checkpoint import EXEMPLARS, read_temperature
 from training.data import Preprocessing, decode
 from training.data.sources.folder import scan_folder
 from training.errors import CheckpointError, DataError
@@ -50,7 +50,7 @@ def checkpoint(run: TrainingResult, tmp_path: Path) -> Path:
     """The run's model as the trainer writes it before the end."""
     folder = tmp_path / "checkpoint"
     shutil.copytree(run.checkpoint, folder)
-    (folder / FILE).unlink()
+    (folder / EXEMPLARS).unlink()
     config = json.loads((folder / "config.json").read_text())
     del config["temperature"], config["calibration"]
     (folder / "config.json").write_text(json.dumps(config, indent=2))
@@ -61,7 +61,7 @@ def test_a_run_calibrates_its_best_model_on_the_validation_images(
     run: TrainingResult, data_root: Path, cache: Path
 ) -> None:
     config = json.loads((run.checkpoint / "config.json").read_text())
-    temperature = checkpoint_temperature(config)
+    temperature = read_temperature(config)
     assert temperature is not None
     result = evaluate(run.checkpoint, data_root, cache=cache, device="cpu")
     assert result.top1 == run.best_accuracy
@@ -106,9 +106,9 @@ def test_by_hand_a_checkpoint_is_given_what_a_run_gives(
     calibrate_checkpoint(checkpoint, data_root, cache=cache, device="cpu")
     kept = add_exemplars(checkpoint, data_root, count=4, seed=7, cache=cache, device="cpu")
     assert kept == 12
-    for name in ("config.json", "model.safetensors", FILE):
+    for name in ("config.json", "model.safetensors", EXEMPLARS):
         assert (checkpoint / name).read_bytes() == (run.checkpoint / name).read_bytes(), name
-    assert sorted(path.name for path in checkpoint.iterdir()) == ["config.json", FILE, "model.safetensors"]
+    assert sorted(path.name for path in checkpoint.iterdir()) == ["config.json", EXEMPLARS, "model.safetensors"]
 
 
 def test_listed_images_are_left_out(checkpoint: Path, data_root: Path, cache: Path, tmp_path: Path) -> None:

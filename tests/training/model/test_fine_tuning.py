@@ -13,7 +13,8 @@ from rich.console import Console
 from timm.models import save_for_hf
 from torch import nn
 
-from ait.pretrained import bundled_models, label_names, load_model
+from ait.pretrained import load_model
+from ait_lite.checkpoint import bundled_models, named_labels
 from training.errors import CheckpointError, RecipeError
 from training.model.learner import create_model
 from training.recipe.keys import ModelRecipe, Recipe
@@ -62,7 +63,7 @@ def test_another_class_count_gets_a_new_head_on_the_loaded_body(name: str, size:
     assert_same_body(loaded, source, but=("pos_embed",) if size != 16 else ())
     assert loaded(torch.zeros(2, 3, size, size)).shape == (2, 3)
     assert "new head (5 classes there, 3 here)" in said
-    assert label_names(loaded) == ()
+    assert named_labels(loaded.pretrained_cfg) == ()
     if size != 16:
         embedding = loaded.get_parameter("pos_embed")
         assert embedding.shape[1] - source.get_parameter("pos_embed").shape[1] == 36 - 16
@@ -118,7 +119,7 @@ def test_a_fine_tuned_run_learns_and_its_best_model_names_the_new_classes(
     result = train(recipe, console=quiet)
     assert result.history[-1]["train_loss"] < 0.8 * result.history[0]["train_loss"]
     best = timm.create_model(f"local-dir:{result.checkpoint}", pretrained=True).eval()
-    assert label_names(best) == ANIMALS
+    assert named_labels(best.pretrained_cfg) == ANIMALS
     assert best(torch.zeros(1, 3, 24, 24)).shape == (1, 3)
 
 
