@@ -1,0 +1,30 @@
+"""The clients of `examples/` classify images through a real server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.examples import run_example
+from tests.support.running_server import running_server
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Serve the bundled model."""
+    with running_server(AIT_TORCH_THREADS="1") as (address, _):
+        yield address
+
+
+def test_python_client(url: str, photos: Path) -> None:
+    images = [photos / "cat" / "0.png", photos / "dog" / "1.png"]
+    lines = run_example("examples/client.py", "--url", url, "--top-k", 2, *images).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [str(image) for image in images]
+    assert all(line.count("%") == 2 for line in lines)
+
+
+def test_javascript_client(url: str, photos: Path) -> None:
+    images = [photos / "cat" / "0.png", photos / "dog" / "1.png"]
+    lines = run_example("node", "examples/client.mjs", url, *images).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [str(image) for image in images]
+    assert all(line.count("%") == 5 for line in lines)
