@@ -41,7 +41,7 @@ test: lint
 	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-page: $(VENV)/.installed-dev
-	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/page
+	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/ui
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
