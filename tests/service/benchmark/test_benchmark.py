@@ -28,7 +28,7 @@ def test_the_command_measures_a_running_service(
     url = f"http://{server.host}:{server.port}"
     command = ["bench", "service", str(model_folder), "--url", url, "--images", str(photos), "--rounds", "2"]
     outcome = CliRunner().invoke(
-        app, [*command, "--seconds", "0.2", "--connections", "4", "--soak", "60", "-o", str(report)]
+        app, [*command, "--seconds", "1", "--connections", "4", "--soak", "60", "-o", str(report)]
     )
     assert outcome.exit_code == 0, outcome.output
     assert "of raw" in outcome.output

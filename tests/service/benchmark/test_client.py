@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.benchmark import client
 from service.benchmark.client import Load, Target, ask, closed_loop, make_request, open_loop
+from tests.support.virtual_server import Handler as VirtualHandler
+from tests.support.virtual_server import VirtualServerLoop
+from tests.support.virtual_time import run
 
 Handler = Callable[[bytes], bytes | None]
 
@@ -55,7 +59,7 @@ def test_an_answer_in_chunks_is_one_answer() -> None:
     assert client.run(serve(lambda body: chunked, ask, bodies=1)) == [(200, b"abc")]
 
 
-def test_a_closed_loop_sends_as_many_as_it_is_told_and_takes_the_pictures_in_turn() -> None:
+def test_a_closed_loop_sends_as_many_as_it_is_told_and_takes_the_images_in_turn() -> None:
     seen: list[bytes] = []
 
     def handler(body: bytes) -> bytes:
@@ -87,54 +91,81 @@ def test_lost_connections_are_counted_and_do_not_hang() -> None:
         assert load.percentile(99) == float("inf")
 
 
+# ---- in virtual time, in which the server takes exactly as long as it is told ----
+
+
+def drive(handler: VirtualHandler, load: Callable[[Target, VirtualServerLoop], Coroutine[Any, Any, Load]]) -> Load:
+    """Drive a load at a server that `handler` stands for; neither takes any time."""
+
+    async def work() -> Load:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualServerLoop)
+        return await load(Target("server", 80, [make_request("/p", b"%d" % n, "server") for n in range(3)]), loop)
+
+    return run(work(), lambda: VirtualServerLoop(handler))
+
+
+def within_ten_milliseconds(body: bytes, now: float) -> tuple[float, bytes]:
+    return now + 0.01, answer(b"")
+
+
 def test_a_closed_loop_ends_with_its_time() -> None:
-    seen: list[int] = []
-    count = iter(range(10**6))
+    observed: list[float] = []
+    load = drive(
+        within_ten_milliseconds,
+        lambda target, loop: closed_loop(
+            target, 2, seconds=0.11, lead=0.105, observe=lambda: observed.append(loop.time()), clock=loop.time
+        ),
+    )
+    assert observed == pytest.approx([0.105, 0.215])  # what came before does not count
+    assert load.seconds == pytest.approx(0.11)
+    assert load.failures == {}
+    assert load.latencies == pytest.approx([0.01] * 22)  # at 0.11, 0.12, ... 0.21 on both connections
+    assert load.rate == pytest.approx(22 / 0.11)
 
-    def handler(body: bytes) -> bytes:
-        next(count)
-        return answer(b"")
 
-    def drive(target: Target) -> object:
-        return closed_loop(target, 2, seconds=0.1, lead=0.1, observe=lambda: seen.append(next(count)))
+def test_a_client_that_is_held_up_counts_as_long_as_it_is_told_all_the_same() -> None:
+    held_up = False
 
-    load = client.run(serve(handler, drive))
-    assert isinstance(load, Load)
-    first, last = seen
-    assert first > 0  # what came before does not count
-    assert len(load.latencies) == pytest.approx(last - first, abs=4)
-    assert load.seconds >= 0.099  # event loops round their times
-    assert load.rate == len(load.latencies) / load.seconds
+    def handler(body: bytes, now: float) -> tuple[float, bytes]:
+        nonlocal held_up
+        if not held_up:
+            held_up = True
+            asyncio.get_running_loop().advance(0.3)  # type: ignore[attr-defined]
+        return within_ten_milliseconds(body, now)
+
+    load = drive(handler, lambda target, loop: closed_loop(target, 2, seconds=0.1, lead=0.1, clock=loop.time))
+    assert load.seconds == pytest.approx(0.1)
+    assert len(load.latencies) >= 18
 
 
 def test_an_open_loop_sends_the_same_random_times_again() -> None:
-    async def count(seed: int) -> int:
-        load = await serve(lambda body: answer(b""), lambda target: open_loop(target, 400, seconds=0.2, seed=seed))
-        assert isinstance(load, Load)
-        assert load.failures == {}
-        return len(load.latencies)
+    def times(seed: int) -> list[float]:
+        came: list[float] = []
 
-    first, again, other = (client.run(count(seed)) for seed in (1, 1, 2))
+        def handler(body: bytes, now: float) -> tuple[float, bytes]:
+            came.append(now)
+            return within_ten_milliseconds(body, now)
+
+        load = drive(handler, lambda target, loop: open_loop(target, 400, seconds=2.0, seed=seed, clock=loop.time))
+        assert load.failures == {}
+        assert len(load.latencies) == len(came)
+        return came
+
+    first, again, other = times(1), times(1), times(2)
     assert first == again != other
-    assert 40 < first < 140  # 80 on average, with a deviation of 9
+    assert 700 < len(first) < 900  # 800 on average, with a deviation of 28
+    assert max(first) < 2.002  # event loops count milliseconds, and so do requests
 
 
 def test_a_stall_is_felt_by_all_requests_that_were_due_in_it() -> None:
     """A client that waited for the answer before it sent the next request would see one slow answer."""
-    import time
 
-    stalled = []
+    def handler(body: bytes, now: float) -> tuple[float, bytes]:
+        return max(now, 0.3) + 0.001, answer(b"")  # nothing is answered before
 
-    def handler(body: bytes) -> bytes:
-        if not stalled:
-            stalled.append(True)
-            time.sleep(0.3)  # holds up the whole server
-        return answer(b"")
-
-    async def drive(target: Target) -> Load:
-        return await asyncio.to_thread(client.run, open_loop(target, 200, seconds=0.4, connections=4))
-
-    load = client.run(serve(handler, drive))
-    assert isinstance(load, Load)
-    assert len(load.latencies) > 40
-    assert np.count_nonzero(load.latencies > 0.1) > 15  # of those due in the first 0.2 s, 40 on average
+    load = drive(handler, lambda target, loop: open_loop(target, 200, seconds=0.4, connections=4, clock=loop.time))
+    stalled = np.count_nonzero(load.latencies > 0.1)  # those that were due in the first 0.2 s
+    assert 20 < stalled < 60  # 40 on average, with a deviation of 6
+    assert max(load.latencies) == pytest.approx(0.3, abs=0.05)
+    assert load.failures == {}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from service.benchmark.plain_loop import Way
+from service.benchmark.plain_loop import LoopConfig
 from service.benchmark.results import MemoryGrowth, Round, ServerResult, ServiceBenchmark
 
 
@@ -21,6 +21,6 @@ def test_a_summary_takes_the_median_of_ratios_not_the_ratio_of_medians() -> None
     assert summary.added == pytest.approx(0.005)
     assert summary.failures == {"429": 3}
     memory = MemoryGrowth([(10_000, 1000), (20_000, 1040)], {})
-    whole = ServiceBenchmark("m", "3 made ones", 2, Way(8, False), 64, [result], memory)
+    whole = ServiceBenchmark("m", "3 made ones", 2, LoopConfig(8, False), 64, [result], memory)
     assert memory.growth == pytest.approx(1.04)
     assert json.loads(json.dumps(whole.to_dict()))["servers"][0]["summary"]["rate"] == 48
