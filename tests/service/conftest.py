@@ -13,6 +13,7 @@ from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
 from tests.support.service_client import LABELS, wait_until_ready
+from tests.support.waiting import CEILING
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,7 @@ def settings(model_folder: Path) -> Settings:
         max_body_bytes=1_000_000,
         max_pixels=1_000_000,
         max_files=4,
+        deadline_seconds=CEILING,
     )
 
 

@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from tests.support.waiting import CEILING
+
+# What a busy machine is given, where the defaults are for users who wait.
+PATIENT = {"AIT_DEADLINE_SECONDS": f"{CEILING:g}", "AIT_SHUTDOWN_SECONDS": f"{CEILING:g}"}
+
 
 @contextmanager
 def running_server(*arguments: str, stderr: IO[str] | None = None, **environment: str) -> Iterator[tuple[str, int]]:
-    """Starts `python -m service` on a free port of the loopback interface; yields its address and process id.
+    """Start `python -m service` on a free port of the loopback interface; yield its address and process id.
 
     The process is ended on leaving.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0", *arguments],
-        env=os.environ | environment,
+        env=os.environ | PATIENT | environment,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
@@ -33,7 +38,7 @@ def running_server(*arguments: str, stderr: IO[str] | None = None, **environment
     finally:
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(CEILING)
         finally:
             process.kill()
             process.wait()

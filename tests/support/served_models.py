@@ -21,7 +21,7 @@ from service.models.registry import Models, ServedModel
 from service.observability.events import Observer
 from service.repository.folders import locate
 from tests.support.service_images import scene
-from tests.support.waiting import until
+from tests.support.waiting import CEILING, until
 
 IMAGE = scene(32, 32)
 
@@ -87,6 +87,22 @@ def stopped(model: ServedModel) -> Iterator[None]:
     finally:
         if model.pid:
             os.kill(model.pid, signal.SIGCONT)
+
+
+async def ask_until_answered(model: ServedModel) -> None:
+    """Ask again for as long as the model refuses, as when a slow process was taken for one that hangs."""
+    async with asyncio.timeout(CEILING):
+        while True:
+            try:
+                await ask(model)
+                return
+            except Problem:
+                await until(lambda: model.ready, "the model to be ready")
+
+
+async def look(models: Models) -> None:
+    """Look for changes on disk as the watcher does, when the test says so."""
+    await models._loader.apply(settled_only=True)
 
 
 async def fill(model: ServedModel, waiting: int) -> tuple[list[asyncio.Task[Any]], asyncio.Task[Any]]:

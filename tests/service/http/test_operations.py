@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from tests.support.service_client import labels, post, problem, served_by
+from tests.support.waiting import wait_for_event
 
 
 def test_health(client: TestClient) -> None:
@@ -45,7 +46,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     ended = threading.Event()
     app = create_app(Settings(_env_file=None, model=str(tmp_path)), lambda _: ended.set())
     with TestClient(app) as client:
-        assert ended.wait(30)
+        wait_for_event(ended, "loading to end")
         assert "could not be loaded" in problem(client.get("/health/ready"), 503, "unavailable")["detail"]
         assert str(tmp_path) not in client.get("/health/ready").text
         assert str(tmp_path) in str(app.state.engine.failure)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from service.model_process.streams import MOST, Streams, streams_on
+from tests.support.waiting import CEILING, wait_for_event
 
 THREADS = 4
 
@@ -47,7 +48,7 @@ class Watched:
             self._running.add(job)
         job.began.set()
         if job.held:
-            job.go.wait(20)
+            job.go.wait(CEILING)
         with self._lock:
             self._running.remove(job)
         job.ended.set()
@@ -58,13 +59,13 @@ def test_a_lone_small_one_has_all_threads_and_others_share_them() -> None:
     lone, large = Job(small=True), Job()
     for job in (lone, large):
         streams.put(job)
-        assert job.ended.wait(20)
+        wait_for_event(job.ended, "a job")
     assert (lone.threads, large.threads) == (4, 2)
     first, second = Job(held=True), Job(small=True)
     streams.put(first)
-    assert first.began.wait(20)
+    wait_for_event(first.began, "the first job to begin")
     streams.put(second)
-    assert second.ended.wait(20)  # beside the first
+    wait_for_event(second.ended, "the second job")  # beside the first
     assert second.threads == 2
     first.go.set()
 
@@ -74,14 +75,12 @@ def test_what_must_be_alone_is_and_nothing_overtakes_it() -> None:
     first, alone, after = Job(held=True), Job(alone=True, held=True), Job()
     for job in (first, alone, after):
         streams.put(job)
-    assert first.began.wait(20)
-    assert not alone.began.wait(0.05)
-    first.go.set()
-    assert alone.began.wait(20)
-    assert not after.began.wait(0.05)
-    alone.go.set()
-    assert after.ended.wait(20)
+    for job in (first, alone):
+        wait_for_event(job.began, "a job to begin")
+        job.go.set()
+    wait_for_event(after.ended, "the last job")
     assert streams.order == [first, alone, after]
+    assert streams.overlaps == [(first, set()), (alone, set()), (after, set())]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -91,7 +90,8 @@ def test_all_are_done_in_order_whoever_puts_them(count: int) -> None:
     jobs = [Job(small=choose.random() < 0.5, alone=choose.random() < 0.2) for _ in range(300)]
     for job in jobs:
         streams.put(job)
-    assert all(job.ended.wait(20) for job in jobs)
+    for job in jobs:
+        wait_for_event(job.ended, "a job")
     assert set(streams.order) == set(jobs)
     for job, others in streams.overlaps:
         assert len(others) < count

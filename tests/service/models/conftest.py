@@ -12,10 +12,8 @@ import pytest
 from service.model_process.launcher import Launcher
 from service.models.registry import Models
 from service.settings import Settings
-from tests.support.served_models import (
-    Witness,
-    publish,
-)
+from tests.support.served_models import Witness, publish
+from tests.support.waiting import CEILING
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def served(
                 models = Models(Settings(_env_file=None, **(options | changes)), witness, launcher)
                 await models.start()
                 try:
-                    async with asyncio.timeout(120):
+                    async with asyncio.timeout(2 * CEILING):
                         await test(models, witness)
                 finally:
                     await models.close()

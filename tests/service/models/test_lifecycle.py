@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tests.support.served_models import (
     Witness,
     ask,
     asked_all_the_time,
+    look,
     publish,
     refused,
     same,
@@ -90,18 +90,21 @@ def test_damage_in_place_keeps_what_is_in_memory(served: Any, root: Path, model_
 
 
 def test_files_on_their_way_are_waited_for(served: Any, root: Path, other_folder: Path) -> None:
-    @served()
+    @served(reload_seconds=0)
     async def _(models: Models, witness: Witness) -> None:
         path = root / "colours" / "2"
         path.mkdir()
         data = (other_folder / "model.safetensors").read_bytes()
         shutil.copy(other_folder / "config.json", path)
+        await look(models)
         with (path / "model.safetensors").open("wb") as file:
             for start in range(0, len(data), len(data) // 12):
                 file.write(data[start : start + len(data) // 12])
                 file.flush()
-                await asyncio.sleep(0.03)  # it changes from one look to the next
-        await until(lambda: models.get().folder.version == "2")
+                await look(models)  # it has changed since the last one
+                assert models.versions("colours") == ["1"]
+        await look(models)
+        assert models.get().folder.version == "2"
         assert same((await ask(models.get()))[0], other_folder)
         assert ("loaded", "colours/2", False) not in witness.told
 
@@ -121,5 +124,6 @@ def test_what_is_removed_is_unloaded(served: Any, root: Path, model_folder: Path
         await until(lambda: {each.name for each in models.index()} == {"colours"})
         assert model.pid is None
         root.rename(root.parent / "unmounted")
-        await asyncio.sleep(0.2)
+        with pytest.raises(FileNotFoundError):
+            await look(models)
         await ask(models.get())  # a folder that cannot be read is no reason to stop

@@ -18,6 +18,7 @@ from service.repository.folders import locate
 from tests.support.served_models import (
     Witness,
     ask,
+    ask_until_answered,
     expected,
     fill,
     refused,
@@ -133,8 +134,8 @@ def test_a_process_that_hangs_is_restarted(served: Any) -> None:
         model = models.get()
         with stopped(model), refused(503, "did not answer"):
             await ask(model)
-        await until(lambda: model.ready)
-        await ask(model)
+        await ask_until_answered(model)
+        assert ("ended", "colours/1", False) in witness.told
 
 
 def test_processes_end_with_their_models(served: Any, model_folder: Path) -> None:

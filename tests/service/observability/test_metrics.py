@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 
 from tests.support.observed_service import IMAGE, ObservedService, classify, rise
 from tests.support.service_client import wait_until_ready
+from tests.support.waiting import wait_for
 
 
 def test_what_is_counted(observed: ObservedService) -> None:
@@ -71,11 +71,10 @@ def test_a_model_that_dies_is_counted(observed: ObservedService) -> None:
     (model,) = observed.app.state.engine.models.loaded()
     assert model.pid
     os.kill(model.pid, 9)
-    for _ in range(200):
-        if rise(before, after := observed.metrics(), "ait_model_loads_total", model="colours", result="ok"):
-            break
-        time.sleep(0.05)
-    assert rise(before, after, "ait_model_loads_total", model="colours", result="ok") == 1
+    loads = {"name": "ait_model_loads_total", "model": "colours", "result": "ok"}
+    wait_for(lambda: rise(before, observed.metrics(), **loads), "the model to be loaded again")
+    after = observed.metrics()
+    assert rise(before, after, **loads) == 1
     assert rise(before, after, "ait_model_process_deaths_total", model="colours") == 1
     wait_until_ready(observed.client)
     classify(observed)

@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,11 @@ import pytest
 from service.server.run import serve
 from tests.support.load import Load
 from tests.support.processes import alive, descendants
+from tests.support.running_server import PATIENT
 from tests.support.served_models import publish
 from tests.support.service_images import encode, scene
-from tests.support.waiting import wait_for
+from tests.support.stopping import is_stopping, requests_in_progress
+from tests.support.waiting import CEILING, wait_for
 
 IMAGE = encode(scene())
 
@@ -32,12 +32,10 @@ def running(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen
     """A server process and its URL, once it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", "0", *arguments],
-        env=os.environ | {"AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"} | settings,
+        env=os.environ | PATIENT | {"AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"} | settings,
         stdout=subprocess.PIPE,
         text=True,
     )
-    watchdog = threading.Timer(120, process.kill)
-    watchdog.start()
     try:
         assert process.stdout
         line = process.stdout.readline()
@@ -45,7 +43,6 @@ def running(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen
         assert url, line
         yield process, httpx.URL(url[1])
     finally:
-        watchdog.cancel()
         process.kill()
         process.wait()
         process.stdout and process.stdout.close()
@@ -53,7 +50,7 @@ def running(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen
 
 def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running("--model", str(model_folder)) as (process, url):
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, timeout=CEILING) as client:
             assert client.get("/health/ready").json() == {"ready": True}
             answer = client.post("/v1/classify", content=IMAGE)
             assert answer.status_code == 200
@@ -68,18 +65,18 @@ def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str])
             assert "Traceback" not in error
 
         # A request whose body is still on its way when the signal comes is answered all the same.
-        with socket.create_connection(("127.0.0.1", url.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", url.port), timeout=CEILING) as connection:
             head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
             connection.sendall(head.encode() + IMAGE[:50])
-            time.sleep(0.5)
+            wait_for(lambda: requests_in_progress(url) == 2, "the request")  # that for the metrics is the other one
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            wait_for(lambda: is_stopping(url), "the server to take note of the signal")
             connection.sendall(IMAGE[50:])
             late = b"".join(iter(lambda: connection.recv(65536), b""))
         assert late.startswith(b"HTTP/1.1 200")
         assert b'"predictions"' in late
         children = descendants(process.pid)
-        assert process.wait(20) == 0
+        assert process.wait(CEILING) == 0
         assert not any(map(alive, children))
         assert process.stdout
         assert process.stdout.read() == ""
@@ -88,13 +85,12 @@ def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str])
 def test_what_happens_under_load(tmp_path: Path, model_folder: Path, other_folder: Path) -> None:
     publish(model_folder, tmp_path, "colours", 1)
     with running("--models", str(tmp_path), AIT_RELOAD_SECONDS="0.2") as (process, url):
-        ready = f"{url}/health/ready"
         with Load(url) as load:  # a new version
             publish(other_folder, tmp_path, "colours", 2)
-            wait_for(lambda: load.answers[-1].json()["version"] == "2")
+            wait_for(lambda: load.answers[-1].json()["version"] == "2", "the new version to answer")
         assert set(load.statuses()) == {200}
         assert load.broken == []
-        shown = httpx.get(f"{url}/v1/models/colours").json()
+        shown = httpx.get(f"{url}/v1/models/colours", timeout=CEILING).json()
         assert (shown["version"], shown["versions"]) == ("2", ["1", "2"])
 
         with Load(url) as load:  # the processes of both versions die
@@ -102,12 +98,12 @@ def test_what_happens_under_load(tmp_path: Path, model_folder: Path, other_folde
             models = descendants(forks)
             for pid in models:
                 os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: descendants(forks).isdisjoint(models) and len(descendants(forks)) == len(models))
-            wait_for(lambda: httpx.get(ready).status_code == 200)
+            wait_for(
+                lambda: (now := descendants(forks)).isdisjoint(models) and len(now) == len(models), "new processes"
+            )
             count = len(load.answers)
-            wait_for(lambda: len(load.answers) > count + 20)
+            wait_for(lambda: set(load.statuses()[count:][-20:]) == {200} and len(load.answers) > count + 20, "answers")
         assert set(load.statuses()) <= {200, 503}
-        assert set(load.statuses()[-10:]) == {200}
         assert all(answer.headers["retry-after"] for answer in load.answers if answer.status_code == 503)
         assert load.broken == []
 
@@ -115,11 +111,11 @@ def test_what_happens_under_load(tmp_path: Path, model_folder: Path, other_folde
         os.kill(forks, signal.SIGKILL)  # the process that starts the others, too
         with Load(url) as load:  # and then the server is to stop
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(CEILING) == 0
+            wait_for(lambda: load.refused == 4, "all clients to find the port closed")
         assert set(load.statuses()) <= {200, 503}
         assert load.broken == []
-        assert load.refused == 4
-        wait_for(lambda: not any(map(alive, models)))
+        wait_for(lambda: not any(map(alive, models)), "the models' processes to end")
 
 
 def test_nothing_is_left_of_a_server_that_is_killed(model_folder: Path) -> None:
@@ -127,7 +123,7 @@ def test_nothing_is_left_of_a_server_that_is_killed(model_folder: Path) -> None:
         children = descendants(process.pid)
         assert len(children) == 2
         process.kill()
-        wait_for(lambda: not any(map(alive, children)))
+        wait_for(lambda: not any(map(alive, children)), "the children to end")
 
 
 @pytest.mark.parametrize("model", ["missing", "torn"])

@@ -1,38 +1,17 @@
-"""A browser on a real server. Where there is no Chromium, the tests that need one are left out, and that is said."""
+"""A browser on a real server."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.browsing import Visit, find_chromium
+from tests.support.browsing import Visit
+from tests.support.chromium import REMEDY, find_chromium
 from tests.support.running_server import running_server
 from tests.support.ui_models import NAME, make_models
-
-LEFT_OUT = pytest.StashKey[int]()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if find_chromium() or "REQUIRE_CHROMIUM" in os.environ:
-        return
-    out = [item for item in items if item.get_closest_marker("browser")]
-    config.stash[LEFT_OUT] = len(out)
-    config.hook.pytest_deselected(items=out)
-    items[:] = [item for item in items if item not in set(out)]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if count := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.section("NOT RUN: the page in a browser", yellow=True)
-        terminalreporter.line(
-            f"{count} tests of the page need Chromium, and none was found. Install it (apt-get install chromium), or "
-            "name it in CHROMIUM, then run make test-page."
-        )
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +28,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterato
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = find_chromium()
-    assert chromium, "No Chromium was found: install it (apt-get install chromium), or name it in CHROMIUM."
+    assert chromium, f"No Chromium was found, and this run demands it. {REMEDY}"
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=camera)

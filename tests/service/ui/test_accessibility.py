@@ -54,6 +54,7 @@ def test_by_keyboard_alone(visit: VisitPage) -> None:
     press("Enter")
     expect(here.page.get_by_role("grid")).not_to_be_visible()
     press("Enter")
+    expect(here.page.get_by_role("grid")).to_be_visible()
 
     tab_to(here, "row ")
     press("Control+Home")
@@ -138,8 +139,8 @@ def test_answers_take_the_room_that_was_kept_for_them(visit: VisitPage, device: 
     expect(here.page.locator("#progress")).to_have_text("0 of 2")
     expect(cards.locator("img").last).to_have_js_property("complete", True)
     before = [each.bounding_box() for each in cards.all()]
-    while held:
+    for progress in ("1 of 2", "2 pictures"):
+        here.pump_until(lambda: held)
         held.pop().continue_()
-        here.page.wait_for_timeout(100)
-    expect(here.page.locator("#progress")).to_have_text("2 pictures")
+        expect(here.page.locator("#progress")).to_have_text(progress)
     assert [each.bounding_box() for each in cards.all()] == before

@@ -112,14 +112,16 @@ def test_a_busy_server_is_asked_again(visit: VisitPage, status: int) -> None:
     here = visit().wait_for_model()
     here.refusals |= {status}
     problem = {"title": "Too much", "status": status, "detail": "The queue is full."}
-    headers = {"Retry-After": "1", "Content-Type": "application/problem+json"}
+    headers = {"Retry-After": "3600", "Content-Type": "application/problem+json"}
 
     def refuse(route: Route) -> None:
         route.fulfill(status=status, headers=headers, body=json.dumps(problem))
 
     here.page.route("**/classify*", refuse, times=1)
+    here.page.clock.install()
     card = here.add(payload(ship()))
     expect(card.locator(".busy")).to_contain_text("Waiting for the serverThe queue is full. Trying again in ")
+    here.page.clock.run_for(3_601_000)
     assert here.best(card) == "ship"
 
 

@@ -18,7 +18,7 @@ from tests.support.keys import bearer, sha256
 
 KEY, SLOW, ADMIN = "one-key", "slow-key", "admin-key"
 
-LISTED = f"ci {sha256(KEY)}, slow {sha256(SLOW)} 0.5 2"
+LISTED = f"ci {sha256(KEY)}, slow {sha256(SLOW)} 0.001 2"  # the next request in a quarter of an hour
 
 # Whatever is not named here must ask for a key.
 PUBLIC = {
@@ -104,7 +104,7 @@ def test_a_key_that_asks_too_often(closed: TestClient) -> None:
     assert codes == [503, 503, 429]
     response = closed.get("/v1/models", headers={"x-api-key": SLOW})
     assert response.status_code == 429
-    assert 1 <= int(response.headers["retry-after"]) <= 2
+    assert 1 <= int(response.headers["retry-after"]) <= 1000
     assert response.json()["type"] == "urn:ait:rate-exceeded"
     assert closed.get("/health/live", headers=bearer(SLOW)).status_code == 200
     assert closed.get("/v1/models", headers=bearer(KEY)).status_code == 503

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
+from tests.support import virtual_time
 from tests.support.service_client import IMAGE, labels, post, problem
 
 
@@ -81,4 +82,4 @@ def test_bodies_take_a_bounded_share_of_memory_and_time(client: TestClient, sett
         assert statuses[-2:] == [504, 0]
 
     app.add_route("/held", hold, methods=["POST"])
-    asyncio.run(run())
+    virtual_time.run(run())

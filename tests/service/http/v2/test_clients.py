@@ -144,7 +144,7 @@ def test_triton_pixels(
 
 def test_triton_pictures(triton: InferenceServerClient, url: str) -> None:
     array = np.array(PICTURES, object)
-    result = triton.infer(MODEL, [tensor("image", array)], model_version="1", timeout=30_000_000, priority=1)
+    result = triton.infer(MODEL, [tensor("image", array)], model_version="1", timeout=10**9, priority=1)
     for data, scores in zip(PICTURES, result.as_numpy("probabilities"), strict=True):
         (prediction,) = httpx.post(f"{url}/v1/classify", content=data).json()["predictions"]
         expected = {each["label"]: each["score"] for each in prediction["labels"]}
