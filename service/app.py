@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.auth.keys import KeyRing
-from service.auth.rate_limit import Rates
+from service.auth.rate_limit import RateLimits
 from service.engine import Engine
 from service.http import operations, problems
 from service.http.middleware.access_log import Recorder
@@ -66,7 +66,7 @@ def create_app(
     metrics, statistics = Metrics(place.metrics if place else None), Statistics()
     observers = [RecordKeeper(), metrics, statistics, *([tracing] if tracing else [])]
     engine = Engine(settings, on_loaded, Observers(*observers))
-    siblings, rates = Siblings(place), Rates(place.folder if place else None)
+    siblings, rates = Siblings(place), RateLimits(place.folder if place else None)
     control = ModelControl(engine.models, siblings)
 
     @asynccontextmanager

@@ -25,7 +25,7 @@ def near(value: float | tuple[int, ...]) -> object:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_plain_picture_comes_through(format: str) -> None:
+def test_a_plain_image_comes_through(format: str) -> None:
     decoded = np.asarray(decode(encode(scene(), format, quality=95), LIMITS)).astype(int)
     assert np.abs(decoded - np.asarray(scene())).mean() < 4
 
@@ -104,7 +104,7 @@ def test_exif_orientation(format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     decoded = decode(encode(stored, format, exif=exif, quality=95, lossless=True), LIMITS)
-    # Where the first row and column of the stored picture belong, from the EXIF standard.
+    # Where the first row and column of the stored image belong, from the EXIF standard.
     array = np.asarray(stored).astype(int)
     upright = {
         1: array,
@@ -121,7 +121,7 @@ def test_exif_orientation(format: str, orientation: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_does_not_cost_the_picture() -> None:
+def test_broken_exif_does_not_cost_the_image() -> None:
     assert colour(encode(Image.new("RGB", (8, 8), RED), "JPEG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")) == near(RED)
 
 

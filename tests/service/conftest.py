@@ -26,7 +26,7 @@ def _classifier(path: Path, seed: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = timm.create_model("test_vit", num_classes=3, img_size=32)
-        # Untrained heads answer every picture alike, which would hide mistakes.
+        # Untrained heads answer every image alike, which would hide mistakes.
         torch.nn.init.normal_(model.head.weight, std=0.5)
     timm.models.save_for_hf(
         model,

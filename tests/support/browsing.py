@@ -17,7 +17,7 @@ expect.set_options(timeout=TIMEOUT_MS)
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
-def payload(data: bytes, name: str = "picture.png", mime: str = "image/png") -> FilePayload:
+def payload(data: bytes, name: str = "image.png", mime: str = "image/png") -> FilePayload:
     """A file for an input."""
     return {"name": name, "mimeType": mime, "buffer": data}
 
@@ -63,11 +63,11 @@ class Visit:
 
     @property
     def cards(self) -> Locator:
-        """The pictures on the page."""
+        """The images on the page."""
         return self.page.locator(".card")
 
     def best(self, card: Locator) -> str:
-        """The best class of a picture, once it is there."""
+        """The best class of an image, once it is there."""
         first = card.locator(".scores:not(.empty) li").first.locator(".name")
         expect(first).to_be_visible()
         return first.inner_text()

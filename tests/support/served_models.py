@@ -61,7 +61,7 @@ def publish(folder: Path, root: Path, name: str, version: int) -> Path:
 
 @cache
 def expected(folder: Path) -> np.ndarray:
-    """Logits of the picture, without a service."""
+    """Logits of the image, without a service."""
     classifier = Classifier(locate(folder))
     return classifier.logits(classifier.batch([classifier.prepare(IMAGE)])).numpy()
 
@@ -125,7 +125,7 @@ def asked_all_the_time(models: Models) -> Iterator[list[np.ndarray]]:
     async def client() -> None:
         while True:
             with models.use() as model:
-                await asyncio.sleep(0.005)  # its picture is on the way
+                await asyncio.sleep(0.005)  # its image is on the way
                 answers.append((await ask(model))[0])
 
     clients = [asyncio.create_task(client()) for _ in range(3)]

@@ -48,12 +48,12 @@ def _add_exemplars(folder: Path) -> None:
     """For each class an airplane and a ship, in colours of its own."""
     model = load_model(folder).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    pictures = [
+    images = [
         ImageOps.colorize(Image.open(BytesIO(data)).convert("L"), "black", f"hsl({36 * label}, 80%, 70%)")
         for label in range(10)
         for data in (airplane(), ship())
     ]
-    features, logits = embed_and_classify(model, torch.stack([transform(picture) for picture in pictures]))
-    thumbnails, sizes = zip(*(thumbnail(pil_to_tensor(picture)) for picture in pictures), strict=True)
+    features, logits = embed_and_classify(model, torch.stack([transform(image) for image in images]))
+    thumbnails, sizes = zip(*(thumbnail(pil_to_tensor(image)) for image in images), strict=True)
     names = tuple(f"train/{index}.png" for index in range(20))
     Exemplars(features, logits, torch.arange(20) // 2, names, thumbnails, sizes).save(folder)

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.keys import KeyRing, presented_key
-from service.auth.rate_limit import Rates
+from service.auth.rate_limit import RateLimits
 from service.http.problems import Problem, route_path
 from service.observability.events import Observer
 from service.observability.request_context import record_of
@@ -26,7 +26,7 @@ class Gate:
     """ASGI middleware. Requests are refused before their body is read."""
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, rates: Rates, observer: Observer, metrics_public: bool = False
+        self, app: ASGIApp, keys: KeyRing, rates: RateLimits, observer: Observer, metrics_public: bool = False
     ) -> None:
         self.app = app
         self._keys, self._rates, self._observer = keys, rates, observer

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.auth.rate_limit import Rates
+from service.auth.rate_limit import RateLimits
 
 
 @hypothesis_settings(max_examples=100, deadline=None, derandomize=True)
@@ -22,7 +22,7 @@ def test_in_any_stretch_of_time_no_more_pass_than_burst_and_rate_allow(
     rate: float, burst: int, pauses: list[float]
 ) -> None:
     now = 0.0
-    rates = Rates(clock=lambda: now)
+    rates = RateLimits(clock=lambda: now)
     passed = []
     for pause in pauses:
         now += pause
@@ -39,7 +39,7 @@ def test_in_any_stretch_of_time_no_more_pass_than_burst_and_rate_allow(
 
 def test_after_a_pause_the_burst_is_there_again() -> None:
     now = 100.0
-    rates = Rates(clock=lambda: now)
+    rates = RateLimits(clock=lambda: now)
     assert [rates.take("a", 2.0, 3) for _ in range(3)] == [0.0] * 3
     assert rates.take("a", 2.0, 3) == pytest.approx(0.5)
     assert rates.take("b", 2.0, 3) == 0.0
@@ -59,7 +59,7 @@ def open_files(folder: Path) -> int:
 
 
 def test_processes_that_share_a_folder_count_together(tmp_path: Path) -> None:
-    one, other = (Rates(tmp_path, clock=lambda: 50.0) for _ in range(2))
+    one, other = (RateLimits(tmp_path, clock=lambda: 50.0) for _ in range(2))
     assert [each.take("a", 1.0, 3) for each in (one, other, one)] == [0.0] * 3
     assert other.take("a", 1.0, 3) == pytest.approx(1.0)
     assert one.take("a", 1.0, 3) == pytest.approx(1.0)

@@ -18,7 +18,7 @@ FUZZ = hypothesis_settings(
 
 
 def test_forms(client: TestClient) -> None:
-    problem(client.post("/v1/classify", files={"picture": IMAGE}), 400, "no-file")
+    problem(client.post("/v1/classify", files={"image": IMAGE}), 400, "no-file")
     problem(client.post("/v1/classify", files={"file": ("a.png", b"")}), 400, "empty-image")
     problem(client.post("/v1/classify", files=[("file", IMAGE)] * 5), 413, "too-many-files")
     problem(client.post("/v1/classify", files={"file": bytes(2_000_000)}), 413, "too-many-bytes")

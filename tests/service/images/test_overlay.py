@@ -1,4 +1,4 @@
-"""A picture with a map over it."""
+"""An image with a map over it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image
 from service.images.overlay import data_uri, overlay
 
 
-def drawn(picture: np.ndarray, values: list[list[float]]) -> np.ndarray:
-    with Image.open(BytesIO(overlay(picture, np.array(values)))) as image:
-        assert image.format == "PNG"
-        assert image.mode == "RGB"
-        return np.asarray(image).astype(int)
+def drawn(image: np.ndarray, values: list[list[float]]) -> np.ndarray:
+    with Image.open(BytesIO(overlay(image, np.array(values)))) as file:
+        assert file.format == "PNG"
+        assert file.mode == "RGB"
+        return np.asarray(file).astype(int)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -31,17 +31,17 @@ def test_for_is_orange_and_against_is_blue(channels: int) -> None:
     assert strong[2] < weak[2] < none[2]
 
 
-def test_the_picture_shows_through() -> None:
-    picture = np.zeros((3, 256, 300), np.uint8)
-    picture[:, :, 150:] = 255
-    shown = drawn(picture, [[1.0]])
+def test_the_image_shows_through() -> None:
+    image = np.zeros((3, 256, 300), np.uint8)
+    image[:, :, 150:] = 255
+    shown = drawn(image, [[1.0]])
     assert shown.shape == (256, 300, 3)
     assert (shown[100, 200] > shown[100, 100]).all()
 
 
-def test_a_map_of_nothing_leaves_the_picture() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
-    assert (drawn(picture, [[0.0, 0.0]]) == picture.transpose(1, 2, 0)).all()
+def test_a_map_of_nothing_leaves_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
+    assert (drawn(image, [[0.0, 0.0]]) == image.transpose(1, 2, 0)).all()
 
 
 def test_a_data_uri_holds_the_bytes() -> None:

@@ -46,7 +46,7 @@ def test_by_keyboard_alone(visit: VisitPage) -> None:
     choosing.value.set_files([payload(ship(), "steamer.png")])
     assert here.best(here.cards) == "ship"
     expect(here.page.get_by_role("grid")).to_be_visible()
-    tab_to(here, "take: Take a picture")
+    tab_to(here, "take: Take an image")
     tab_to(here, "Remove all")
     tab_to(here, "Remove steamer.png")
     tab_to(here, "Explain")
@@ -96,7 +96,7 @@ def test_what_happens_is_said(visit: VisitPage) -> None:
     said = here.page.get_by_role("log")
     expect(said).to_contain_text("plane.png: airplane, 9")
     expect(said).to_contain_text("plane.png: the explanation is there.")
-    expect(said).to_contain_text("notes.txt: Not an accepted picture format.")
+    expect(said).to_contain_text("notes.txt: Not an accepted ")
     here.page.get_by_role("button", name="Remove notes.txt").press("Enter")
     expect(said).to_contain_text("notes.txt removed")
     assert "Remove plane.png" in here.focused()
@@ -139,7 +139,7 @@ def test_answers_take_the_room_that_was_kept_for_them(visit: VisitPage, device: 
     expect(here.page.locator("#progress")).to_have_text("0 of 2")
     expect(cards.locator("img").last).to_have_js_property("complete", True)
     before = [each.bounding_box() for each in cards.all()]
-    for progress in ("1 of 2", "2 pictures"):
+    for progress in ("1 of 2", "2 images"):
         here.pump_until(lambda: held)
         held.pop().continue_()
         expect(here.page.locator("#progress")).to_have_text(progress)

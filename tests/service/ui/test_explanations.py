@@ -144,17 +144,17 @@ def test_priors_of_a_block(here: Visit, told: dict[str, Any]) -> None:
 def test_the_map_lies_on_what_the_model_saw(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     here.add(payload(ship("JPEG", (900, 300)), "wide.jpg"))
-    picture = here.cards.locator(".frame img").bounding_box()
+    whole = here.cards.locator(".frame img").bounding_box()
     expect(here.cards.locator(".frame img")).to_have_js_property("complete", True)
-    picture, seen = (here.cards.locator(each).bounding_box() for each in (".frame img", ".seen"))
-    assert picture
+    whole, seen = (here.cards.locator(each).bounding_box() for each in (".frame img", ".seen"))
+    assert whole
     assert seen
-    assert picture["width"] == pytest.approx(3 * picture["height"], rel=0.02)
+    assert whole["width"] == pytest.approx(3 * whole["height"], rel=0.02)
     assert seen["width"] == pytest.approx(seen["height"], rel=0.02)
-    assert seen["x"] - picture["x"] == pytest.approx(picture["width"] / 3, rel=0.02)
+    assert seen["x"] - whole["x"] == pytest.approx(whole["width"] / 3, rel=0.02)
 
 
-def test_training_pictures_like_it(here: Visit, told: dict[str, Any]) -> None:
+def test_training_images_like_it(here: Visit, told: dict[str, Any]) -> None:
     rows = here.cards.locator(".kin")
     assert rows.locator("h5 .name").all_inner_texts() == [each["label"] for each in told["examples"]]
     assert len(told["examples"]) == 3
@@ -168,10 +168,10 @@ def test_training_pictures_like_it(here: Visit, told: dict[str, Any]) -> None:
             expect(image).not_to_have_js_property("naturalWidth", 0)
 
 
-def test_of_several_pictures_those_that_are_asked_for(visit: VisitPage) -> None:
+def test_of_several_images_those_that_are_asked_for(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     cards = here.add(payload(ship(), "one.png"), payload(airplane(), "two.png"))
-    expect(here.page.locator("#progress")).to_have_text("2 pictures")
+    expect(here.page.locator("#progress")).to_have_text("2 images")
     expect(here.page.get_by_role("grid")).to_have_count(0)
     cards.nth(1).get_by_role("button", name="Explain").click()
     expect(cards.nth(1).locator(".view")).to_contain_text("Orange patches speak for airplane")
@@ -191,10 +191,8 @@ def test_a_model_without_maps(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     here.page.get_by_label("Model").select_option("colours · version 1")
     card = here.add(payload(ship(), "one.png"))
-    expect(card.locator(".why")).to_contain_text(
-        "cannot say what each part of the picture contributes; AiT models can."
-    )
-    expect(card.locator(".why")).to_contain_text("No training pictures are kept with this model.")
+    expect(card.locator(".why")).to_contain_text("cannot say what each part of the image contributes; AiT models can.")
+    expect(card.locator(".why")).to_contain_text("No training images are kept with this model.")
     expect(here.page.get_by_role("grid")).to_have_count(0)
     second = here.add(payload(airplane(), "two.png")).first  # need not be told twice
     here.best(second)

@@ -1,4 +1,4 @@
-"""Pictures on the page: every way in, the answers, and what is said when there is none."""
+"""Images on the page: every way in, the answers, and what is said when there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 VisitPage = Callable[..., Visit]
 
 
-def test_a_picture_is_classified(visit: VisitPage) -> None:
+def test_a_image_is_classified(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     card = here.add(payload(ship(), "steamer.png"))
     assert here.best(card) == "ship"
@@ -30,21 +30,21 @@ def test_a_picture_is_classified(visit: VisitPage) -> None:
     assert widths == pytest.approx(shares, abs=0.06)
 
 
-def test_several_pictures_keep_their_order(visit: VisitPage) -> None:
+def test_several_images_keep_their_order(visit: VisitPage) -> None:
     here = visit().wait_for_model()
     here.refusals |= {415, 422}
     here.add(payload(airplane("WEBP"), "late.webp", "image/webp"))
     cards = here.add(
         payload(ship("JPEG"), "<b>one</b>.jpg", "image/jpeg"),
-        payload(b"no picture", "notes.txt", "text/plain"),
+        payload(b"no image", "notes.txt", "text/plain"),
         payload(airplane(), "two.png"),
         payload(ship()[:500], "torn.png"),
     )
-    expect(here.page.locator("#progress")).to_have_text("5 pictures")
+    expect(here.page.locator("#progress")).to_have_text("5 images")
     assert cards.locator("h3").all_inner_texts() == ["<b>one</b>.jpg", "notes.txt", "two.png", "torn.png", "late.webp"]
     assert [here.best(cards.nth(index)) for index in (0, 2, 4)] == ["ship", "airplane", "airplane"]
-    expect(cards.nth(1).locator(".error")).to_contain_text("Not an accepted picture format")
-    expect(cards.nth(3).locator(".error")).to_contain_text("The picture cannot be decoded")
+    expect(cards.nth(1).locator(".error")).to_contain_text("Not an accepted ")
+    expect(cards.nth(3).locator(".error")).to_contain_text(" cannot be decoded")
     assert cards.get_by_role("button", name="Try again").count() == 0
 
     here.page.get_by_role("button", name="Remove two.png").click()
@@ -70,16 +70,16 @@ def test_the_box_shows_that_it_takes_a_drop(visit: VisitPage) -> None:
 
 def test_the_camera(visit: VisitPage) -> None:
     here = visit(permissions=["camera"]).wait_for_model()
-    here.page.get_by_role("button", name="Take a picture").click()
-    shoot = here.page.get_by_role("button", name="Take the picture")
+    here.page.get_by_role("button", name="Take an image").click()
+    shoot = here.page.get_by_role("button", name="Take the image")
     expect(shoot).to_be_focused()
     live = "() => document.querySelector('#video').srcObject?.getTracks().some((each) => each.readyState === 'live')"
     assert here.page.evaluate(live)
     shoot.click()
     here.best(here.cards)
-    expect(here.cards.locator("h3")).to_have_text("Camera picture 1")
+    expect(here.cards.locator("h3")).to_have_text("Camera image 1")
     assert not here.page.evaluate(live)
-    here.page.get_by_role("button", name="Take a picture").click()
+    here.page.get_by_role("button", name="Take an image").click()
     expect(shoot).to_be_enabled()
     here.page.keyboard.press("Escape")
     expect(here.page.locator("#camera")).not_to_be_visible()
@@ -87,10 +87,10 @@ def test_the_camera(visit: VisitPage) -> None:
     assert not here.page.evaluate(live)
 
 
-def test_a_phone_takes_pictures_with_its_own_camera(visit: VisitPage) -> None:
+def test_a_phone_takes_images_with_its_own_camera(visit: VisitPage) -> None:
     here = visit(**PHONE).wait_for_model()
     with here.page.expect_file_chooser() as choosing:
-        here.page.get_by_role("button", name="Take a picture").tap()
+        here.page.get_by_role("button", name="Take an image").tap()
     assert choosing.value.element.get_attribute("capture") == "environment"
     choosing.value.set_files([payload(ship("JPEG"), "image.jpg", "image/jpeg")])
     assert here.best(here.cards) == "ship"
@@ -102,7 +102,7 @@ def test_too_large_is_said_before_anything_is_sent(visit: VisitPage) -> None:
     here.page.on("request", lambda request: sent.append(request.method))
     card = here.add(payload(bytes(1_500_000), "huge.png"))
     expect(card.locator(".error")).to_have_text(
-        "The picture is too largeThe file has 1.5 MB; at most 1 MB are accepted."
+        "The image is too largeThe file has 1.5 MB; at most 1 MB are accepted."
     )
     assert "POST" not in sent
 

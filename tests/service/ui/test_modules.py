@@ -41,9 +41,9 @@ def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
         "0.00",
     ]
     assert run("format", "[0.04, 9.94, 123.4].map(it.milliseconds)") == ["0.0", "9.9", "123"]
-    assert run("format", "[it.count(1, 'class', 'classes'), it.count(1000, 'picture')]") == [
+    assert run("format", "[it.count(1, 'class', 'classes'), it.count(1000, 'image')]") == [
         "1 class",
-        "1,000 pictures",
+        "1,000 images",
     ]
 
 

@@ -36,10 +36,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         features, logits = embed_and_classify(model, images / 255)
-    pictures = [thumbnail(image) for image in images]
+    thumbnails = [thumbnail(image) for image in images]
     names = tuple(f"class/{index}.jpg" for index in range(12))
     labels = torch.arange(12) % 4
-    data, sizes = tuple(data for data, _ in pictures), tuple(size for _, size in pictures)
+    data, sizes = tuple(data for data, _ in thumbnails), tuple(size for _, size in thumbnails)
     Exemplars(features, logits, labels, names, data, sizes).save(ours)
     # The same, but for exemplars that were made with other weights.
     torn = shutil.copytree(ours, root / "torn" / "1")
@@ -63,7 +63,7 @@ def explaining(repository: Path) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="package")
 def expected(repository: Path) -> ait.interpret.explain.Explanation:
-    """What the library says of the picture, with nothing of the service."""
+    """What the library says of the image, with nothing of the service."""
     model = load_model(repository / "ait" / "1")
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     return ait.interpret.explain.explain(model, transform(scene(48, 32))[None])

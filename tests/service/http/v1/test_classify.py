@@ -79,12 +79,12 @@ def test_top_k(client: TestClient, top_k: int, count: int) -> None:
 
 
 def test_raw_multipart_and_files_agree(client: TestClient, model_folder: Path, tmp_path: Path) -> None:
-    pictures = [encode(image, format) for format in FORMATS for image in (scene(),)]
-    paths = [tmp_path / f"{index}.bin" for index in range(len(pictures))]
-    for path, data in zip(paths, pictures, strict=True):
+    images = [encode(image, format) for format in FORMATS for image in (scene(),)]
+    paths = [tmp_path / f"{index}.bin" for index in range(len(images))]
+    for path, data in zip(paths, images, strict=True):
         path.write_bytes(data)
-    raw = [labels(post(client, data))[0] for data in pictures]
-    files = [("file", (f"{index}.dat", data)) for index, data in enumerate(pictures)]
+    raw = [labels(post(client, data))[0] for data in images]
+    files = [("file", (f"{index}.dat", data)) for index, data in enumerate(images)]
     response = client.post("/v1/classify", files=files)
     assert [each["index"] for each in response.json()["predictions"]] == [0, 1, 2]
     on_disk = [dict(each.labels) for each in predict_files(paths, model=model_folder)]
@@ -106,7 +106,7 @@ def test_a_turned_photograph_equals_the_upright_one(client: TestClient) -> None:
     assert labels(post(client, turned)) == labels(post(client))
 
 
-def test_unreadable_pictures(client: TestClient) -> None:
+def test_unreadable_images(client: TestClient) -> None:
     problem(post(client, b""), 400, "empty-image")
     problem(post(client, b"just text"), 415, "unsupported-format")
     problem(post(client, b"GIF89a" + bytes(50), headers={"content-type": "image/png"}), 415, "unsupported-format")
@@ -129,7 +129,7 @@ def test_bad_parameters(client: TestClient, top_k: str) -> None:
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
     cut=st.floats(0, 1),
 )
-def test_damaged_pictures_never_break_the_server(
+def test_damaged_images_never_break_the_server(
     client: TestClient, format: str, edits: list[tuple[float, int]], cut: float
 ) -> None:
     data = bytearray(encode(scene(), format))

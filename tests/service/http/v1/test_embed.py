@@ -22,7 +22,7 @@ def test_embeddings_are_the_librarys(
     np.testing.assert_allclose(embedding["features"], expected.features, atol=1e-5)
 
 
-def test_several_pictures_are_embedded_in_order(explaining: TestClient) -> None:
+def test_several_images_are_embedded_in_order(explaining: TestClient) -> None:
     other = encode(scene(20, 60))
     files = [("file", (name, data, "image/png")) for name, data in (("a", IMAGE), ("b", other), ("c", IMAGE))]
     embeddings = explaining.post("/v1/models/vit/embed", files=files).json()["embeddings"]

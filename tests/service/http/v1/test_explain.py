@@ -56,8 +56,8 @@ def test_scores_are_those_of_classify_and_of_files(
     classified = explaining.post("/v1/classify", content=IMAGE).json()
     assert classified["calibrated"] is True
     assert classified["predictions"][0]["labels"] == labels
-    (tmp_path / "picture.png").write_bytes(IMAGE)
-    (prediction,) = predict_files([tmp_path / "picture.png"], repository / "ait" / "1")
+    (tmp_path / "image.png").write_bytes(IMAGE)
+    (prediction,) = predict_files([tmp_path / "image.png"], repository / "ait" / "1")
     assert [{"label": label, "score": score} for label, score in prediction.labels] == labels
     assert ask(explaining, params={"top_k": 2})["labels"] == labels[:2]
 
@@ -97,14 +97,14 @@ def test_an_unknown_class_is_refused(explaining: TestClient, text: str) -> None:
     assert "index from 0 to 3" in refused(response, 400, "invalid-parameter")
 
 
-def test_overlays_are_pictures(explaining: TestClient) -> None:
+def test_overlays_are_images(explaining: TestClient) -> None:
     overlays = ask(explaining, params={"overlay": "true"})["overlays"]
     assert len(overlays["energy"]) == 2
     for uri in (overlays["map"], *overlays["energy"]):
         kind, _, data = uri.partition(",")
         assert kind == "data:image/png;base64"
-        with Image.open(BytesIO(base64.b64decode(data))) as picture:
-            assert picture.size == (256, 256)
+        with Image.open(BytesIO(base64.b64decode(data))) as image:
+            assert image.size == (256, 256)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_exemplars_of_other_weights_are_left_out_and_the_model_answers(explainin
     assert len(answer["blocks"]) == 2
 
 
-def test_one_picture_at_a_time(explaining: TestClient) -> None:
+def test_one_image_at_a_time(explaining: TestClient) -> None:
     one = [("file", ("a.png", IMAGE, "image/png"))]
     response = explaining.post("/v1/explain", files=one)
     assert response.json()["map"] == ask(explaining)["map"]
@@ -156,9 +156,9 @@ def test_one_picture_at_a_time(explaining: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/v1/explain", "/v1/embed"])
 @pytest.mark.parametrize(
     ("data", "status", "kind"),
-    [(b"", 400, "empty-image"), (b"no picture", 415, "unsupported-format"), (IMAGE[:60], 422, "undecodable-image")],
+    [(b"", 400, "empty-image"), (b"no image", 415, "unsupported-format"), (IMAGE[:60], 422, "undecodable-image")],
 )
-def test_what_is_no_picture_is_refused(explaining: TestClient, path: str, data: bytes, status: int, kind: str) -> None:
+def test_what_is_no_image_is_refused(explaining: TestClient, path: str, data: bytes, status: int, kind: str) -> None:
     refused(explaining.post(path, content=data), status, kind)
 
 

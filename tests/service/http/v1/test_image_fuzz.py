@@ -1,4 +1,4 @@
-"""A few of the mutated pictures of `image_fuzz`, which has many more."""
+"""A few of the mutated images of `image_fuzz`, which has many more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from tests.support.image_fuzz import fuzz, seeds
 
 
-def test_mutated_pictures_are_answered_or_refused(client: TestClient) -> None:
+def test_mutated_images_are_answered_or_refused(client: TestClient) -> None:
     for data in seeds():
         assert client.post("/v1/classify", content=data).status_code == 200
     report = fuzz(client, count=500, seed=1)

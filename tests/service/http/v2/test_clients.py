@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 KEY = "correct horse battery staple"
 MODEL = "colours"
-PICTURES = [encode(scene(), format) for format in FORMATS]
+IMAGES = [encode(scene(), format) for format in FORMATS]
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +142,10 @@ def test_triton_pixels(
     assert all(("data" in each) == (binary_output is False) for each in response["outputs"])
 
 
-def test_triton_pictures(triton: InferenceServerClient, url: str) -> None:
-    array = np.array(PICTURES, object)
+def test_triton_images(triton: InferenceServerClient, url: str) -> None:
+    array = np.array(IMAGES, object)
     result = triton.infer(MODEL, [tensor("image", array)], model_version="1", timeout=10**9, priority=1)
-    for data, scores in zip(PICTURES, result.as_numpy("probabilities"), strict=True):
+    for data, scores in zip(IMAGES, result.as_numpy("probabilities"), strict=True):
         (prediction,) = httpx.post(f"{url}/v1/classify", content=data).json()["predictions"]
         expected = {each["label"]: each["score"] for each in prediction["labels"]}
         assert dict(zip(LABELS, scores.tolist(), strict=True)) == pytest.approx(expected, abs=2e-6)
@@ -231,7 +231,7 @@ def test_triton_statistics(triton: InferenceServerClient, pixels: np.ndarray) ->
         ("413", "at most 32", lambda c, x: c.infer(MODEL, [tensor("image", np.array([b""] * 33, object))])),
         ("415", "Input 'image': File 2", lambda c, x: c.infer(MODEL, [tensor("image", TEXT)])),
         ("415", "JPEG, PNG or WebP", lambda c, x: c.infer(MODEL, [tensor("image", TEXT[1:], False)])),
-        ("422", "damaged", lambda c, x: c.infer(MODEL, [tensor("image", np.array([PICTURES[0][:-99]], object))])),
+        ("422", "damaged", lambda c, x: c.infer(MODEL, [tensor("image", np.array([IMAGES[0][:-99]], object))])),
         ("504", "in time", lambda c, x: c.infer(MODEL, [tensor("pixels", x)], timeout=1)),
     ],
 )
@@ -247,7 +247,7 @@ def test_triton_errors(
     assert caught.value.status() == status
 
 
-TEXT = np.array([PICTURES[0], b"text"], object)
+TEXT = np.array([IMAGES[0], b"text"], object)
 
 
 # ---- tritonclient on asyncio ----
@@ -331,8 +331,8 @@ def test_kserve_pixels(
     with_kserve(url, use)
 
 
-def test_kserve_pictures_and_classification(url: str, triton: InferenceServerClient) -> None:
-    array = np.array(PICTURES, object)
+def test_kserve_images_and_classification(url: str, triton: InferenceServerClient) -> None:
+    array = np.array(IMAGES, object)
     expected = triton.infer(
         MODEL, [tensor("image", array)], outputs=[InferRequestedOutput("probabilities", class_count=2)]
     ).as_numpy("probabilities")

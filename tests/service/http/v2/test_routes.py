@@ -53,15 +53,15 @@ def test_plain_json_is_answered_in_plain_json(client: TestClient) -> None:
     assert post(client, content_type="text/nonsense").json() == document
 
 
-def test_a_picture_as_the_one_element_of_an_input(client: TestClient) -> None:
-    picture = encode(scene(), "JPEG")
-    element = len(picture).to_bytes(4, "little") + picture
+def test_a_image_as_the_one_element_of_an_input(client: TestClient) -> None:
+    image = encode(scene(), "JPEG")
+    element = len(image).to_bytes(4, "little") + image
     item = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(element)}}
     wanted = {"name": "probabilities", "parameters": {"classification": 1}}
     head = json.dumps({"id": "", "inputs": [item], "outputs": [wanted]}).encode()
     document = post(client, head + element, inference_header_content_length=str(len(head))).json()
     assert document["id"] == ""
-    (prediction,) = client.post("/v1/classify?top_k=1", content=picture).json()["predictions"]
+    (prediction,) = client.post("/v1/classify?top_k=1", content=image).json()["predictions"]
     value, _, label = document["outputs"][0]["data"][0].split(":")
     assert (label, float(value)) == (prediction["labels"][0]["label"], pytest.approx(prediction["labels"][0]["score"]))
 
