@@ -36,13 +36,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Without Chromium, the tests of the page in a browser are left out, which the last lines say.
+# Without Chromium, the tests of the page in a browser are left out, which the last lines say; with CI=true they fail.
 # Some tests start servers and trainings of their own: more at a time than four need much memory.
 test: lint
 	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-page: $(VENV)/.installed-dev
-	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/page
+	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/ui
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -149,8 +149,8 @@ def bench_service(
     from rich.console import Console
 
     from service.benchmark.benchmark import benchmark_service
-    from service.benchmark.images import PicturesError
-    from service.benchmark.plain_loop import RawError
+    from service.benchmark.images import ImagesError
+    from service.benchmark.plain_loop import PlainLoopError
     from service.benchmark.systems import ServerError
     from service.benchmark.table import print_benchmark
     from service.repository.folders import ModelError
@@ -172,7 +172,7 @@ def bench_service(
                 device=device,
                 progress=status.update if progress.is_terminal else progress.print,
             )
-    except (ModelError, PicturesError, RawError, ServerError) as error:
+    except (ModelError, ImagesError, PlainLoopError, ServerError) as error:
         fail(str(error))
     finally:
         signal.signal(signal.SIGTERM, before)

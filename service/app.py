@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.auth.keys import KeyRing
-from service.auth.rate_limit import Rates
+from service.auth.rate_limit import RateLimits
 from service.engine import Engine
 from service.http import operations, problems
 from service.http.middleware.access_log import AccessLogMiddleware
@@ -66,7 +66,7 @@ def create_app(
     metrics, statistics = Metrics(address.metrics if address else None), Statistics()
     observers = [RecordKeeper(), metrics, statistics, *([tracing] if tracing else [])]
     engine = Engine(settings, on_loaded, Observers(*observers))
-    peers, rates = Peers(address), Rates(address.folder if address else None)
+    peers, rates = Peers(address), RateLimits(address.folder if address else None)
     replication = ModelReplication(engine.models, peers)
 
     @asynccontextmanager

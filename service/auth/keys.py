@@ -1,7 +1,7 @@
-"""API keys: who may ask, and how often. Only their SHA-256 is known here.
+"""API keys: lists of them, and which one a request carries. The server knows only their SHA-256.
 
-A key is named by a line `NAME SHA256 [RATE [BURST]]`: a name for the log, 64 hexadecimal digits, and, where the key
-is limited, requests a second and how many may come at once. Lines may also be separated by commas.
+A list names a key in a line `NAME SHA256 [RATE [BURST]]`: a name for the log, 64 hexadecimal digits and, where the key
+is limited, requests per second and how many may come at once. Lines may also be separated by commas.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from service.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
-ADMIN = "admin"  # the name that the admin key has in the log
+ADMIN = "admin"  # the name of the admin key in the log
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_LOOK_SECONDS = 1.0  # between two looks whether the file has changed
+_CHECK_SECONDS = 1.0  # between two checks whether the file has changed
 
 
 class KeysError(SettingsError):
-    """A list of keys cannot be used; the message names the line and what is wrong with it."""
+    """Raised where a list of keys cannot be used; the message names the line and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Key:
     Attributes:
         name: for the log.
         digest: SHA-256 of the key, 32 bytes.
-        rate: requests a second; None is unlimited.
+        rate: requests per second; None is unlimited.
         burst: requests that may come at once.
     """
 
@@ -51,16 +51,23 @@ class Key:
 
 
 def new_key() -> tuple[str, str]:
-    """A new random key, and its SHA-256 in hexadecimal."""
+    """Make a random key; return it and its SHA-256 in hexadecimal."""
     key = secrets.token_urlsafe(32)
     return key, hashlib.sha256(key.encode()).hexdigest()
 
 
 def parse_keys(text: str, source: str) -> list[Key]:
-    """Reads a list of keys; empty lines and what follows a # are skipped.
+    """Read a list of keys; empty lines and what follows a # are skipped.
+
+    Args:
+        text: the list.
+        source: where the list comes from, for messages.
+
+    Returns:
+        The keys in their order.
 
     Raises:
-        KeysError: a line is not of the form; it names `source`.
+        KeysError: a line is malformed, or a name comes twice.
     """
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -103,10 +110,10 @@ def _positive(text: str, what: str) -> float:
 
 
 def presented_key(headers: Mapping[str, str]) -> bytes | None:
-    """The key that a request brings, as it was on the wire; None if it brings none.
+    """Return the key that a request carries, as it was on the wire; None without one.
 
-    It comes as `Authorization: Bearer KEY`, as the password of basic authentication with any user name, or as
-    `X-API-Key: KEY`.
+    A request carries it as `Authorization: Bearer KEY`, as the password of basic authentication with any user
+    name, or as `X-API-Key: KEY`.
     """
     scheme, _, value = headers.get("authorization", "").partition(" ")
     value = value.strip()
@@ -131,7 +138,13 @@ class KeyRing:
         admin_sha256: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """All as in the settings `AIT_API_KEYS`, `AIT_API_KEYS_FILE` and `AIT_ADMIN_KEY_SHA256`.
+        """Read the keys.
+
+        Args:
+            listed: as the setting `AIT_API_KEYS`.
+            file: as the setting `AIT_API_KEYS_FILE`.
+            admin_sha256: as the setting `AIT_ADMIN_KEY_SHA256`.
+            clock: tells seconds.
 
         Raises:
             KeysError: a list cannot be used.
@@ -140,12 +153,12 @@ class KeyRing:
         self._admin = bytes.fromhex(admin_sha256) if admin_sha256 else None
         self._listed = parse_keys(listed or "", "AIT_API_KEYS")
         self._file = Path(file).expanduser() if file is not None else None
-        self._clock, self._looked, self._stamp = clock, clock(), self._stat()
+        self._clock, self._checked, self._stamp = clock, clock(), self._stat()
         self._keys = self._read()
 
     @classmethod
     def of(cls, settings: Settings) -> KeyRing:
-        """The keys that the settings name.
+        """Read the keys that the settings name.
 
         Raises:
             KeysError: a list cannot be used.
@@ -154,16 +167,16 @@ class KeyRing:
 
     @property
     def has_admin(self) -> bool:
-        """Whether there is an admin key."""
+        """True where there is an admin key."""
         return self._admin is not None
 
     def is_admin(self, key: bytes) -> bool:
-        """Whether this is the admin key."""
+        """Return whether this is the admin key."""
         return self._admin is not None and hmac.compare_digest(hashlib.sha256(key).digest(), self._admin)
 
     def find(self, key: bytes) -> Key | None:
-        """The key of the list that this is, else None. It takes as long whether and wherever it is found."""
-        self._look()
+        """Find a key in the list; None if it is not there. The time it takes does not tell where it was found."""
+        self._refresh()
         digest = hashlib.sha256(key).digest()
         found = Key(ADMIN, digest) if self.is_admin(key) else None
         for each in self._keys:
@@ -171,12 +184,12 @@ class KeyRing:
                 found = each
         return found
 
-    def _look(self) -> None:
-        """Reads the file if it has changed; what cannot be used is logged, and the keys stay what they were."""
+    def _refresh(self) -> None:
+        """Read the file again if it has changed; one that cannot be used is logged, and the keys stay."""
         now = self._clock()
-        if self._file is None or now < self._looked + _LOOK_SECONDS:
+        if self._file is None or now < self._checked + _CHECK_SECONDS:
             return
-        self._looked = now
+        self._checked = now
         stamp = self._stat()
         if stamp == self._stamp:
             return

@@ -1,4 +1,4 @@
-"""How often somebody may ask: so many times a second, and so many at once."""
+"""Rate limits: requests per second on average, and how many may come at once (a token bucket)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from pathlib import Path
 _SECONDS = struct.Struct("<d")
 
 
-class Rates:
+class RateLimits:
     """Counts requests by name. With a folder, the processes that share it count together."""
 
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds, and the same ones in all processes of the machine."""
+        """Start without any requests counted.
+
+        Args:
+            folder: shared by the processes of a server; None counts in this process alone.
+            clock: tells seconds, the same ones in all processes of the machine.
+        """
         self._folder, self._clock = folder, clock
         self._due: dict[str, float] = {}
         self._files: dict[str, int] = {}
 
     def take(self, name: str, rate: float, burst: int) -> float:
-        """Counts a request.
+        """Count a request.
 
         Args:
-            name: who asks.
-            rate: requests a second, above 0.
+            name: of the client.
+            rate: requests per second, above 0.
             burst: requests that may come at once after a pause, at least 1.
 
         Returns:
-            0.0 if it may go on; else it has not been counted, and these are the seconds until it may.
+            0.0 if the request may go on; otherwise it was not counted, and may come again in so many seconds.
         """
         if self._folder is None:
             wait, self._due[name] = _count(self._due.get(name), self._clock(), rate, burst)
@@ -48,7 +53,7 @@ class Rates:
         return wait
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         for file in self._files.values():
             os.close(file)
         self._files.clear()
@@ -62,9 +67,9 @@ class Rates:
 
 
 def _count(due: float | None, now: float, rate: float, burst: int) -> tuple[float, float]:
-    """(seconds to wait, when the next request would be due at an even pace).
+    """Return the seconds to wait, and when the next request would be due at an even pace.
 
-    A request may come ahead of its time by what makes `burst` of them at once.
+    A request may come ahead of its time by as much as lets `burst` of them come at once.
     """
     due = now if due is None else max(due, now)
     wait = due - now - (burst - 1) / rate

@@ -35,6 +35,9 @@ class Batcher(Generic[Item, Result]):
     """Collect the items of requests into batches and hand each request its own results.
 
     All methods are called on one event loop.
+
+    Attributes:
+        max_batch: Most items of a batch.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Batcher(Generic[Item, Result]):
             clock: Seconds, for measuring; deadlines and timers are the event loop's.
         """
         self._run = run
-        self._max_batch, self._max_queue, self._max_delay = max_batch, max_queue, max_delay
+        self.max_batch, self._max_queue, self._max_delay = max_batch, max_queue, max_delay
         self._parallel, self._ahead, self._observe, self._clock = parallel, ahead, observe, clock
         self._ring: OrderedDict[_Request[Item, Result], None] = OrderedDict()  # those with items that wait
         self._depth = 0
@@ -171,20 +174,20 @@ class Batcher(Generic[Item, Result]):
             self._dispatch_soon = None
         while self._depth and len(self._running) < self._parallel + self._ahead:
             busy = len(self._running) >= self._parallel
-            if busy and self._depth < self._max_batch:
+            if busy and self._depth < self.max_batch:
                 return  # not full yet, and nothing stands still: the end of a running batch dispatches again
             if delay := self._delay():
                 self._wake(delay)
                 return
             idle = max(self._parallel - len(self._running), 1)
-            if batch := self._take(min(self._max_batch, -(-self._depth // idle))):
+            if batch := self._take(min(self.max_batch, -(-self._depth // idle))):
                 task = asyncio.get_running_loop().create_task(self._execute(batch))
                 self._running[task] = None if busy else self._clock()
         self._check_drained()
 
     def _delay(self) -> float:
         """Compute the seconds to wait for a fuller batch now that the model is idle."""
-        if self._closed or self._depth >= self._max_batch:
+        if self._closed or self._depth >= self.max_batch:
             return 0.0
         patience = min(self._max_delay, self._cost.fixed)
         now = self._clock()

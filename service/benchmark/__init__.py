@@ -1,1 +1,1 @@
-"""How much of a machine's speed the service leaves to whoever asks it: `ait bench service`."""
+"""`ait bench service`: how much of the model's own speed the service passes on to its clients."""

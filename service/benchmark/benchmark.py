@@ -1,4 +1,4 @@
-"""`ait bench service` as a function."""
+"""`ait bench service` as a function of Python."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.benchmark.images import make_pictures, read_pictures
-from service.benchmark.plain_loop import Raw
+from service.benchmark.images import make_images, read_images
+from service.benchmark.plain_loop import PlainLoop
 from service.benchmark.processes import ServerProcesses, listening_on
 from service.benchmark.results import MemoryGrowth, ServerResult, ServiceBenchmark
-from service.benchmark.run import Course, Progress, measure, soak
+from service.benchmark.run import Measurement, Progress, measure, soak
 from service.benchmark.systems import SYSTEMS, Running, ServerError, check_installed, started, status_of
 from service.machine import available_processors
 from service.repository.folders import ModelError, ModelFolder, locate
@@ -33,7 +33,7 @@ def benchmark_service(
     device: str = "auto",
     progress: Progress = lambda text: None,
 ) -> ServiceBenchmark:
-    """Measures the service, and others with the same model, against the model alone.
+    """Measure the service, and other servers of the same model, against the model without a server.
 
     Args:
         model: a checkpoint folder, a bundled model, or the timm name of an architecture, which is then served
@@ -46,10 +46,16 @@ def benchmark_service(
         rounds: how often each server is started, measured and stopped.
         soak_requests: how many requests to send for a look at the memory; 0 is none.
         device: torch device; the same for all.
-        progress: told in words what is done now.
+        progress: called with a few words about each step.
+
+    Returns:
+        The figures of every server.
 
     Raises:
-        ModelError, PicturesError, RawError, ServerError: as named; the message has the remedy.
+        ModelError: the model cannot be used; the message of this and of the others names the remedy.
+        ImagesError: the folder has no image that can be used.
+        PlainLoopError: the model fails without a server, too.
+        ServerError: a server does not start, or serves another model.
     """
     systems = [SYSTEMS["ait"], *(SYSTEMS[name] for name in against)]
     for system in systems:
@@ -57,34 +63,36 @@ def benchmark_service(
     with ExitStack() as stack:
         folder = stack.enter_context(_model(model))
         reached = None if url is None else _reach(url)
-        pictures = read_pictures(images) if images else make_pictures(*_twice_the_input(folder))
+        files = read_images(images) if images else make_images(*_twice_the_input(folder))
         progress("loading the model")
-        raw = stack.enter_context(closing(Raw(folder, pictures, device)))
-        course = Course(raw, pictures, connections=connections, seconds=seconds, progress=progress)
+        plain_loop = stack.enter_context(closing(PlainLoop(folder, files, device)))
+        measurement = Measurement(plain_loop, files, connections=connections, seconds=seconds, progress=progress)
         if reached is None:
-            servers = measure(course, systems, folder.path, device, rounds, progress)
+            servers = measure(measurement, systems, folder.path, device, rounds, progress)
             memory = None
             if soak_requests:
                 with started(systems[0], folder.path, device) as running:
-                    memory = soak(course, systems[0], running, soak_requests, progress)
+                    memory = soak(measurement, systems[0], running, soak_requests, progress)
         else:
-            servers, memory = _measure_running(course, reached, rounds, soak_requests, progress)
-            servers += measure(course, systems[1:], folder.path, device, rounds, progress)
-    source = f"{len(pictures)} from {images}" if images else f"{len(pictures)} made ones"
-    return ServiceBenchmark(folder.name, source, available_processors(), course.way, connections, servers, memory)
+            servers, memory = _measure_running(measurement, reached, rounds, soak_requests, progress)
+            servers += measure(measurement, systems[1:], folder.path, device, rounds, progress)
+    source = f"{len(files)} images from {images}" if images else f"{len(files)} made images"
+    return ServiceBenchmark(
+        folder.name, source, available_processors(), measurement.config, connections, servers, memory
+    )
 
 
 def _measure_running(
-    course: Course, running: Running, rounds: int, soak_requests: int, progress: Progress
+    measurement: Measurement, running: Running, rounds: int, soak_requests: int, progress: Progress
 ) -> tuple[list[ServerResult], MemoryGrowth | None]:
     system = SYSTEMS["ait"]
-    found = [course.round(system, running) for _ in range(rounds)]
-    memory = soak(course, system, running, soak_requests, progress) if soak_requests else None
+    found = [measurement.round(system, running) for _ in range(rounds)]
+    memory = soak(measurement, system, running, soak_requests, progress) if soak_requests else None
     return [ServerResult(system.name, found)], memory
 
 
 def _reach(url: str) -> Running:
-    """The service at a URL; its processes, if they are on this machine."""
+    """Find the service at a URL, and its processes where they are on this machine."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     if parts.scheme not in ("", "http") or not parts.hostname:
         raise ServerError(f"{url}: this is not an http:// address. Name one such as http://127.0.0.1:8000.")
@@ -97,7 +105,7 @@ def _reach(url: str) -> Running:
 
 @contextmanager
 def _model(reference: str | None) -> Iterator[ModelFolder]:
-    """The folder of a model; of an architecture's name, one that lasts as long as the context."""
+    """Yield the folder of a model; for the name of an architecture, a temporary one with random weights."""
     import timm
 
     import ait  # noqa: F401  registers the architectures
@@ -118,6 +126,6 @@ def _model(reference: str | None) -> Iterator[ModelFolder]:
 
 
 def _twice_the_input(folder: ModelFolder) -> tuple[int, int]:
-    """(width, height)."""
+    """Return twice the width and twice the height of the model's input, in pixels."""
     _, height, width = (folder.config.get("pretrained_cfg") or {}).get("input_size") or (3, 224, 224)
     return 2 * width, 2 * height

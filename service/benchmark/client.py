@@ -1,4 +1,4 @@
-"""A client that costs little: it shares the processors with the server that it measures."""
+"""Generate load, with little processor time: the server that is measured runs on the same processors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from uvicorn.loops.auto import auto_loop_factory
 from service.benchmark.connection import Connection, connect
 
 T = TypeVar("T")
+Clock = Callable[[], float]
 
 GRACE_SECONDS = 30.0  # for answers that are still to come when the time is over
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go, and all that they can be: a picture each.
+    """Where requests go, and what they are: one image each.
 
     Attributes:
         host, port: of the server.
-        requests: whole requests as bytes; they are sent in turn.
+        requests: whole requests as bytes, which are sent in turn.
     """
 
     host: str
@@ -35,14 +36,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load.
+    """The outcome of a load.
 
     Attributes:
         seconds: how long it lasted.
         latencies: seconds of each answer with status 200, in the order in which they came.
-        failures: how often each other outcome came: a status, or "lost" for a closed connection and "late" for
-            no answer at all.
-        cpu: seconds of processor time that this client took for it.
+        failures: count of each other outcome: a status, "lost" for a closed connection, "late" for no answer at all.
+        cpu: seconds of processor time that this client took.
     """
 
     seconds: float
@@ -52,7 +52,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers with status 200 a second."""
+        """Answers with status 200 per second."""
         return len(self.latencies) / self.seconds
 
     @property
@@ -61,24 +61,24 @@ class Load:
         return self.cpu / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Seconds within which so many percent of the answers came; infinite where there were none."""
+        """Return the seconds within which `share` percent of the answers came; infinite where there were none."""
         return float(np.percentile(self.latencies, share)) if len(self.latencies) else float("inf")
 
 
 def make_request(path: str, body: bytes, host: str) -> bytes:
-    """A whole POST request of a JPEG."""
+    """Return a whole POST request with a JPEG as its body."""
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode("ascii") + body
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the fastest event loop there is."""
+    """Run a coroutine on the fastest event loop that is installed."""
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         return runner.run(work)
 
 
 async def ask(target: Target) -> list[tuple[int, bytes]]:
-    """Sends each request once, one after the other; (status, body) of each answer.
+    """Send each request once, one after the other; return the status and the body of each answer.
 
     Raises:
         ConnectionError: the server closed the connection.
@@ -116,18 +116,20 @@ async def closed_loop(
     lead: float = 0.0,
     requests: int | None = None,
     observe: Callable[[], None] = lambda: None,
+    clock: Clock = time.perf_counter,
 ) -> Load:
-    """Each connection sends its next request when it has the answer to the last one.
+    """Keep a fixed number of requests in flight: each connection sends its next one after an answer.
 
     Args:
         target: what is asked.
         connections: requests in flight.
-        seconds: how long answers count; those that come later do not.
-        lead: seconds before that, after which a server has as many requests in hand as it will have.
-        requests: how many, in place of a time.
-        observe: called when answers begin to count, and when they do so no longer.
+        seconds: how long answers count.
+        lead: seconds before answers count, in which the server's queue fills.
+        requests: how many to send, in place of a time.
+        observe: called when answers begin to count, and when they no longer do.
+        clock: tells seconds.
     """
-    log = _Log()
+    log = _Log(clock)
     left = requests
     over = asyncio.Event()
     place = 0
@@ -137,7 +139,7 @@ async def closed_loop(
 
     def send(connection: Connection) -> None:
         nonlocal place, left, busy
-        now = time.perf_counter()
+        now = clock()
         if ended or left == 0:
             busy -= 1
             if not busy:
@@ -151,7 +153,7 @@ async def closed_loop(
 
     def answered(connection: Connection, status: int) -> None:
         if status != 200 or (counting and not ended):
-            log.add(status, time.perf_counter() - connection.came)
+            log.add(status, clock() - connection.came)
         send(connection)
 
     def closed(_: Connection) -> None:
@@ -166,6 +168,8 @@ async def closed_loop(
         counting = True
         log.begin()
         observe()
+        if seconds is not None:  # from here on, or the time would be too short where this has come late
+            loop.call_later(seconds, end)
 
     def end() -> None:
         nonlocal ended, load
@@ -174,12 +178,11 @@ async def closed_loop(
         observe()
 
     opened = await connect(target.host, target.port, connections, answered, closed)
+    loop = asyncio.get_running_loop()
     if seconds is None:
         begin()
     else:
-        loop = asyncio.get_running_loop()
         loop.call_later(lead, begin)
-        loop.call_later(lead + seconds, end)
     for connection in opened:
         send(connection)
     try:
@@ -194,24 +197,33 @@ async def closed_loop(
     return replace(load, failures=dict(log.failures))
 
 
-async def open_loop(target: Target, rate: float, *, seconds: float, connections: int = 256, seed: int = 0) -> Load:
-    """Requests come at random times (a Poisson process), whether or not earlier ones have been answered.
+async def open_loop(
+    target: Target,
+    rate: float,
+    *,
+    seconds: float,
+    connections: int = 256,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> Load:
+    """Send requests at random times (a Poisson process), whether or not earlier ones have been answered.
 
     A latency counts from the time at which the request was due, so that a server that stalls cannot hide it by
     holding up the client.
 
     Args:
         target: what is asked.
-        rate: requests a second, on average.
+        rate: requests per second, on average.
         seconds: how long requests come; all of them are waited for.
         connections: most requests in flight; more wait here, and their time counts.
         seed: of the times.
+        clock: tells seconds.
     """
     random = np.random.default_rng(seed)
     gaps = random.exponential(1 / rate, int(rate * seconds * 2) + 100)
     due = np.cumsum(gaps)
     due = due[due < seconds]
-    log = _Log()
+    log = _Log(clock)
     over = asyncio.Event()
     backlog: deque[float] = deque()
     place = answers = 0
@@ -229,7 +241,7 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
             over.set()
 
     def answered(connection: Connection, status: int) -> None:
-        log.add(status, time.perf_counter() - connection.came)
+        log.add(status, clock() - connection.came)
         if backlog:
             send(connection, backlog.popleft())
         else:
@@ -250,7 +262,7 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
 
     def tick() -> None:
         nonlocal place
-        now = time.perf_counter() - log.start
+        now = clock() - log.start
         while place < len(due) and due[place] <= now:
             came = log.start + due[place]
             if idle:
@@ -281,12 +293,13 @@ async def open_loop(target: Target, rate: float, *, seconds: float, connections:
 class _Log:
     """Counts what comes while a load lasts."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.latencies: list[float] = []
         self.failures: Counter[str] = Counter()
 
     def begin(self) -> None:
-        self.start, self._cpu = time.perf_counter(), time.process_time()
+        self.start, self._cpu = self._clock(), time.process_time()
 
     def add(self, status: int, seconds: float) -> None:
         if status == 200:
@@ -295,6 +308,6 @@ class _Log:
             self.failures[str(status)] += 1
 
     def end(self) -> Load:
-        lasted = time.perf_counter() - self.start
+        lasted = self._clock() - self.start
         cpu = time.process_time() - self._cpu
         return Load(lasted, np.array(self.latencies), dict(self.failures), cpu)

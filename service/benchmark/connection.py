@@ -1,4 +1,4 @@
-"""A connection to a server: one request at a time, and as little Python to an answer as can be."""
+"""HTTP connections of the load generator, with as little Python per answer as possible."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import httptools
 
 
 class Connection(asyncio.Protocol):
-    """A connection that stays open, with one request at a time on it.
+    """A connection that stays open and carries one request at a time.
 
     Attributes:
-        came: for its user to note when the request that is on it came.
+        came: time at which the present request was due, kept here for the user of the connection.
         body: of the answer, until the next request is sent.
     """
 
     def __init__(self, answered: Callable[[Connection, int], None], closed: Callable[[Connection], None]) -> None:
+        """Prepare a connection for an event loop.
+
+        Args:
+            answered: called with each answer's status.
+            closed: called when the connection is lost.
+        """
         self._answered, self._closed = answered, closed
         self._parser = httptools.HttpResponseParser(self)
         self._open = True
@@ -28,10 +34,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def send(self, request: bytes) -> None:
+        """Send a request; the one before must have been answered."""
         self.body.clear()
         self._transport.write(request)
 
     def close(self) -> None:
+        """Close the connection without calling `closed`."""
         self._open = False
         self._transport.close()
 
@@ -57,11 +65,14 @@ async def connect(
     answered: Callable[[Connection, int], None],
     closed: Callable[[Connection], None],
 ) -> list[Connection]:
-    """Opens so many connections.
+    """Open connections.
 
     Args:
-        answered: told of each answer, and its status.
-        closed: told when a connection was lost.
+        host: of the server.
+        port: of the server.
+        count: how many to open.
+        answered: called with each answer's connection and status.
+        closed: called with each connection that is lost.
 
     Raises:
         OSError: the server does not take them.

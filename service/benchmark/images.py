@@ -1,4 +1,4 @@
-"""The pictures of a benchmark: the user's JPEG files, or made ones."""
+"""Images to send: the user's JPEG files, or generated ones."""
 
 from __future__ import annotations
 
@@ -15,40 +15,52 @@ _MADE = 64
 _QUALITY = 90
 
 
-class PicturesError(ValueError):
-    """There are no pictures that can be used; the message names the folder and the remedy."""
+class ImagesError(ValueError):
+    """Raised where no image can be used; the message names the folder and the remedy."""
 
 
-def read_pictures(folder: Path) -> list[bytes]:
-    """JPEG files at any depth of a folder; of more than `MOST`, that many evenly spread over the sorted list.
+def read_images(folder: Path) -> list[bytes]:
+    """Read the JPEG files of a folder, at any depth.
+
+    Args:
+        folder: searched recursively.
+
+    Returns:
+        The contents of the files in sorted order; of more than `MOST` files, `MOST` that are evenly spread.
 
     Raises:
-        PicturesError: there is none, or one that the service would refuse.
+        ImagesError: there is no file, or the service would refuse one of them.
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
     if not files:
-        raise PicturesError(f"{folder}: there is no .jpg or .jpeg file. Name a folder that has some, at any depth.")
+        raise ImagesError(f"{folder}: there is no .jpg or .jpeg file. Name a folder that has some, at any depth.")
     count = min(MOST, len(files))
-    pictures = []
+    images = []
     for file in (files[index * len(files) // count] for index in range(count)):
         data = file.read_bytes()
         try:
             decode(data, ImageLimits())
         except ImageError as error:
-            raise PicturesError(f"{file}: {error} Take it out of the folder.") from error
-        pictures.append(data)
-    return pictures
+            raise ImagesError(f"{file}: {error} Take it out of the folder.") from error
+        images.append(data)
+    return images
 
 
-def make_pictures(width: int, height: int, seed: int = 0) -> list[bytes]:
-    """JPEG files of colours that run into each other under a fine grain, of that size in pixels."""
+def make_images(width: int, height: int, seed: int = 0) -> list[bytes]:
+    """Generate JPEG files of smooth colours under a fine grain, about as hard to decode as photographs.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        seed: of the random colours.
+    """
     random = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for _ in range(_MADE):
         coarse = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
         grain = random.integers(-12, 13, (height, width, 1), dtype=np.int16)
         file = BytesIO()
         Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=_QUALITY)
-        pictures.append(file.getvalue())
-    return pictures
+        images.append(file.getvalue())
+    return images

@@ -1,7 +1,8 @@
-"""The same model behind LitServe: `python -m service.benchmark.litserve_app`.
+"""Serve the same model with LitServe: `python -m service.benchmark.litserve_app`.
 
 The model and its steps are the service's own; LitServe brings HTTP, queues, batching and processes. It gets
-what makes the service fast too: a worker a processor with a thread each, memory that is kept, batches as large.
+what makes the service fast too: one worker per processor with one thread each, freed memory that is kept, and
+batches of the same size.
 """
 
 # LitServe reads annotations as objects, so they must not be postponed here.
@@ -29,7 +30,7 @@ WORKERS = available_processors()  # with a thread each: faster than one with as 
 
 
 class ClassifyAPI(litserve.LitAPI):
-    """Classifies one picture a request."""
+    """Classify one image per request."""
 
     def __init__(self, model: Path, **settings: Any) -> None:
         super().__init__(**settings)
@@ -58,7 +59,7 @@ class ClassifyAPI(litserve.LitAPI):
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)

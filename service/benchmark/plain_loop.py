@@ -1,7 +1,7 @@
-"""The same work without a server: check, decode, resize and forward in one process, as fast as a plain loop can.
+"""The model without a server: check, decode, resize and run images in one process, in a plain loop.
 
-It is what the service is measured against, so it uses the service's own steps, and the batch size and the way of
-decoding that are fastest for it.
+The service is measured against it. It therefore uses the service's own steps, with the batch size and the decoding
+threads that are fastest for it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _WORTH = 0.85  # what is slower than this share of the fastest is not tried agai
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the plain loop works.
+class LoopConfig:
+    """How the plain loop runs.
 
     Attributes:
-        batch_size: pictures in a forward pass.
-        pooled: whether a batch's pictures are decoded on as many threads as there are processors, or by the
-            thread that also runs the model.
+        batch_size: images in a forward pass.
+        pooled: True decodes a batch's images on as many threads as there are processors, False on the thread that
+            also runs the model.
         streams: loops side by side, which share the processors.
     """
 
@@ -41,72 +41,77 @@ class Way:
     streams: int = 1
 
     def batch_seconds(self, rate: float) -> float:
-        """How long a batch takes at a rate in pictures a second."""
+        """Return the seconds that a batch takes at a rate in images per second."""
         return self.batch_size * self.streams / rate
 
 
 class Rate(NamedTuple):
-    """Pictures a second, and seconds of processor time that each took."""
+    """Images per second, and seconds of processor time per image."""
 
-    pictures: float
+    images: float
     cpu: float
 
 
-class RawError(Exception):
-    """The plain loop could not run; the message says why."""
+class PlainLoopError(Exception):
+    """Raised where the plain loop cannot run; the message says why."""
 
 
-class Raw:
-    """A process that loads the model and runs the plain loop when asked; between that it sleeps."""
+class PlainLoop:
+    """A process that loads the model, and runs the plain loop on request; in between it sleeps."""
 
-    def __init__(self, folder: ModelFolder, pictures: Sequence[bytes], device: str) -> None:
-        """
+    def __init__(self, folder: ModelFolder, images: Sequence[bytes], device: str) -> None:
+        """Start the process and load the model.
+
         Args:
-            folder: the model.
-            pictures: files that can be decoded.
+            folder: of the model.
+            images: contents of files that can be decoded.
             device: as the setting of the service.
 
         Raises:
-            RawError: the model cannot be loaded.
+            PlainLoopError: the model cannot be loaded.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, folder, list(pictures), device), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, folder, list(images), device), daemon=True)
         self._process.start()
         theirs.close()
         self._ask("ready")
 
     def labels(self) -> list[tuple[str, float]]:
-        """The best label of each picture, and its score."""
-        return self._ask("labels")
+        """Return the best label of each image, and its score."""
+        labels: list[tuple[str, float]] = self._ask("labels")
+        return labels
 
-    def best_way(self, seconds: float) -> Way:
-        """The smallest batch size that is as fast as any, and whether decoding on several threads or several
-        loops pay.
+    def best_config(self, seconds: float) -> LoopConfig:
+        """Find the fastest configuration; of several that are about as fast, the one with the smallest batches.
 
         Args:
-            seconds: that each way is tried for, in each of some rounds.
+            seconds: for which each configuration is tried, in each round.
         """
         kinds = {(False, 1), (True, 1), (False, self._ask("streams"))}
-        rates: dict[Way, list[float]] = {Way(size, *kind): [] for size in BATCH_SIZES for kind in sorted(kinds)}
+        configs = [LoopConfig(size, *kind) for size in BATCH_SIZES for kind in sorted(kinds)]
+        rates: dict[LoopConfig, list[float]] = {config: [] for config in configs}
         for _ in range(_CALIBRATION_ROUNDS):  # in turns, because the machine's speed wanders
-            for way, found in rates.items():
-                found.append(self.rate(way, seconds).pictures)
-            speeds = {way: median(found) for way, found in rates.items()}
-            rates = {way: found for way, found in rates.items() if speeds[way] > _WORTH * max(speeds.values())}
-        enough = ENOUGH * max(speeds[way] for way in rates)
-        return min((way for way in rates if speeds[way] >= enough), key=lambda way: (way.batch_size, -speeds[way]))
+            for config, found in rates.items():
+                found.append(self.rate(config, seconds).images)
+            speeds = {config: median(found) for config, found in rates.items()}
+            least = _WORTH * max(speeds.values())
+            rates = {config: found for config, found in rates.items() if speeds[config] > least}
+        enough = ENOUGH * max(speeds[config] for config in rates)
+        fast = [config for config in rates if speeds[config] >= enough]
+        return min(fast, key=lambda config: (config.batch_size, -speeds[config]))
 
-    def rate(self, way: Way, seconds: float) -> Rate:
-        """How fast it is for so many seconds."""
-        return self._ask("rate", way, seconds)
+    def rate(self, config: LoopConfig, seconds: float) -> Rate:
+        """Run for a number of seconds; return the speed."""
+        rate: Rate = self._ask("rate", config, seconds)
+        return rate
 
     def single(self, seconds: float) -> float:
-        """Seconds that one picture takes alone, the median."""
-        return self._ask("single", seconds)
+        """Run one image at a time for a number of seconds; return the median of their seconds."""
+        return float(self._ask("single", seconds))
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stop the process."""
         self._pipe.close()
         self._process.join(5)
         self._process.kill()
@@ -116,13 +121,13 @@ class Raw:
             self._pipe.send(question)
             answer = self._pipe.recv()
         except (EOFError, OSError):
-            raise RawError("The process that runs the model without a server has ended; see above.") from None
+            raise PlainLoopError("The process that runs the model without a server has ended; see above.") from None
         if isinstance(answer, Exception):
-            raise RawError(str(answer))
+            raise PlainLoopError(str(answer))
         return answer
 
 
-def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: str) -> None:
+def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: str) -> None:
     from ait.allocator import keep_freed_memory
     from service.model_process.classifier import use_threads
 
@@ -130,10 +135,10 @@ def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: 
     use_threads(0)
     keep_freed_memory()  # as the service does
     try:
-        loop = _Loop(folder, pictures, device)
-    except Exception as error:
+        loop = _Loop(folder, images, device)
+    except Exception as error:  # whatever keeps a model from loading is told to the one who asked
         pipe.recv()
-        pipe.send(RawError(str(error)))
+        pipe.send(PlainLoopError(str(error)))
         return
     answers: dict[str, Callable[..., Any]] = {
         "ready": lambda: None,
@@ -151,9 +156,9 @@ def _work(pipe: Connection, folder: ModelFolder, pictures: list[bytes], device: 
 
 
 class _Loop:
-    """The plain loop itself."""
+    """The plain loop itself, in its process."""
 
-    def __init__(self, folder: ModelFolder, pictures: list[bytes], device: str) -> None:
+    def __init__(self, folder: ModelFolder, images: list[bytes], device: str) -> None:
         from ait_lite.decode import ImageLimits
         from service.machine import available_processors
         from service.model_process.classifier import Classifier
@@ -161,58 +166,57 @@ class _Loop:
 
         self._classifier = Classifier(folder, device=device, max_batch=max(BATCH_SIZES))
         self._limits = ImageLimits()
-        self._pictures = pictures
+        self._images = images
         self._next = 0
         self._threads = available_processors()
         self._pool = ThreadPoolExecutor(self._threads)
         self.streams = streams_on(self._classifier.device.type, self._threads)
-        self._scores(Way(max(BATCH_SIZES), True))
+        self._scores(LoopConfig(max(BATCH_SIZES), True))
 
     def labels(self) -> list[tuple[str, float]]:
         return [
-            self._classifier.label(self._classifier.scores([self._prepare(picture)]), 1)[0][0]
-            for picture in self._pictures
+            self._classifier.label(self._classifier.scores([self._prepare(image)]), 1)[0][0] for image in self._images
         ]
 
-    def rate(self, way: Way, seconds: float) -> Rate:
+    def rate(self, config: LoopConfig, seconds: float) -> Rate:
         cpu = time.process_time()
-        if way.streams == 1:
-            count, rate = self._repeat(way, seconds)
+        if config.streams == 1:
+            count, rate = self._repeat(config, seconds)
         else:
-            with ThreadPoolExecutor(way.streams) as streams:
-                ends = list(streams.map(lambda _: self._repeat(way, seconds), range(way.streams)))
+            with ThreadPoolExecutor(config.streams) as streams:
+                ends = list(streams.map(lambda _: self._repeat(config, seconds), range(config.streams)))
             count, rate = sum(count for count, _ in ends), sum(rate for _, rate in ends)
         return Rate(rate, (time.process_time() - cpu) / count)
 
-    def _repeat(self, way: Way, seconds: float) -> tuple[int, float]:
-        """Pictures, and pictures a second, of one stream."""
+    def _repeat(self, config: LoopConfig, seconds: float) -> tuple[int, float]:
+        """Run one stream; return its images, and its images per second."""
         import torch
 
-        torch.set_num_threads(max(self._threads // way.streams, 1))  # of this thread's operations
-        self._scores(way)
+        torch.set_num_threads(max(self._threads // config.streams, 1))  # of this thread's operations
+        self._scores(config)
         start, count = time.perf_counter(), 0
         while not count or time.perf_counter() - start < seconds:
-            self._scores(way)
-            count += way.batch_size
-        return count + way.batch_size, count / (time.perf_counter() - start)
+            self._scores(config)
+            count += config.batch_size
+        return count + config.batch_size, count / (time.perf_counter() - start)
 
     def single(self, seconds: float) -> float:
-        way = Way(1, False)
+        config = LoopConfig(1, False)
         times: list[float] = []
         end = time.perf_counter() + seconds
         while (start := time.perf_counter()) < end or not times:
-            self._scores(way)
+            self._scores(config)
             times.append(time.perf_counter() - start)
         return median(times)
 
-    def _scores(self, way: Way) -> list[Any]:
-        chosen = [self._pictures[(self._next + offset) % len(self._pictures)] for offset in range(way.batch_size)]
-        self._next += way.batch_size
-        inputs = list(self._pool.map(self._prepare, chosen) if way.pooled else map(self._prepare, chosen))
+    def _scores(self, config: LoopConfig) -> list[Any]:
+        chosen = [self._images[(self._next + offset) % len(self._images)] for offset in range(config.batch_size)]
+        self._next += config.batch_size
+        inputs = list(self._pool.map(self._prepare, chosen) if config.pooled else map(self._prepare, chosen))
         scores = self._classifier.scores(inputs)
         return self._classifier.label(scores, 5)
 
-    def _prepare(self, picture: bytes) -> Any:
+    def _prepare(self, image: bytes) -> Any:
         from ait_lite.decode import decode
 
-        return self._classifier.prepare(decode(picture, self._limits))
+        return self._classifier.prepare(decode(image, self._limits))

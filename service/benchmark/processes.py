@@ -1,4 +1,4 @@
-"""What the processes of a server take: memory and processor time."""
+"""Memory and processor time of a server's processes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import psutil
 
 
 class ServerProcesses:
-    """A process and all that it started, and those started in turn."""
+    """A process and its descendants."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
 
     def memory(self) -> int:
-        """Bytes in memory (RSS) of all processes; a page that two of them share counts twice."""
+        """Return the bytes in memory (RSS) of all processes; a page that two of them share counts twice."""
         return int(sum(self._each(lambda process: process.memory_info().rss)))
 
     def cpu(self) -> float:
-        """Seconds of processor time, user and system, that the processes that are alive have taken."""
-        return sum(self._each(lambda process: sum(process.cpu_times()[:2])))
+        """Return the seconds of processor time, user and system, of the processes that are alive."""
+        return sum(self._each(lambda process: float(sum(process.cpu_times()[:2]))))
 
     def all(self) -> list[psutil.Process]:
-        """The processes that are alive."""
+        """Return the processes that are alive, the root first."""
         with suppress(psutil.NoSuchProcess):
             return [self._root, *self._root.children(recursive=True)]
         return []
@@ -37,13 +37,13 @@ class ServerProcesses:
 
 
 def busy_seconds() -> float:
-    """Seconds of processor time that this machine has given to all programs, those of its other guests too."""
+    """Return the seconds of processor time that this machine has spent on all programs since it started."""
     times = psutil.cpu_times()
-    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def listening_on(port: int) -> int | None:
-    """The process that listens on a TCP port of this machine: the eldest, if several share it; None if unknown."""
+    """Return the process that listens on a TCP port of this machine: the oldest of several; None if unknown."""
     found = []
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:

@@ -1,8 +1,8 @@
-"""The same model behind Ray Serve: `python -m service.benchmark.ray_serve_app`.
+"""Serve the same model with Ray Serve: `python -m service.benchmark.ray_serve_app`.
 
 The model and its steps are the service's own; Ray Serve brings HTTP, queues, batching and processes. It gets
-what makes the service fast too: a replica a processor with a thread each, memory that is kept, batches as large;
-and the environment in `service.benchmark.systems`, which is Ray's own for throughput.
+what makes the service fast too: one replica per processor with one thread each, freed memory that is kept, and
+batches of the same size; and the environment in `service.benchmark.systems`, which is Ray's own for throughput.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MAX_ONGOING = 256
 
 
 class Classify:
-    """Classifies one picture a request."""
+    """Classify one image per request."""
 
     def __init__(self, model: str, device: str) -> None:
-        use_threads(1)  # a replica a processor is faster than one with as many threads
+        use_threads(1)  # one replica per processor is faster than one with as many threads
         keep_freed_memory()
         self._limits = ImageLimits()
         self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
@@ -41,8 +41,8 @@ class Classify:
     async def __call__(self, request: Request) -> dict[str, Any]:
         if request.method == "GET":  # asked until there is an answer: Ray Serve calls itself healthy before it is
             return {}
-        picture = decode(await request.body(), self._limits)
-        labels = await self.classify(self._classifier.prepare(picture))
+        image = decode(await request.body(), self._limits)
+        labels = await self.classify(self._classifier.prepare(image))
         return {"predictions": [{"labels": [{"label": label, "score": score} for label, score in labels]}]}
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_SECONDS)
@@ -51,7 +51,7 @@ class Classify:
 
 
 def main() -> None:
-    """Serves until it is told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -66,7 +66,7 @@ def main() -> None:
     )(Classify)
     serve.run(deployment.bind(arguments.model, os.environ.get("AIT_DEVICE", "auto")))
     stop.wait()
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
 

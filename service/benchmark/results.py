@@ -1,4 +1,4 @@
-"""What a run found, as plain values."""
+"""The figures of a benchmark as plain values."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from service.benchmark.plain_loop import Way
+from service.benchmark.plain_loop import LoopConfig
 
 LOAD = 0.8  # share of saturation at which latency is judged
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round found; times are in seconds, rates in pictures a second.
+    """The figures of one round; times are in seconds, rates in images per second.
 
     Attributes:
-        raw_rate, raw_batch, raw_single: the plain loop's rate, and its time for a batch and for one picture.
-        raw_cpu: processor time that the plain loop took a picture.
+        raw_rate, raw_batch, raw_single: the plain loop's rate, and its time for a batch and for one image.
+        raw_cpu: processor time of the plain loop per image.
         rate: of the server at saturation.
         single: median latency with one request at a time.
         offered: rate at which requests came, at random times, for the next two.
         p50, p99: latencies at that rate.
-        server_cpu: processor time that the server took a picture at saturation; None on another machine.
+        server_cpu: processor time of the server per image at saturation; None on another machine.
         client_cpu: share of one processor that the client took at saturation.
         others: processors that all other programs took at saturation; None if the server is on another machine.
         failures: requests that were not answered with status 200, by cause.
@@ -49,11 +49,11 @@ class Summary:
     """Medians over the rounds.
 
     Attributes:
-        rate: pictures a second at saturation.
-        throughput: that over the plain loop's.
-        added: seconds that one request at a time takes longer than the plain loop does for a picture.
+        rate: images per second at saturation.
+        throughput: `rate` over the plain loop's.
+        added: seconds that one request at a time takes longer than an image in the plain loop.
         p99: seconds, at `LOAD` of the saturation that was found right before.
-        p99_batches: that over the plain loop's time for a batch.
+        p99_batches: `p99` over the plain loop's time for a batch.
         raw_cpu, server_cpu, client_cpu, others: as in `Round`.
         failures: of all rounds.
     """
@@ -79,6 +79,7 @@ class ServerResult:
 
     @property
     def summary(self) -> Summary:
+        """The medians over the rounds."""
         cpu = [each.server_cpu for each in self.rounds if each.server_cpu is not None]
         others = [each.others for each in self.rounds if each.others is not None]
         return Summary(
@@ -97,7 +98,7 @@ class ServerResult:
 
 @dataclass(frozen=True)
 class MemoryGrowth:
-    """Bytes in memory (RSS, all processes of the service) after so many requests.
+    """Memory of the service (RSS of all its processes) while it answers requests.
 
     Attributes:
         samples: (requests answered, bytes), in the order in which they were taken.
@@ -109,34 +110,34 @@ class MemoryGrowth:
 
     @property
     def growth(self) -> float:
-        """The last sample over the first."""
+        """The bytes of the last sample over those of the first."""
         return self.samples[-1][1] / self.samples[0][1]
 
 
 @dataclass(frozen=True)
 class ServiceBenchmark:
-    """A whole run.
+    """A whole benchmark.
 
     Attributes:
         model: its name.
-        pictures: what was sent, in words.
-        processors: of the machine, that may be used.
-        way: how the plain loop worked.
+        images: what was sent, in words.
+        processors: how many of the machine's may be used.
+        config: of the plain loop.
         connections: requests in flight at saturation.
-        servers: what was found.
+        servers: the figures of each.
         memory: None unless it was asked for.
     """
 
     model: str
-    pictures: str
+    images: str
     processors: int
-    way: Way
+    config: LoopConfig
     connections: int
     servers: list[ServerResult]
     memory: MemoryGrowth | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON-ready values, the summaries too."""
+        """Return everything, with the summaries, as values that JSON can hold."""
         servers = [
             {"system": each.system, "summary": asdict(each.summary), "rounds": [asdict(one) for one in each.rounds]}
             for each in self.servers
@@ -145,7 +146,7 @@ class ServiceBenchmark:
 
 
 def add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sum of several counts by cause."""
+    """Add several counts by cause."""
     total: dict[str, int] = {}
     for each in counts:
         for cause, count in each.items():

@@ -1,4 +1,4 @@
-"""Measures servers against the plain loop (`service.benchmark.plain_loop`), in turns within one run.
+"""Measure servers against the plain loop (`service.benchmark.plain_loop`), in turns within one run.
 
 Absolute times say more about the machine than about a server, and a shared machine's speed wanders by a factor of
 two within seconds. Each figure is therefore a ratio to what the plain loop did right before and after, and of the
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.benchmark import client
 from service.benchmark.client import Target
-from service.benchmark.plain_loop import Raw
+from service.benchmark.plain_loop import PlainLoop
 from service.benchmark.processes import busy_seconds
 from service.benchmark.results import LOAD, MemoryGrowth, Round, ServerResult, add_up
 from service.benchmark.systems import Running, ServerError, System, started
@@ -25,40 +25,41 @@ SOAK_STEP = 10_000  # requests between two looks at the memory
 Progress = Callable[[str], None]
 
 
-class Course:
-    """What all measurements of a run have in common."""
+class Measurement:
+    """Measures servers, one round at a time, against the same plain loop with the same images."""
 
     def __init__(
         self,
-        raw: Raw,
-        pictures: Sequence[bytes],
+        plain_loop: PlainLoop,
+        images: Sequence[bytes],
         *,
         connections: int,
         seconds: float,
         progress: Progress,
     ) -> None:
-        """
+        """Find the plain loop's best configuration, which takes a while.
+
         Args:
-            raw: the plain loop, over the same pictures.
-            pictures: JPEG files.
+            plain_loop: the model without a server, over the same images.
+            images: contents of JPEG files.
             connections: requests in flight at saturation.
-            seconds: each load lasts; the plain loop takes half as long before and after it.
-            progress: told in words what is done now.
+            seconds: how long each load lasts; the plain loop runs half as long before and after it.
+            progress: called with a few words about each step.
         """
-        self._raw, self._pictures = raw, pictures
+        self._plain_loop, self._images = plain_loop, images
         self.connections, self._seconds, self._progress = connections, seconds, progress
-        self._expected = raw.labels()
+        self._expected = plain_loop.labels()
         progress("the plain loop: looking for its best batch size")
-        self.way = raw.best_way(seconds / 10)
+        self.config = plain_loop.best_config(seconds / 10)
 
     def round(self, system: System, running: Running) -> Round:
-        """Warms a server up, checks its answers and measures it once."""
+        """Check the answers of a server and measure it once."""
         target = self.target(system, running)
         self._check(system, target)
         half = self._seconds / 2
 
         self._progress(f"{system.name}: saturation")
-        rates = [self._raw.rate(self.way, half)]
+        rates = [self._plain_loop.rate(self.config, half)]
         seen: list[tuple[float, float]] = []
         full = client.run(
             client.closed_loop(
@@ -69,25 +70,25 @@ class Course:
                 observe=lambda: seen.append((running.processes.cpu() if running.processes else 0.0, busy_seconds())),
             )
         )
-        rates.append(self._raw.rate(self.way, half))
+        rates.append(self._plain_loop.rate(self.config, half))
         if not len(full.latencies):
             raise ServerError(f"{system.name} answered no request at saturation: {full.failures}")
         cpu, busy = (after - before for before, after in zip(seen[0], seen[-1], strict=True))
 
         self._progress(f"{system.name}: one request at a time")
-        singles = [self._raw.single(half / 2)]
+        singles = [self._plain_loop.single(half / 2)]
         lone = client.run(client.closed_loop(target, 1, seconds=half))
-        singles.append(self._raw.single(half / 2))
+        singles.append(self._plain_loop.single(half / 2))
 
         offered = LOAD * full.rate
-        self._progress(f"{system.name}: {offered:.0f} requests a second")
-        batches = [self._raw.rate(self.way, half)]
+        self._progress(f"{system.name}: {offered:.0f} requests per second")
+        batches = [self._plain_loop.rate(self.config, half)]
         steady = client.run(client.open_loop(target, offered, seconds=self._seconds))
-        batches.append(self._raw.rate(self.way, half))
+        batches.append(self._plain_loop.rate(self.config, half))
         return Round(
-            raw_rate=sum(rate.pictures for rate in rates) / 2,
+            raw_rate=sum(rate.images for rate in rates) / 2,
             raw_cpu=sum(rate.cpu for rate in rates) / 2,
-            raw_batch=sum(self.way.batch_seconds(rate.pictures) for rate in batches) / 2,
+            raw_batch=sum(self.config.batch_seconds(rate.images) for rate in batches) / 2,
             raw_single=sum(singles) / 2,
             rate=full.rate,
             single=lone.percentile(50),
@@ -101,12 +102,12 @@ class Course:
         )
 
     def target(self, system: System, running: Running) -> Target:
-        """The requests for a server."""
-        requests = [client.make_request(system.path, picture, running.host) for picture in self._pictures]
+        """Return the requests for a server."""
+        requests = [client.make_request(system.path, image, running.host) for image in self._images]
         return Target(running.host, running.port, requests)
 
     def _check(self, system: System, target: Target) -> None:
-        """A server that answers something else is not worth measuring."""
+        """Raise `ServerError` where a server answers something else than the model."""
         few = Target(target.host, target.port, target.requests[:16])
         for (status, body), (label, score) in zip(client.run(client.ask(few)), self._expected, strict=False):
             try:
@@ -121,37 +122,39 @@ class Course:
 
 
 def measure(
-    course: Course, systems: Sequence[System], model: Path, device: str, rounds: int, progress: Progress
+    measurement: Measurement, systems: Sequence[System], model: Path, device: str, rounds: int, progress: Progress
 ) -> list[ServerResult]:
-    """Starts each server in turn, measures it and stops it, a number of times.
+    """Start each server in turn, measure it and stop it, a number of times.
 
     Only one of them runs at a time: some of them keep a processor busy when they have nothing to do.
 
     Raises:
-        ServerError: one did not start, or answers something else than the model.
+        ServerError: a server did not start, or answers something else than the model.
     """
     found: dict[str, list[Round]] = {system.name: [] for system in systems}
     for _ in range(rounds):
         for system in systems:
             progress(f"{system.name}: starting")
             with started(system, model, device) as running:
-                found[system.name].append(course.round(system, running))
+                found[system.name].append(measurement.round(system, running))
     return [ServerResult(name, results) for name, results in found.items()]
 
 
-def soak(course: Course, system: System, running: Running, requests: int, progress: Progress) -> MemoryGrowth:
-    """Sends many requests and looks at the server's memory after each `SOAK_STEP` of them.
+def soak(
+    measurement: Measurement, system: System, running: Running, requests: int, progress: Progress
+) -> MemoryGrowth:
+    """Send many requests and read the server's memory after each `SOAK_STEP` of them.
 
     Raises:
         ServerError: its processes are not on this machine, or it answered nothing.
     """
     if running.processes is None:
         raise ServerError("The memory of a server on another machine cannot be seen; leave out --soak.")
-    target, sent, samples, failures = course.target(system, running), 0, [], []
+    target, sent, samples, failures = measurement.target(system, running), 0, [], []
     while sent < requests:
         progress(f"{system.name}: memory, {sent:,} of {requests:,} requests")
         part = min(SOAK_STEP, requests - sent)
-        load = client.run(client.closed_loop(target, course.connections, requests=part))
+        load = client.run(client.closed_loop(target, measurement.connections, requests=part))
         if not len(load.latencies):
             raise ServerError(f"{system.name} answered no request: {load.failures}")
         sent += part

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started with a model, asked, and stopped."""
+"""The servers that are compared: how to start each with a model, where to send requests, how to stop it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_SECONDS = 30.0
 
 
 class ServerError(Exception):
-    """A server that is to be measured did not start, or cannot be asked; the message says why."""
+    """Raised where a server does not start or cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class System:
     Attributes:
         name: what it is called in results.
         module: run with `python -m`, with the arguments `--model FOLDER --port PORT`.
-        path: where pictures are sent.
+        path: where images are sent.
         health: answers with status 200 once the model does.
         needs: package that it needs besides the service's own.
         environment: variables that are set for it.
@@ -86,7 +86,7 @@ class Running:
 
 
 def check_installed(system: System) -> None:
-    """Raises `ServerError` where a package that the system needs is not there."""
+    """Raise `ServerError` where a package that the system needs is not installed."""
     if system.needs and importlib.util.find_spec(system.needs) is None:
         raise ServerError(
             f"{system.name}: the package {system.needs} is not installed. "
@@ -96,10 +96,10 @@ def check_installed(system: System) -> None:
 
 @contextmanager
 def started(system: System, model: Path, device: str) -> Iterator[Running]:
-    """Within this context the server runs in processes of its own and answers.
+    """Start a server in processes of its own; stop it at the end of the context.
 
     Raises:
-        ServerError: it did not start; the message has the end of what it wrote.
+        ServerError: it did not start; the message has the end of its output.
     """
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         port = _free_port()
@@ -122,7 +122,7 @@ def started(system: System, model: Path, device: str) -> Iterator[Running]:
 
 
 def status_of(host: str, port: int, path: str) -> int | None:
-    """The status that a GET request is answered with; None without an answer."""
+    """Return the status that answers a GET request; None without an answer."""
     try:
         with socket.create_connection((host, port), timeout=5) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -142,7 +142,7 @@ def _wait(process: subprocess.Popen[bytes], system: System, port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], processes: ServerProcesses) -> None:
-    """Ends the server as its users would, and then whatever it left behind."""
+    """Stop the server as its users would, then kill whatever it left behind."""
     members = processes.all()
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

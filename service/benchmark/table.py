@@ -1,4 +1,4 @@
-"""What a run found, as tables for a terminal."""
+"""The figures of a benchmark as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISTURBED = 0.1  # processors that others may take before the figures are in dou
 
 
 def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
-    """Prints all of it."""
+    """Print the figures, and warnings where they are in doubt."""
     console.print(_speed(result))
     for server in result.servers:
         found = server.summary
@@ -30,16 +30,16 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
 
 
 def _speed(result: ServiceBenchmark) -> Table:
-    way = result.way
-    where = "several threads" if way.pooled else "the thread that runs them"
-    how = f"{way.streams} loops side by side, " if way.streams > 1 else ""
+    config = result.config
+    where = "several threads" if config.pooled else "the thread that runs them"
+    how = f"{config.streams} loops side by side, " if config.streams > 1 else ""
     table = Table(
-        title=f"{result.model}, {result.pictures}, {result.processors} processors, {result.connections} connections",
-        caption=f"raw: the model without a server, {how}batches of {way.batch_size}, decoded on {where}; "
+        title=f"{result.model}, {result.images}, {result.processors} processors, {result.connections} connections",
+        caption=f"raw: the model without a server, {how}batches of {config.batch_size}, decoded on {where}; "
         f"p99 at {LOAD:.0%} of each server's own saturation",
     )
     for column in (
-        "server", "pictures/s", "of raw", "added alone", "p99", "raw batches", "CPU : raw", "client's CPU",
+        "server", "images/s", "of raw", "added alone", "p99", "raw batches", "CPU : raw", "client's CPU",
     ):  # fmt: skip
         table.add_column(column, justify="left" if column == "server" else "right")
     for server in result.servers:

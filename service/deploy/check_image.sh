@@ -1,10 +1,10 @@
 #!/bin/sh
-# Starts an image that build_image.sh built, on a read-only root file system as the image's user, sends it a picture,
+# Starts an image that build_image.sh built, on a read-only root file system as the image's user, sends it an image,
 # asks its health check, and stops it. Needs root, buildah and curl.
 #
-#   service/deploy/check_image.sh TAG PICTURE [PORT]
+#   service/deploy/check_image.sh TAG IMAGE [PORT]
 set -eu
-tag=$1 picture=$2 port=${3:-8080}
+tag=$1 image=$2 port=${3:-8080}
 export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 container=$(buildah from "$tag")
 root=$(mktemp -d)
@@ -37,7 +37,7 @@ grep -E '^(Uid|Gid|VmRSS)' "/proc/$server/status"
 (inside touch /opt/app/written) 2>/dev/null && { echo "the root file system can be written" >&2; exit 1; }
 (inside python -m service.healthcheck)
 echo "healthy"
-curl --silent --show-error --fail --data-binary "@$picture" "localhost:$port/v1/classify?top_k=3"
+curl --silent --show-error --fail --data-binary "@$image" "localhost:$port/v1/classify?top_k=3"
 echo
 kill -TERM "$server"
 code=0

@@ -1,4 +1,4 @@
-"""What the core of the service tells of its work: a seam for metrics and logs, which it knows nothing of."""
+"""Events of the service's core, for metrics, logs and traces, of which the core itself knows nothing."""
 
 from __future__ import annotations
 
@@ -6,50 +6,65 @@ from collections.abc import Sequence
 
 
 class Observer:
-    """Is told what happens, on the event loop; a subclass keeps what it needs. Nothing here may block or raise."""
+    """Receives events on the event loop; a subclass overrides what it needs. No method may block or raise."""
 
     def batch(
         self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
     ) -> None:
-        """A batch has been answered.
+        """Note that a batch has been answered.
 
         Args:
-            model, version, operation: what ran; the operation is "logits", "features" or "explain".
+            model: name of the model.
+            version: of the model.
+            operation: "logits", "features" or "explain".
             size: images in the batch.
             waits: seconds that each image waited in the queue.
             seconds: from handing the batch to the model's process to its answer.
         """
 
-    def decoded(self, pictures: int, queue: float, seconds: float) -> None:
-        """The pictures of a request have been decoded: waiting for a thread, and from first to last, in seconds.
+    def decoded(self, images: int, queue: float, seconds: float) -> None:
+        """Note that the images of a request have been decoded; called in the task of the request.
 
-        Told in the task of the request.
+        Args:
+            images: how many.
+            queue: seconds of waiting for a thread.
+            seconds: from the first image to the last.
         """
 
     def inferred(self, model: str, version: str, operation: str, inputs: int, queue: float, infer: float) -> None:
-        """A model has answered the inputs of a request, which waited and then were in the model for so many seconds.
+        """Note that a model has answered the inputs of a request; called in the task of the request.
 
-        Told in the task of the request.
+        Args:
+            model: name of the model.
+            version: of the model.
+            operation: as in `batch`.
+            inputs: how many.
+            queue: seconds of waiting for the model.
+            infer: seconds in the model.
         """
 
     def rejected(self, model: str, version: str, reason: str) -> None:
-        """A request was turned away or given up.
+        """Note that a request was turned away or given up.
 
-        `reason` is one of "queue-full", "too-large", "deadline", "cancelled", "unavailable", "failed"; and, before it
-        is known what is asked, so that model and version are empty, "key-missing", "key-wrong", "rate-exceeded".
+        Args:
+            model: name of the model; empty where none has been chosen yet.
+            version: of the model; empty likewise.
+            reason: "queue-full", "too-large", "deadline", "cancelled", "unavailable" or "failed"; before a model has
+                been chosen "key-missing", "key-wrong" or "rate-exceeded".
         """
 
     def loaded(self, model: str, version: str, seconds: float, error: str | None) -> None:
-        """Loading a version has ended; `error` is None when it answers."""
+        """Note that loading a version has ended; `error` is None when the version answers."""
 
     def ended(self, model: str, version: str, expected: bool) -> None:
-        """The process of a version has ended: unloaded if that was expected, else died."""
+        """Note that the process of a version has ended: unloaded if `expected`, else it died."""
 
 
 class Observers(Observer):
-    """Tells several."""
+    """Passes events on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
+        """Pass events on to `observers`, in this order."""
         self._observers = observers
 
     def batch(
@@ -58,9 +73,9 @@ class Observers(Observer):
         for each in self._observers:
             each.batch(model, version, operation, size, waits, seconds)
 
-    def decoded(self, pictures: int, queue: float, seconds: float) -> None:
+    def decoded(self, images: int, queue: float, seconds: float) -> None:
         for each in self._observers:
-            each.decoded(pictures, queue, seconds)
+            each.decoded(images, queue, seconds)
 
     def inferred(self, model: str, version: str, operation: str, inputs: int, queue: float, infer: float) -> None:
         for each in self._observers:

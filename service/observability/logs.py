@@ -16,10 +16,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure_logging(form: LogFormat) -> None:
-    """Sends the log of this process to stderr, unless it goes somewhere already.
+    """Send the log of this process to stderr, unless it goes somewhere already.
 
     Args:
-        form: "auto" is text on a terminal, else JSON.
+        form: "json", "text", or "auto" for text on a terminal and JSON elsewhere.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
@@ -31,9 +31,10 @@ def configure_logging(form: LogFormat) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time (RFC 3339, UTC), level, logger, message, and what else it has."""
+    """Formats a record as one line of JSON: time (RFC 3339, UTC), level, logger, message and extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
         document: dict[str, Any] = {
             "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
@@ -48,12 +49,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as a line for people; what clients sent cannot break it into two."""
+    """Formats a record as a line for people; what clients sent cannot break it into two."""
 
     def __init__(self) -> None:
+        """Begin each line with the local time."""
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line of a record without its exception."""
         fields = {**_context(), **_extra(record)}
         line = super().formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())
         return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)

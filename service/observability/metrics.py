@@ -1,4 +1,4 @@
-"""Prometheus metrics of a server: counters and histograms as things happen, gauges as they are when asked.
+"""Prometheus metrics of a server: counters and histograms of events, gauges read when they are scraped.
 
 All label values come from what is served and from the routes that exist, so that their number is bounded whatever
 clients send.
@@ -27,17 +27,18 @@ Snapshot = dict[str, Any]  # of one process, as `service.http.process_stats` mak
 
 
 class Metrics(Observer):
-    """What a server process has done since it started.
+    """Counts what a server process does.
 
     Attributes:
         in_progress: requests being answered.
     """
 
     def __init__(self, shared_folder: Path | None = None) -> None:
-        """
+        """Start all counts at zero.
+
         Args:
-            shared_folder: where the processes of a server keep their counts, so that each can tell those of all;
-                then the environment variable PROMETHEUS_MULTIPROC_DIR must have named it from the process's start.
+            shared_folder: where the processes of a server keep their counts, so that each can report those of all;
+                the environment variable PROMETHEUS_MULTIPROC_DIR must have named it when the process started.
         """
         self.in_progress = 0
         self._registry = registry = CollectorRegistry()
@@ -97,7 +98,7 @@ class Metrics(Observer):
         )
 
     def request(self, route: str, method: str, status: int, seconds: float, record: RequestRecord) -> None:
-        """A request has been answered; `route` is one of those that there are."""
+        """Note that a request has been answered; `route` is the pattern of a route, not the path."""
         method = method if method in _METHODS else "other"
         self._requests.labels(route, method, str(status)).inc()
         self._request_seconds.labels(route, method).observe(seconds)
@@ -123,16 +124,16 @@ class Metrics(Observer):
             self._deaths.labels(model).inc()
 
     def exposition(self, snapshots: Sequence[Snapshot]) -> bytes:
-        """All metrics in Prometheus' text format; may take milliseconds.
+        """Return all metrics in Prometheus' text format; this may take milliseconds.
 
         Args:
-            snapshots: of the processes of the server that could be asked.
+            snapshots: of those processes of the server that answered.
         """
         return generate_latest(_Everything(self._source, snapshots))
 
 
 class _Everything:
-    """What a registry is to `generate_latest`."""
+    """All metrics, in the shape of a registry for `generate_latest`."""
 
     def __init__(self, source: Any, snapshots: Sequence[Snapshot]) -> None:
         self._source, self._snapshots = source, snapshots
@@ -149,7 +150,7 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     workers = GaugeMetricFamily("ait_worker_up", "Server processes that answer.", labels=["worker"])
     progress = GaugeMetricFamily("ait_requests_in_progress", "Requests being answered.", labels=["worker"])
     decoding = GaugeMetricFamily(
-        "ait_decode_queue_depth", "Pictures being decoded or waiting for it.", labels=["worker"]
+        "ait_decode_queue_depth", "Images being decoded or waiting for it.", labels=["worker"]
     )
     depth = GaugeMetricFamily("ait_queue_depth", "Images that wait for a model.", labels=["worker", "model"])
     ready = GaugeMetricFamily(

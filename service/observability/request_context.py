@@ -1,4 +1,4 @@
-"""What becomes known of a request while it is answered, for its log line, its metrics and its trace."""
+"""The record of the request that the running task answers, for its log line, its metrics and its trace."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:@/+=-]{1,128}")
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request; times in seconds.
+    """What is known of one request; times are in seconds.
 
     Attributes:
-        id: names it in the answer, in the log and in problem documents.
-        key: name of the API key that it came with.
-        model, version: what answered it; empty until something has.
-        images: pictures or tensors that the model was given.
-        queue: waiting, for a decoder and for the model.
-        decode: decoding.
-        infer: in the model.
+        id: names the request in the answer, in the log and in problem documents.
+        key: name of the API key that it carried.
+        model: that answered; empty until one has.
+        version: of the model.
+        images: images or tensors that the model was given.
+        queue: time of waiting, for a decoder and for the model.
+        decode: time of decoding.
+        infer: time in the model.
         trace_id: of its trace, in hexadecimal; empty without one.
     """
 
@@ -42,25 +43,26 @@ class RequestRecord:
     trace_id: str = ""
 
 
-# The one that the running task works for.
+# The record of the request that the running task works for.
 CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
 
 
 def begin(scope: Scope) -> RequestRecord:
-    """A record for a request, which `record_of` finds from here on."""
+    """Begin the record of a request; `record_of` finds it from here on."""
     record = scope[_SCOPE_KEY] = RequestRecord(_request_id(scope["headers"]))
     return record
 
 
 def record_of(scope: Scope) -> RequestRecord | None:
-    """The record of a request, if one is kept."""
-    return scope.get(_SCOPE_KEY)
+    """Return the record of a request, if one is kept."""
+    record: RequestRecord | None = scope.get(_SCOPE_KEY)
+    return record
 
 
 class RecordKeeper(Observer):
-    """Notes in the record of the request at hand what the core tells."""
+    """Writes the events of a request into its record."""
 
-    def decoded(self, pictures: int, queue: float, seconds: float) -> None:
+    def decoded(self, images: int, queue: float, seconds: float) -> None:
         if record := CURRENT.get():
             record.queue += queue
             record.decode += seconds
@@ -74,7 +76,7 @@ class RecordKeeper(Observer):
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """What the client calls the request, if that may stand in a log, else something random."""
+    """Return the id that the client gave, if it may stand in a log; else a random one."""
     for name, value in headers:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return value.decode()

@@ -22,9 +22,10 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 class Tracing(Observer):
-    """Makes spans below that of the request at hand, which FastAPI makes with the same provider."""
+    """Makes spans for the stages of a request, below the request's own span, which FastAPI makes."""
 
     def __init__(self, provider: TracerProvider) -> None:
+        """Make spans with `provider`, which FastAPI must use too."""
         from opentelemetry import trace
 
         self.provider = provider
@@ -33,22 +34,22 @@ class Tracing(Observer):
 
     @property
     def fastapi_options(self) -> dict[str, Any]:
-        """The argument `telemetry` of FastAPI."""
+        """The argument `telemetry` of FastAPI: spans from the same provider."""
         return {**NO_TELEMETRY, "tracing": True, "tracer_provider": self.provider}
 
     def mark(self, record: RequestRecord) -> None:
-        """Ties the span of the request at hand and its record together."""
+        """Write the trace's id into the record of the present request, and the request's id into its span."""
         span = self._current_span()
         context = span.get_span_context()
         if context.is_valid:
             record.trace_id = f"{context.trace_id:032x}"
             span.set_attribute("ait.request_id", record.id)
 
-    def decoded(self, pictures: int, queue: float, seconds: float) -> None:
+    def decoded(self, images: int, queue: float, seconds: float) -> None:
         end = time.time_ns()
         start = end - round(seconds * 1e9)
         self._span("queue", start - round(queue * 1e9), start, {"ait.queue": "decode"})
-        self._span("decode", start, end, {"ait.images": pictures})
+        self._span("decode", start, end, {"ait.images": images})
 
     def inferred(self, model: str, version: str, operation: str, inputs: int, queue: float, infer: float) -> None:
         end = time.time_ns()
@@ -58,7 +59,7 @@ class Tracing(Observer):
         self._span("infer", start, end, {"ait.operation": operation, "ait.images": inputs, **attributes})
 
     def close(self) -> None:
-        """Sends what has not been sent; takes seconds where nobody answers."""
+        """Send what has not been sent; this takes seconds where nobody answers."""
         self.provider.shutdown()
 
     def _span(self, name: str, start: int, end: int, attributes: dict[str, str | int]) -> None:
@@ -70,7 +71,7 @@ NO_TELEMETRY: dict[str, Any] = {"tracing": False, "metrics": False, "logs": Fals
 
 
 def tracing_from_environment(service_version: str) -> Tracing | None:
-    """Tracing to where OTEL_EXPORTER_OTLP_ENDPOINT says; None if it says nothing or the extra is not installed."""
+    """Trace to OTEL_EXPORTER_OTLP_ENDPOINT; return None where it is not set or the extra is not installed."""
     endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), None)
     if endpoint is None or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None

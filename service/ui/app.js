@@ -1,4 +1,4 @@
-// The playground: sends pictures to the chosen model and shows what it says.
+// The playground: sends images to the chosen model and shows what it says.
 
 import { Card } from "./card.js";
 import { $, announce, element } from "./dom.js";
@@ -29,7 +29,7 @@ const host = {
   },
 };
 
-/** Shows pictures in their order, above those that are there, and has them classified. */
+/** Shows images in their order, above those that are there, and has them classified. */
 function add(files) {
   const open = files.length === 1 && !silent.has(chooser.current?.model.name);
   const fresh = files.map((file) => new Card(file, host, { open }));
@@ -48,7 +48,7 @@ function drop(gone) {
 function progress() {
   const done = cards.filter((card) => card.done).length;
   $("results-head").hidden = !cards.length;
-  $("progress").textContent = done < cards.length ? `${done} of ${cards.length}` : count(cards.length, "picture");
+  $("progress").textContent = done < cards.length ? `${done} of ${cards.length}` : count(cards.length, "image");
   document.body.classList.toggle("has-results", cards.length > 0);
 }
 
@@ -61,7 +61,7 @@ function describe(choice) {
   $("classes-box").open = labels.length <= 40;
   const key = currentKey() ? "-H 'Authorization: Bearer KEY' " : "";
   $("curl").textContent = ["classify", "explain"]
-    .map((action) => `curl ${key}--data-binary @picture.jpg ${location.origin}${path(choice, action)}`)
+    .map((action) => `curl ${key}--data-binary @image.jpg ${location.origin}${path(choice, action)}`)
     .join("\n");
   $("about").hidden = false;
   for (const card of cards) card.ask();
@@ -70,7 +70,7 @@ function describe(choice) {
 $("clear").addEventListener("click", () => {
   drop([...cards]);
   $("files").focus();
-  announce("All pictures removed");
+  announce("All images removed");
 });
 
 listen(add);

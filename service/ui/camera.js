@@ -1,4 +1,4 @@
-// Takes a picture with a camera of this machine.
+// Takes an image with a camera of this machine.
 
 import { $ } from "./dom.js";
 
@@ -12,9 +12,9 @@ export class Camera {
   #stream = null;
   #count = 0;
 
-  /** `onPicture(file)` is called with each picture that is taken. */
-  constructor(onPicture) {
-    this.onPicture = onPicture;
+  /** `onImage(file)` is called with each image that is taken. */
+  constructor(onImage) {
+    this.onImage = onImage;
     $("shoot").addEventListener("click", () => this.#shoot());
     $("camera-cancel").addEventListener("click", () => $("camera").close());
     $("camera").addEventListener("close", () => this.#stop());
@@ -47,7 +47,7 @@ export class Camera {
     canvas.getContext("2d").drawImage(video, 0, 0);
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
     $("camera").close();
-    this.onPicture(new File([blob], `Camera picture ${++this.#count}`, { type: blob.type }));
+    this.onImage(new File([blob], `Camera image ${++this.#count}`, { type: blob.type }));
   }
 
   #stop() {

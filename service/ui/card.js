@@ -1,4 +1,4 @@
-// One picture and what the model says about it.
+// One image and what the model says about it.
 
 import { Problem, request } from "./api.js";
 import { announce, element, fromTemplate } from "./dom.js";
@@ -24,7 +24,7 @@ export class Card {
     this.#file = file;
     this.#host = host;
     this.#url = URL.createObjectURL(file);
-    this.name = file.name || "Pasted picture";
+    this.name = file.name || "Pasted image";
     this.node = fromTemplate("card");
     this.#find = (selector) => this.node.querySelector(selector);
     this.open = open;
@@ -58,7 +58,7 @@ export class Card {
     this.#host.onDone(this);
   }
 
-  /** Takes the picture off the page. */
+  /** Takes the image off the page. */
   remove() {
     this.#abort.abort();
     this.#explanation?.close();
@@ -148,5 +148,5 @@ function latency(total, { queue, decode, infer }) {
 
 function tooLarge(size, most) {
   const detail = `The file has ${bytes(size)}; at most ${bytes(most)} are accepted.`;
-  return new Problem("The picture is too large", detail, { lasting: true });
+  return new Problem("The image is too large", detail, { lasting: true });
 }

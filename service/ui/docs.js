@@ -50,7 +50,7 @@ function request(verb, path, operation, api) {
   if (!content || (json && !operation.requestBody.required)) return `curl -X ${verb.toUpperCase()} ${url}`;
   if (json) return `curl -d '${JSON.stringify(json.example ?? example(json.schema, api))}' ${url}`;
   const several = content["multipart/form-data"] ? `\ncurl -F file=@one.jpg -F file=@two.png ${url}` : "";
-  return `curl --data-binary @picture.jpg ${url}${several}`;
+  return `curl --data-binary @image.jpg ${url}${several}`;
 }
 
 function draw(verb, path, operation, api) {

@@ -1,4 +1,4 @@
-// The training pictures nearest to a picture, for its best classes: people judge better by examples than by maps.
+// The training images nearest to an image, for its best classes: people judge better by examples than by maps.
 
 import { element } from "./dom.js";
 import { number, percent } from "./format.js";
@@ -7,14 +7,14 @@ import { number, percent } from "./format.js";
 export function examples(classes, urls) {
   const rows = classes.map(({ label, score, nearest }) => {
     const head = element("h5", "", element("span", "name", label), " ", element("span", "quiet", percent(score)));
-    return element("div", "kin", head, element("ul", "", ...nearest.map((each) => picture(each, label, urls))));
+    return element("div", "kin", head, element("ul", "", ...nearest.map((each) => example(each, label, urls))));
   });
-  const note = "What the model finds most alike among the pictures it learned from; 1.00 is the same.";
-  const head = element("h4", "", "Nearest training pictures");
+  const note = "What the model finds most alike among the images it learned from; 1.00 is the same.";
+  const head = element("h4", "", "Nearest training images");
   return element("section", "examples", head, element("p", "quiet", note), ...rows);
 }
 
-function picture({ name, similarity, thumbnail, width, height }, label, urls) {
+function example({ name, similarity, thumbnail, width, height }, label, urls) {
   const image = element("img");
   const url = URL.createObjectURL(blob(thumbnail));
   urls.push(url);

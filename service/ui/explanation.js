@@ -1,4 +1,4 @@
-// Why a model answers as it does: maps of patches over the picture, and training pictures like it.
+// Why a model answers as it does: maps of patches over the image, and training images like it.
 
 import { ClassView } from "./class_view.js";
 import { element } from "./dom.js";
@@ -9,7 +9,7 @@ import { MemoryView } from "./memory_view.js";
 import { Stage } from "./stage.js";
 
 export class Explanation {
-  #picture;
+  #image;
   #ask;
   #answers = new Map();
   #urls = [];
@@ -20,14 +20,14 @@ export class Explanation {
   #body = element("div", "why-body");
 
   /**
-   * `picture` is {url, name, labels}, the labels being the model's by index. `ask(index, onWait)` fetches the
+   * `image` is {url, name, labels}, the labels being the model's by index. `ask(index, onWait)` fetches the
    * explanation of a class, of the best one where the index is undefined.
    */
-  constructor(picture, ask) {
-    this.#picture = picture;
+  constructor(image, ask) {
+    this.#image = image;
     this.#ask = ask;
     this.node = element("section", "why", this.#status, this.#body);
-    this.node.setAttribute("aria-label", `Explanation of ${picture.name}`);
+    this.node.setAttribute("aria-label", `Explanation of ${image.name}`);
   }
 
   /** Fetches and draws the explanation of a class. Returns whether there is anything to see. */
@@ -77,19 +77,19 @@ export class Explanation {
   }
 
   #build({ grid, region, map, blocks, labels }) {
-    this.#classView = new ClassView(this.#picture.labels, (index) => this.show(index));
+    this.#classView = new ClassView(this.#image.labels, (index) => this.show(index));
     this.#classView.update(map, labels);
     const views = [this.#classView];
     if (blocks.length) views.push(new MemoryView(blocks, () => this.#stage.repaint()));
-    this.#stage = new Stage({ ...this.#picture, grid, region, views });
+    this.#stage = new Stage({ ...this.#image, grid, region, views });
     return this.#stage.node;
   }
 
   #remarks({ map, blocks, examples: classes, timing_ms: timing }) {
     const remarks = [];
-    if (!map) remarks.push("This model cannot say what each part of the picture contributes; AiT models can.");
+    if (!map) remarks.push("This model cannot say what each part of the image contributes; AiT models can.");
     else if (!blocks.length) remarks.push("This model has no associative memory to look into; AiT models have.");
-    if (!classes.length) remarks.push("No training pictures are kept with this model.");
+    if (!classes.length) remarks.push("No training images are kept with this model.");
     return [...remarks, `Explained in ${milliseconds(timing.queue + timing.decode + timing.infer)} ms.`];
   }
 }

@@ -1,9 +1,9 @@
-// Ways in for pictures: choose, drop, paste, take one.
+// Ways in for images: choose, drop, paste, take one.
 
 import { Camera } from "./camera.js";
 import { $, announce } from "./dom.js";
 
-/** Calls `onFiles(files)` with pictures from any of them, in their order. */
+/** Calls `onFiles(files)` with images from any of them, in their order. */
 export function listen(onFiles) {
   for (const id of ["files", "capture"]) {
     $(id).addEventListener("change", ({ target }) => {
@@ -28,11 +28,11 @@ function listenToDrops(onFiles) {
     over(false);
     const files = [...event.dataTransfer.files];
     if (files.length) onFiles(files);
-    else announce("That is no file. Save the picture first, or paste it.");
+    else announce("That is no file. Save the image first, or paste it.");
   });
 }
 
-// A phone's own camera takes better pictures than a page does, and works without HTTPS.
+// A phone's own camera takes better images than a page does, and works without HTTPS.
 function offerCamera(onFiles) {
   const phone = matchMedia("(hover: none) and (pointer: coarse)").matches;
   if (!phone && !navigator.mediaDevices?.getUserMedia) return; // no camera, or a page from another machine over HTTP

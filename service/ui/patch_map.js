@@ -1,4 +1,4 @@
-// A grid of patches over the part of a picture that the model saw: painted in colours, and walked through with the
+// A grid of patches over the part of an image that the model saw: painted in colours, and walked through with the
 // pointer or with the arrow keys.
 
 import { element } from "./dom.js";

@@ -1,4 +1,4 @@
-// Classes of a picture with their probabilities as bars.
+// Classes of an image with their probabilities as bars.
 
 import { element } from "./dom.js";
 import { percent } from "./format.js";

@@ -1,4 +1,4 @@
-// A picture under a map of its patches, with the views that can be laid over it.
+// An image under a map of its patches, with the views that can be laid over it.
 
 import { choice } from "./choice.js";
 import { element } from "./dom.js";
@@ -17,14 +17,14 @@ export class Stage {
   constructor({ url, name, grid, region, views }) {
     this.#map = new PatchMap(grid, region, (index) => this.#point(index));
     this.#map.table.setAttribute("aria-label", `Patches of ${name}; arrow keys go from one to the next`);
-    const picture = element("div", "stage", frame(url, this.#map.node));
+    const image = element("div", "stage", frame(url, this.#map.node));
     const buttons = views.map((view, index) => [String(index), view.title]);
     const tabs = views.length > 1 ? [choice("Show", buttons, "0", (value) => this.#show(views[value]))] : [];
     const patch = element("div", "patch", this.#place, this.#details);
     this.node = element(
       "div",
       "look",
-      element("div", "canvas", picture, this.#legend),
+      element("div", "canvas", image, this.#legend),
       element("div", "side", ...tabs, this.#controls, patch),
     );
     this.#show(views[0]);
@@ -53,7 +53,7 @@ export class Stage {
   }
 }
 
-/** The picture in a box of its own shape, so that shares of the box are shares of the picture. */
+/** The image in a box of its own shape, so that shares of the box are shares of the image. */
 function frame(url, overlay) {
   const image = element("img");
   const box = element("div", "frame", image, overlay);

@@ -13,6 +13,7 @@ from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
 from tests.support.service_client import LABELS, wait_until_ready
+from tests.support.waiting import CEILING
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def _classifier(path: Path, seed: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = timm.create_model("test_vit", num_classes=3, img_size=32)
-        # Untrained heads answer every picture alike, which would hide mistakes.
+        # Untrained heads answer every image alike, which would hide mistakes.
         torch.nn.init.normal_(model.head.weight, std=0.5)
     timm.models.save_for_hf(
         model,
@@ -58,6 +59,7 @@ def settings(model_folder: Path) -> Settings:
         max_body_bytes=1_000_000,
         max_pixels=1_000_000,
         max_files=4,
+        deadline_seconds=CEILING,
     )
 
 

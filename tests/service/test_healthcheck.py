@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import uvicorn
@@ -13,6 +14,7 @@ import uvicorn
 from service import healthcheck
 from service.app import create_app
 from service.settings import Settings
+from tests.support.waiting import CEILING, wait_for_event
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +29,14 @@ def test_follows_a_server_from_start_to_end(
     port = listener.getsockname()[1]
     monkeypatch.setenv("HOST", "0.0.0.0")
     monkeypatch.setenv("PORT", str(port))
+    monkeypatch.setattr(healthcheck, "check", partial(healthcheck.check, timeout=CEILING))
     loaded = threading.Event()
     app = create_app(settings, lambda _: loaded.set())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     try:
-        assert loaded.wait(60)
+        wait_for_event(loaded, "the model to be loaded")
         assert healthcheck.main() == 0
         app.state.engine.drain()
         assert healthcheck.main() == 1

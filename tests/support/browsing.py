@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import shutil
+import time
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Request, expect
 
-expect.set_options(timeout=30_000)
+# Long enough for a busy machine; what never comes is a failure after it.
+TIMEOUT_MS = 120_000
+expect.set_options(timeout=TIMEOUT_MS)
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
-def find_chromium() -> str | None:
-    """The browser that `CHROMIUM` names, or the first that is installed."""
-    if named := os.environ.get("CHROMIUM"):
-        return shutil.which(named)
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
-
-
-def payload(data: bytes, name: str = "picture.png", mime: str = "image/png") -> FilePayload:
+def payload(data: bytes, name: str = "image.png", mime: str = "image/png") -> FilePayload:
     """A file for an input."""
     return {"name": name, "mimeType": mime, "buffer": data}
 
@@ -42,6 +36,7 @@ class Visit:
         self.console: list[str] = []
         self.strangers: list[str] = []
         self._context = browser.new_context(base_url=url, **options)
+        self._context.set_default_timeout(TIMEOUT_MS)
         self.page = self._context.new_page()
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
@@ -54,6 +49,13 @@ class Visit:
         expect(self.page.locator("#about")).to_be_visible()
         return self
 
+    def pump_until(self, condition: Callable[[], object]) -> None:
+        """Let the page go on until a condition holds that its events bring about."""
+        end = time.monotonic() + TIMEOUT_MS / 1000
+        while not condition():
+            assert time.monotonic() < end, "the page did not bring it about"
+            self.page.wait_for_timeout(20)
+
     def add(self, *files: FilePayload) -> Locator:
         """Chooses files; returns all cards, the newest first."""
         self.page.locator("#files").set_input_files(list(files))
@@ -61,11 +63,11 @@ class Visit:
 
     @property
     def cards(self) -> Locator:
-        """The pictures on the page."""
+        """The images on the page."""
         return self.page.locator(".card")
 
     def best(self, card: Locator) -> str:
-        """The best class of a picture, once it is there."""
+        """The best class of an image, once it is there."""
         first = card.locator(".scores:not(.empty) li").first.locator(".name")
         expect(first).to_be_visible()
         return first.inner_text()

@@ -1,4 +1,4 @@
-"""Mutated picture files: none may bring anything but an answer or a documented refusal.
+"""Mutated image files: none may bring anything but an answer or a documented refusal.
 
     python -m tests.support.image_fuzz --cases 20000
 
@@ -39,31 +39,31 @@ FIELDS = (
 
 def seeds() -> list[bytes]:
     """Files of many kinds, each of which is answered."""
-    picture = scene(40, 30)
-    rgba = picture.convert("RGBA")
+    image = scene(40, 30)
+    rgba = image.convert("RGBA")
     rgba.putalpha(128)
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "a description"
     deep = Image.fromarray(np.linspace(0, 65535, 30 * 40).astype(np.uint16).reshape(30, 40))
-    frames: dict[str, Any] = {"save_all": True, "append_images": [picture.rotate(90), picture.rotate(180)]}
+    frames: dict[str, Any] = {"save_all": True, "append_images": [image.rotate(90), image.rotate(180)]}
     return [
-        encode(picture, "JPEG"),
-        encode(picture, "JPEG", progressive=True, exif=exif),
-        encode(picture, "JPEG", subsampling=2, quality=20, restart_marker_blocks=2),
-        encode(picture.convert("L"), "JPEG"),
-        encode(picture.convert("CMYK"), "JPEG"),
-        encode(picture, "JPEG", icc_profile=b"\0" * 200, comment=b"hello"),
+        encode(image, "JPEG"),
+        encode(image, "JPEG", progressive=True, exif=exif),
+        encode(image, "JPEG", subsampling=2, quality=20, restart_marker_blocks=2),
+        encode(image.convert("L"), "JPEG"),
+        encode(image.convert("CMYK"), "JPEG"),
+        encode(image, "JPEG", icc_profile=b"\0" * 200, comment=b"hello"),
         many_scans(5),
-        *(encode(picture.convert(mode)) for mode in ("RGB", "L", "LA", "1", "P")),
+        *(encode(image.convert(mode)) for mode in ("RGB", "L", "LA", "1", "P")),
         encode(rgba),
         encode(deep),
-        encode(picture.quantize(16), transparency=3, dpi=(300, 300), exif=exif),
-        encode(picture, **frames),
-        encode(picture, "WEBP", quality=30),
-        encode(picture, "WEBP", lossless=True),
+        encode(image.quantize(16), transparency=3, dpi=(300, 300), exif=exif),
+        encode(image, **frames),
+        encode(image, "WEBP", quality=30),
+        encode(image, "WEBP", lossless=True),
         encode(rgba, "WEBP", exif=exif),
-        encode(picture, "WEBP", **frames),
+        encode(image, "WEBP", **frames),
     ]
 
 
@@ -193,7 +193,7 @@ class Report:
 
 
 def fuzz(client: Any, *, count: int, seed: int = 0, each: Callable[[int], None] = lambda _: None) -> Report:
-    """Sends mutated pictures to be classified, one of ten as a form; `each` is called with the number of each."""
+    """Sends mutated images to be classified, one of ten as a form; `each` is called with the number of each."""
     report = Report()
     for number, data in enumerate(cases(count, seed)):
         start = time.perf_counter()

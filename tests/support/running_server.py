@@ -10,7 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
+from tests.support.waiting import CEILING
+
 SERVE: Final = (sys.executable, "-m", "service")
+
+# What a busy machine is given, where the defaults are for users who wait.
+PATIENT = {"AIT_DEADLINE_SECONDS": f"{CEILING:g}", "AIT_SHUTDOWN_SECONDS": f"{CEILING:g}"}
 
 
 @contextmanager
@@ -29,7 +34,7 @@ def running_server(
     """
     process = subprocess.Popen(
         [*command, "--port", "0", *arguments],
-        env=os.environ | environment,
+        env=os.environ | PATIENT | environment,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
@@ -43,7 +48,7 @@ def running_server(
     finally:
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(CEILING)
         finally:
             process.kill()
             process.wait()

@@ -1,4 +1,4 @@
-"""Pictures for the tests of the service, as bytes of files."""
+"""Images for the tests of the service, as bytes of files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
 
 
 def scene(width: int = 48, height: int = 36) -> Image.Image:
-    """A picture with no symmetry, smooth enough to survive JPEG."""
+    """An image with no symmetry, smooth enough to survive JPEG."""
     y, x = np.mgrid[:height, :width]
     channels = (x * 255 / width, y * 255 / height, (x + y) * 100 / (width + height) + 60)
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8))

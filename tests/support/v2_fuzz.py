@@ -73,8 +73,8 @@ def seeds(model: str) -> list[Request]:
     """Requests that are answered."""
     pixels = np.linspace(-1, 1, 3 * 32 * 32, dtype=np.float32)
     shape = {"name": "pixels", "shape": [1, 3, 32, 32], "datatype": "FP32"}
-    pictures = [encode(scene(), format) for format in FORMATS]
-    elements = b"".join(len(picture).to_bytes(4, "little") + picture for picture in pictures)
+    images = [encode(scene(), format) for format in FORMATS]
+    elements = b"".join(len(image).to_bytes(4, "little") + image for image in images)
     image = {"name": "image", "shape": [3], "datatype": "BYTES", "parameters": {"binary_data_size": len(elements)}}
     wanted = [
         {"name": "logits", "parameters": {"binary_data": True}},

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.keys import KeyRing, presented_key
-from service.auth.rate_limit import Rates
+from service.auth.rate_limit import RateLimits
 from service.http.problems import Problem, key_missing, route_path
 from service.observability.events import Observer
 from service.observability.request_context import record_of
@@ -26,7 +26,7 @@ class AuthenticationMiddleware:
     """Refuse requests without a known key, before their body is read (ASGI middleware)."""
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, rates: Rates, observer: Observer, metrics_public: bool = False
+        self, app: ASGIApp, keys: KeyRing, rates: RateLimits, observer: Observer, metrics_public: bool = False
     ) -> None:
         """Wrap an application.
 

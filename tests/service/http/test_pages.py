@@ -1,0 +1,21 @@
+"""The files of the page."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.http.pages import UI
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
+def test_pages(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    # Nothing comes from another host, and no inline script or style needs an exception in the policy.
+    text = response.text.replace("http://www.w3.org/2000/svg", "")
+    assert "http://" not in text
+    assert "https://" not in text
+    for inline in ("<script>", "<style", " style=", " onclick=", "eval("):
+        assert inline not in text
+    assert client.head(path).status_code == 200

@@ -1,0 +1,31 @@
+"""Settings come from the environment, and wrong ones are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.settings import Settings, SettingsError, load_settings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    monkeypatch.setenv("PORT", "9000")
+    monkeypatch.setenv("AIT_MODEL", "somewhere")
+    monkeypatch.setenv("AIT_MAX_PIXELS", "1000")
+    monkeypatch.setenv("AIT_TOP_K", "")
+    settings = load_settings(port=None, model="elsewhere")
+    assert (settings.host, settings.port, settings.model) == ("0.0.0.0", 9000, "elsewhere")
+    assert (settings.max_pixels, settings.top_k) == (1000, 5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "99999"), ("AIT_MAX_FILES", "0"), ("AIT_MAX_BATCH", "many")])
+def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name) as caught:
+        load_settings()
+    assert value in str(caught.value)
+
+
+def test_every_setting_is_documented() -> None:
+    for name, field in Settings.model_fields.items():
+        assert f"AIT_{name.upper()}" in (field.description or ""), name

@@ -1,0 +1,52 @@
+"""A browser on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.support.browsing import Visit
+from tests.support.chromium import REMEDY, find_chromium
+from tests.support.running_server import running_server
+from tests.support.ui_models import NAME, make_models
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
+    """A real server with the bundled model, models without a memory, and a broken one."""
+    root = tmp_path_factory.mktemp("repository")
+    make_models(root, model_folder)
+    settings = {"AIT_MODELS": str(root), "AIT_MODEL": NAME, "AIT_TORCH_THREADS": "1", "AIT_MAX_BODY_BYTES": "1000000"}
+    with running_server(**settings) as (address, _):
+        yield address
+
+
+# Of a module, not of the session: Playwright keeps an event loop running, beside which other tests cannot run theirs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = find_chromium()
+    assert chromium, f"No Chromium was found, and this run demands it. {REMEDY}"
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=camera)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, url: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the page as somebody does; in the end, nothing may have gone wrong that a test did not announce."""
+    visits: list[Visit] = []
+
+    def open_page(path: str = "/", **options: object) -> Visit:
+        visits.append(Visit(browser, url, path, **options))
+        return visits[-1]
+
+    yield open_page
+    for each in visits:
+        each.close()
+    for each in visits:
+        each.check()
