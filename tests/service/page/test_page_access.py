@@ -95,7 +95,7 @@ def test_what_happens_is_said(visit: VisitPage) -> None:
     said = here.page.get_by_role("log")
     expect(said).to_contain_text("plane.png: airplane, 9")
     expect(said).to_contain_text("plane.png: the explanation is there.")
-    expect(said).to_contain_text("notes.txt: Not an accepted picture format.")
+    expect(said).to_contain_text("notes.txt: Not an accepted image format.")
     here.page.get_by_role("button", name="Remove notes.txt").press("Enter")
     expect(said).to_contain_text("notes.txt removed")
     assert "Remove plane.png" in here.focused()

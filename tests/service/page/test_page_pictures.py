@@ -43,7 +43,7 @@ def test_several_pictures_keep_their_order(visit: VisitPage) -> None:
     expect(here.page.locator("#progress")).to_have_text("5 pictures")
     assert cards.locator("h3").all_inner_texts() == ["<b>one</b>.jpg", "notes.txt", "two.png", "torn.png", "late.webp"]
     assert [here.best(cards.nth(index)) for index in (0, 2, 4)] == ["ship", "airplane", "airplane"]
-    expect(cards.nth(1).locator(".error")).to_contain_text("Not an accepted picture format")
+    expect(cards.nth(1).locator(".error")).to_contain_text("Not an accepted image format")
     expect(cards.nth(3).locator(".error")).to_contain_text("The picture cannot be decoded")
     assert cards.get_by_role("button", name="Try again").count() == 0
 
