@@ -258,21 +258,21 @@ def inspect(
     ] = None,
 ) -> None:
     """Draw what a model's memory does on an image: energies, recalled priors, ranks."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
     from timm.data import create_transform, resolve_model_data_config
 
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
     from ait.pretrained import load_model
+    from ait_lite.decode import ImageError, ImageLimits, decode
 
     try:
         loaded = load_model(model)
-        picture = ImageOps.exif_transpose(Image.open(image)).convert("RGB")
+        picture = decode(image.read_bytes(), ImageLimits())
     except FileNotFoundError as error:
         _fail(str(error))
-    except UnidentifiedImageError:
-        _fail(f"{image}: not an image in a known format; use JPEG, PNG or WebP.")
+    except ImageError as error:
+        _fail(f"{image}: {error}")
     except OSError as error:
         _fail(f"{image}: cannot be read ({error}).")
     if not isinstance(loaded, AssociativeTransformer):

@@ -58,7 +58,7 @@ def generate_triangles(count: int, seed: int, split: Literal["train", "val"] = "
 
 
 def triangle_splits() -> tuple[LabelledImages, LabelledImages]:
-    """50,000 training and 10,000 validation images; always the same ones, so that runs can be compared."""
+    """Draw 50,000 training and 10,000 validation images; always the same ones, so that runs can be compared."""
     return _labelled(TRAINING_IMAGES, "train"), _labelled(VALIDATION_IMAGES, "val")
 
 
