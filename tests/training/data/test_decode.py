@@ -137,3 +137,22 @@ def test_pixels_in_memory_are_resized_or_taken_as_they_are(channels: int, tmp_pa
     assert torch.equal(decode(samples, small, cache=tmp_path)[1], expected)
     altered = dataclasses.replace(samples, pixels=255 - pixels)
     assert not torch.equal(decode(altered, small, cache=tmp_path)[1], expected)
+
+
+def test_a_file_replaced_under_its_size_and_date_is_decoded_again(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "ant" / "0.ppm"
+    file.parent.mkdir(parents=True)
+    Image.new("RGB", (16, 16), (10, 20, 30)).save(file)
+    before = file.stat()
+    samples = scan_folder(tmp_path / "data")
+    decode(samples, PREPROCESSING, cache=tmp_path)
+    Image.new("RGB", (16, 16), (40, 50, 60)).save(tmp_path / "new.ppm")
+    os.utime(tmp_path / "new.ppm", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(tmp_path / "new.ppm", file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert decode(samples, PREPROCESSING, cache=tmp_path)[1][0, :, 5, 5].tolist() == [40, 50, 60]
+
+
+def test_a_model_of_other_channels_is_told_of(mixed: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"4 channels.*model\.args\.in_chans"):
+        decode(mixed, dataclasses.replace(PREPROCESSING, input_size=(4, 16, 16)), cache=tmp_path)
