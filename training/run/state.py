@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from training.data.samples import LabelledImages
+from training.data.sources.splits import dataset_digest, describe_changes
 from training.errors import CheckpointError
 from training.recipe.keys import Recipe
 from training.run.folder import Row
@@ -105,14 +107,22 @@ class Snapshot:
     scaler: dict[str, Any] | None
 
 
-def save(path: Path, snapshot: Snapshot, position: Position, recipe: Recipe, classes: tuple[str, ...]) -> None:
+def save(
+    path: Path,
+    snapshot: Snapshot,
+    position: Position,
+    recipe: Recipe,
+    training: LabelledImages,
+    validation: LabelledImages,
+) -> None:
     """Write the whole state of a run as one file, atomically."""
     tensors = {f"model.{name}": value for name, value in snapshot.model.items()}
     tensors |= {f"optimizer.{name}": value for name, value in snapshot.optimizer.items()}
     tensors |= {f"average.{name}": value for name, value in (snapshot.average or {}).items()}
+    tensors |= {"data.training": dataset_digest(training), "data.validation": dataset_digest(validation)}
     values = {
         "position": asdict(position),
-        "classes": classes,
+        "classes": training.classes,
         "recipe": recipe.model_dump(mode="json"),
         "optimizer": snapshot.optimizer_values,
         "scaler": snapshot.scaler,
@@ -120,14 +130,16 @@ def save(path: Path, snapshot: Snapshot, position: Position, recipe: Recipe, cla
     save_state(path, tensors, values)
 
 
-def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...]) -> Position:
+def load(
+    path: Path, learned: Learned, recipe: Recipe, training: LabelledImages, validation: LabelledImages
+) -> Position:
     """Put a saved state back in place, however the run that saved it spread it.
 
     Returns:
         Where the run was.
 
     Raises:
-        CheckpointError: The file is torn, or of another recipe, other classes or another model.
+        CheckpointError: The file is torn, or of another recipe, other images or classes or another model.
     """
     tensors, values = load_state(path)
     changed = _changed_keys(values["recipe"], recipe.model_dump(mode="json"))
@@ -136,8 +148,9 @@ def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...])
             f"the run in {path.parent.parent} was started with other settings ({', '.join(changed)}); "
             "resume with the same ones, or start anew with output=FOLDER"
         )
-    if tuple(values["classes"]) != classes:
+    if tuple(values["classes"]) != training.classes:
         raise CheckpointError(f"the run in {path.parent.parent} was started with other classes")
+    _refuse_other_images(path, tensors, training, validation)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
@@ -159,6 +172,27 @@ def load(path: Path, learned: Learned, recipe: Recipe, classes: tuple[str, ...])
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: full(tensor.detach()).to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _refuse_other_images(
+    path: Path, tensors: dict[str, Tensor], training: LabelledImages, validation: LabelledImages
+) -> None:
+    """Take the images' digests out of a state, and hold today's images against them.
+
+    With one image more or less the split would be another, and images that were trained on would validate.
+    """
+    before = tensors.pop("data.training", None), tensors.pop("data.validation", None)
+    if before[0] is None or before[1] is None:
+        raise CheckpointError(
+            f"{path} does not tell which images the run was trained on, as an older version wrote it: start anew "
+            "with output=FOLDER"
+        )
+    changed = describe_changes(training, validation, before[0], before[1])
+    if changed is not None:
+        raise CheckpointError(
+            f"the images of the run in {path.parent.parent} have changed: {changed}. Going on would validate on "
+            "images that were trained on: put them back, or start anew with output=FOLDER"
+        )
 
 
 def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -154,7 +154,9 @@ class Trainer:
             self.writer.create()
         self.accelerator.wait_for_everyone()
         if resume and self.folder.state.exists():
-            self.position = state.load(self.folder.state, self.learned, self.recipe, self.classes)
+            self.position = state.load(
+                self.folder.state, self.learned, self.recipe, self.images.training, self.images.validation
+            )
             self.console.print(f"continuing after {self._done()}")
         elif resume:
             self.console.print(f"no checkpoint in {self.folder.path} yet: starting from the beginning")
