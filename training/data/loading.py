@@ -174,7 +174,7 @@ def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:
     lengths = np.diff(np.r_[begins, len(ranked)])
     repeats = np.empty_like(flat)
     repeats[order] = np.arange(len(flat)) - np.repeat(begins, lengths)
-    return list(torch.from_numpy(repeats).split([len(chosen) for chosen in indices]))
+    return list(torch.split(torch.from_numpy(repeats), [len(chosen) for chosen in indices]))
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

@@ -94,7 +94,8 @@ def list_images(folder: Path) -> Listing:
     images: list[str] = []
     others: Counter[str] = Counter()
     again: list[str] = []
-    pending, linked = [""], []
+    pending: list[str] = [""]
+    linked: list[str] = []
     while pending or linked:
         # Folders before links, so that a file's name does not lead through a link without need.
         inner = pending.pop() if pending else linked.pop(0)

@@ -58,8 +58,8 @@ def open_evaluation(
             return scan_folder(validation_folder(splits) or splits["train"])
         return scan_folder(root, wrapped=layout == "classes")
     if source == "table" and root is not None:
-        splits = read_table(root)
-        return next(splits[name] for name in ("val", "test", "train") if name in splits)
+        listed = read_table(root)
+        return next(listed[name] for name in ("val", "test", "train") if name in listed)
     train, validation = _splits(source, root, layout)
     return train if validation is None else validation
 
