@@ -1,7 +1,7 @@
-"""An RGB picture of any size -> the bytes of a model's input: timm's evaluation transform, without torch.
+"""An RGB image of any size -> the bytes of a model's input: timm's evaluation transform, without torch.
 
-Resizing and cropping are done a picture, where it was decoded; normalising is done a batch, where the model is
-(`service.model_process.classifier`). The two together give, to the bit, what `timm.data.create_transform` does.
+Resizing and cropping are done for each image, where it was decoded; normalising for each batch, where the model
+is. The two together give, to the bit, what `timm.data.create_transform` does.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ _DEFAULT_CROP = 0.875  # timm's
 
 
 class Cropping:
-    """Resizes and crops for one model.
+    """Resize and crop for one model.
 
     Attributes:
         input_size: (channels, height, width) of what comes out.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """`config` is what `timm.data.resolve_model_data_config` says, its statistics one a channel.
+        """Read how a model wants its images.
+
+        Args:
+            config: What `timm.data.resolve_model_data_config` says, its statistics one for each channel.
 
         Raises:
-            ValueError: it asks for a way of resizing that there is not.
+            ValueError: It asks for a filter that there is not.
         """
         channels, height, width = config["input_size"]
         self.input_size: tuple[int, int, int] = (channels, height, width)
@@ -49,22 +52,22 @@ class Cropping:
             raise ValueError(f"interpolation {config['interpolation']!r} is none of {', '.join(_RESAMPLING)}")
         self._resampling = _RESAMPLING[config["interpolation"]]
 
-    def __call__(self, picture: Image.Image) -> np.ndarray:
-        """RGB picture -> uint8 array of shape `input_size`."""
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Make of an RGB image a uint8 array of shape `input_size`."""
         if self.input_size[0] == 1:
-            picture = picture.convert("L")
+            image = image.convert("L")
         if self._trim:
-            picture = self._without_border(picture)
-        height, width = self._resized(picture.height, picture.width)
-        if (width, height) != picture.size:
-            picture = picture.resize((width, height), self._resampling)
-        pixels = np.asarray(self._centre(picture))
+            image = self._without_border(image)
+        height, width = self._resized(image.height, image.width)
+        if (width, height) != image.size:
+            image = image.resize((width, height), self._resampling)
+        pixels = np.asarray(self._centre(image))
         return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
 
     def region(self, width: int, height: int) -> list[float]:
-        """What part of a picture of some size is kept: left, top, right, bottom as shares of its sides.
+        """Say what part of an image is kept: left, top, right, bottom as shares of its sides.
 
-        Beyond 0 or 1 where the kept part has a frame around the picture.
+        Beyond 0 or 1 where the kept part has a frame around the image.
         """
         _, kept_height, kept_width = self.input_size
         inner_width, inner_height = max(width - 2 * self._trim, 1), max(height - 2 * self._trim, 1)
@@ -79,13 +82,13 @@ class Cropping:
         (left, right), (top, bottom) = edges
         return [left, top, right, bottom]
 
-    def _without_border(self, picture: Image.Image) -> Image.Image:
-        left, top = min(self._trim, picture.width), min(self._trim, picture.height)
-        width, height = max(0, picture.width - 2 * self._trim), max(0, picture.height - 2 * self._trim)
-        return picture.crop((left, top, left + width, top + height))
+    def _without_border(self, image: Image.Image) -> Image.Image:
+        left, top = min(self._trim, image.width), min(self._trim, image.height)
+        width, height = max(0, image.width - 2 * self._trim), max(0, image.height - 2 * self._trim)
+        return image.crop((left, top, left + width, top + height))
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) that a picture is resized to before it is cropped."""
+        """The (height, width) that an image is resized to before it is cropped."""
         scaled_height, scaled_width = self._scaled
         if self._mode == "squash":
             return scaled_height, scaled_width
@@ -97,15 +100,15 @@ class Cropping:
         ratio = choose(height / scaled_height, width / scaled_width)
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
-    def _centre(self, picture: Image.Image) -> Image.Image:
-        """The middle of a picture, in a frame where it is too small."""
+    def _centre(self, image: Image.Image) -> Image.Image:
+        """The middle of an image, in a frame where it is too small."""
         _, height, width = self.input_size
-        left, top = _offset(picture.width, width), _offset(picture.height, height)
-        if picture.width < width or picture.height < height:
-            canvas = Image.new(picture.mode, (width, height), self._fill)
-            canvas.paste(picture, (-left, -top))
+        left, top = _offset(image.width, width), _offset(image.height, height)
+        if image.width < width or image.height < height:
+            canvas = Image.new(image.mode, (width, height), self._fill)
+            canvas.paste(image, (-left, -top))
             return canvas
-        return picture if picture.size == (width, height) else picture.crop((left, top, left + width, top + height))
+        return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
 
 
 def _offset(length: int, wanted: int) -> int:

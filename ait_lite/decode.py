@@ -1,26 +1,28 @@
-"""Bytes of unknown origin -> a checked, upright, opaque RGB picture.
+"""Bytes of unknown origin -> a checked, upright, opaque RGB image, the same wherever an image is looked at.
 
 The content decides the format, never a name or a header. Nothing here knows of HTTP, and the process-wide
-switches of Pillow are left alone: the limits are arguments.
+switches of Pillow are left alone: formats and limits are arguments.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from io import BytesIO
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image, features
 
+from ait_lite.colour_profile import to_srgb
+
+# What a service accepts: few formats, whose decoders are looked at most by those who attack them.
 FORMATS = ("image/jpeg", "image/png", "image/webp")
 
-# Encoders write about ten scans. Each costs a pass over the whole picture but only a few bytes: a small
+# Encoders write about ten scans. Each costs a pass over the whole image but only a few bytes: a small
 # file with thousands of them would keep a processor busy for minutes.
 MAX_JPEG_SCANS = 50
 
@@ -37,73 +39,122 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """A picture that cannot be used. `kind` is a stable name for programs, the message is for people."""
+    """An image that cannot be used. `kind` is a stable name for programs, the message is for people."""
 
     kind = "image-error"
-    title = "The picture cannot be used"
+    title = "The image cannot be used"
 
 
 class EmptyImage(ImageError):
     """There are no bytes."""
 
     kind = "empty-image"
-    title = "No picture was sent"
+    title = "No image was sent"
 
 
 class UnsupportedFormat(ImageError):
-    """The bytes are not a picture in an accepted format."""
+    """The bytes are not an image in an accepted format."""
 
     kind = "unsupported-format"
-    title = "Not an accepted picture format"
+    title = "Not an accepted image format"
 
 
 class TooManyPixels(ImageError):
-    """The picture is larger than the limit."""
+    """The image is larger than the limit."""
 
     kind = "too-many-pixels"
-    title = "The picture has too many pixels"
+    title = "The image has too many pixels"
 
 
 class UndecodableImage(ImageError):
     """The format is accepted, but this file is damaged or cannot be shown."""
 
     kind = "undecodable-image"
-    title = "The picture cannot be decoded"
+    title = "The image cannot be decoded"
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Most pixels of a picture, and most times its longer side may exceed its shorter one."""
+    """Most pixels of an image, and most times its longer side may exceed its shorter one."""
 
     pixels: int = 50_000_000
     aspect: float = 100.0
 
 
-def decode(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Decodes a JPEG, PNG or WebP file as a person would see it.
+class _Format(NamedTuple):
+    """A kind of file, and who reads it.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled, and of an animation the
-    first frame counts. Colour profiles are ignored.
+    Attributes:
+        name: For people.
+        plugin: Pillow's module and class. Used directly: `Image.open` would guess, and hold sizes against a
+            process-wide limit.
+        feature: What Pillow must have been built with, if anything.
+    """
+
+    name: str
+    plugin: tuple[str, str]
+    feature: str | None = None
+
+
+_KNOWN = {
+    "image/jpeg": _Format("JPEG", ("PIL.JpegImagePlugin", "JpegImageFile")),
+    "image/png": _Format("PNG", ("PIL.PngImagePlugin", "PngImageFile")),
+    "image/webp": _Format("WebP", ("PIL.WebPImagePlugin", "WebPImageFile")),
+    "image/gif": _Format("GIF", ("PIL.GifImagePlugin", "GifImageFile")),
+    "image/bmp": _Format("BMP", ("PIL.BmpImagePlugin", "BmpImageFile")),
+    "image/tiff": _Format("TIFF", ("PIL.TiffImagePlugin", "TiffImageFile")),
+    "image/x-portable-anymap": _Format("PPM", ("PIL.PpmImagePlugin", "PpmImageFile")),
+    "image/avif": _Format("AVIF", ("PIL.AvifImagePlugin", "AvifImageFile"), "avif"),
+    "image/jp2": _Format("JPEG 2000", ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"), "jpg_2000"),
+}
+_HEADS = (
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+    ("image/bmp", re.compile(rb"BM")),
+    ("image/tiff", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("image/x-portable-anymap", re.compile(rb"P[1-6]\s")),
+    ("image/avif", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("image/jp2", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
+)
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """List the media types of all formats that this installation decodes, those of `FORMATS` first."""
+    return tuple(kind for kind, form in _KNOWN.items() if form.feature is None or features.check(form.feature))
+
+
+def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS) -> Image.Image:
+    """Decode an image file as a person would see it.
+
+    EXIF orientation is applied, colours are converted from the embedded profile to sRGB, transparency is laid on
+    white, 16-bit values are scaled, and of an animation or of several pages the first counts.
 
     Args:
-        data: the file.
-        limits: checked from the header, before pixels are decoded.
+        data: The file.
+        limits: Checked from the header, before pixels are decoded.
+        formats: Media types that are accepted, of `readable_formats`.
 
     Returns:
-        A picture in mode RGB.
+        An image in mode RGB.
 
     Raises:
-        EmptyImage, UnsupportedFormat, TooManyPixels, UndecodableImage: as named.
+        EmptyImage: There are no bytes.
+        UnsupportedFormat: The content is of none of the formats.
+        TooManyPixels: The image is larger than the limit.
+        UndecodableImage: The file is damaged, or cannot be shown.
     """
     if not data:
-        raise EmptyImage("There are no bytes. Send the content of a JPEG, PNG or WebP file.")
-    opener = _opener(data)
-    if opener is None:
-        raise UnsupportedFormat("This is not a JPEG, PNG or WebP picture. Convert it to one of these.")
+        raise EmptyImage(f"There are no bytes. Send the content of a {_listed(formats)} file.")
+    kind = _kind(data)
+    if kind not in formats:
+        raise UnsupportedFormat(f"This is not a {_listed(formats)} image. Convert it to one of these.")
     try:
-        if opener is WebPImageFile:
+        if kind == "image/webp":
             _check_size(_webp_size(data), limits)  # opening one already allocates its canvas
-        image = opener(BytesIO(data))
+        image = _plugin(kind)(BytesIO(data))
         _check_size(image.size, limits)
         if image.info.get("progressive") and _too_many_scans(data):
             raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
@@ -112,22 +163,49 @@ def decode(data: bytes, limits: ImageLimits) -> Image.Image:
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise TooManyPixels("The picture is too large.") from error
+        raise TooManyPixels("The image is too large.") from error
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and more for
         # damaged files; all of them mean the same to whoever sent the file.
         raise UndecodableImage("The file is damaged or incomplete. Save or send it again.") from error
 
 
-def _opener(data: bytes) -> Callable[[BytesIO], ImageFile] | None:
-    # The plugins are used directly: Image.open would try to guess, and check sizes by a process-wide limit.
-    if data.startswith(b"\xff\xd8\xff"):
-        return JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImageFile
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return WebPImageFile
+def refusal(
+    data: bytes, size: tuple[int, int], limits: ImageLimits, formats: Collection[str] = FORMATS
+) -> ImageError | None:
+    """Say why narrower limits than an image was decoded under would refuse it.
+
+    Args:
+        data: The file.
+        size: Width and height of what `decode` made of it, pixels.
+        limits: The narrower limits, such as a service's.
+        formats: Likewise.
+
+    Returns:
+        The error that `decode` would raise, or None.
+    """
+    if _kind(data) not in formats:
+        return UnsupportedFormat(f"This is not a {_listed(formats)} image. Convert it to one of these.")
+    try:
+        _check_size(size, limits)
+    except ImageError as error:
+        return error
     return None
+
+
+def _kind(data: bytes) -> str:
+    return next((kind for kind, head in _HEADS if head.match(data)), "")
+
+
+def _listed(formats: Collection[str]) -> str:
+    *names, last = (form.name for kind, form in _KNOWN.items() if kind in formats)
+    return f"{', '.join(names)} or {last}" if names else last
+
+
+@cache
+def _plugin(kind: str) -> Any:
+    module, name = _KNOWN[kind].plugin
+    return getattr(import_module(module), name)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -146,15 +224,15 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise UndecodableImage(f"The picture is {width} x {height} pixels: there is nothing to see.")
+        raise UndecodableImage(f"The image is {width} x {height} pixels: there is nothing to see.")
     if width * height > limits.pixels:
         raise TooManyPixels(
-            f"The picture is {width} x {height} = {width * height:,} pixels; at most {limits.pixels:,} are "
+            f"The image is {width} x {height} = {width * height:,} pixels; at most {limits.pixels:,} are "
             "accepted. Make it smaller."
         )
     if max(size) > limits.aspect * min(size):
         raise UndecodableImage(
-            f"The picture is {width} x {height} pixels; its longer side may be at most {limits.aspect:g} "
+            f"The image is {width} x {height} pixels; its longer side may be at most {limits.aspect:g} "
             "times the shorter one. Cut a part out of it."
         )
 
@@ -164,7 +242,7 @@ def _too_many_scans(data: bytes) -> bool:
     marker = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
     position, scans = 2, 0
     while scans <= MAX_JPEG_SCANS and (found := marker.search(data, position)):
-        if found[1] == b"\xd9":  # end of image: what follows is not part of the picture
+        if found[1] == b"\xd9":  # end of image: what follows is not part of the image
             break
         scans += found[1] == b"\xda"
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
@@ -172,30 +250,35 @@ def _too_many_scans(data: bytes) -> bool:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
-        return _deep_grey_to_rgb(image)
+        image = _shallow_grey(image)
+    elif image.mode == "F":
+        raise UndecodableImage("The image holds floating-point numbers, whose range no one knows. Save it in 8 bits.")
+    if profile:
+        image = to_srgb(image, profile)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    picture = image.convert("RGBA")
+    image = image.convert("RGBA")
     canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(picture, mask=picture.getchannel("A"))
+    canvas.paste(image, mask=image.getchannel("A"))
     return canvas
 
 
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips 16-bit grey at 255, which turns photographs white.
+def _shallow_grey(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips it at 255, which turns photographs white."""
     deep = np.asarray(image)
     if deep.itemsize > 2:  # mode I, which some versions of Pillow use for 16 bits
         deep = deep.clip(0, 65535)
     grey = (deep >> 8).astype(np.uint8)
     if isinstance(clear := image.info.get("transparency"), int):
         grey[deep == clear] = 255
-    return Image.fromarray(grey).convert("RGB")
+    return Image.fromarray(grey)
 
 
-def _upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(source.getexif().get(_ORIENTATION, 1))
     except Exception:
-        return picture  # broken metadata must not cost a good picture
-    return picture if turn is None else picture.transpose(turn)
+        return image  # broken metadata must not cost a good image
+    return image if turn is None else image.transpose(turn)

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from timm.data import create_transform
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ait_lite.decode import ImageError, ImageLimits, decode
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -77,8 +79,8 @@ def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
 
 def _open(file: Path) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(Image.open(file))
-    except UnidentifiedImageError:
-        raise ValueError(f"{file}: not an image in a known format; use JPEG, PNG or WebP.") from None
+        return decode(file.read_bytes(), ImageLimits())
+    except ImageError as error:
+        raise ValueError(f"{file}: {error}") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error}).") from error

@@ -29,3 +29,10 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, va
 def test_every_setting_is_documented() -> None:
     for name, field in Settings.model_fields.items():
         assert f"AIT_{name.upper()}" in (field.description or ""), name
+
+
+def test_a_key_in_place_of_its_hash_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIT_ADMIN_KEY_SHA256", "the secret itself")
+    with pytest.raises(SettingsError, match="AIT_ADMIN_KEY_SHA256") as caught:
+        load_settings()
+    assert "the secret itself" not in str(caught.value)

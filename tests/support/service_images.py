@@ -32,6 +32,14 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
 
 
+def deep_png(pixels: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel with alpha, which Pillow does not write: from (H, W, 4) big-endian uint16."""
+    height, width, _ = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
 def webp_header(width: int, height: int) -> bytes:
     """A WebP that claims a canvas and has no pixels."""
     head = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -2,7 +2,10 @@
 
 On a machine with few cores, decoding JPEGs anew in every epoch costs more than a small model's step. Images
 are brought to the model's input size once and kept on disk as a memory-mapped array, under a name derived
-from the files' paths, sizes and times, so that a changed folder is decoded again.
+from the files' paths, sizes, times of change and inodes, so that a changed folder is decoded again. The time at
+which the file system itself saw a change (ctime) is among them, so a file that was replaced by one of the same
+size and date is seen. Not seen is a change on a file system that keeps no such time, such as FAT, if size and
+date stay the same.
 """
 
 import hashlib
@@ -10,28 +13,63 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ait_lite.decode import ImageError, ImageLimits, readable_formats, refusal
+from ait_lite.decode import decode as decode_file
+from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing
-from training.data.samples import LabelledImages
+from training.data.samples import TRAINING_LIMITS, LabelledImages
 from training.errors import DataError
 
 Broken = Literal["error", "skip"]
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2  # counted up when the same files give other bytes
 _CHUNK = 256
 _NAMED_PROBLEMS = 10
+_NAMED_REFUSALS = 3
+
+T = TypeVar("T")
+
+
+class _Read(NamedTuple):
+    """One image that was read.
+
+    Attributes:
+        image: Decoded.
+        signature: See `training.data.duplicates`.
+        refused: Why a service would refuse it, or None.
+    """
+
+    image: Image.Image
+    signature: np.ndarray
+    refused: str | None
+
+
+@dataclass
+class _Report:
+    """What reading all images found, kept beside the arrays.
+
+    Attributes:
+        broken: Why images cannot be decoded, by name.
+        refused: Why a service would refuse others, by name.
+    """
+
+    broken: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def default_cache() -> Path:
-    """The user's cache folder for decoded images."""
+    """Return the user's cache folder for decoded images."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "ait" / "images"
 
@@ -44,46 +82,53 @@ def decode(
     cache: Path | None = None,
     console: Console | None = None,
 ) -> tuple[LabelledImages, Tensor]:
-    """All images at the model's input size.
+    """Bring all images to the model's input size.
 
     Args:
         samples: What to decode.
         preprocessing: To which size, and how.
         broken: Whether images that cannot be decoded are an error, or left out, named and counted.
         cache: Folder of decoded arrays; None takes the user's cache folder.
-        console: Where progress and the names of skipped images go; None shows neither.
+        console: Where progress, the names of skipped images and those that a service would refuse go; None shows
+            nothing.
 
     Returns:
-        The samples that were decoded, and (N, C, H, W) uint8 as many, backed by a memory-mapped file unless
-        they were in memory and of the right size already.
+        The samples that were decoded, with their signatures, and (N, C, H, W) uint8 as many, backed by a
+        memory-mapped file unless they were in memory and of the right size already.
 
     Raises:
-        DataError: Images that cannot be decoded, by name; or none is left.
+        DataError: Images that cannot be decoded, by name; or none is left; or the model takes images that files
+            do not hold.
     """
+    _tell(samples.remarks, console)
     if samples.pixels is not None and _fits(samples.pixels, preprocessing):
-        return samples, samples.pixels.expand(-1, preprocessing.input_size[0], -1, -1)
+        seen = replace(samples, remarks=(), signatures=_signatures_in_memory(samples.pixels))
+        return seen, samples.pixels.expand(-1, preprocessing.input_size[0], -1, -1)
+    _require_channels(preprocessing)
     cache = cache or default_cache()
-    report = _report_path(cache, samples)
-    problems = _read_report(report) or {}
-    good = _without(samples, problems, broken)
-    path = cache / f"{_cache_key(good, preprocessing)}.npy"
-    images = _open_cached(path, (len(good), *preprocessing.input_size))
-    if images is None:
-        good, path, found = _decode_to(cache, good, preprocessing, broken, console)
-        if found:
-            problems |= found
-            _write_report(report, problems)
-        images = _open_cached(path, (len(good), *preprocessing.input_size))
-        if images is None:
-            raise DataError(f"the decoded images in {path} vanished or changed while being written")
-    _tell_skipped(samples, problems, report, console)
-    return good, torch.from_numpy(images)
+    contents = _contents(samples)
+    report_path = cache / f"{_key(samples, contents)}.json"
+    report = _read_report(report_path) or _Report()
+    good = _without(samples, report.broken, broken)
+    place = _Place.of(cache, good, contents if good is samples else _contents(good), preprocessing)
+    opened = place.open(len(good), preprocessing)
+    if opened is None:
+        good, place, found = _decode_to(cache, good, preprocessing, broken, console)
+        report.broken |= found.broken
+        report.refused = found.refused
+        _write_report(report_path, report)
+        opened = place.open(len(good), preprocessing)
+        if opened is None:
+            raise DataError(f"the decoded images in {place.images} vanished or changed while being written")
+    _tell_skipped(samples, report, report_path, console)
+    images, signatures = opened
+    return replace(good, remarks=(), signatures=torch.from_numpy(signatures)), torch.from_numpy(images)
 
 
 def check(
     samples: LabelledImages, *, broken: Broken = "error", cache: Path | None = None, console: Console | None = None
 ) -> LabelledImages:
-    """The samples that can be decoded, found by reading each once; the finding is kept beside decoded arrays.
+    """Find the samples that can be decoded by reading each once; the finding is kept beside decoded arrays.
 
     For images that are not decoded ahead of training, so that a broken one is not met in its middle.
 
@@ -91,29 +136,68 @@ def check(
         samples: What to read.
         broken: Whether images that cannot be read are an error, or left out, named and counted.
         cache: Folder for the finding; None takes the user's cache folder.
-        console: Where progress and the names of skipped images go; None shows neither.
+        console: As for `decode`.
+
+    Returns:
+        The samples that were read, with their signatures.
 
     Raises:
         DataError: Images that cannot be read, by name; or none is left.
     """
+    _tell(samples.remarks, console)
     if samples.pixels is not None:
-        return samples
-    report = _report_path(cache or default_cache(), samples)
-    problems = _read_report(report)
-    if problems is None:
+        return replace(samples, remarks=(), signatures=_signatures_in_memory(samples.pixels))
+    cache = cache or default_cache()
+    key = _key(samples, _contents(samples))
+    report_path, signatures_path = cache / f"{key}.json", cache / f"{key}.checked.npy"
+    report = _read_report(report_path)
+    signatures = _load(signatures_path, (len(samples) - len(report.broken), SIGNATURE_BYTES)) if report else None
+    if report is None or signatures is None:
 
-        def read(index: int) -> None:
-            with samples.open(index) as image:
-                image.load()
+        def read(index: int) -> tuple[np.ndarray, str | None]:
+            _, made, refused = _read(samples, index)
+            return made, refused
 
-        results = _each(samples, read, f"checking {samples.origin.name}", console)
-        problems = {samples.names[index]: result for index, result in enumerate(results) if isinstance(result, str)}
-        good = _without(samples, problems, broken)
-        _write_report(report, problems)
+        report, rows = _Report(), []
+        for index, result in enumerate(_each(samples, read, f"checking {samples.origin.name}", console)):
+            if isinstance(result, str):
+                report.broken[samples.names[index]] = result
+                continue
+            rows.append(result[0])
+            if result[1]:
+                report.refused[samples.names[index]] = result[1]
+        good = _without(samples, report.broken, broken)
+        signatures = np.stack(rows)
+        cache.mkdir(parents=True, exist_ok=True)
+        _save(signatures_path, signatures)
+        _write_report(report_path, report)
     else:
-        good = _without(samples, problems, broken)
-    _tell_skipped(samples, problems, report, console)
-    return good
+        good = _without(samples, report.broken, broken)
+    _tell_skipped(samples, report, report_path, console)
+    return replace(good, remarks=(), signatures=torch.from_numpy(signatures))
+
+
+def _read(samples: LabelledImages, index: int) -> _Read:
+    if samples.pixels is not None:
+        image = samples.image(index)
+        return _Read(image, signature(image.tobytes(), image), None)
+    data = samples.file(index).read_bytes()
+    image = decode_file(data, TRAINING_LIMITS, readable_formats())
+    error = refusal(data, image.size, ImageLimits())
+    return _Read(image, signature(data, image), None if error is None else str(error))
+
+
+def _require_channels(preprocessing: Preprocessing) -> None:
+    channels = preprocessing.input_size[0]
+    if channels not in (1, 3):
+        raise DataError(
+            f"the model takes images of {channels} channels, and image files are read as grey or RGB: set "
+            "model.args.in_chans to 1 or 3"
+        )
+
+
+def _signatures_in_memory(pixels: Tensor) -> Tensor | None:
+    return signatures_of(pixels) if pixels.shape[1] in (1, 3) else None
 
 
 def _fits(pixels: Tensor, preprocessing: Preprocessing) -> bool:
@@ -122,22 +206,25 @@ def _fits(pixels: Tensor, preprocessing: Preprocessing) -> bool:
     return same and preprocessing.crop_pct == 1 and preprocessing.crop_mode == "center"
 
 
-def _contents(samples: LabelledImages) -> Iterator[bytes | memoryview]:
-    """What tells these samples from others: pixels, or the files' names, sizes and times."""
+def _contents(samples: LabelledImages) -> bytes:
+    """Digest what tells these samples from others: pixels, or the files' names, sizes, times and inodes."""
+    digest = hashlib.sha256()
     if samples.pixels is not None:
-        yield repr(tuple(samples.pixels.shape)).encode()
-        yield samples.pixels.contiguous().numpy().data
-        return
-    for name in samples.names:
+        digest.update(repr(tuple(samples.pixels.shape)).encode())
+        digest.update(samples.pixels.contiguous().numpy().data)
+        return digest.digest()
+    for index, name in enumerate(samples.names):
         try:
-            status = (samples.origin / name).stat()
+            status = samples.file(index).stat()
         except OSError:  # named with its reason when it is decoded
-            yield f"{name}\0\0".encode()
+            told = ""
         else:
-            yield f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+            told = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}"
+        digest.update(f"{name}\0{told}\0".encode())
+    return digest.digest()
 
 
-def _cache_key(samples: LabelledImages, preprocessing: Preprocessing | None) -> str:
+def _key(samples: LabelledImages, contents: bytes, preprocessing: Preprocessing | None = None) -> str:
     geometry = preprocessing and (
         preprocessing.input_size,
         preprocessing.interpolation,
@@ -146,44 +233,80 @@ def _cache_key(samples: LabelledImages, preprocessing: Preprocessing | None) -> 
     )
     # The border crop mode fills with the mean, so the bytes depend on it there.
     fill = preprocessing.mean if preprocessing and preprocessing.crop_mode == "border" else None
-    digest = hashlib.sha256(repr((_CACHE_FORMAT, str(samples.origin.resolve()), geometry, fill)).encode())
-    for part in _contents(samples):
-        digest.update(part)
+    origin = os.fsencode(samples.origin.resolve())
+    digest = hashlib.sha256(repr((_CACHE_FORMAT, origin, geometry, fill)).encode() + contents)
     return digest.hexdigest()[:32]
 
 
-def _open_cached(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+@dataclass(frozen=True)
+class _Place:
+    """Where the arrays of some decoded images lie.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        signatures: (N, SIGNATURE_BYTES) uint8.
+    """
+
+    images: Path
+    signatures: Path
+
+    @classmethod
+    def of(cls, cache: Path, samples: LabelledImages, contents: bytes, preprocessing: Preprocessing) -> "_Place":
+        key = _key(samples, contents, preprocessing)
+        return cls(cache / f"{key}.npy", cache / f"{key}.signatures.npy")
+
+    def open(self, count: int, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray] | None:
+        images = _load(self.images, (count, *preprocessing.input_size))
+        signatures = _load(self.signatures, (count, SIGNATURE_BYTES))
+        return None if images is None or signatures is None else (images, signatures)
+
+
+def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         # Copy-on-write, because torch wants a writable array; the file itself never changes.
-        images = np.load(path, mmap_mode="c", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _decode_to(
     cache: Path, samples: LabelledImages, preprocessing: Preprocessing, broken: Broken, console: Console | None
-) -> tuple[LabelledImages, Path, dict[str, str]]:
-    """Write the array of the images that can be decoded: (those, the array's path, why the others failed)."""
+) -> tuple[LabelledImages, _Place, _Report]:
+    """Write the arrays of the images that can be decoded: those, where they lie, and what was found."""
 
-    def read(index: int) -> np.ndarray:
-        with samples.open(index) as image:
-            return preprocessing.decode(image).numpy()
+    def read(index: int) -> tuple[np.ndarray, np.ndarray, str | None]:
+        image, made, refused = _read(samples, index)
+        return preprocessing.decode(image).numpy(), made, refused
 
     cache.mkdir(parents=True, exist_ok=True)
     size = preprocessing.input_size
-    temporary = cache / f"{_cache_key(samples, preprocessing)}.{os.getpid()}.tmp"
+    contents = _contents(samples)
+    temporary = cache / f"{_key(samples, contents, preprocessing)}.{os.getpid()}.tmp"
     try:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(samples), *size))
-        problems: dict[str, str] = {}
+        signatures = np.empty((len(samples), SIGNATURE_BYTES), dtype=np.uint8)
+        report = _Report()
         kept = 0
         for index, result in enumerate(_each(samples, read, f"decoding {samples.origin.name}", console)):
             if isinstance(result, str):
-                problems[samples.names[index]] = result
-            else:
-                array[kept] = result
-                kept += 1
-        good = _without(samples, problems, broken)
+                report.broken[samples.names[index]] = result
+                continue
+            array[kept], signatures[kept], refused = result
+            kept += 1
+            if refused:
+                report.refused[samples.names[index]] = refused
+        good = _without(samples, report.broken, broken)
         array.flush()
         del array
         with temporary.open("r+b") as file:
@@ -192,23 +315,26 @@ def _decode_to(
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + kept * int(np.prod(size)))
             os.fsync(file.fileno())
-        path = cache / f"{_cache_key(good, preprocessing)}.npy"
-        os.replace(temporary, path)
+        place = _Place.of(cache, good, contents if good is samples else _contents(good), preprocessing)
+        _save(place.signatures, signatures[:kept])
+        os.replace(temporary, place.images)
     finally:
         temporary.unlink(missing_ok=True)
-    return good, path, problems
+    return good, place, report
 
 
 def _each(
-    samples: LabelledImages, work: Callable[[int], np.ndarray | None], description: str, console: Console | None
-) -> Iterator[np.ndarray | str | None]:
+    samples: LabelledImages, work: Callable[[int], T], description: str, console: Console | None
+) -> Iterator[T | str]:
     """Work on every image, in order, on a few threads; one that fails yields the reason."""
 
-    def guarded(index: int) -> np.ndarray | str | None:
+    def guarded(index: int) -> T | str:
         try:
             return work(index)
-        except Exception as error:  # Pillow raises many kinds for broken files
-            return str(error) or type(error).__name__
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return error.strerror or str(error)
 
     starts: Iterator[int] = iter(range(0, len(samples), _CHUNK))
     if console is not None:
@@ -232,14 +358,24 @@ def _without(samples: LabelledImages, problems: dict[str, str], broken: Broken) 
     return good
 
 
-def _tell_skipped(samples: LabelledImages, problems: dict[str, str], report: Path, console: Console | None) -> None:
-    if problems and console is not None:
-        console.print(
-            f"skipping {len(problems)} of {len(samples)} images in {samples.origin} that cannot be decoded "
-            f"(delete {report} to try them again):\n{_listed(problems)}",
-            soft_wrap=True,
-            markup=False,
+def _tell(lines: tuple[str, ...], console: Console | None) -> None:
+    if console is not None:
+        for line in lines:
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def _tell_skipped(samples: LabelledImages, report: _Report, path: Path, console: Console | None) -> None:
+    if report.broken:
+        skipped = (
+            f"skipping {len(report.broken)} of {len(samples)} images in {samples.origin} that cannot be decoded "
+            f"(delete {path} to try them again):\n{_listed(report.broken)}"
         )
+        _tell((skipped,), console)
+    if report.refused:
+        named = list(report.refused.items())
+        some = "; ".join(f"{name}: {reason}" for name, reason in named[:_NAMED_REFUSALS])
+        more = "; …" if len(named) > _NAMED_REFUSALS else ""
+        _tell((f"{len(named)} of {len(samples)} images are used that a service would refuse: {some}{more}",), console)
 
 
 def _listed(problems: dict[str, str]) -> str:
@@ -248,20 +384,14 @@ def _listed(problems: dict[str, str]) -> str:
     return "\n".join(lines + ([f"  and {more} more"] if more > 0 else []))
 
 
-def _report_path(cache: Path, samples: LabelledImages) -> Path:
-    return cache / f"{_cache_key(samples, None)}.broken.json"
-
-
-def _read_report(path: Path) -> dict[str, str] | None:
+def _read_report(path: Path) -> _Report | None:
     try:
-        problems = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _Report(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    return problems if isinstance(problems, dict) else None
 
 
-def _write_report(path: Path, problems: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_report(path: Path, report: _Report) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(problems, indent=1), encoding="utf-8")
+    temporary.write_text(json.dumps({"broken": report.broken, "refused": report.refused}, indent=1), encoding="utf-8")
     os.replace(temporary, path)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from ait_lite.decode import ImageError
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
 from training.errors import DataError
@@ -49,10 +50,9 @@ class UndecodedImages:
             DataError: The image cannot be decoded, by name.
         """
         try:
-            with self.samples.open(index) as image:
-                return self.preprocessing.decode(image)
-        except Exception as error:  # Pillow raises many kinds for broken files
-            path = self.samples.origin / self.samples.names[index]
+            return self.preprocessing.decode(self.samples.image(index))
+        except (OSError, ImageError) as error:
+            path = f"{self.samples.origin}/{self.samples.names[index]}"
             raise DataError(f"{path} could be decoded before and cannot now: {error}") from error
 
 
@@ -174,7 +174,7 @@ def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:
     lengths = np.diff(np.r_[begins, len(ranked)])
     repeats = np.empty_like(flat)
     repeats[order] = np.arange(len(flat)) - np.repeat(begins, lengths)
-    return list(torch.from_numpy(repeats).split([len(chosen) for chosen in indices]))
+    return list(torch.split(torch.from_numpy(repeats), [len(chosen) for chosen in indices]))
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

@@ -2,19 +2,19 @@
 
 The work is split in two: `Preprocessing.decode` (resize and crop, once, to bytes) and
 `Preprocessing.normalise` (each batch, on the device). Together they equal timm's
-``create_transform(is_training=False)``.
+``create_transform(is_training=False)``, and what the service does.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-import timm.data
 import torch
 from PIL import Image
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
+
+from ait_lite.crop import Cropping
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Preprocessing:
 
     @classmethod
     def of_model(cls, model: nn.Module, **overrides: Any) -> "Preprocessing":
-        """The preprocessing a timm model asks for; overrides that are None are left out."""
+        """Read the preprocessing that a timm model asks for; overrides that are None are left out."""
         given = {key: value for key, value in overrides.items() if value is not None}
         config = resolve_input_data_config(model, args=given)
         return cls(
@@ -52,26 +52,21 @@ class Preprocessing:
         )
 
     def data_config(self) -> dict[str, Any]:
-        """The same settings under timm's names, as a checkpoint's configuration holds them."""
+        """Return the same settings under timm's names, as a checkpoint's configuration holds them."""
         return asdict(self)
 
     @cached_property
-    def _to_bytes(self) -> Callable[[Image.Image], Tensor]:
-        return timm.data.create_transform(
-            input_size=self.input_size,
-            is_training=False,
-            interpolation=self.interpolation,
-            crop_pct=self.crop_pct,
-            crop_mode=self.crop_mode,
-            normalize=False,
-        )
+    def _crop(self) -> Cropping:
+        return Cropping(self.data_config())
 
     def decode(self, image: Image.Image) -> Tensor:
-        """Bring an opened image to the input size: (C, H, W) uint8."""
-        return self._to_bytes(image.convert("L" if self.input_size[0] == 1 else "RGB"))
+        """Bring an image, as `ait_lite.decode` gives it, to the input size: (C, H, W) uint8."""
+        pixels = self._crop(image if image.mode == "RGB" else image.convert("RGB"))
+        # Where nothing was to be done, they are still the image's own.
+        return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, C, H, W), uint8 or float in [0, 255] -> float32, centred and scaled a channel."""
+        """Centre and scale each channel: (B, C, H, W), uint8 or float in [0, 255], to float32."""
         shape = (1, len(self.mean), 1, 1)
         mean = torch.tensor(self.mean, device=images.device).view(shape)
         std = torch.tensor(self.std, device=images.device).view(shape)

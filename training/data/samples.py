@@ -9,6 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ait_lite.decode import ImageLimits, decode, readable_formats
+from training.data.names import to_path
+
+# Larger than what a service accepts: up to what takes half a gigabyte of memory.
+TRAINING_LIMITS = ImageLimits(pixels=180_000_000)
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -17,9 +23,13 @@ class LabelledImages:
     Attributes:
         origin: Where they come from, for messages; where they are files, the folder that names start from.
         classes: Class names; their positions are the labels.
-        names: One printable, unique name an image; where images are files, the path relative to `origin`.
+        names: One printable, unique name for each image; where images are files, the path relative to `origin`
+            as `training.data.names` writes it.
         labels: (N,) int64, the class of each image.
         pixels: (N, C, H, W) uint8, or None where the images are files.
+        remarks: What a person should know of how they were found, a line each.
+        signatures: (N, S) uint8, by which copies of an image are found (`training.data.duplicates`); None where
+            the images were not read yet.
     """
 
     origin: Path
@@ -27,27 +37,37 @@ class LabelledImages:
     names: tuple[str, ...]
     labels: Tensor
     pixels: Tensor | None = None
+    remarks: tuple[str, ...] = ()
+    signatures: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def select(self, indices: Sequence[int]) -> "LabelledImages":
-        """The images at some positions, in the order given."""
+        """Take the images at some positions, in the order given; remarks are of all, and stay behind."""
         chosen = torch.tensor(indices, dtype=torch.int64)
         return replace(
             self,
             names=tuple(self.names[index] for index in indices),
             labels=self.labels[chosen],
             pixels=None if self.pixels is None else self.pixels[chosen],
+            remarks=(),
+            signatures=None if self.signatures is None else self.signatures[chosen],
         )
 
-    def open(self, index: int) -> Image.Image:
-        """The image at a position; where it is a file, opened and not yet read.
+    def file(self, index: int) -> Path:
+        """Return the path of the image at a position, where images are files."""
+        return self.origin / to_path(self.names[index])
+
+    def image(self, index: int) -> Image.Image:
+        """Read the image at a position, as `ait_lite.decode` sees it everywhere: upright, opaque, in sRGB.
 
         Raises:
-            OSError: The file is missing, or no image.
+            OSError: The file is missing or cannot be read.
+            ImageError: It is no image, is damaged, or has too many pixels.
         """
         if self.pixels is None:
-            return Image.open(self.origin / self.names[index])
+            return decode(self.file(index).read_bytes(), TRAINING_LIMITS, readable_formats())
         pixels = self.pixels[index].numpy()
-        return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        shaped = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        return Image.fromarray(shaped).convert("RGB")

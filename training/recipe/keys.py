@@ -51,6 +51,12 @@ class DataRecipe(Section):
         description="Folder with train/ and val/ (or test/) of one folder per class, or class folders directly; "
         "or what data.source says.",
     )
+    layout: Literal["auto", "splits", "classes"] = Field(
+        default="auto",
+        description="What the folders in data.root are: splits (train, and val or test, in any case) of class "
+        "folders, or classes. auto: splits where every folder is called like one and holds folders; "
+        "for classes that are called like splits, and splits beside other folders.",
+    )
     validation_fraction: Number | None = Field(
         default=None,
         gt=0,

@@ -18,6 +18,7 @@ from training.data import (
     decode,
     to_device,
 )
+from training.data.remarks import remarks_on
 from training.errors import RecipeError
 from training.evaluation.scoring import EVALUATION_BATCH
 from training.recipe.keys import Recipe
@@ -76,6 +77,9 @@ class RunImages:
 
         self.training, images = ready(training)
         self.validation, held_out = ready(validation)
+        random_weights = recipe.model.checkpoint is None and not recipe.model.pretrained
+        for line in remarks_on(self.training, self.validation, random_weights):
+            console.print(line, soft_wrap=True, markup=False)
         self.labels = self.training.labels
         self.class_weights: Tensor | None = None
         if recipe.data.balance == "loss":

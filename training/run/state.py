@@ -1,12 +1,14 @@
 """The state of a run: all that a process needs to go on as if the one before it had never stopped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from training.data.samples import LabelledImages
+from training.data.sources.splits import dataset_digest, describe_changes
 from training.errors import CheckpointError
 from training.step.learned import Learned, Snapshot
 from training.storage.history import Row
@@ -56,7 +58,12 @@ class Position:
 
 
 def save(
-    path: Path, snapshot: Snapshot, position: Position, settings: Mapping[str, Any], classes: Sequence[str]
+    path: Path,
+    snapshot: Snapshot,
+    position: Position,
+    settings: Mapping[str, Any],
+    training: LabelledImages,
+    validation: LabelledImages,
 ) -> None:
     """Write the whole state of a run as one file, atomically.
 
@@ -65,7 +72,8 @@ def save(
         snapshot: What was learned.
         position: How far the run is.
         settings: The recipe as JSON values.
-        classes: Names by label.
+        training: The training images; their digest tells a resumed run whether they are the same.
+        validation: The validation images, likewise.
 
     Raises:
         OSError: The file cannot be written.
@@ -74,9 +82,10 @@ def save(
     tensors = {f"model.{name}": value for name, value in snapshot.model.items()}
     tensors |= {f"optimizer.{name}": value for name, value in snapshot.optimizer.items()}
     tensors |= {f"average.{name}": value for name, value in (snapshot.average or {}).items()}
+    tensors |= {"data.training": dataset_digest(training), "data.validation": dataset_digest(validation)}
     values = {
         "position": asdict(position),
-        "classes": list(classes),
+        "classes": list(training.classes),
         "recipe": dict(settings),
         "optimizer": snapshot.optimizer_values,
         "scaler": snapshot.scaler,
@@ -84,20 +93,27 @@ def save(
     save_state(path, tensors, values)
 
 
-def load(path: Path, learned: Learned, settings: Mapping[str, Any], classes: Sequence[str]) -> Position:
+def load(
+    path: Path,
+    learned: Learned,
+    settings: Mapping[str, Any],
+    training: LabelledImages,
+    validation: LabelledImages,
+) -> Position:
     """Put a saved state back in place, however the run that saved it spread it over processes.
 
     Args:
         path: The file.
         learned: Filled with what was saved.
         settings: The recipe of the run that goes on, as JSON values.
-        classes: Its classes, names by label.
+        training: Its training images.
+        validation: Its validation images.
 
     Returns:
         Where the run was.
 
     Raises:
-        CheckpointError: The file is torn, or of another recipe, other classes or another model.
+        CheckpointError: The file is torn, or of another recipe, other images or classes or another model.
     """
     tensors, values = load_state(path)
     changed = _changed_keys(values["recipe"], settings)
@@ -106,8 +122,9 @@ def load(path: Path, learned: Learned, settings: Mapping[str, Any], classes: Seq
             f"the run in {path.parent.parent} was started with other settings ({', '.join(changed)}); "
             "resume with the same ones, or start anew with output=FOLDER"
         )
-    if list(values["classes"]) != list(classes):
+    if tuple(values["classes"]) != tuple(training.classes):
         raise CheckpointError(f"the run in {path.parent.parent} was started with other classes")
+    _refuse_other_images(path, tensors, training, validation)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
@@ -118,6 +135,27 @@ def load(path: Path, learned: Learned, settings: Mapping[str, Any], classes: Seq
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
     return Position(**values["position"])
+
+
+def _refuse_other_images(
+    path: Path, tensors: dict[str, Tensor], training: LabelledImages, validation: LabelledImages
+) -> None:
+    """Take the images' digests out of a state, and hold today's images against them.
+
+    With one image more or less the split would be another, and images that were trained on would validate.
+    """
+    before = tensors.pop("data.training", None), tensors.pop("data.validation", None)
+    if before[0] is None or before[1] is None:
+        raise CheckpointError(
+            f"{path} does not tell which images the run was trained on, as an older version wrote it: start anew "
+            "with output=FOLDER"
+        )
+    changed = describe_changes(training, validation, before[0], before[1])
+    if changed is not None:
+        raise CheckpointError(
+            f"the images of the run in {path.parent.parent} have changed: {changed}. Going on would validate on "
+            "images that were trained on: put them back, or start anew with output=FOLDER"
+        )
 
 
 def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -142,8 +142,8 @@ class Trainer:
             self._writer.create()
         self._accelerator.wait_for_everyone()
         if resume and self._folder.state.exists():
-            settings, classes = self._recipe.model_dump(mode="json"), self._images.training.classes
-            self.position = state.load(self._folder.state, self._learned, settings, classes)
+            settings, images = self._recipe.model_dump(mode="json"), self._images
+            self.position = state.load(self._folder.state, self._learned, settings, images.training, images.validation)
             self._console.print(f"continuing after {self._done()}")
         elif resume:
             self._console.print(f"no checkpoint in {self._folder.path} yet: starting from the beginning")

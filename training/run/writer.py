@@ -97,8 +97,8 @@ class RunWriter:
     def save_state(self, position: Position, snapshot: Snapshot) -> None:
         """Write the state that a run continues from."""
         with self._writing():
-            classes = self._images.training.classes
-            state.save(self._folder.state, snapshot, position, self._settings, classes)
+            images = self._images
+            state.save(self._folder.state, snapshot, position, self._settings, images.training, images.validation)
 
     def report(self, position: Position, device: torch.device) -> Path:
         """Finish the run: give the best model its temperature and exemplars, and report on it.

@@ -221,7 +221,7 @@ def test_pictures_are_prepared_as_the_configuration_says(photos: Path) -> None:
     turned = Image.open(photos / "ant" / "4.png").rotate(-90, expand=True)
     torch.testing.assert_close(read_images(model, [photos / "ant" / "4.png"])[0], transform(turned))
     assert len(read_images(model, [photos], limit=2)) == 2
-    with pytest.raises(ValueError, match=r"notes\.txt: not an image"):
+    with pytest.raises(ValueError, match=r"notes\.txt: This is not a JPEG, PNG or WebP image"):
         read_images(model, [photos / "notes.txt"])
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_images(model, [photos / "nowhere"])

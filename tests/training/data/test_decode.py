@@ -83,7 +83,7 @@ def test_the_check_is_made_once_until_a_file_changes(
     assert not set(BROKEN) & set(samples.names)
     assert len(samples) == 5
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", lambda *_: pytest.fail("read again"))
+        patch.setattr(Path, "read_bytes", lambda _: pytest.fail("read again"))
         assert check(mixed, broken="skip", cache=tmp_path).names == samples.names
     os.utime(mixed.origin / "ant" / "0.png", (1, 1))
     (mixed.origin / "ant" / "0.png").write_bytes(b"now this too")
@@ -108,7 +108,7 @@ def test_decoding_happens_once_until_a_file_changes(tmp_path: Path, monkeypatch:
     assert images.dtype == torch.uint8
     assert images[0, :, 5, 5].tolist() == [10, 20, 30]
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", lambda *_: pytest.fail("decoded again"))
+        patch.setattr(Path, "read_bytes", lambda _: pytest.fail("decoded again"))
         assert torch.equal(decode(samples, PREPROCESSING, cache=cache)[1], images)
     Image.new("RGB", (16, 16), (40, 50, 60)).save(file)
     os.utime(file, (1, 1))
@@ -120,9 +120,9 @@ def test_decoding_happens_once_until_a_file_changes(tmp_path: Path, monkeypatch:
 def test_damaged_cache_is_decoded_again(data_root: Path, tmp_path: Path) -> None:
     samples = scan_folder(data_root / "test")
     images = decode(samples, PREPROCESSING, cache=tmp_path)[1].clone()
-    (cached,) = tmp_path.iterdir()
-    cached.write_bytes(b"torn")
-    assert torch.equal(decode(samples, PREPROCESSING, cache=tmp_path)[1], images)
+    for cached in list(tmp_path.iterdir()):
+        cached.write_bytes(b"torn")
+        assert torch.equal(decode(samples, PREPROCESSING, cache=tmp_path)[1], images)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -133,7 +133,26 @@ def test_pixels_in_memory_are_resized_or_taken_as_they_are(channels: int, tmp_pa
     assert torch.equal(decode(samples, whole, cache=tmp_path)[1], pixels.expand(-1, 3, -1, -1))
     assert not list(tmp_path.iterdir())
     small = dataclasses.replace(whole, input_size=(3, 8, 8))
-    expected = torch.stack([small.decode(samples.open(index)) for index in range(4)])
+    expected = torch.stack([small.decode(samples.image(index)) for index in range(4)])
     assert torch.equal(decode(samples, small, cache=tmp_path)[1], expected)
     altered = dataclasses.replace(samples, pixels=255 - pixels)
     assert not torch.equal(decode(altered, small, cache=tmp_path)[1], expected)
+
+
+def test_a_file_replaced_under_its_size_and_date_is_decoded_again(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "ant" / "0.ppm"
+    file.parent.mkdir(parents=True)
+    Image.new("RGB", (16, 16), (10, 20, 30)).save(file)
+    before = file.stat()
+    samples = scan_folder(tmp_path / "data")
+    decode(samples, PREPROCESSING, cache=tmp_path)
+    Image.new("RGB", (16, 16), (40, 50, 60)).save(tmp_path / "new.ppm")
+    os.utime(tmp_path / "new.ppm", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(tmp_path / "new.ppm", file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert decode(samples, PREPROCESSING, cache=tmp_path)[1][0, :, 5, 5].tolist() == [40, 50, 60]
+
+
+def test_a_model_of_other_channels_is_told_of(mixed: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"4 channels.*model\.args\.in_chans"):
+        decode(mixed, dataclasses.replace(PREPROCESSING, input_size=(4, 16, 16)), cache=tmp_path)

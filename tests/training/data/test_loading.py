@@ -136,7 +136,7 @@ def test_an_image_that_breaks_later_is_named(tmp_path: Path, workers: int) -> No
     samples = scan_folder(tmp_path)
     (tmp_path / "ant" / "2.png").write_bytes(b"overwritten")
     loader = BatchLoader(UndecodedImages(samples, PREPROCESSING), workers)
-    with pytest.raises(DataError, match=r"ant/2\.png could be decoded before and cannot now: cannot identify"):
+    with pytest.raises(DataError, match=r"ant/2\.png could be decoded before and cannot now: This is not a"):
         list(loader.batches([torch.tensor([0, 1]), torch.tensor([2, 3])]))
     assert not workers_left()
 

@@ -72,7 +72,7 @@ def test_cifar_files_are_read(source: str, dataset: Any, tmp_path: Path, monkeyp
     _, images = decode(train, PREPROCESSING, cache=tmp_path / "cache")
     assert train.pixels is not None
     assert torch.equal(images, train.pixels)
-    assert np.array_equal(np.asarray(train.open(3)), train.pixels[3].permute(1, 2, 0).numpy())
+    assert np.array_equal(np.asarray(train.image(3)), train.pixels[3].permute(1, 2, 0).numpy())
 
 
 def test_missing_and_altered_cifar_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

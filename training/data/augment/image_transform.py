@@ -24,11 +24,12 @@ class ImageTransform:
         self._transform = transform
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
-        """(C, H, W) uint8 to (C, H, W) uint8; the same for the same image and seed in [0, 2**63)."""
+        """Change an image, (C, H, W) uint8 to (C, H, W) uint8; the same for the same image and seed in [0, 2**63)."""
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: it would seed the accelerators too, and nobody puts those back.
             torch.default_generator.manual_seed(seed)
-            return self._transform(image)
+            changed: Tensor = self._transform(image)
+        return changed
 
 
 def create_image_transform(recipe: AugmentRecipe, preprocessing: Preprocessing) -> ImageTransform | None:

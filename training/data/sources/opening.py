@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
+from training.data.names import to_path
 from training.data.samples import LabelledImages
-from training.data.sources.folder import scan_folder, scan_splits, validation_folder
+from training.data.sources.folder import (
+    Layout,
+    find_splits,
+    require_classes,
+    scan_folder,
+    scan_splits,
+    validation_folder,
+)
 from training.data.sources.splits import choose_validation
 from training.data.sources.table import read_table, table_splits
 from training.data.sources.torchvision_sets import SETS
@@ -13,21 +21,23 @@ from training.recipe.keys import DataRecipe
 
 
 def open_splits(recipe: DataRecipe, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """The training and the validation images of a recipe.
+    """Open the training and the validation images of a recipe.
 
     Args:
         recipe: Which source, and what to hold out.
         seed: Decides which images are held out.
 
     Raises:
-        DataError: The source's files are missing or cannot be used.
+        DataError: The source's files are missing or cannot be used, or hold a single class.
     """
-    train, validation = _splits(recipe.source, recipe.root)
-    return choose_validation(train, validation, recipe.validation_fraction, seed)
+    train, validation = _splits(recipe.source, recipe.root, recipe.layout)
+    return choose_validation(require_classes(train), validation, recipe.validation_fraction, seed)
 
 
-def open_evaluation(source: str, root: str | Path | None, only: str | Path | None = None) -> LabelledImages:
-    """The images to evaluate a model on.
+def open_evaluation(
+    source: str, root: str | Path | None, only: str | Path | None = None, layout: Layout = "auto"
+) -> LabelledImages:
+    """Open the images to evaluate a model on.
 
     Args:
         source: As the recipe's ``data.source``.
@@ -35,51 +45,59 @@ def open_evaluation(source: str, root: str | Path | None, only: str | Path | Non
             splits, is used whole.
         only: A text file with the names of the images to use, one a line, such as a run's
             ``validation.txt`` where images were held out of the training images.
+        layout: As the recipe's ``data.layout``.
 
     Raises:
         DataError: The source's files are missing or cannot be used, or lack images named in `only`.
     """
     if only is not None:
-        names = Path(only).read_text(encoding="utf-8").splitlines()
-        return _named([name for name in names if name], _candidates(source, root))
+        return _named(_read_names(only), _candidates(source, root, layout))
     if source == "folder" and root is not None:
-        return scan_folder(validation_folder(Path(root)) or root)
+        splits = find_splits(Path(root), layout)
+        if splits:
+            return scan_folder(validation_folder(splits) or splits["train"])
+        return scan_folder(root, wrapped=layout == "classes")
     if source == "table" and root is not None:
-        splits = read_table(root)
-        return next(splits[name] for name in ("val", "test", "train") if name in splits)
-    train, validation = _splits(source, root)
+        listed = read_table(root)
+        return next(listed[name] for name in ("val", "test", "train") if name in listed)
+    train, validation = _splits(source, root, layout)
     return train if validation is None else validation
 
 
-def open_training(source: str, root: str | Path | None, exclude: str | Path | None = None) -> LabelledImages:
-    """The images that a model was trained on.
+def open_training(
+    source: str, root: str | Path | None, exclude: str | Path | None = None, layout: Layout = "auto"
+) -> LabelledImages:
+    """Open the images that a model was trained on.
 
     Args:
         source: As the recipe's ``data.source``.
         root: As the recipe's ``data.root``.
         exclude: A text file with the names of images to leave out, one a line, such as a run's
             ``validation.txt`` where images were held out of the training images.
+        layout: As the recipe's ``data.layout``.
 
     Raises:
         DataError: The source's files are missing or cannot be used, or all images are left out.
     """
-    samples, _ = _splits(source, root)
+    samples, _ = _splits(source, root, layout)
     if exclude is None:
         return samples
-    left_out = set(Path(exclude).read_text(encoding="utf-8").splitlines())
-    kept = [index for index, name in enumerate(samples.names) if name not in left_out]
+    left_out = set(_read_names(exclude))
+    kept = [
+        index for index, name in enumerate(samples.names) if name not in left_out and to_path(name) not in left_out
+    ]
     if not kept:
         raise DataError(f"{exclude} lists every image in {samples.origin}: none is left")
     return samples.select(kept)
 
 
-def _splits(source: str, root: str | Path | None) -> tuple[LabelledImages, LabelledImages | None]:
+def _splits(source: str, root: str | Path | None, layout: Layout) -> tuple[LabelledImages, LabelledImages | None]:
     if source == "triangle":
         return triangle_splits()
     if root is None:
         raise DataError(f"data.source={source} needs data.root")
     if source == "folder":
-        return scan_splits(root)
+        return scan_splits(root, layout)
     if source == "table":
         return table_splits(root)
     if source not in SETS:
@@ -87,18 +105,30 @@ def _splits(source: str, root: str | Path | None) -> tuple[LabelledImages, Label
     return SETS[source](root)
 
 
-def _candidates(source: str, root: str | Path | None) -> list[LabelledImages]:
-    """Where listed names are looked for: held-out images lie among the training images."""
+def _candidates(source: str, root: str | Path | None, layout: Layout) -> list[LabelledImages]:
+    """Where listed names are looked for: held-out images lie among the training images, if there are any."""
     if source == "folder" and root is not None:
-        train = Path(root) / "train"
-        return [scan_folder(train if train.is_dir() else validation_folder(Path(root)) or root)]
-    return [samples for samples in _splits(source, root) if samples is not None]
+        splits = find_splits(Path(root), layout)
+        if splits and "train" not in splits:
+            return [scan_folder(path) for path in splits.values()]
+    return [samples for samples in _splits(source, root, layout) if samples is not None]
+
+
+def _read_names(path: str | Path) -> list[str]:
+    """Read a list of names, one a line."""
+    text = Path(path).read_text(encoding="utf-8")
+    return [name for name in text.replace("\r\n", "\n").split("\n") if name]
 
 
 def _named(names: list[str], candidates: list[LabelledImages]) -> LabelledImages:
+    unknown: list[str] = []
     for samples in candidates:
-        positions = {name: index for index, name in enumerate(samples.names)}
-        unknown = [name for name in names if name not in positions]
-        if names and not unknown:
+        # Lists that were written before names were escaped hold the paths themselves.
+        positions = {to_path(name): index for index, name in enumerate(samples.names)}
+        positions |= {name: index for index, name in enumerate(samples.names)}
+        missing = [name for name in names if name not in positions]
+        if names and not missing:
             return samples.select([positions[name] for name in names])
-    raise DataError(f"{samples.origin} lacks {len(unknown)} of the {len(names)} listed images: {unknown[:5]}")
+        unknown = unknown or missing
+    origin = candidates[0].origin
+    raise DataError(f"{origin} lacks {len(unknown)} of the {len(names)} listed images: {unknown[:5]}")

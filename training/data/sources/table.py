@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from training.data.names import to_name
 from training.data.samples import LabelledImages
 from training.errors import DataError
 
@@ -16,7 +17,7 @@ _NAMED_PROBLEMS = 10
 
 
 def read_table(path: str | Path) -> dict[str, LabelledImages]:
-    """The images that a table lists.
+    """Read the images that a table lists.
 
     The table has the columns ``path`` (relative to the table's folder) and ``label`` (a name or an integer),
     and may have ``split`` (train, val or test). Labels that are all integers are ordered as numbers, others
@@ -52,7 +53,10 @@ def read_table(path: str | Path) -> dict[str, LabelledImages]:
     classes = _ordered(set(labels))
     number = {name: index for index, name in enumerate(classes)}
     everything = LabelledImages(
-        path.parent, classes, tuple(paths), torch.tensor([number[label] for label in labels], dtype=torch.int64)
+        path.parent,
+        classes,
+        tuple(map(to_name, paths)),
+        torch.tensor([number[label] for label in labels], dtype=torch.int64),
     )
     positions: dict[str, list[int]] = {}
     for index, split in enumerate(splits):
@@ -61,7 +65,7 @@ def read_table(path: str | Path) -> dict[str, LabelledImages]:
 
 
 def table_splits(path: str | Path) -> tuple[LabelledImages, LabelledImages | None]:
-    """A table's training images, and its validation (else its test) images if it tells them apart.
+    """Read a table's training images, and its validation (else its test) images if it tells them apart.
 
     Raises:
         DataError: As `read_table`; or no row is for training.
@@ -73,7 +77,7 @@ def table_splits(path: str | Path) -> tuple[LabelledImages, LabelledImages | Non
 
 
 def _read_columns(path: Path) -> dict[str, list[str]]:
-    """Columns as text, checked to be there and without empty values."""
+    """Read columns as text, checked to be there and without empty values."""
     if not path.is_file():
         raise DataError(f"no such table: {path}; data.root names a .csv or .parquet file")
     if path.suffix == ".csv":

@@ -12,7 +12,7 @@ from training.errors import DataError
 
 
 def cifar10_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
-    """CIFAR-10's training and test images, from ``<root>/cifar-10-batches-py``.
+    """Read CIFAR-10's training and test images, from ``<root>/cifar-10-batches-py``.
 
     Raises:
         DataError: A file is missing, or is not the published one.
@@ -21,7 +21,7 @@ def cifar10_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
 
 
 def cifar100_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
-    """CIFAR-100's training and test images under their fine labels, from ``<root>/cifar-100-python``.
+    """Read CIFAR-100's training and test images under their fine labels, from ``<root>/cifar-100-python``.
 
     Raises:
         DataError: A file is missing, or is not the published one.
@@ -30,7 +30,7 @@ def cifar100_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
 
 
 def oxford_iiit_pet_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
-    """Oxford-IIIT Pet's trainval and test images under their breeds, from ``<root>/oxford-iiit-pet``.
+    """Read Oxford-IIIT Pet's trainval and test images under their breeds, from ``<root>/oxford-iiit-pet``.
 
     Raises:
         DataError: A file is missing, or the two splits have different breeds.

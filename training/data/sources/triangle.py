@@ -58,7 +58,7 @@ def generate_triangles(count: int, seed: int, split: Literal["train", "val"] = "
 
 
 def triangle_splits() -> tuple[LabelledImages, LabelledImages]:
-    """50,000 training and 10,000 validation images; always the same ones, so that runs can be compared."""
+    """Draw 50,000 training and 10,000 validation images; always the same ones, so that runs can be compared."""
     return _labelled(TRAINING_IMAGES, "train"), _labelled(VALIDATION_IMAGES, "val")
 
 
@@ -82,7 +82,8 @@ def _acceptable(corners: np.ndarray, labels: np.ndarray) -> np.ndarray:
     sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)  # (N, 3)
     shortest, longest = sides.min(axis=1), sides.max(axis=1)
     inside = ((corners >= _MARGIN) & (corners <= SIZE - 1 - _MARGIN)).all(axis=(1, 2))
-    return inside & (shortest >= _SHORTEST_SIDE) & ((labels == 1) | (longest >= _UNEQUAL * shortest))
+    acceptable: np.ndarray = inside & (shortest >= _SHORTEST_SIDE) & ((labels == 1) | (longest >= _UNEQUAL * shortest))
+    return acceptable
 
 
 def _draw_points(generator: np.random.Generator, corners: np.ndarray) -> np.ndarray:
