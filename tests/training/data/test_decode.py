@@ -148,7 +148,7 @@ def test_a_file_replaced_under_its_size_and_date_is_decoded_again(tmp_path: Path
     decode(samples, PREPROCESSING, cache=tmp_path)
     Image.new("RGB", (16, 16), (40, 50, 60)).save(tmp_path / "new.ppm")
     os.utime(tmp_path / "new.ppm", ns=(before.st_atime_ns, before.st_mtime_ns))
-    os.replace(tmp_path / "new.ppm", file)
+    (tmp_path / "new.ppm").replace(file)
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert decode(samples, PREPROCESSING, cache=tmp_path)[1][0, :, 5, 5].tolist() == [40, 50, 60]
 

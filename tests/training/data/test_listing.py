@@ -131,7 +131,7 @@ def test_odd_names_are_read_and_survive_lists(tmp_path: Path) -> None:
     root = tmp_path / "data"
     fill(root, "new\nline", "caf\u00e9", "1", "10", "2", count=6)
     for name in (b"a\nb.png", b"\xff\xfe.png", b"back\\slash.png", "l\u2028s.png".encode(), "e\u0301.png".encode()):
-        Image.new("RGB", (8, 8)).save(os.fsdecode(os.path.join(os.fsencode(root / "1"), name)))
+        Image.new("RGB", (8, 8)).save(root / "1" / os.fsdecode(name))
     samples = scan_folder(root)
     assert samples.classes == ("1", "2", "10", "caf\u00e9", "new\nline")
     assert len(samples) == 35
