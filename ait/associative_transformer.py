@@ -17,7 +17,6 @@ from timm.layers import (
     LayerType,
     PatchDropout,
     PatchEmbed,
-    calculate_drop_path_rates,
     get_act_layer,
     get_norm_layer,
     global_pool_nlc,
@@ -177,7 +176,7 @@ class AssociativeTransformer(nn.Module):
                     act_layer=get_act_layer(act_layer) or nn.GELU,
                     **dd,
                 )
-                for drop_path in calculate_drop_path_rates(drop_path_rate, depth)
+                for drop_path in torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
             ]
         )
         reduction = self.patch_embed.feat_ratio()

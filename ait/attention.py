@@ -3,7 +3,7 @@
 Source: Associative Transformer, arXiv 2309.12862, eq. 2-5, as one batched operation over heads.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +172,7 @@ class _GatherWeighted(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, weights: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, index: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(weights, index, rows)
         # Offsets, because rows of no index (a process without images) are refused in the two-dimensional form.
         bags = torch.arange(weights.shape[0] * weights.shape[1], device=index.device)  # (H * M,)
@@ -186,7 +186,7 @@ class _GatherWeighted(torch.autograd.Function):
         return sums.unflatten(0, weights.shape[:2])
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         weights, index, rows = ctx.saved_tensors
         gradient = gradient.flatten(0, 1)  # (H * M, E)
         index = index.flatten(0, 1)

@@ -77,7 +77,7 @@ class ModelBenchmark:
 
 
 def vit_like(model: AssociativeTransformer) -> VisionTransformer:
-    """timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
+    """Timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
     return VisionTransformer(
         img_size=model.patch_embed.img_size,
         patch_size=model.patch_embed.patch_size,

@@ -75,7 +75,7 @@ class AssociativeBlock(nn.Module):
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
         norm_layer: Callable[..., nn.Module] = LayerNorm,
-        act_layer: Callable[..., nn.Module] = nn.GELU,
+        act_layer: type[nn.Module] = nn.GELU,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

@@ -72,7 +72,7 @@ class Classifier:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
         """
         self.model: Any = model.eval()
-        self.labels = label_names(config, self.model.num_classes)
+        self.labels = label_names(config, int(self.model.num_classes))
         self.temperature = read_temperature(config)
         self.data_config = timm.data.resolve_model_data_config(model)
         self.batch_size = batch_size
@@ -85,8 +85,10 @@ class Classifier:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    @overload
-    def predict(self, images: ImageLike, top_k: int = 5) -> Labels: ...
+    @overload  # bytes are a sequence too, of numbers
+    def predict(  # type: ignore[overload-overlap]
+        self, images: ImageLike, top_k: int = 5
+    ) -> Labels: ...
     @overload
     def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[Labels]: ...
 

@@ -4,6 +4,8 @@ Tokens of the global batch compete for the memory, so the write needs a few smal
 Without an initialised process group everything here is the identity.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -20,13 +22,13 @@ class _AllReduceSum(torch.autograd.Function):
     """Sum over processes. Its gradient is again a sum: each process's input enters every process's loss."""
 
     @staticmethod
-    def forward(ctx, tensor: Tensor) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total

@@ -42,6 +42,6 @@ def inspect(
         fail(f"{image}: cannot be read ({error.strerror}).")
     pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
     target = output or image.with_suffix(".memory.png")
-    report = draw_memory(loaded, decoded, pixels, target, named_labels(loaded.pretrained_cfg))
+    report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")

@@ -51,7 +51,7 @@ def export_hub(
     config: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
     if temperature is not None:
         config["temperature"] = temperature
-    if labels := named_labels(model.pretrained_cfg):
+    if labels := named_labels(vars(model)["pretrained_cfg"]):
         config["label_names"] = list(labels)
     with new_folder(folder) as candidate:
         save_for_hf(

@@ -1,0 +1,1 @@
+"""What a trained model's memory does: reports, explanations, attribution, features, exemplars, drawings."""

@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
         self.body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def send(self, request: bytes) -> None:
@@ -44,15 +45,19 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        """Parse what has come."""
         self._parser.feed_data(data)
 
     def on_body(self, data: bytes) -> None:
+        """Keep a part of the answer's body."""
         self.body += data
 
     def on_message_complete(self) -> None:
+        """Tell of the whole answer."""
         self._answered(self, self._parser.get_status_code())
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Tell that the server has closed the connection."""
         if self._open:
             self._open = False
             self._closed(self)

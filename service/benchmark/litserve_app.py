@@ -29,7 +29,7 @@ BATCH_SECONDS = 0.002  # 0 has an idle worker take a processor for itself
 WORKERS = available_processors()  # with a thread each: faster than one with as many threads
 
 
-class ClassifyAPI(litserve.LitAPI):
+class ClassifyAPI(litserve.LitAPI):  # type: ignore[misc]  # the package has no types
     """Classify one image per request."""
 
     def __init__(self, model: Path, **settings: Any) -> None:

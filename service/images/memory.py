@@ -30,7 +30,7 @@ def memory_limit(root: Path = Path("/")) -> int:
     Args:
         root: Where /proc and /sys lie.
     """
-    limits = [psutil.virtual_memory().total]
+    limits: list[int] = [psutil.virtual_memory().total]
     for path in _control_groups(root):
         for name in ("memory.max", "memory.limit_in_bytes"):
             if (value := _number(path / name)) is not None:
@@ -40,7 +40,7 @@ def memory_limit(root: Path = Path("/")) -> int:
 
 def memory_free(root: Path = Path("/")) -> int:
     """Return the bytes that are still free below the limit, by the machine and by every control group above us."""
-    free = [psutil.virtual_memory().available]
+    free: list[int] = [psutil.virtual_memory().available]
     for path in _control_groups(root):
         for most, now in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit, used = _number(path / most), _number(path / now)

@@ -31,7 +31,7 @@ def configure_logging(form: LogFormat) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON: time (RFC 3339, UTC), level, logger, message and extra fields."""
+    """Format a record as one line of JSON: time (RFC 3339, UTC), level, logger, message and extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
@@ -49,13 +49,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as a line for people; what clients sent cannot break it into two."""
+    """Format a record as a line for people; what clients sent cannot break it into two."""
 
     def __init__(self) -> None:
         """Begin each line with the local time."""
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class calls it so
         """Return the line of a record without its exception."""
         fields = {**_context(), **_extra(record)}
         line = super().formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())

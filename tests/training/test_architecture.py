@@ -76,7 +76,7 @@ def test_every_package_has_a_floor() -> None:
     assert set(modules(ROOT / "training")) == set(LEVEL)
 
 
-@pytest.mark.parametrize("name", LEVEL)
+@pytest.mark.parametrize("name", sorted(LEVEL))
 def test_a_package_imports_from_below_only(name: str) -> None:
     for path in modules(ROOT / "training")[name]:
         for module in imported(path):
@@ -84,7 +84,7 @@ def test_a_package_imports_from_below_only(name: str) -> None:
             assert other == name or LEVEL[other] < LEVEL[name], f"{path} imports training.{module}"
 
 
-@pytest.mark.parametrize("package", INSIDE)
+@pytest.mark.parametrize("package", sorted(INSIDE))
 def test_within_a_package_too(package: str) -> None:
     level = {name: height for height, names in enumerate(INSIDE[package]) for name in names}
     found = modules(ROOT / "training" / package)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ait_lite.checkpoint import atomic_file, write_text
 from ait_lite.decode import ImageError, ImageLimits, readable_formats, refusal
 from ait_lite.decode import decode as decode_file
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
@@ -271,13 +272,8 @@ def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
 
 
 def _decode_to(
@@ -317,7 +313,7 @@ def _decode_to(
             os.fsync(file.fileno())
         place = _Place.of(cache, good, contents if good is samples else _contents(good), preprocessing)
         _save(place.signatures, signatures[:kept])
-        os.replace(temporary, place.images)
+        temporary.replace(place.images)
     finally:
         temporary.unlink(missing_ok=True)
     return good, place, report
@@ -392,6 +388,4 @@ def _read_report(path: Path) -> _Report | None:
 
 
 def _write_report(path: Path, report: _Report) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"broken": report.broken, "refused": report.refused}, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps({"broken": report.broken, "refused": report.refused}, indent=1))

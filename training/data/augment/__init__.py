@@ -1,0 +1,1 @@
+"""Random changes of training images: each is a function of seed and step."""

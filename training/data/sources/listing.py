@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ait_lite.decode import readable_formats
 from training.data.names import to_name
@@ -60,7 +60,7 @@ def is_hidden(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Tell whether a file is read as an image, by its ending."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
+    return PurePath(name).suffix.lower() in EXTENSIONS
 
 
 def visible_folders(root: Path) -> list[str]:
@@ -111,7 +111,7 @@ def list_images(folder: Path) -> Listing:
             elif entry.is_file() and is_image(entry.name):
                 images.append(path)
             else:
-                others[os.path.splitext(entry.name)[1].lower() if entry.is_file() else "no file"] += 1
+                others[PurePath(entry.name).suffix.lower() if entry.is_file() else "no file"] += 1
     return Listing(tuple(sorted(images, key=lambda path: path.split("/"))), others, tuple(sorted(again)))
 
 

@@ -1,4 +1,4 @@
-"""Triangle: do three clusters of points form an equilateral triangle? (arXiv 2103.01197)"""
+"""Triangle: do three clusters of points form an equilateral triangle (arXiv 2103.01197)?"""
 
 from dataclasses import dataclass
 from pathlib import Path
