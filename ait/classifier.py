@@ -21,7 +21,7 @@ from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
 from ait_lite.crop import Cropping
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.decode import ImageLimits, decode, upright_rgb
 
 ImageLike = str | Path | bytes | Image.Image
 Labels = list[tuple[str, float]]
@@ -43,7 +43,7 @@ def load(reference: str | Path, device: torch.device | str | None = None, batch_
     model = load_model(reference)
     folder = resolve(reference)
     config = read_config(folder) if (folder / CONFIG).is_file() else {"pretrained_cfg": model.pretrained_cfg}
-    chosen = device or torch.accelerator.current_accelerator() or "cpu"
+    chosen = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
     return Classifier(model.to(chosen), config, batch_size)
 
 
@@ -71,8 +71,9 @@ class Classifier:
         Raises:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
         """
-        self.model: Any = model.eval()
-        self.labels = label_names(config, int(self.model.num_classes))
+        model.eval()
+        self.model: Any = model
+        self.labels = label_names(config, getattr(model, "num_classes", 0))
         self.temperature = read_temperature(config)
         self.data_config = timm.data.resolve_model_data_config(model)
         self.batch_size = batch_size
@@ -132,6 +133,8 @@ class Classifier:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
         several = [images] if isinstance(images, ImageLike) else list(images)
+        if not several:
+            return torch.empty(0, self.model.num_features)
         parts = [embed(self.model, self.pixels(part)).cpu() for part in _parts(several, self.batch_size)]
         return parts[0][0] if isinstance(images, ImageLike) else torch.cat(parts)
 
@@ -168,7 +171,7 @@ class Classifier:
 
 def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return upright_rgb(image)
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
     return decode(data, ImageLimits())
 

@@ -158,8 +158,7 @@ def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS)
         _check_size(image.size, limits)
         if image.info.get("progressive") and _too_many_scans(data):
             raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
-        image.load()
-        return _upright(_to_rgb(image), image)
+        return upright_rgb(image)
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -168,6 +167,22 @@ def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS)
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and more for
         # damaged files; all of them mean the same to whoever sent the file.
         raise UndecodableImage("The file is damaged or incomplete. Save or send it again.") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Show an opened image as `decode` does a file: upright, on white, 16 bits scaled, colours as sRGB.
+
+    Args:
+        image: Of any mode, as Pillow opened it; an image that was made has no orientation or profile.
+
+    Returns:
+        An image in mode RGB.
+
+    Raises:
+        OSError, ValueError, SyntaxError: What Pillow raises where the file is damaged.
+    """
+    image.load()
+    return _upright(_to_rgb(image), image)
 
 
 def refusal(

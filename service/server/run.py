@@ -150,7 +150,7 @@ class _Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._protocol, connection)
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while self.server_state.connections:
+                while self.server_state.connections:  # noqa: ASYNC110  uvicorn tells nobody when the set changes
                     await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 

@@ -48,12 +48,33 @@ def test_one_image_gives_one_answer(classifier: ait.Classifier, files: list[Path
     assert len(one) == 5
     assert sum(score for _, score in classifier.predict(files[0], top_k=100)) == pytest.approx(1)
     assert classifier.predict([]) == []
+    assert classifier.embed([]).shape == (0, 192)
 
 
 def test_images_already_opened(classifier: ait.Classifier) -> None:
     image = Image.new("L", (40, 30), 200)
     (answer,) = classifier.predict([image], top_k=1)
     assert answer == classifier.predict(image.convert("RGB"), top_k=1)
+
+
+def test_a_file_its_bytes_and_its_opened_image_give_the_same_answer(
+    classifier: ait.Classifier, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(1)
+    pixels = generator.integers(0, 255, (40, 56, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(generator.integers(0, 65535, (40, 40), dtype=np.uint16)).save(tmp_path / "deep.png")
+    icon = np.zeros((32, 32, 4), np.uint8)
+    icon[8:24, 8:24, 3] = 255
+    Image.fromarray(icon).save(tmp_path / "icon.png")
+    Image.fromarray(pixels).convert("P").save(tmp_path / "palette.png", transparency=0)
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "print.jpg")
+    for path in sorted(tmp_path.iterdir()):
+        with Image.open(path) as opened:
+            assert torch.equal(classifier.pixels([opened]), classifier.pixels([path])), path.name
+        assert classifier.predict(path) == classifier.predict(path.read_bytes())
 
 
 def test_answers_do_not_depend_on_the_batch_size(files: list[Path]) -> None:
