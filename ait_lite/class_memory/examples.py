@@ -36,7 +36,7 @@ class ExampleStore:
         self.labels: list[str] = []
         self.digests: list[bytes] = []
         self._keys = np.empty((0, dim), np.int16)
-        self._unit = np.empty((0, dim), np.float32)
+        self._unit = np.empty((dim, 0), np.float32)  # a column per key: products with one query run along memory
         self._order = np.empty(0, np.uint64)  # first bytes of the digest: an order that is no one's choice
         self._nearest = np.empty(0)  # largest product with any other key; NaN where it must be found anew
 
@@ -53,11 +53,11 @@ class ExampleStore:
         if end > len(self._keys):
             capacity = max(2 * len(self._keys), end, 64)
             self._keys = _grown(self._keys, capacity)
-            self._unit = _grown(self._unit, capacity)
+            self._unit = np.ascontiguousarray(_grown(self._unit.T, capacity).T)
             self._order = _grown(self._order, capacity)
             self._nearest = _grown(self._nearest, capacity)
         self._keys[start:end] = keys
-        self._unit[start:end] = keys / SCALE
+        self._unit[:, start:end] = (keys / SCALE).T
         self._nearest[start:end] = np.nan
         for offset, (identifier, label) in enumerate(zip(ids, labels, strict=True)):
             self.rows[identifier] = start + offset
@@ -84,7 +84,7 @@ class ExampleStore:
             for column in columns:
                 column[row] = column[last]
                 column.pop()
-            for array in (self._keys, self._unit, self._order, self._nearest):
+            for array in (self._keys, self._unit.T, self._order, self._nearest):
                 array[row] = array[last]
                 array[last] = 0  # nothing of a forgotten example stays behind
             if row != last:
@@ -133,8 +133,8 @@ class ExampleStore:
     def _products(self, keys: np.ndarray) -> np.ndarray:
         """Cosines of integer keys (b, d) with every example, in float32, shape (b, n)."""
         queries = (keys / SCALE).astype(np.float32)
-        stored = self._unit[: len(self)]
-        return (stored @ queries[0])[None] if len(queries) == 1 else queries @ stored.T
+        stored = self._unit[:, : len(self)]
+        return (queries[0] @ stored)[None] if len(queries) == 1 else queries @ stored
 
     def search(self, keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Find the nearest examples, compared exactly.
@@ -150,10 +150,13 @@ class ExampleStore:
         cosines = self._products(keys)
         count = min(count, len(self))
         rows = _largest(cosines, min(count + 4, len(self)))  # a few more, for what float32 confuses
-        exact = np.einsum("bd,bkd->bk", keys, self._keys[rows].astype(np.float64))
-        for query in range(len(rows)):
-            order = sorted(range(rows.shape[1]), key=lambda i: (-exact[query, i], self.ids[rows[query, i]]))
-            rows[query], exact[query] = rows[query, order], exact[query, order]
+        exact = (self._keys[rows].astype(np.float64) @ keys[:, :, None])[:, :, 0]
+        order = np.argsort(-exact, axis=1)
+        rows, exact = np.take_along_axis(rows, order, axis=1), np.take_along_axis(exact, order, axis=1)
+        for query in np.nonzero((exact[:, 1:] == exact[:, :-1]).any(axis=1))[0]:
+            ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query], strict=True)]
+            by_id = sorted(range(len(ranks)), key=ranks.__getitem__)
+            rows[query] = rows[query, by_id]
         return rows[:, :count], exact[:, :count], cosines
 
     def sample(self, count: int) -> np.ndarray:

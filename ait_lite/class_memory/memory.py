@@ -238,7 +238,7 @@ class ClassMemory:
         rows, products, cosines = self._store.search(queries, max(1, evidence))
         scores = method.scores(queries, cosines)
         code = {label: index for index, label in enumerate(labels)}
-        codes = np.array([[code[self._store.labels[row]] for row in near] for near in rows])
+        codes = np.array([[code[self._store.labels[row]] for row in near] for near in rows.tolist()])
         keys = self._store.keys(rows)  # (b, k, d)
         weights = method.weights(queries, cosines, keys, codes)
         winners = scores.argmax(axis=1)
@@ -252,16 +252,13 @@ class ClassMemory:
 
         p_values = self._p_values(products[:, 0])
         resolution = 1.0 / (len(self) + 1)
+        similarities = (products / SCALE**2).tolist()
+        listed = weights.tolist()
         answers = []
-        for i, near in enumerate(rows):
+        for i, near in enumerate(rows.tolist()):
             named = tuple(
-                Evidence(
-                    self._store.ids[row],
-                    self._store.labels[row],
-                    float(products[i, j]) / SCALE**2,
-                    float(weights[i, j]),
-                )
-                for j, row in enumerate(near[:evidence])
+                Evidence(self._store.ids[row], self._store.labels[row], similarity, weight)
+                for row, similarity, weight in zip(near[:evidence], similarities[i], listed[i], strict=False)
             )
             runner = labels[runners[i] if supported[i] else winners[i]]
             answers.append(

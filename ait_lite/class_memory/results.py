@@ -1,12 +1,12 @@
 """What a memory of classes answers."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One stored example near a query.
 
     Attributes:
