@@ -15,7 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-KERNELS: Final = ("linear", "relu", "polynomial", "exp", "softmax")
+KERNELS: Final = ("linear", "relu", "round", "polynomial", "exp", "softmax")
 
 
 def kernel(
@@ -26,8 +26,9 @@ def kernel(
     Args:
         queries: Shape (..., Q, d).
         keys: Shape (..., N, d).
-        name: ``linear`` x.y; ``relu`` max(x.y, 0); ``polynomial`` (x.y)^degree; ``exp`` exp(x.y / temperature);
-            ``softmax``, which is ``exp`` with rows that sum to one.
+        name: ``linear`` x.y; ``relu`` max(x.y, 0); ``round`` x.y to the nearest integer, which has no gradient;
+            ``polynomial`` (x.y)^degree; ``exp`` exp(x.y / temperature); ``softmax``, which is ``exp`` with rows that
+            sum to one.
         degree: Of ``polynomial``.
         temperature: Of ``exp`` and ``softmax``.
         mask: True where a query may see a key, shape (..., Q, N); entries elsewhere are zero. A row of ``softmax``
@@ -49,6 +50,8 @@ def kernel(
         return weights.masked_fill(~mask, 0.0)  # also replaces the NaN of a row that sees nothing
     if name == "relu":
         products = products.relu()
+    elif name == "round":
+        products = products.round()
     elif name == "polynomial":
         products = products**degree
     elif name == "exp":
@@ -60,7 +63,8 @@ def sphere_inverse_snr(name: str, dim: int, count: int, degree: int = 2, tempera
     """Compute 1/SNR for keys drawn uniformly from the unit sphere.
 
     With t a coordinate of a random unit vector, ``E t^2p = (2p - 1)!! / prod_{i<p} (d + 2i)`` and
-    ``E exp(2t / temperature) = 0F1(; d/2; temperature^-2)``.
+    ``E exp(2t / temperature) = 0F1(; d/2; temperature^-2)``; ``round`` keeps t where ``t^2 > 1/4``, and ``t^2`` is
+    distributed as Beta(1/2, (d - 1)/2).
 
     Args:
         name: One of ``KERNELS``.
@@ -78,6 +82,8 @@ def sphere_inverse_snr(name: str, dim: int, count: int, degree: int = 2, tempera
     _check(name, degree, temperature)
     if name in ("exp", "softmax"):
         return (count - 1) * math.exp(_log_hyp0f1(dim / 2, temperature**-2) - 2 / temperature)
+    if name == "round":
+        return (count - 1) * _share_beyond_half(dim)
     power = degree if name == "polynomial" else 1
     moment = math.prod((2 * i + 1) / (dim + 2 * i) for i in range(power))
     return (count - 1) * moment * (0.5 if name == "relu" else 1.0)
@@ -88,7 +94,7 @@ def gaussian_inverse_snr(name: str, dim: int, count: int, degree: int = 2) -> fl
 
     ``E kappa(k_i, k_j)^2`` has ``E (x.y)^2p = (2p - 1)!! E|x|^2p``, and ``E kappa(k_i, k_i)^2 = E|x|^4p``, with
     ``E|x|^2m = prod_{i<m} (d + 2i)``. For the linear kernel this is ``(N - 1) / (d + 2)``. The ``exp`` kernel has no
-    finite moments here.
+    finite moment here.
 
     Args:
         name: ``linear``, ``relu`` or ``polynomial``.
@@ -100,11 +106,11 @@ def gaussian_inverse_snr(name: str, dim: int, count: int, degree: int = 2) -> fl
         The inverse signal-to-noise ratio.
 
     Raises:
-        ValueError: If the kernel is unknown or its moments are infinite, or the degree is out of range.
+        ValueError: If the kernel is unknown or has no closed form, or the degree is out of range.
     """
     _check(name, degree, 1.0)
-    if name in ("exp", "softmax"):
-        raise ValueError(f"The {name} kernel of Gaussian keys has no finite second moment.")
+    if name in ("exp", "softmax", "round"):
+        raise ValueError(f"There is no closed form for the {name} kernel of Gaussian keys.")
     power = degree if name == "polynomial" else 1
     # E|x|^2p / E|x|^4p leaves the upper half of the factors.
     moment = math.prod((2 * i + 1) / (dim + 2 * (power + i)) for i in range(power))
@@ -165,3 +171,20 @@ def _log_hyp0f1(parameter: float, argument: float) -> float:
         log_sum = max(log_sum, log_term) + math.log1p(math.exp(-abs(log_sum - log_term)))
         k += 1
     return log_sum
+
+
+def _share_beyond_half(dim: int) -> float:
+    """Probability that a coordinate of a random unit vector exceeds 1/2 in size: ``I_{3/4}((d - 1)/2, 1/2)``.
+
+    The series of the regularised incomplete beta function has positive terms that shrink at least by 3/4.
+    """
+    if dim == 1:
+        return 1.0
+    a, b, x = (dim - 1) / 2, 0.5, 0.75
+    front = a * math.log(x) + b * math.log(1 - x) + math.lgamma(a + b) - math.lgamma(a + 1) - math.lgamma(b)
+    term, total, index = 1.0, 1.0, 0
+    while term > 1e-17 * total:
+        term *= (a + b + index) / (a + 1 + index) * x
+        total += term
+        index += 1
+    return math.exp(front) * total

@@ -72,6 +72,19 @@ def test_the_mean_of_ratios_is_larger_than_the_ratio_of_means() -> None:
     assert gaussian_mean_inverse_snr(16, 128, 32) > gaussian_inverse_snr("linear", 16, 128)
 
 
+@pytest.mark.parametrize(("dim", "share"), [(1, 1.0), (2, 2 / 3), (3, 0.5), (4, 2 / 3 - math.sqrt(3) / (2 * math.pi))])
+def test_rounding_keeps_the_caps_of_the_sphere(dim, share) -> None:
+    assert sphere_inverse_snr("round", dim, 2) == pytest.approx(share)
+
+
+def test_rounding_far_above_the_plane_equals_the_integral() -> None:
+    angle = torch.linspace(0, math.pi, 300_001, dtype=torch.float64)  # a third of the steps ends where cos is 1/2
+    for dim in (8, 64, 512):
+        density = angle.sin() ** (dim - 2)
+        cap = 2 * torch.trapezoid(density[:100_001]) / torch.trapezoid(density)
+        assert sphere_inverse_snr("round", dim, 2) == pytest.approx(float(cap), rel=1e-6)
+
+
 @given(st.integers(2, 64), st.integers(2, 1000))
 def test_known_special_cases(dim, count) -> None:
     linear = sphere_inverse_snr("linear", dim, count)
