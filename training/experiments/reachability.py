@@ -1,9 +1,9 @@
 """Which tree a node belongs to: one layer of DeltaFormer passes a label along any number of edges.
 
-A graph of two trees comes as a sequence: each root writes its label, +1 or -1, and then edges, parents first, write zero
-under the key ``(k_parent - k_child) / sqrt(2)``. Erasing what that key holds gives parent and child the mean of their
-labels (derived here), so that a label reaches every node, halved at each edge, with its sign. Without the correction, as
-in attention, only the roots know their label. The weights are constructed, not learned.
+A graph of two trees comes as a sequence: each root writes its label, +1 or -1, and then edges, parents first, write
+zero under the key ``(k_parent - k_child) / sqrt(2)``. Erasing what that key holds gives parent and child the mean of
+their labels (derived here), so that a label reaches every node, halved at each edge, with its sign. Without the
+correction, as in attention, only the roots know their label. The weights are constructed, not learned.
 """
 
 import torch

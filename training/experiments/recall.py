@@ -1,7 +1,8 @@
 """Recall of many stored pairs by query kernel, against what the signal-to-noise ratio predicts.
 
-For values of unit length and width d_v among C codes, noise of inverse signal-to-noise ratio s adds normal deviations of
-variance s/d_v to the right score, and (1 + s)/d_v to the others (derived here, for many small contributions):
+Each of N pairs has a value of its own among C codes of unit length and width d_v. Noise of inverse signal-to-noise
+ratio s adds normal deviations of variance s/d_v to the right score, and (1 + s)/d_v to the others (derived here, for
+many small contributions):
 ``P(right) = E_z Phi((1 + z sqrt(s / d_v)) / sqrt((1 + s) / d_v))^(C - 1)``.
 """
 
@@ -12,7 +13,7 @@ from ait.memory.kernels import kernel, sphere_inverse_snr
 from training.experiments import style
 from training.experiments.outcome import Check, Outcome
 
-DIM, VALUE_DIM, CODES = 32, 32, 128
+DIM, VALUE_DIM, CODES = 32, 32, 512
 KERNELS = {"linear": {}, "round": {}, "relu": {}, "softmax": {"temperature": 0.125}}
 
 
@@ -30,7 +31,7 @@ def measured_accuracy(name: str, count: int, trials: int, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     keys = F.normalize(torch.randn(trials, count, DIM, generator=generator), dim=-1)
     codebook = F.normalize(torch.randn(trials, CODES, VALUE_DIM, generator=generator), dim=-1)
-    codes = torch.randint(CODES, (trials, count), generator=generator)
+    codes = torch.rand(trials, CODES, generator=generator).argsort(-1)[:, :count]  # none twice
     values = codebook.gather(1, codes.unsqueeze(-1).expand(-1, -1, VALUE_DIM))
     recalled = kernel(keys, keys, name, **KERNELS[name]) @ values  # type: ignore[arg-type]
     return float(((recalled @ codebook.mT).argmax(-1) == codes).float().mean())

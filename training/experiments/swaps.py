@@ -1,8 +1,8 @@
 """Tracking swaps of stored values: one layer of DeltaFormer does what softmax attention does not (arXiv 2505.19488).
 
-A swap of places i and j is one write: key ``k_i - k_j``, value zero. With a kernel that gives +-1 on a key and 0 between
-keys, the write erases ``v_i - v_j`` from the one and adds it to the other. The first part uses such keys as they are, the
-second learns keys and values from random ones.
+A swap of places i and j is one write: key ``k_i - k_j``, value zero. With a kernel that gives +-1 on a key and 0
+between keys, the write erases ``v_i - v_j`` from the one and adds it to the other. The first part uses such keys as
+they are, the second learns keys and values from random ones.
 """
 
 import torch
@@ -35,11 +35,11 @@ def swap_error(name: str, items: int, dim: int, swaps: int, seed: int) -> float:
     keys = F.normalize(torch.randn(items, dim, generator=generator, dtype=torch.float64), dim=-1)
     values = torch.randn(items, 32, generator=generator, dtype=torch.float64)
     place = torch.arange(items)
-    written, swap_keys = [values], []
+    swap_keys = []
     for _ in range(swaps):
-        i, j = torch.randperm(items, generator=generator)[:2]
-        swap_keys.append(keys[i] - keys[j])
-        place[[i, j]] = place[[j, i]]
+        pair = torch.randperm(items, generator=generator)[:2]
+        swap_keys.append(keys[pair[0]] - keys[pair[1]])
+        place[pair] = place[pair.flip(0)]
     sequence = torch.cat([keys, torch.stack(swap_keys)])
     written = torch.cat([values, values.new_zeros(swaps, values.shape[1])])
     read = kernel(keys, sequence, name) @ correct(sequence, written, key_kernel=name)
