@@ -70,5 +70,6 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         axes.loglog(counts, parameters, label=name, **look)
         axes.loglog(counts, [parameters[-1] * (count / counts[-1]) ** 2 for count in counts], **style.THEORY)
     axes.set(xlabel="patterns held D", ylabel="parameters N")
+    style.label_ticks(axes, held["linear, SNR of 1"] + held["Hopfield, 99 % of bits"][:2])
     axes.legend(fontsize=8, title="slope 2 dashed", title_fontsize=8)
     return Outcome("Parameters against patterns held", checks, figure, {"widths": widths, "held": held})

@@ -65,6 +65,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     start = errors["softmax attention"][0]
     axes.loglog(lengths, [start * math.sqrt(lengths[0] / n) for n in lengths], label="slope −1/2", **style.THEORY)
     axes.set(xlabel="steps of context", ylabel="root mean square error")
+    style.label_ticks(axes, lengths[::2])
     axes.legend(fontsize=8)
     return Outcome(
         "More context helps as far as the memory averages", checks, figure, {"lengths": lengths, "errors": errors}

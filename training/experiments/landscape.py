@@ -40,5 +40,6 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         axes.plot(*path[:, :12].unbind(-1), color="white", linewidth=0.8)
         axes.plot(*PATTERNS.mT, "o", color=style.COLOURS[2], markeredgecolor="white")
         axes.set(title=f"{kernel}: {float(height.min()):.2f} to {float(height.max()):.2f}", xlabel="x", ylabel="y")
+        axes.set_aspect("equal")
         axes.grid(False)
     return Outcome("Energy of three patterns, and retrieval paths", checks, figure, {"steps": STEPS, "starts": 400})

@@ -58,7 +58,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     quantiles = course.quantile(torch.tensor([0.1, 0.5, 0.9], dtype=course.dtype), dim=1)
     right.fill_between(range(STEPS + 1), quantiles[0], quantiles[2], color=style.COLOURS[1], alpha=0.25)
     right.plot(quantiles[1], color=style.COLOURS[1])
-    right.set(xlabel="step", ylabel="global energy, median and 80 % of points")
+    right.set(xlabel="step", ylabel="global energy (median, 80 %)")
     return Outcome(
         "The global energy and its majoriser", checks, figure, {"mean_gap": float(gap.mean()), "points": points}
     )

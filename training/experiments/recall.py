@@ -6,6 +6,8 @@ many small contributions):
 ``P(right) = E_z Phi((1 + z sqrt(s / d_v)) / sqrt((1 + s) / d_v))^(C - 1)``.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -14,7 +16,7 @@ from training.experiments import style
 from training.experiments.outcome import Check, Outcome
 
 DIM, VALUE_DIM, CODES = 32, 32, 512
-KERNELS = {"linear": {}, "round": {}, "relu": {}, "softmax": {"temperature": 0.125}}
+KERNELS: dict[str, dict[str, Any]] = {"linear": {}, "round": {}, "relu": {}, "softmax": {"temperature": 0.125}}
 
 
 def predicted_accuracy(noise: float) -> float:
@@ -33,7 +35,7 @@ def measured_accuracy(name: str, count: int, trials: int, seed: int) -> float:
     codebook = F.normalize(torch.randn(trials, CODES, VALUE_DIM, generator=generator), dim=-1)
     codes = torch.rand(trials, CODES, generator=generator).argsort(-1)[:, :count]  # none twice
     values = codebook.gather(1, codes.unsqueeze(-1).expand(-1, -1, VALUE_DIM))
-    recalled = kernel(keys, keys, name, **KERNELS[name]) @ values  # type: ignore[arg-type]
+    recalled = kernel(keys, keys, name, **KERNELS[name]) @ values
     return float(((recalled @ codebook.mT).argmax(-1) == codes).float().mean())
 
 
@@ -43,7 +45,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     trials = 64 if full else 16
     accuracy = {name: [measured_accuracy(name, count, trials, seed) for count in counts] for name in KERNELS}
     noise = {
-        name: [sphere_inverse_snr(name, DIM, count, **options) for count in counts]  # type: ignore[arg-type]
+        name: [sphere_inverse_snr(name, DIM, count, **options) for count in counts]
         for name, options in KERNELS.items()
     }
     theory = {name: [predicted_accuracy(value) for value in values] for name, values in noise.items()}
@@ -63,5 +65,6 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         axes.semilogx(counts, accuracy[name], label=name, **look)
         axes.semilogx(counts, theory[name], **(style.THEORY | {"color": look["color"]}))
     axes.set(xlabel="stored pairs", ylabel="recalled (predicted: dashed)", ylim=(0, 1.05))
+    style.label_ticks(axes, counts)
     axes.legend(fontsize=8)
     return Outcome(f"Recall over query kernels, width {DIM}", checks, figure, {"counts": counts, "accuracy": accuracy})

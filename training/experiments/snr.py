@@ -1,5 +1,7 @@
 """Retrieval signal-to-noise ratio of each kernel against its closed form (arXiv 2505.19488)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -14,7 +16,7 @@ from training.experiments import style
 from training.experiments.outcome import Check, Outcome
 
 COUNT, VALUE_DIM = 512, 64
-CASES = [
+CASES: list[tuple[str, int, dict[str, Any]]] = [
     ("linear", 16, {}),
     ("linear", 64, {}),
     ("linear", 256, {}),
@@ -37,13 +39,13 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
             keys = torch.randn(COUNT, dim, generator=generator)
             values = torch.randn(COUNT, VALUE_DIM, generator=generator)
             sphere = F.normalize(keys, dim=-1)
-            ratios[0] += inverse_snr(values, kernel(sphere, sphere, name, **options))  # type: ignore[arg-type]
+            ratios[0] += inverse_snr(values, kernel(sphere, sphere, name, **options))
             if name == "linear":
                 ratios[1] += inverse_snr(values, kernel(keys, keys, name))
                 ratios[2] += inverse_snr(values, kernel(keys, keys, name), mean_of_ratios=True)
         ratios /= trials
         setting = ", ".join([f"d={dim}", *(f"{key}={value}" for key, value in options.items())])
-        theory = sphere_inverse_snr(name, dim, COUNT, **options)  # type: ignore[arg-type]
+        theory = sphere_inverse_snr(name, dim, COUNT, **options)
         checks.append(Check.near(f"{name}, {setting}, sphere", float(ratios[0]), theory, share=0.05))
         if name == "linear":
             theory = gaussian_inverse_snr(name, dim, COUNT)

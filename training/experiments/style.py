@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import cycle
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 # Okabe and Ito's colours, darkest first, so that the order also holds in grey.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
-THEORY = {"color": "#666666", "linestyle": "--", "linewidth": 1.0}
+THEORY: dict[str, Any] = {"color": "#666666", "linestyle": "--", "linewidth": 1.0}
 HEATMAP = "cividis"
 
 
@@ -25,7 +27,7 @@ def new_figure(columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def series() -> Iterator[dict[str, str]]:
+def series() -> Iterator[dict[str, Any]]:
     """Yield a colour, marker and line for one series after another."""
     for colour, marker, line in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False):
         yield {"color": colour, "marker": marker, "linestyle": line}
@@ -42,4 +44,10 @@ def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None
         )
     axes.set_xticks(range(len(groups)), groups)
     axes.grid(False, axis="x")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def label_ticks(axes: Axes, values: list[int]) -> None:
+    """Label these values along a logarithmic horizontal axis, and no others."""
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -58,7 +58,7 @@ def swap_sequences(batch: int, generator: torch.Generator) -> tuple[Tensor, Tens
     answers = []
     for step in pairs.unbind(1):
         place.scatter_(1, step, place.gather(1, step).flip(1))
-        answers.append(place[:, 0])
+        answers.append(place[:, 0].clone())
     return tokens, torch.stack(answers, 1)
 
 
