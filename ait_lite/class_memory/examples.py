@@ -10,7 +10,7 @@ from ait_lite.class_memory.features import SCALE
 
 # Products of unit vectors in float32 are off by less; whatever is nearer than this is compared exactly.
 _ROUNDING = 1e-5
-_BLOCK = 64
+_BLOCK = 32
 _CHUNK = 256
 
 

@@ -25,6 +25,9 @@ from ait_lite.class_memory.sums import ExampleSums
 
 READOUTS: Final = ("ridge", "hopfield", "prototype")
 
+# A wider memory would hold matrices of more than two gigabytes; a file can ask for one that nobody has.
+_WIDEST = 16_384
+
 # Examples that judge the regularisation. More would make an answer after teaching wait, and change the choice little.
 _JUDGES = 1024
 _CHUNK = 1024
@@ -70,8 +73,9 @@ class ClassMemory:
         beta: float = 20.0,
         unknown_level: float = 0.01,
     ) -> None:
-        if dim < 1 or random_features < 0 or seed < 0:
-            raise ValueError(f"Need dim >= 1, random_features >= 0, seed >= 0: {dim=}, {random_features=}, {seed=}.")
+        if not (1 <= dim <= _WIDEST and 0 <= random_features <= _WIDEST and seed >= 0):
+            limits = f"dim in [1, {_WIDEST}], random_features in [0, {_WIDEST}] and seed >= 0"
+            raise ValueError(f"Need {limits}, got {dim=}, {random_features=} and {seed=}.")
         if not (np.isfinite(beta) and beta > 0 and 0 <= unknown_level < 1):
             raise ValueError(f"Need beta > 0 and 0 <= unknown_level < 1, got {beta=} and {unknown_level=}.")
         _check_readout(readout)
@@ -135,16 +139,15 @@ class ClassMemory:
             labels: Labels, n of them.
 
         Raises:
-            ValueError: If lengths differ, an identifier comes twice, an identifier or label is empty, or a vector is
-                not finite or is zero. Nothing is written then.
+            ValueError: If lengths differ, an identifier comes twice, an identifier or label is empty or not valid
+                Unicode, or a vector is not finite or is zero. Nothing is written then.
         """
         keys = self._quantised(vectors)
         if not len(ids) == len(labels) == len(keys):
             raise ValueError(f"Got {len(ids)} identifiers, {len(keys)} vectors and {len(labels)} labels.")
         if len(set(ids)) != len(ids):
             raise ValueError("An identifier comes twice.")
-        if not all(ids) or not all(labels):
-            raise ValueError("Identifiers and labels must not be empty.")
+        _check_texts([*ids, *labels])
         self._write(ids, keys, labels)
 
     def _write(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
@@ -179,10 +182,9 @@ class ClassMemory:
 
         Raises:
             KeyError: If it is not stored.
-            ValueError: If the label is empty.
+            ValueError: If the label is empty or not valid Unicode.
         """
-        if not label:
-            raise ValueError("A label must not be empty.")
+        _check_texts([label])
         row = self._rows([identifier])[0]
         old = self._store.labels[row]
         if label != old:
@@ -357,9 +359,9 @@ class ClassMemory:
             ValueError: If the bytes are not such a file, or its examples do not have the digest it states.
         """
         contents = file.decode(data)
-        memory = cls(**contents.configuration, centre=contents.centre)
-        if contents.keys.shape[1] != memory.dim:
+        if contents.keys.shape[1] != contents.configuration["dim"]:
             raise ValueError("The keys of the memory file do not have the stated width.")
+        memory = cls(**contents.configuration, centre=contents.centre)
         memory._write(contents.ids, contents.keys, contents.labels)
         if memory.digest() != contents.digest:
             raise ValueError("The examples of the memory file do not have the digest that it states.")
@@ -444,6 +446,13 @@ class ClassMemory:
             self._distances = np.sort(self._store.nearest())
         at_least_as_far = np.searchsorted(self._distances, products, side="right")
         return (1.0 + at_least_as_far) / (len(self) + 1.0)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for text in texts:
+        if not text:
+            raise ValueError("Identifiers and labels must not be empty.")
+        text.encode()  # a lone surrogate is a ValueError
 
 
 def _check_readout(name: str) -> None:

@@ -264,11 +264,14 @@ def test_wrong_input_changes_nothing() -> None:
         (["b"], np.zeros((1, DIM)), ["bee"]),
         (["b", "b"], np.ones((2, DIM)), ["bee", "bee"]),
         (["b"], one, [""]),
+        (["\ud800"], one, ["bee"]),
         (["b"], one, []),
         (["b"], np.ones((1, DIM + 1)), ["bee"]),
     ):
         with pytest.raises(ValueError, match=r".+"):
             memory.write(ids, vectors, labels)
+    with pytest.raises(ValueError, match="surrogates"):
+        memory.relabel("a", "\ud800")
     with pytest.raises(KeyError):
         memory.forget(["a", "missing"])
     with pytest.raises(KeyError):
@@ -289,8 +292,30 @@ def test_memories_that_differ_do_not_merge() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"dim": 0}, {"dim": 2, "readout": "x"}, {"dim": 2, "beta": 0.0}, {"dim": 2, "centre": np.ones(3)}]
+    "options",
+    [
+        {"dim": 0},
+        {"dim": 2, "random_features": 10**9},
+        {"dim": 2, "readout": "x"},
+        {"dim": 2, "beta": 0.0},
+        {"dim": 2, "centre": np.ones(3)},
+    ],
 )
 def test_options_out_of_range_are_refused(options) -> None:
     with pytest.raises(ValueError, match=r".+"):
         ClassMemory(**options)
+
+
+def test_ridge_is_no_worse_than_class_means_from_one_example_a_class_on() -> None:
+    queries, truth = clusters(400, spread=1.2, seed=7)[1:]
+    for count in (4, 8, 20, 80, 400):
+        ids, vectors, labels = clusters(count, spread=1.2)
+        memory = ClassMemory(16)
+        memory.write(ids, vectors, labels)
+        accuracy = {
+            readout: np.mean(
+                [a.label == t for a, t in zip(memory.recall(queries, readout=readout), truth, strict=True)]
+            )
+            for readout in ("ridge", "prototype")
+        }
+        assert accuracy["ridge"] > accuracy["prototype"] - 0.03, count
