@@ -17,6 +17,7 @@ from training.experiments.outcome import Outcome
 EXPERIMENTS = {
     "capacity-slope": "capacity_slope",
     "cross-entropy": "cross_entropy",
+    "data-fraction": "data_fraction",
     "infinite-context": "infinite_context",
     "landscape": "landscape",
     "majoriser": "majoriser",
