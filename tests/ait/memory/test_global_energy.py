@@ -93,6 +93,7 @@ def test_cross_entropy_may_be_negative() -> None:
     assert separated_cross_entropy(4, 0.1, 1) < 0
 
 
+@settings(deadline=None)
 @given(st.floats(-3, 3), st.floats(0.1, 10))
 def test_a_power_law_has_its_exponent_as_slope(exponent, factor) -> None:
     x = [1.0, 2.0, 5.0, 9.0]

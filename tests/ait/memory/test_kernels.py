@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait.memory.kernels import (
@@ -85,6 +85,7 @@ def test_rounding_far_above_the_plane_equals_the_integral() -> None:
         assert sphere_inverse_snr("round", dim, 2) == pytest.approx(float(cap), rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 64), st.integers(2, 1000))
 def test_known_special_cases(dim, count) -> None:
     linear = sphere_inverse_snr("linear", dim, count)
