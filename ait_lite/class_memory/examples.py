@@ -1,0 +1,196 @@
+"""The examples of a memory: identifiers, labels and integer keys, with exact search among the keys."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ait_lite.class_memory.features import SCALE
+
+# Products of unit vectors in float32 are off by less; whatever is nearer than this is compared exactly.
+_ROUNDING = 1e-5
+_BLOCK = 32
+_CHUNK = 256
+
+
+def example_digest(identifier: str, label: str, key: np.ndarray) -> bytes:
+    """Hash one example with SHA-256; its integer key has shape (d,)."""
+    digest = hashlib.sha256()
+    for part in (identifier.encode(), label.encode(), key.astype("<i2").tobytes()):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+class ExampleStore:
+    """Growing arrays of examples. Removing one moves the last into its row, so rows have no lasting meaning.
+
+    Args:
+        dim: Width d of a key.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.rows: dict[str, int] = {}  # id -> row
+        self.ids: list[str] = []
+        self.labels: list[str] = []
+        self.digests: list[bytes] = []
+        self._keys = np.empty((0, dim), np.int16)
+        self._unit = np.empty((dim, 0), np.float32)  # a column per key: products with one query run along memory
+        self._order = np.empty(0, np.uint64)  # first bytes of the digest: an order that is no one's choice
+        self._nearest = np.empty(0)  # largest product with any other key; NaN where it must be found anew
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keys(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Read integer keys as float64, shape (n, d)."""
+        return self._keys[: len(self)][rows].astype(np.float64)
+
+    def add(self, ids: Sequence[str], labels: Sequence[str], keys: np.ndarray) -> None:
+        """Append new examples with integer keys (n, d)."""
+        start, end = len(self), len(self) + len(ids)
+        if end > len(self._keys):
+            capacity = max(2 * len(self._keys), end, 64)
+            self._keys = _grown(self._keys, capacity)
+            self._unit = np.ascontiguousarray(_grown(self._unit.T, capacity).T)
+            self._order = _grown(self._order, capacity)
+            self._nearest = _grown(self._nearest, capacity)
+        self._keys[start:end] = keys
+        self._unit[:, start:end] = (keys / SCALE).T
+        self._nearest[start:end] = np.nan
+        for offset, (identifier, label) in enumerate(zip(ids, labels, strict=True)):
+            self.rows[identifier] = start + offset
+            self.ids.append(identifier)
+            self.labels.append(label)
+            self.digests.append(b"")
+            self._sign(start + offset)
+
+    def relabel(self, row: int, label: str) -> None:
+        """Change the label of one example."""
+        self.labels[row] = label
+        self._sign(row)
+
+    def _sign(self, row: int) -> None:
+        self.digests[row] = example_digest(self.ids[row], self.labels[row], self._keys[row])
+        self._order[row] = int.from_bytes(self.digests[row][:8], "big")
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove examples."""
+        removed = self._keys[[self.rows[identifier] for identifier in ids]].astype(np.float64)
+        for identifier in ids:
+            row, last = self.rows.pop(identifier), len(self) - 1
+            columns: tuple[list[Any], ...] = (self.ids, self.labels, self.digests)
+            for column in columns:
+                column[row] = column[last]
+                column.pop()
+            for array in (self._keys, self._unit.T, self._order, self._nearest):
+                array[row] = array[last]
+                array[last] = 0  # nothing of a forgotten example stays behind
+            if row != last:
+                self.rows[self.ids[row]] = row
+        self._forget_neighbours(removed)
+
+    def _forget_neighbours(self, removed: np.ndarray) -> None:
+        """Mark the examples whose nearest other key was one of the removed ones."""
+        count = len(self)
+        nearest = self._nearest[:count]
+        for start in range(0, len(removed), _CHUNK):
+            chunk = removed[start : start + _CHUNK]
+            near = self._products(chunk) > nearest / SCALE**2 - _ROUNDING  # false where NaN
+            which, rows = np.nonzero(near)
+            same = np.einsum("nd,nd->n", chunk[which], self.keys(rows)) == nearest[rows]
+            nearest[rows[same]] = np.nan
+
+    def nearest(self) -> np.ndarray:
+        """Find for each example its largest product with any other key, exactly; shape (n,), -inf if it is alone."""
+        count = len(self)
+        nearest = self._nearest[:count]
+        if count == 1:
+            nearest[0] = -np.inf
+        stale = np.nonzero(np.isnan(nearest))[0]
+        for start in range(0, len(stale), _CHUNK):
+            rows = stale[start : start + _CHUNK]
+            keys = self.keys(rows)
+            products = self._products(keys)
+            products[np.arange(len(rows)), rows] = -np.inf
+            # Candidates for the examples' own nearest, and those of others that they may have come nearest to.
+            candidate = products >= products.max(axis=1, keepdims=True) - _ROUNDING
+            candidate |= products > (nearest / SCALE**2 - _ROUNDING)[None]
+            which, others = np.nonzero(candidate & np.isfinite(products))
+            exact = np.einsum("nd,nd->n", keys[which], self.keys(others))
+            own = np.full(len(rows), -np.inf)
+            np.maximum.at(own, which, exact)
+            known = ~np.isnan(nearest[others])
+            np.maximum.at(nearest, others[known], exact[known])
+            nearest[rows] = own
+        return nearest.copy()
+
+    def restore_nearest(self, nearest: np.ndarray) -> None:
+        """Take over products that `nearest` returned before, shape (n,)."""
+        self._nearest[: len(self)] = nearest
+
+    def _products(self, keys: np.ndarray) -> np.ndarray:
+        """Cosines of integer keys (b, d) with every example, in float32, shape (b, n)."""
+        queries = (keys / SCALE).astype(np.float32)
+        stored = self._unit[:, : len(self)]
+        return (queries[0] @ stored)[None] if len(queries) == 1 else queries @ stored
+
+    def search(self, keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find the nearest examples, compared exactly.
+
+        Args:
+            keys: Integer queries, shape (b, d).
+            count: Number k of examples wanted.
+
+        Returns:
+            Rows (b, k), nearest first and by id where equally near; their integer products with the query (b, k); and
+            float32 cosines with all examples (b, n).
+        """
+        cosines = self._products(keys)
+        count = min(count, len(self))
+        rows = _largest(cosines, min(count + 4, len(self)))  # a few more, for what float32 confuses
+        exact = (self._keys[rows].astype(np.float64) @ keys[:, :, None])[:, :, 0]
+        order = np.argsort(-exact, axis=1)
+        rows, exact = np.take_along_axis(rows, order, axis=1), np.take_along_axis(exact, order, axis=1)
+        for query in np.nonzero((exact[:, 1:] == exact[:, :-1]).any(axis=1))[0]:
+            ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query], strict=True)]
+            by_id = sorted(range(len(ranks)), key=ranks.__getitem__)
+            rows[query] = rows[query, by_id]
+        return rows[:, :count], exact[:, :count], cosines
+
+    def sample(self, count: int) -> np.ndarray:
+        """Choose up to `count` rows by the order of their digests: a function of the set of examples alone."""
+        order = self._order[: len(self)]
+        rows = np.argpartition(order, count)[:count] if count < len(self) else np.arange(len(self))
+        return rows[np.argsort(order[rows])]
+
+    def sorted_ids(self) -> list[str]:
+        """Identifiers in sorted order."""
+        return sorted(self.ids)
+
+
+def _grown(array: np.ndarray, capacity: int) -> np.ndarray:
+    larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def _largest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Columns of the `count` largest scores of each row of (b, n), in no order.
+
+    The largest entries lie in the blocks with the largest maxima, so only those blocks are sorted.
+    """
+    batch, total = scores.shape
+    blocks = total // _BLOCK
+    if blocks <= 2 * count:
+        return np.argpartition(scores, total - count, axis=1)[:, total - count :]
+    # Block c holds columns c, c + blocks, ...: maxima over rows of this view run along memory.
+    maxima = scores[:, : blocks * _BLOCK].reshape(batch, _BLOCK, blocks).max(axis=1)
+    chosen = np.argpartition(maxima, blocks - count, axis=1)[:, blocks - count :]
+    columns = (chosen[:, :, None] + blocks * np.arange(_BLOCK)).reshape(batch, -1)
+    rest = np.broadcast_to(np.arange(blocks * _BLOCK, total), (batch, total - blocks * _BLOCK))
+    columns = np.concatenate([columns, rest], axis=1)
+    among = np.take_along_axis(scores, columns, axis=1)
+    best = np.argpartition(among, among.shape[1] - count, axis=1)[:, among.shape[1] - count :]
+    return np.take_along_axis(columns, best, axis=1)

@@ -1,0 +1,465 @@
+"""The memory of classes itself."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ait_lite.checkpoint import atomic_file
+from ait_lite.class_memory import file
+from ait_lite.class_memory.examples import ExampleStore
+from ait_lite.class_memory.features import SCALE, RandomFeatures, quantise
+from ait_lite.class_memory.readouts import (
+    FeatureMap,
+    HopfieldReadout,
+    PrototypeReadout,
+    Readout,
+    RidgeReadout,
+    one_hot,
+)
+from ait_lite.class_memory.results import Evidence, Fullness, Recall
+from ait_lite.class_memory.ridge import Ridge, solve
+from ait_lite.class_memory.sums import ExampleSums
+
+READOUTS: Final = ("ridge", "hopfield", "prototype")
+
+# A wider memory would hold matrices of more than two gigabytes; a file can ask for one that nobody has.
+_WIDEST = 16_384
+
+# Examples that judge the regularisation. More would make an answer after teaching wait, and change the choice little.
+_JUDGES = 1024
+_CHUNK = 1024
+
+
+def _keys_themselves(keys: np.ndarray) -> np.ndarray:
+    return keys
+
+
+class ClassMemory:
+    """Labelled feature vectors, recalled by one of three readouts, and forgotten without a trace.
+
+    What a memory answers depends on the set of its examples alone: not on their order, nor on examples that were
+    forgotten. Keys are normalised and rounded to multiples of 2^-14, and sums over them are integers in float64, exact
+    for 2^25 examples. Teaching only adds; what depends on all examples is computed when next asked for.
+
+    Not safe for use by several threads at once.
+
+    Args:
+        dim: Width d of a feature vector.
+        readout: The readout of `recall`, one of ``ridge``, ``hopfield`` and ``prototype``.
+        random_features: Number D of random ReLU features that ridge may use in place of the keys, where their
+            leave-one-out error is smaller; 0 to have none. Costs 8 D^2 bytes, and a D x D eigenvalue problem for the
+            first answer after a change.
+        seed: Seed of the random features.
+        centre: Vector subtracted from every feature vector, shape (d,), such as a mean over unlabelled images.
+        beta: Inverse temperature of the Hopfield readout.
+        unknown_level: A query is unknown where its p-value is at most this: the share of known queries that are
+            turned away.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        readout: str = "ridge",
+        random_features: int = 0,
+        seed: int = 0,
+        centre: np.ndarray | None = None,
+        beta: float = 20.0,
+        unknown_level: float = 0.01,
+    ) -> None:
+        if not (1 <= dim <= _WIDEST and 0 <= random_features <= _WIDEST and seed >= 0):
+            limits = f"dim in [1, {_WIDEST}], random_features in [0, {_WIDEST}] and seed >= 0"
+            raise ValueError(f"Need {limits}, got {dim=}, {random_features=} and {seed=}.")
+        if not (np.isfinite(beta) and beta > 0 and 0 <= unknown_level < 1):
+            raise ValueError(f"Need beta > 0 and 0 <= unknown_level < 1, got {beta=} and {unknown_level=}.")
+        _check_readout(readout)
+        self.dim = dim
+        self.readout = readout
+        self.random_features = random_features
+        self.seed = seed
+        self.beta = float(beta)
+        self.unknown_level = float(unknown_level)
+        self.centre: np.ndarray | None = None
+        if centre is not None:
+            self.centre = np.array(centre, dtype=np.float64)
+            if self.centre.shape != (dim,) or not np.isfinite(self.centre).all():
+                raise ValueError(f"The centre must be {dim} finite numbers.")
+        self._store = ExampleStore(dim)
+        self._maps: list[FeatureMap] = [_keys_themselves]
+        self._sums = [ExampleSums(dim)]
+        if random_features:
+            self._maps.append(RandomFeatures(dim, random_features, seed))
+            self._sums.append(ExampleSums(random_features))
+        # Computed from the examples when asked for, and dropped when they change.
+        self._readouts: dict[str, Readout] = {}
+        self._ridge: tuple[Ridge, FeatureMap] | None = None
+        self._distances: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, identifier: object) -> bool:
+        return identifier in self._store.rows
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that have examples, sorted."""
+        return self._sums[0].labels
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of examples per label."""
+        return self._sums[0].counts
+
+    def ids(self, label: str | None = None) -> list[str]:
+        """List the examples, of one label if given, by sorted identifier."""
+        pairs = zip(self._store.ids, self._store.labels, strict=True)
+        return sorted(identifier for identifier, own in pairs if label is None or own == label)
+
+    def label_of(self, identifier: str) -> str:
+        """Look up the label of an example.
+
+        Raises:
+            KeyError: If there is no such example.
+        """
+        return self._store.labels[self._store.rows[identifier]]
+
+    def write(self, ids: Sequence[str], vectors: np.ndarray, labels: Sequence[str]) -> None:
+        """Teach examples. One whose identifier is stored already is replaced.
+
+        Args:
+            ids: Identifiers, n of them, distinct.
+            vectors: Feature vectors, shape (n, d).
+            labels: Labels, n of them.
+
+        Raises:
+            ValueError: If lengths differ, an identifier comes twice, an identifier or label is empty or not valid
+                Unicode, or a vector is not finite or is zero. Nothing is written then.
+        """
+        keys = self._quantised(vectors)
+        if not len(ids) == len(labels) == len(keys):
+            raise ValueError(f"Got {len(ids)} identifiers, {len(keys)} vectors and {len(labels)} labels.")
+        if len(set(ids)) != len(ids):
+            raise ValueError("An identifier comes twice.")
+        _check_texts([*ids, *labels])
+        self._write(ids, keys, labels)
+
+    def _write(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
+        known = [identifier for identifier in ids if identifier in self]
+        if known:
+            self.forget(known)
+        for start in range(0, len(ids), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            for sums, features in zip(self._sums, self._maps, strict=True):
+                sums.add(features(keys[part]), labels[part])
+        self._store.add(ids, labels, keys)
+        self._changed()
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove examples; the memory is then, to the bit, as if they had never been written.
+
+        Raises:
+            KeyError: If one is not stored, or comes twice. Nothing is removed then.
+        """
+        rows = self._rows(ids)
+        labels = [self._store.labels[row] for row in rows]
+        for start in range(0, len(rows), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            keys = self._store.keys(rows[part])
+            for sums, features in zip(self._sums, self._maps, strict=True):
+                sums.remove(features(keys), labels[part])
+        self._store.remove(ids)
+        self._changed()
+
+    def relabel(self, identifier: str, label: str) -> None:
+        """Correct the label of an example.
+
+        Raises:
+            KeyError: If it is not stored.
+            ValueError: If the label is empty or not valid Unicode.
+        """
+        _check_texts([label])
+        row = self._rows([identifier])[0]
+        old = self._store.labels[row]
+        if label != old:
+            key = self._store.keys(np.array([row]))
+            for sums, features in zip(self._sums, self._maps, strict=True):
+                sums.relabel(features(key)[0], old, label)
+            self._store.relabel(int(row), label)
+            self._changed()
+
+    def merge(self, other: "ClassMemory") -> None:
+        """Add the examples of another memory.
+
+        Raises:
+            ValueError: If the memories differ in width, centre or random features, or hold different examples under
+                the same identifier. Nothing is added then.
+        """
+        if self._configuration_digest() != other._configuration_digest():
+            raise ValueError("Memories merge only with the same width, centre, random features and seed.")
+        new = []
+        for identifier, row in other._store.rows.items():
+            own = self._store.rows.get(identifier)
+            if own is None:
+                new.append(row)
+            elif self._store.digests[own] != other._store.digests[row]:
+                raise ValueError(f"The memories hold different examples under the identifier {identifier!r}.")
+        if new:
+            ids, labels = [[column[row] for row in new] for column in (other._store.ids, other._store.labels)]
+            self._write(ids, other._store.keys(np.array(new)), labels)
+
+    def recall(self, vectors: np.ndarray, *, evidence: int = 5, readout: str | None = None) -> list[Recall]:
+        """Recall labels.
+
+        Args:
+            vectors: Feature vectors, shape (b, d).
+            evidence: Number of nearest examples to name.
+            readout: Readout to use in place of the memory's own.
+
+        Returns:
+            One answer per vector.
+
+        Raises:
+            ValueError: If the memory is empty, a vector is not finite or is zero, or the readout is unknown.
+        """
+        if not len(self):
+            raise ValueError("The memory is empty.")
+        readout = readout or self.readout
+        _check_readout(readout)
+        queries = self._quantised(vectors)
+        if not len(queries):
+            return []
+        labels = self.labels
+        method = self._read(readout)
+        rows, products, cosines = self._store.search(queries, max(1, evidence))
+        scores = method.scores(queries, cosines)
+        code = {label: index for index, label in enumerate(labels)}
+        codes = np.array([[code[self._store.labels[row]] for row in near] for near in rows.tolist()])
+        keys = self._store.keys(rows)  # (b, k, d)
+        weights = method.weights(queries, cosines, keys, codes)
+        winners = scores.argmax(axis=1)
+
+        # The strongest example among the evidence for the winning label, where there is one.
+        supporting = np.where(codes == winners[:, None], weights, -np.inf)
+        strongest = supporting.argmax(axis=1)
+        chosen = np.arange(len(queries)), strongest
+        runners = method.without(scores, weights[chosen], queries, keys[chosen], codes[chosen]).argmax(axis=1)
+        supported = np.isfinite(supporting[chosen])
+
+        p_values = self._p_values(products[:, 0])
+        resolution = 1.0 / (len(self) + 1)
+        similarities = (products / SCALE**2).tolist()
+        listed = weights.tolist()
+        answers = []
+        for i, near in enumerate(rows.tolist()):
+            named = tuple(
+                Evidence(self._store.ids[row], self._store.labels[row], similarity, weight)
+                for row, similarity, weight in zip(near[:evidence], similarities[i], listed[i], strict=False)
+            )
+            runner = labels[runners[i] if supported[i] else winners[i]]
+            answers.append(
+                Recall(
+                    label=labels[winners[i]],
+                    labels=labels,
+                    scores=scores[i],
+                    p_value=float(p_values[i]),
+                    resolution=resolution,
+                    unknown=bool(p_values[i] <= self.unknown_level),
+                    evidence=named,
+                    strongest=self._store.ids[near[strongest[i]]] if supported[i] else None,
+                    label_without_strongest=runner if len(self) > 1 else None,
+                )
+            )
+        return answers
+
+    def fullness(self) -> Fullness:
+        """Measure how full the memory is, by the ridge readout's leave-one-out predictions of all examples.
+
+        Raises:
+            ValueError: If the memory is empty.
+        """
+        if not len(self):
+            raise ValueError("The memory is empty.")
+        ridge, features = self._solved()
+        labels = self.labels
+        rows = self._store.sample(len(self))
+        margins = np.empty(len(rows))
+        own = np.empty(len(rows), dtype=np.int64)
+        for start in range(0, len(rows), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            targets = one_hot([self._store.labels[row] for row in rows[part]], labels)
+            predicted = ridge.leave_one_out(features(self._store.keys(rows[part])) / SCALE, targets)
+            own[part] = targets.argmax(axis=1)
+            true = np.take_along_axis(predicted, own[part][:, None], axis=1)[:, 0]
+            others = np.where(targets > 0, -np.inf, predicted).max(axis=1)
+            margins[part] = true - np.where(np.isfinite(others), others, 0.0)  # a single label: no other score
+        return Fullness(
+            examples=len(self),
+            width=len(ridge.eigenvalues),
+            effective_dimension=ridge.effective_dimension,
+            regularisation=ridge.regularisation,
+            random_features=0 if features is _keys_themselves else self.random_features,
+            accuracy=float((margins > 0).mean()),
+            margin_snr={label: _signed_snr(margins[own == index]) for index, label in enumerate(labels)},
+        )
+
+    def digest(self) -> str:
+        """Hash what the memory holds: the same for every order of the same examples, and after forgetting others.
+
+        Returns:
+            SHA-256 in hexadecimal, over width, centre and random features, and all examples.
+        """
+        digest = hashlib.sha256(self._configuration_digest())
+        for example in sorted(self._store.digests):
+            digest.update(example)
+        return digest.hexdigest()
+
+    def verify(self) -> bool:
+        """Rebuild everything from the stored keys and labels, and compare it to the bit with what is kept."""
+        rebuilt = self._empty_copy()
+        rebuilt._write(self._store.ids, self._store.keys(), self._store.labels)
+        return (
+            rebuilt.digest() == self.digest()
+            and all(own.equals(other) for own, other in zip(self._sums, rebuilt._sums, strict=True))
+            and np.array_equal(self._store.nearest(), rebuilt._store.nearest())
+        )
+
+    def to_bytes(self) -> bytes:
+        """Write the memory as one safetensors file with a JSON description; equal memories give equal bytes."""
+        order = np.array([self._store.rows[identifier] for identifier in self._store.sorted_ids()], dtype=np.int64)
+        contents = file.Contents(
+            configuration={
+                "dim": self.dim,
+                "readout": self.readout,
+                "random_features": self.random_features,
+                "seed": self.seed,
+                "beta": self.beta,
+                "unknown_level": self.unknown_level,
+            },
+            centre=self.centre,
+            ids=[self._store.ids[row] for row in order],
+            labels=[self._store.labels[row] for row in order],
+            keys=self._store.keys(order),
+            nearest=self._store.nearest()[order],
+            digest=self.digest(),
+        )
+        return file.encode(contents)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "ClassMemory":
+        """Read a memory that `to_bytes` wrote.
+
+        Raises:
+            ValueError: If the bytes are not such a file, or its examples do not have the digest it states.
+        """
+        contents = file.decode(data)
+        if contents.keys.shape[1] != contents.configuration["dim"]:
+            raise ValueError("The keys of the memory file do not have the stated width.")
+        memory = cls(**contents.configuration, centre=contents.centre)
+        memory._write(contents.ids, contents.keys, contents.labels)
+        if memory.digest() != contents.digest:
+            raise ValueError("The examples of the memory file do not have the digest that it states.")
+        memory._store.restore_nearest(contents.nearest)
+        return memory
+
+    def save(self, path: str | Path) -> None:
+        """Write the memory to a file, whole or not at all."""
+        with atomic_file(Path(path)) as temporary:
+            temporary.write_bytes(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ClassMemory":
+        """Read a memory from a file.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: As `from_bytes`.
+        """
+        return cls.from_bytes(Path(path).read_bytes())
+
+    def _empty_copy(self) -> "ClassMemory":
+        return ClassMemory(
+            self.dim,
+            readout=self.readout,
+            random_features=self.random_features,
+            seed=self.seed,
+            centre=self.centre,
+            beta=self.beta,
+            unknown_level=self.unknown_level,
+        )
+
+    def _configuration_digest(self) -> bytes:
+        centre = b"" if self.centre is None else self.centre.astype("<f8").tobytes()
+        seed = self.seed if self.random_features else 0
+        return hashlib.sha256(f"{self.dim} {self.random_features} {seed} ".encode() + centre).digest()
+
+    def _quantised(self, vectors: np.ndarray) -> np.ndarray:
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise ValueError(f"Expected vectors of shape (n, {self.dim}), got {vectors.shape}.")
+        return quantise(vectors, self.centre)
+
+    def _rows(self, ids: Sequence[str]) -> np.ndarray:
+        if len(set(ids)) != len(ids):
+            raise KeyError("An identifier comes twice.")
+        return np.array([self._store.rows[identifier] for identifier in ids], dtype=np.int64)
+
+    def _changed(self) -> None:
+        self._readouts.clear()
+        self._ridge = None
+        self._distances = None
+
+    def _read(self, name: str) -> Readout:
+        if name not in self._readouts:
+            self._readouts[name] = self._build(name)
+        return self._readouts[name]
+
+    def _build(self, name: str) -> Readout:
+        if name == "ridge":
+            return RidgeReadout(*self._solved())
+        if name == "hopfield":
+            return HopfieldReadout(one_hot(self._store.labels, self.labels, np.float32), self.beta)
+        return PrototypeReadout(self._sums[0].class_sums())
+
+    def _solved(self) -> tuple[Ridge, FeatureMap]:
+        """Solve ridge on the keys, and on random features if there are any; keep the smaller leave-one-out error."""
+        if self._ridge is None:
+            rows = self._store.sample(_JUDGES)
+            targets = one_hot([self._store.labels[row] for row in rows], self.labels)
+            keys = self._store.keys(rows)
+            solutions = [
+                (solve(sums.gram / SCALE**2, sums.class_sums() / SCALE, features(keys) / SCALE, targets), features)
+                for sums, features in zip(self._sums, self._maps, strict=True)
+            ]
+            self._ridge = min(solutions, key=lambda solution: solution[0].error)
+        return self._ridge
+
+    def _p_values(self, products: np.ndarray) -> np.ndarray:
+        """Conformal p-values of queries from their product with the nearest key, shape (b,)."""
+        if self._distances is None:
+            self._distances = np.sort(self._store.nearest())
+        at_least_as_far = np.searchsorted(self._distances, products, side="right")
+        return (1.0 + at_least_as_far) / (len(self) + 1.0)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for text in texts:
+        if not text:
+            raise ValueError("Identifiers and labels must not be empty.")
+        text.encode()  # a lone surrogate is a ValueError
+
+
+def _check_readout(name: str) -> None:
+    if name not in READOUTS:
+        raise ValueError(f"Unknown readout {name!r}; choose one of {', '.join(READOUTS)}.")
+
+
+def _signed_snr(margins: np.ndarray) -> float:
+    mean, variance = float(margins.mean()), float(margins.var())
+    return float(np.sign(mean)) * (mean**2 / variance if variance > 0 else np.inf)

@@ -1,0 +1,141 @@
+"""Three readouts of one memory of classes: ridge regression, Hopfield retrieval and class means.
+
+Each says how it scores a query, what single examples add to the score of their label, and what the scores would be
+had one example never been stored.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ait_lite.class_memory.features import SCALE
+from ait_lite.class_memory.ridge import Ridge
+
+
+class Readout(Protocol):
+    """One way to read labels out of stored examples. Shapes: b queries, k examples each, C labels."""
+
+    def scores(self, queries: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        """Score integer queries (b, d), given their cosines with all examples (b, n); shape (b, C)."""
+
+    def weights(self, queries: np.ndarray, cosines: np.ndarray, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Measure what examples, integer keys (b, k, d) with label codes (b, k), add to their label's score (b, k)."""
+
+    def without(
+        self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        """Score again as if one example a query, keys (b, d), codes (b,), weights (b,), had never been stored."""
+
+
+class RidgeReadout:
+    """``W^T x`` with ``W = (G + lambda I)^-1 Q``; the score of a label is the sum of its examples' weights
+    ``x^T (G + lambda I)^-1 x_i``.
+
+    Args:
+        ridge: The solved regression.
+        features: Features (n, D) of integer keys (n, d).
+    """
+
+    def __init__(self, ridge: Ridge, features: "FeatureMap") -> None:
+        self.ridge = ridge
+        self._features = features
+
+    def _whitened(self, keys: np.ndarray) -> np.ndarray:
+        return self.ridge.whiten(self._features(keys) / SCALE)
+
+    def scores(self, queries: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        return (self._features(queries) / SCALE) @ self.ridge.weights
+
+    def weights(self, queries: np.ndarray, cosines: np.ndarray, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        batch, count, dim = keys.shape
+        # One side carries the whole inverse: a product of (b, D) with the basis less than whitening all keys.
+        whitened = self._whitened(queries) / np.sqrt(self.ridge.eigenvalues + self.ridge.regularisation)
+        mapped = whitened @ self.ridge.basis.T  # (b, D), (G + lambda I)^-1 x
+        stored = (self._features(keys.reshape(-1, dim)) / SCALE).reshape(batch, count, -1)
+        return np.einsum("bd,bkd->bk", mapped, stored)
+
+    def without(
+        self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        features = self._features(keys) / SCALE
+        residual = -(features @ self.ridge.weights)  # (b, C), u - W^T x
+        residual[np.arange(len(codes)), codes] += 1.0
+        leverage = np.square(self.ridge.whiten(features)).sum(axis=1)
+        return scores - (weights / (1.0 - leverage))[:, None] * residual
+
+
+class HopfieldReadout:
+    """``softmax(beta q K^T) U`` over all stored keys.
+
+    Args:
+        one_hot: Labels U of all examples, float32, shape (n, C).
+        beta: Inverse temperature.
+    """
+
+    def __init__(self, one_hot: np.ndarray, beta: float) -> None:
+        self._one_hot = one_hot
+        self._beta = beta
+
+    def _recalled(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (b, n) up to a factor per query, and the log of their sum with it (b,)."""
+        largest = cosines.max(axis=1, keepdims=True)
+        recalled = np.exp(self._beta * (cosines - largest))
+        return recalled, self._beta * largest[:, 0] + np.log(recalled.sum(axis=1, dtype=np.float64))
+
+    def scores(self, queries: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        recalled, _ = self._recalled(cosines)
+        scores = (recalled @ self._one_hot).astype(np.float64)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def weights(self, queries: np.ndarray, cosines: np.ndarray, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        _, normaliser = self._recalled(cosines)
+        exact = np.einsum("bd,bkd->bk", queries, keys) / SCALE**2
+        return np.exp(self._beta * exact - normaliser[:, None])
+
+    def without(
+        self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        left = scores.copy()
+        left[np.arange(len(codes)), codes] -= weights
+        return left / np.maximum(1.0 - weights, np.finfo(np.float64).tiny)[:, None]
+
+
+class PrototypeReadout:
+    """Cosine of the query with each class mean.
+
+    Args:
+        class_sums: Sums of integer keys by label, shape (d, C).
+    """
+
+    def __init__(self, class_sums: np.ndarray) -> None:
+        self._sums = class_sums
+        self._lengths = np.maximum(np.linalg.norm(class_sums, axis=0), 1.0)  # integers: no shorter unless zero
+
+    def scores(self, queries: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        return (queries @ self._sums) / (self._lengths * SCALE)
+
+    def weights(self, queries: np.ndarray, cosines: np.ndarray, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        return np.einsum("bd,bkd->bk", queries, keys) / (self._lengths[codes] * SCALE)
+
+    def without(
+        self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        left = scores.copy()
+        sums = self._sums[:, codes].T - keys  # (b, d)
+        lengths = np.linalg.norm(sums, axis=1)
+        cosines = np.einsum("bd,bd->b", queries, sums) / (np.maximum(lengths, 1.0) * SCALE)
+        left[np.arange(len(codes)), codes] = np.where(lengths > 0, cosines, -np.inf)  # its only example: no such label
+        return left
+
+
+class FeatureMap(Protocol):
+    """Map integer keys (n, d) to integer features (n, D)."""
+
+    def __call__(self, keys: np.ndarray) -> np.ndarray: ...
+
+
+def one_hot(labels: Sequence[str], names: Sequence[str], dtype: type = np.float64) -> np.ndarray:
+    """Encode labels, shape (n, C)."""
+    code = {name: index for index, name in enumerate(names)}
+    return np.eye(len(names), dtype=dtype)[[code[label] for label in labels]]

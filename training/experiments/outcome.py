@@ -1,0 +1,58 @@
+"""What an experiment found, and whether theory agrees."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure against the range that theory allows.
+
+    Attributes:
+        name: What is measured.
+        measured: The figure.
+        low: Smallest allowed figure.
+        high: Largest allowed figure.
+        theory: What theory predicts, where it predicts a number.
+    """
+
+    name: str
+    measured: float
+    low: float
+    high: float
+    theory: float | None = None
+
+    @classmethod
+    def near(cls, name: str, measured: float, theory: float, *, share: float = 0.0, margin: float = 0.0) -> "Check":
+        """Allow a share of the predicted number, plus a margin, on either side."""
+        slack = share * abs(theory) + margin
+        return cls(name, float(measured), theory - slack, theory + slack, theory)
+
+    @property
+    def passed(self) -> bool:
+        """True if the figure lies in the range; never for NaN."""
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of an experiment.
+
+    Attributes:
+        title: One line that says what was measured.
+        checks: Figures with their allowed ranges.
+        figure: The plot.
+        figures: Everything else that was measured, as JSON values.
+    """
+
+    title: str
+    checks: list[Check]
+    figure: Figure
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)

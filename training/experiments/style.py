@@ -1,0 +1,53 @@
+"""One style for the plots of all experiments: readable in print, and without telling red from green."""
+
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+# Okabe and Ito's colours, darkest first, so that the order also holds in grey.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":")
+THEORY: dict[str, Any] = {"color": "#666666", "linestyle": "--", "linewidth": 1.0}
+HEATMAP = "cividis"
+
+
+def new_figure(columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Make a figure of equal panels, row by row."""
+    figure = Figure(figsize=(4.6 * columns, 3.5 * rows), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(rows * columns)]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(True, color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, panels
+
+
+def series() -> Iterator[dict[str, Any]]:
+    """Yield a colour, marker and line for one series after another."""
+    for colour, marker, line in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False):
+        yield {"color": colour, "marker": marker, "linestyle": line}
+
+
+def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None:
+    """Draw groups of bars, one bar per series in each group."""
+    hatches = ("", "//", "..", "\\\\", "xx", "--", "oo")
+    width = 0.8 / len(heights)
+    for index, (name, values) in enumerate(heights.items()):
+        positions = [group + (index - (len(heights) - 1) / 2) * width for group in range(len(groups))]
+        axes.bar(
+            positions, values, width, label=name, color=COLOURS[1:][index % 6], hatch=hatches[index], edgecolor="white"
+        )
+    axes.set_xticks(range(len(groups)), groups)
+    axes.grid(False, axis="x")
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def label_ticks(axes: Axes, values: list[int]) -> None:
+    """Label these values along a logarithmic horizontal axis, and no others."""
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
