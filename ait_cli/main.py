@@ -12,6 +12,7 @@ from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
 from ait_cli.predict import predict
+from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
 from ait_cli.train import TrainCommand, train
 
@@ -52,6 +53,7 @@ app.command()(exemplars)
 app.command()(predict)
 app.command()(inspect)
 app.command()(export)
+app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)
 app.add_typer(bench, name="bench")

@@ -29,8 +29,9 @@ class Readout(Protocol):
 
 
 class RidgeReadout:
-    """``W^T x`` with ``W = (G + lambda I)^-1 Q``; the score of a label is the sum of its examples' weights
-    ``x^T (G + lambda I)^-1 x_i``.
+    """Score by ridge regression, ``W^T x`` with ``W = (G + lambda I)^-1 Q``.
+
+    The score of a label is the sum of its examples' weights ``x^T (G + lambda I)^-1 x_i``.
 
     Args:
         ridge: The solved regression.

@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"step"}),
     frozenset({"evaluation"}),
     frozenset({"run"}),
-    frozenset({"benchmark"}),
+    frozenset({"benchmark", "experiments"}),
     frozenset({"__main__"}),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

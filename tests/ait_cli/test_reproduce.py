@@ -1,0 +1,43 @@
+"""Experiments by command."""
+
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from typer.testing import CliRunner
+
+from ait_cli.main import app
+from training.experiments import snr
+from training.experiments.outcome import Check, Outcome
+
+run = CliRunner().invoke
+
+
+def test_an_experiment_writes_its_figures_and_a_plot(tmp_path: Path) -> None:
+    result = run(app, ["reproduce", "capacity-slope", "--output", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "agrees" in result.output
+    report = json.loads((tmp_path / "capacity-slope.json").read_text())
+    assert report["passed"]
+    assert report["checks"]
+    assert (tmp_path / "capacity-slope.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_outside_the_range_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Outcome("wrong", [Check.near("a figure", 2.0, 1.0, share=0.1)], Figure())
+    monkeypatch.setattr(snr, "run", lambda full, seed: wrong)
+    result = run(app, ["reproduce", "snr", "--output", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "DIFFERS" in result.output
+
+
+def test_names(tmp_path: Path) -> None:
+    assert "landscape" in run(app, ["reproduce"]).output.split()
+    result = run(app, ["reproduce", "landscap"])
+    assert result.exit_code == 1
+    assert "did you mean landscape?" in result.output
+    (tmp_path / "file").touch()
+    result = run(app, ["reproduce", "capacity-slope", "--output", str(tmp_path / "file")])
+    assert result.exit_code == 1
+    assert "cannot be written" in result.output
