@@ -80,7 +80,7 @@ def decode(data: bytes) -> Contents:
         and _strings(names)
         and _strings(ids)
         and len(set(ids)) == len(ids)
-        and (keys.dtype, codes.dtype, nearest.dtype) == (np.int16, np.int32, np.float64)
+        and [str(part.dtype) for part in (keys, codes, nearest)] == ["int16", "int32", "float64"]
         and keys.ndim == 2
         and codes.shape == nearest.shape == (len(ids),) == keys.shape[:1]
         and ((codes >= 0) & (codes < len(names))).all()
