@@ -19,6 +19,7 @@ from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.authentication import PUBLIC, AuthenticationMiddleware
 from service.http.middleware.body_limits import BodyLimitMiddleware
 from service.http.middleware.security_headers import SecurityHeadersMiddleware
+from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopback
 from service.http.openapi import describe
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
@@ -121,6 +122,8 @@ def create_app(
         seconds=settings.deadline_seconds,
         stopping=lambda: engine.draining,
     )
+    if is_loopback(settings.host):
+        app.add_middleware(TrustedHostMiddleware, names=settings.allowed_hosts.split(","))
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(
         AccessLogMiddleware, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing
