@@ -27,6 +27,7 @@ from service.http.v1 import classify, embed, explain, models
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
+from service.images.memory import BODY_SHARE, memory_limit
 from service.models.replication import ModelReplication
 from service.observability.events import Observers
 from service.observability.metrics import Metrics
@@ -118,7 +119,7 @@ def create_app(
     )
     app.add_middleware(
         BodyLimitMiddleware,
-        max_bytes=settings.max_held_bytes,
+        max_bytes=min(settings.max_held_bytes, int(memory_limit() * BODY_SHARE / settings.workers)),
         seconds=settings.deadline_seconds,
         stopping=lambda: engine.draining,
     )

@@ -162,8 +162,9 @@ class Settings(BaseSettings):
         500_000_000,
         ge=1,
         description=(
-            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together; a "
-            "request that does not fit is answered with a 429."
+            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together, and "
+            "no more than a quarter of the memory that the container allows; a request that does not fit is answered "
+            "with a 429."
         ),
     )
     max_pixels: int = Field(
