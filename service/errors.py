@@ -48,6 +48,10 @@ class ServerStopping(ServiceUnavailable):
         return "The server is stopping."
 
 
+class ModelFailed(ServiceError):
+    """The model gave no usable answer."""
+
+
 class QueueFull(ServiceError):
     """There is no room for the request now.
 

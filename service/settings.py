@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     max_head_bytes: int = Field(
         65_536,
         ge=1024,
-        description="AIT_MAX_HEAD_BYTES: most bytes of a request's line and header fields; more are answered with a 431.",
+        description="AIT_MAX_HEAD_BYTES: most bytes of a request's line and header fields; beyond, it answers 431.",
     )
     max_headers: int = Field(
         100, ge=8, description="AIT_MAX_HEADERS: most header fields of a request; more are answered with a 431."
@@ -134,8 +134,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description=(
-            "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves. "
-            "Beyond it, those that have waited longest without a request are closed."
+            "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves."
+            " Beyond it, those that have waited longest without a request are closed."
         ),
     )
     allowed_hosts: str = Field(

@@ -20,6 +20,7 @@ from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableIm
 from service.errors import (
     DeadlineExceeded,
     ImageRejected,
+    ModelFailed,
     ModelNotFound,
     QueueFull,
     RequestTooLarge,
@@ -44,6 +45,7 @@ _STATUS: dict[type, tuple[int, str, str | None]] = {
     ModelNotFound: (404, "unknown-model", None),
     VersionNotFound: (404, "unknown-version", None),
     RequestTooLarge: (413, "too-many-inputs", "The request is too large"),
+    ModelFailed: (500, "model-failed", "The model failed"),
     QueueFull: (429, "queue-full", None),
     ServiceUnavailable: (503, "unavailable", None),
     DeadlineExceeded: (504, "deadline-exceeded", None),

@@ -96,8 +96,8 @@ class PixelBudget:
         with self._lock:
             if wanted > self.total:
                 raise TooManyPixels(
-                    f"The image has {pixels:,} pixels, and decoding takes up to {wanted / 1e6:,.0f} MB of memory; this "
-                    f"server has {self.total / 1e6:,.0f} MB for it. Make it smaller: {self.pixels:,} pixels fit."
+                    f"The image has {pixels:,} pixels, and decoding takes up to {wanted / 1e6:,.0f} MB of memory; "
+                    f"this server has {self.total / 1e6:,.0f} MB for it. Make it smaller: {self.pixels:,} pixels fit."
                 )
             if self._taken + wanted > self.total:
                 raise QueueFull(RETRY_SECONDS)

@@ -94,7 +94,7 @@ def test_no_more_than_the_budget_is_taken(sizes: list[int]) -> None:
 
 def test_what_never_fits_is_told_so() -> None:
     budget = PixelBudget(100 * BYTES_PER_PIXEL)
-    with pytest.raises(TooManyPixels, match="memory.*100 pixels fit"), budget.room(101):
+    with pytest.raises(TooManyPixels, match=r"memory.*100 pixels fit"), budget.room(101):
         raise AssertionError("admitted")
     assert budget.taken == 0
 
