@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ait_lite.decode import ImageError, ImageLimits, decode
+from ait_lite.content import recognise
+from ait_lite.decode import ImageError, ImageLimits, UnsupportedFormat, decode
 from service.errors import DeadlineExceeded, ImageRejected, QueueFull
 from service.images.memory import PixelBudget
 from service.images.upload import Upload
@@ -138,8 +139,9 @@ def _collect(decoded: Sequence[_Decoded], uploads: Sequence[Upload], asked: floa
 
 
 def _rejected(error: ImageError, index: int, uploads: Sequence[Upload]) -> ImageRejected:
+    content = recognise(uploads[index].data) if isinstance(error, UnsupportedFormat) else None
     if len(uploads) == 1:
-        return ImageRejected(error)
+        return ImageRejected(error, content=content)
     filename = uploads[index].filename
     which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
-    return ImageRejected(error, f"{which}: {error}", index)
+    return ImageRejected(error, f"{which}: {error}", index, content)
