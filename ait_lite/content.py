@@ -35,7 +35,7 @@ _PATH: Final = re.compile(r"@?[^\n\0]{0,1000}\.(jpe?g|jfif|png|webp|gif|bmp|tiff
 _LOOK: Final = 4096  # bytes from the beginning that are looked at
 
 
-def recognise(data: bytes) -> Content | None:
+def recognise(data: bytes | bytearray) -> Content | None:
     """Name the kind of content by its beginning.
 
     Args:

@@ -7,7 +7,8 @@ switches of Pillow are left alone: formats and limits are arguments.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -126,7 +127,13 @@ def readable_formats() -> tuple[str, ...]:
     return tuple(kind for kind, form in _KNOWN.items() if form.feature is None or features.check(form.feature))
 
 
-def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS) -> Image.Image:
+def decode(
+    data: bytes,
+    limits: ImageLimits,
+    formats: Collection[str] = FORMATS,
+    *,
+    admit: Callable[[int], object] | None = None,
+) -> Image.Image:
     """Decode an image file as a person would see it.
 
     EXIF orientation is applied, colours are converted from the embedded profile to sRGB, transparency is laid on
@@ -136,6 +143,7 @@ def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS)
         data: The file.
         limits: Checked from the header, before pixels are decoded.
         formats: Media types that are accepted, of `readable_formats`.
+        admit: Called with the number of pixels before they are decoded; what it raises is raised.
 
     Returns:
         An image in mode RGB.
@@ -151,14 +159,26 @@ def decode(data: bytes, limits: ImageLimits, formats: Collection[str] = FORMATS)
     kind = _kind(data)
     if kind not in formats:
         raise UnsupportedFormat(f"This is not a {_listed(formats)} image. Convert it to one of these.")
-    try:
-        if kind == "image/webp":
-            _check_size(_webp_size(data), limits)  # opening one already allocates its canvas
-        image = _plugin(kind)(BytesIO(data))
-        _check_size(image.size, limits)
+    with _damage_named():
+        # Opening a WebP file already allocates its canvas.
+        image = None if kind == "image/webp" else _plugin(kind)(BytesIO(data))
+        size = _webp_size(data) if image is None else image.size
+        _check_size(size, limits)
+    if admit:
+        admit(size[0] * size[1])
+    with _damage_named():
+        if image is None:
+            image = _plugin(kind)(BytesIO(data))
+            _check_size(image.size, limits)
         if image.info.get("progressive") and _too_many_scans(data):
             raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
         return upright_rgb(image)
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    try:
+        yield
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:

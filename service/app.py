@@ -19,6 +19,7 @@ from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.authentication import PUBLIC, AuthenticationMiddleware
 from service.http.middleware.body_limits import BodyLimitMiddleware
 from service.http.middleware.security_headers import SecurityHeadersMiddleware
+from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopback
 from service.http.openapi import describe
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
@@ -26,6 +27,7 @@ from service.http.v1 import classify, embed, explain, models
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
+from service.images.memory import BODY_SHARE, memory_limit
 from service.models.replication import ModelReplication
 from service.observability.events import Observers
 from service.observability.metrics import Metrics
@@ -117,10 +119,12 @@ def create_app(
     )
     app.add_middleware(
         BodyLimitMiddleware,
-        max_bytes=settings.max_held_bytes,
+        max_bytes=min(settings.max_held_bytes, int(memory_limit() * BODY_SHARE / settings.workers)),
         seconds=settings.deadline_seconds,
         stopping=lambda: engine.draining,
     )
+    if is_loopback(settings.host):
+        app.add_middleware(TrustedHostMiddleware, names=settings.allowed_hosts.split(","))
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(
         AccessLogMiddleware, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ait_lite.decode import ImageLimits
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerStopping
+from service.images.memory import PixelBudget, decoding_bytes
 from service.images.pool import SMALL, Decoders, Prepare, Prepared
 from service.images.upload import Upload
 from service.machine import available_processors
@@ -53,7 +54,9 @@ class Engine:
         self._draining = False
         self._on_loaded = on_loaded
         limits = ImageLimits(settings.max_pixels, settings.max_aspect)
-        self.decoders = Decoders(settings.decode_threads or min(available_processors(), 8), limits, settings.max_queue)
+        threads = settings.decode_threads or min(available_processors(), 8)
+        self._budget = PixelBudget(decoding_bytes(settings.workers))
+        self.decoders = Decoders(threads, limits, settings.max_queue, self._budget)
 
     @property
     def failure(self) -> ModelError | None:
@@ -102,6 +105,7 @@ class Engine:
     async def load(self) -> None:
         """Load and warm the models; a failure is kept, not raised."""
         await self.models.start()
+        self._budget.total = decoding_bytes(self.settings.workers)  # what the models have left
         if self._on_loaded:
             self._on_loaded(self)
         elif self.failure:
@@ -125,7 +129,7 @@ class Engine:
 
         Raises:
             ImageRejected: The first file that cannot be used, by its place in the request.
-            QueueFull: Too many images wait for decoding.
+            QueueFull: Too many images wait for decoding, or there is no memory for them now.
             DeadlineExceeded: The deadline has passed.
         """
         _, height, width = model.input_size

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+from ait_lite.content import Content
 from ait_lite.decode import ImageError
 
 
@@ -46,6 +47,10 @@ class ServerStopping(ServiceUnavailable):
 
     def __str__(self) -> str:
         return "The server is stopping."
+
+
+class ModelFailed(ServiceError):
+    """The model gave no usable answer."""
 
 
 class QueueFull(ServiceError):
@@ -100,12 +105,19 @@ class ImageRejected(ServiceError):
     Attributes:
         error: What is wrong with it.
         index: Its place in the request, from 0; None where the request has only one.
+        content: What was sent in its place; None if it is an image, or that is not known.
     """
 
-    def __init__(self, error: ImageError, detail: str | None = None, index: int | None = None) -> None:
+    def __init__(
+        self,
+        error: ImageError,
+        detail: str | None = None,
+        index: int | None = None,
+        content: Content | None = None,
+    ) -> None:
         """Name the image in `detail`; None repeats the message of `error`."""
         super().__init__(detail or str(error))
-        self.error, self.index = error, index
+        self.error, self.index, self.content = error, index, content
 
 
 _PASSED_ON: dict[str, type[ServiceError]] = {

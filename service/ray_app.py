@@ -49,7 +49,8 @@ class Replica:
     def __init__(self, settings: Settings) -> None:
         """Make the application; it is loaded when Ray starts it."""
         self._loaded = asyncio.Event()
-        self._app = create_app(settings, self._on_loaded)
+        # Ray's proxy is what listens, on an address that is its own matter.
+        self._app = create_app(settings.model_copy(update={"allowed_hosts": "*"}), self._on_loaded)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._app

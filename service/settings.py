@@ -112,6 +112,39 @@ class Settings(BaseSettings):
             "hung, and its process is restarted."
         ),
     )
+    max_head_bytes: int = Field(
+        65_536,
+        ge=1024,
+        description="AIT_MAX_HEAD_BYTES: most bytes of a request's line and header fields; beyond, it answers 431.",
+    )
+    max_headers: int = Field(
+        100, ge=8, description="AIT_MAX_HEADERS: most header fields of a request; more are answered with a 431."
+    )
+    head_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="AIT_HEAD_SECONDS: time until the head of a request is complete; the connection is closed then.",
+    )
+    write_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="AIT_WRITE_SECONDS: time that a client may leave an answer unread before it is disconnected.",
+    )
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description=(
+            "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves."
+            " Beyond it, those that have waited longest without a request are closed."
+        ),
+    )
+    allowed_hosts: str = Field(
+        "",
+        description=(
+            "AIT_ALLOWED_HOSTS: further host names, separated by commas, that a server on a loopback address answers "
+            "to, such as those of a reverse proxy; *.example.org stands for every name below it, * for all."
+        ),
+    )
     max_body_bytes: int = Field(
         20_000_000,
         ge=1,
@@ -129,8 +162,9 @@ class Settings(BaseSettings):
         500_000_000,
         ge=1,
         description=(
-            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together; a "
-            "request that does not fit is answered with a 429."
+            "AIT_MAX_HELD_BYTES: most bytes of request bodies held at the same time, all requests together, and "
+            "no more than a quarter of the memory that the container allows; a request that does not fit is answered "
+            "with a 429."
         ),
     )
     max_pixels: int = Field(

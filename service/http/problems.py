@@ -20,6 +20,7 @@ from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableIm
 from service.errors import (
     DeadlineExceeded,
     ImageRejected,
+    ModelFailed,
     ModelNotFound,
     QueueFull,
     RequestTooLarge,
@@ -27,6 +28,7 @@ from service.errors import (
     ServiceUnavailable,
     VersionNotFound,
 )
+from service.http.advice import advice
 from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncoding
 from service.observability.request_context import record_of
 
@@ -44,6 +46,7 @@ _STATUS: dict[type, tuple[int, str, str | None]] = {
     ModelNotFound: (404, "unknown-model", None),
     VersionNotFound: (404, "unknown-version", None),
     RequestTooLarge: (413, "too-many-inputs", "The request is too large"),
+    ModelFailed: (500, "model-failed", "The model failed"),
     QueueFull: (429, "queue-full", None),
     ServiceUnavailable: (503, "unavailable", None),
     DeadlineExceeded: (504, "deadline-exceeded", None),
@@ -124,7 +127,9 @@ def problem_of(error: ServiceError) -> Problem:
     if isinstance(error, ImageRejected):
         cause = error.error
         members: dict[str, Any] = {} if error.index is None else {"index": error.index}
-        return Problem(_IMAGE_STATUS[type(cause)], cause.kind, str(error), title=cause.title, **members)
+        return Problem(
+            _IMAGE_STATUS[type(cause)], cause.kind, str(error) + advice(error.content), title=cause.title, **members
+        )
     status, kind, title = next(_STATUS[base] for base in type(error).__mro__ if base in _STATUS)
     headers = None
     if isinstance(error, QueueFull):

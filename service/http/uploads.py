@@ -6,8 +6,10 @@ memory, which the limit bounds.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -15,8 +17,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.http.problems import Problem
 from service.images.upload import Upload
+from service.inference_protocol import Inflater
 
 FIELD = "file"
+OTHER_PARTS: Final = 64  # fields of a form besides its files, which some clients send along
+PART_HEADERS: Final = 16
+PART_HEADER_BYTES: Final = 8192
+PREAMBLE_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -34,16 +41,39 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
     their content to say.
 
     Raises:
-        Problem: 400 for a broken form or one without files, 413 for too many bytes or files.
+        Problem: 400 for a broken form or one without files, 413 for too many bytes, files or parts.
+        ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
         return await _read_form(request, options.get(b"boundary"), limits)
     body = bytearray()
-    async for chunk in limited(request, limits.body_bytes):
+    async for chunk in inflated(request, limits.body_bytes):
         body += chunk
     return [Upload(body)]
+
+
+async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Read the body as it arrives, decompressed; the limit holds before and after that.
+
+    Raises:
+        Problem: 413 for too many bytes.
+        TooLarge: Too many bytes after decompression.
+        ProtocolError: The body is not compressed as its Content-Encoding says.
+        ClientDisconnect: The client left before it had sent everything.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
+    async for chunk in limited(request, limit):
+        if inflater is None:
+            yield chunk
+            continue
+        for piece in inflater.feed(chunk):
+            yield piece
+            await asyncio.sleep(0)  # a few bytes may stand for many: others get their turn in between
+    if inflater is not None:
+        inflater.finish()
 
 
 async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -87,7 +117,7 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
                 "on_end": collector.end,
             },
         )
-        async for chunk in limited(request, limits.body_bytes):
+        async for chunk in _without_preamble(inflated(request, limits.body_bytes), boundary):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
@@ -97,6 +127,22 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
     if not collector.uploads:
         raise Problem(400, "no-file", f"The form has no file in a field named {FIELD!r}.", title="No image was sent")
     return collector.uploads
+
+
+async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[bytes]:
+    """Leave out what comes before the first boundary, which RFC 2046 has clients say nothing in."""
+    mark, held, found = b"--" + boundary, bytearray(), False
+    async for chunk in chunks:
+        if found:
+            yield chunk
+            continue
+        held += chunk
+        start = 0 if held.startswith(mark) else held.find(b"\n" + mark) + 1
+        found = start > 0 or held.startswith(mark)
+        if (start if found else len(held)) > PREAMBLE_BYTES:
+            raise _malformed("The multipart body does not begin with its boundary.")
+        if found:
+            yield bytes(held[start:])
 
 
 @dataclass
@@ -110,17 +156,41 @@ class _Collector:
     _value: bytes = b""
     _disposition: bytes = b""
     _current: bytearray | None = None
+    _parts: int = 0
+    _headers: int = 0
+    _header_bytes: int = 0
 
     def begin_part(self) -> None:
         self._disposition, self._current = b"", None
+        self._headers = self._header_bytes = 0
+        self._parts += 1
+        if self._parts > self.max_files + OTHER_PARTS:
+            raise Problem(
+                413,
+                "too-many-parts",
+                f"A form may have {self.max_files + OTHER_PARTS} parts, {self.max_files} of them files. "
+                "Send the others in another one.",
+                title="The form has too many parts",
+            )
 
     def add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._name += data[start:end]
 
     def add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._value += data[start:end]
 
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > PART_HEADER_BYTES or self._headers > PART_HEADERS:
+            raise _malformed(
+                f"A part of the form has more than {PART_HEADERS} headers, or more than {PART_HEADER_BYTES:,} bytes "
+                "of them."
+            )
+
     def end_header(self) -> None:
+        self._headers += 1
         if self._name.lower() == b"content-disposition":
             self._disposition = self._value
         self._name = self._value = b""

@@ -14,6 +14,7 @@ from typing import Final
 
 import psutil
 
+from ait_lite.decode import TooManyPixels
 from service.errors import QueueFull
 
 # Decoded, converted and turned, an image is held up to three times, in up to four channels and a progressive JPEG's
@@ -21,6 +22,9 @@ from service.errors import QueueFull
 BYTES_PER_PIXEL: Final = 15
 # Of what is free when the server has started; the rest is for models, bodies and answers.
 SHARE: Final = 0.7
+# A photograph of a telephone fits in any case.
+LEAST_BYTES: Final = 200_000_000
+BODY_SHARE: Final = 0.25  # most of the memory that bodies of requests may take
 RETRY_SECONDS: Final = 1.0
 
 
@@ -49,8 +53,17 @@ def memory_free(root: Path = Path("/")) -> int:
     return max(0, min(free))
 
 
+def decoding_bytes(workers: int = 1, root: Path = Path("/")) -> int:
+    """Return the bytes that one of several server processes may use for decoding, by what is free now."""
+    return max(LEAST_BYTES, int(memory_free(root) * SHARE / workers))
+
+
 class PixelBudget:
-    """Bytes for images that are being decoded, all together. Safe to use from several threads."""
+    """Bytes for images that are being decoded, all together. Safe to use from several threads.
+
+    Attributes:
+        total: The bytes; it may be changed at any time.
+    """
 
     def __init__(self, total: int) -> None:
         """Set aside `total` bytes."""
@@ -77,10 +90,16 @@ class PixelBudget:
 
         Raises:
             QueueFull: It does not fit beside those that are being decoded.
+            TooManyPixels: It never fits.
         """
         wanted = pixels * BYTES_PER_PIXEL
         with self._lock:
-            if self._taken and self._taken + wanted > self.total:
+            if wanted > self.total:
+                raise TooManyPixels(
+                    f"The image has {pixels:,} pixels, and decoding takes up to {wanted / 1e6:,.0f} MB of memory; "
+                    f"this server has {self.total / 1e6:,.0f} MB for it. Make it smaller: {self.pixels:,} pixels fit."
+                )
+            if self._taken + wanted > self.total:
                 raise QueueFull(RETRY_SECONDS)
             self._taken += wanted
         try:

@@ -6,14 +6,17 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from ait_lite.decode import ImageError, ImageLimits, decode
+from ait_lite.content import recognise
+from ait_lite.decode import ImageError, ImageLimits, UnsupportedFormat, decode
 from service.errors import DeadlineExceeded, ImageRejected, QueueFull
+from service.images.memory import PixelBudget
 from service.images.upload import Upload
 
 Prepare = Callable[[Image.Image], np.ndarray]
@@ -35,7 +38,7 @@ class Prepared:
 class _Decoded(NamedTuple):
     """The result of decoding a file, and when work on it began and ended."""
 
-    item: np.ndarray | ImageError
+    item: np.ndarray | ImageError | QueueFull
     start: float
     end: float
 
@@ -43,8 +46,16 @@ class _Decoded(NamedTuple):
 class Decoders:
     """A pool of threads that decode."""
 
-    def __init__(self, threads: int, limits: ImageLimits, max_waiting: int) -> None:
-        """Start threads; at most `max_waiting` images are being decoded or wait for it."""
+    def __init__(self, threads: int, limits: ImageLimits, max_waiting: int, budget: PixelBudget) -> None:
+        """Start threads.
+
+        Args:
+            threads: How many.
+            limits: Of each image.
+            max_waiting: Most images that are being decoded or wait for it.
+            budget: Memory for those that are being decoded.
+        """
+        self._budget = budget
         self._pool = ThreadPoolExecutor(threads, "decode")
         self._limits, self._max_waiting = limits, max_waiting
         self._waiting = 0
@@ -68,23 +79,23 @@ class Decoders:
 
         Raises:
             ImageRejected: The first file that cannot be used, by its place in the request.
-            QueueFull: Too many images wait.
+            QueueFull: Too many images wait, or too many large ones are being decoded.
             DeadlineExceeded: The deadline has passed.
         """
         if small and len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
-            decoded = [_decode(uploads[0], prepare, SMALL)]
-            if not isinstance(decoded[0].item, ImageError):  # else the limits to hold it against are others
+            decoded = [_decode(uploads[0], prepare, SMALL, self._budget)]
+            if isinstance(decoded[0].item, np.ndarray):  # else the limits to hold it against are others
                 return _collect(decoded, uploads, decoded[0].start)
         if self._waiting + len(uploads) > self._max_waiting:
             raise QueueFull(self._waiting * self._seconds)
         self._waiting += len(uploads)
         asked = time.perf_counter()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(deadline):
-                decoded = await asyncio.gather(
-                    *(loop.run_in_executor(self._pool, _decode, each, prepare, self._limits) for each in uploads)
-                )
+                decoded = await asyncio.gather(*(self._run(each, prepare) for each in uploads))
+                for index, each in enumerate(decoded):
+                    if isinstance(each.item, QueueFull) and len(uploads) > 1:  # what it had no room beside is done
+                        decoded[index] = await self._run(uploads[index], prepare)
         except TimeoutError:
             raise DeadlineExceeded from None
         finally:
@@ -93,18 +104,24 @@ class Decoders:
             self._seconds += 0.02 * (each.end - each.start - self._seconds)
         return _collect(decoded, uploads, asked)
 
+    def _run(self, upload: Upload, prepare: Prepare) -> asyncio.Future[_Decoded]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, _decode, upload, prepare, self._limits, self._budget)
+
     def close(self) -> None:
         """Drop what has not been started and let the threads end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits) -> _Decoded:
+def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits, budget: PixelBudget) -> _Decoded:
     start = time.perf_counter()
-    item: np.ndarray | ImageError
+    item: np.ndarray | ImageError | QueueFull
     try:
-        # Cropping belongs here: what stays in memory while a request waits is small.
-        item = prepare(decode(bytes(upload.data), limits))
-    except ImageError as error:
+        with ExitStack() as room:
+            # Cropping belongs here: what stays in memory while a request waits is small.
+            data = bytes(upload.data)
+            item = prepare(decode(data, limits, admit=lambda pixels: room.enter_context(budget.room(pixels))))
+    except (ImageError, QueueFull) as error:
         item = error
     return _Decoded(item, start, time.perf_counter())
 
@@ -112,6 +129,8 @@ def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits) -> _Decoded:
 def _collect(decoded: Sequence[_Decoded], uploads: Sequence[Upload], asked: float) -> Prepared:
     inputs = []
     for index, (item, _, _) in enumerate(decoded):
+        if isinstance(item, QueueFull):
+            raise item
         if isinstance(item, ImageError):
             raise _rejected(item, index, uploads)
         inputs.append(item)
@@ -120,8 +139,9 @@ def _collect(decoded: Sequence[_Decoded], uploads: Sequence[Upload], asked: floa
 
 
 def _rejected(error: ImageError, index: int, uploads: Sequence[Upload]) -> ImageRejected:
+    content = recognise(uploads[index].data) if isinstance(error, UnsupportedFormat) else None
     if len(uploads) == 1:
-        return ImageRejected(error)
+        return ImageRejected(error, content=content)
     filename = uploads[index].filename
     which = f"File {index + 1}" + (f" ({filename[:100]})" if filename else "")
-    return ImageRejected(error, f"{which}: {error}", index)
+    return ImageRejected(error, f"{which}: {error}", index, content)

@@ -26,6 +26,8 @@ from service.scores import Labels, best_labels, softmax
 
 logger = logging.getLogger(__name__)
 
+SAME = 1e-6  # of the largest logit: answers that differ by no more are the same but for rounding
+
 
 class Classifier:
     """One model on one device, ready to answer.
@@ -121,13 +123,14 @@ class Classifier:
     def _warm_up(self) -> None:
         _, height, width = self.input_size
         try:
-            scores = self.scores([self.prepare(Image.new("RGB", (width, height), "grey"))])
+            logits = self.logits(self.batch([self.prepare(image) for image in _made_images(width, height)])).numpy()
+            scores = softmax(logits, self.temperature)
         except Exception as error:  # a model that is no image classifier can fail in any way
             raise ModelError(
                 f"The model in {self.folder.path} ({self.folder.architecture}) does not take images of "
                 f"{width} x {height} pixels: {_first_line(error)}. Choose an image classifier."
             ) from error
-        if scores.shape != (1, len(self.labels)) or not self.labels:
+        if scores.ndim != 2 or scores.shape[1] != len(self.labels) or not self.labels:
             raise ModelError(
                 f"The model in {self.folder.path} ({self.folder.architecture}) is not a classifier. "
                 "Choose one with num_classes of at least 1."
@@ -142,6 +145,24 @@ class Classifier:
                 f"The model in {self.folder.path} answers with numbers that are not finite: its weights are "
                 "damaged, or its training diverged. Choose another checkpoint."
             )
+        if np.ptp(logits, axis=0).max() <= SAME * max(1.0, float(np.abs(logits).max())):
+            raise ModelError(
+                f"The model in {self.folder.path} answers every image alike: its weights are damaged, or it has not "
+                "been trained. Choose another checkpoint."
+            )
+
+
+def _made_images(width: int, height: int) -> list[Image.Image]:
+    """Make images that have nothing in common: one colour, noise, a gradient, stripes."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    stripes = np.zeros((height, width, 3), np.uint8)
+    stripes[:, ::2] = (250, 200, 40)
+    return [
+        Image.new("RGB", (width, height), "grey"),
+        Image.fromarray(noise),
+        Image.linear_gradient("L").resize((width, height)).convert("RGB"),
+        Image.fromarray(stripes),
+    ]
 
 
 def use_threads(count: int) -> None:

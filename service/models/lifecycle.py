@@ -74,7 +74,7 @@ class Loader:
             for key in [key for key in self.served if key not in catalogue.entries]:
                 if not settled_only or catalogue.is_gone(key):
                     self.retire(key)
-            kept = {key for key in self.served if key not in catalogue.entries or only not in (None, key.name)}
+            kept = {key for key in self.served if self._stays(key) or only not in (None, key.name)}
             for key in catalogue.order():
                 if only not in (None, key.name):
                     continue
@@ -101,6 +101,11 @@ class Loader:
             self.retire(key)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def _stays(self, key: ModelKey) -> bool:
+        """Find out whether a version answers on whatever is on disk: it is missing, or cannot be looked at."""
+        entry = self._catalogue.entries.get(key)
+        return entry is None or bool(entry.refused)
+
     async def _ensure(self, key: ModelKey, entry: Entry, settled_only: bool) -> bool:
         """Load a version's files if these are new; return whether it answers."""
         if entry.files == entry.loaded:
@@ -125,6 +130,12 @@ class Loader:
             entry.failed, entry.reason = entry.files, self._catalogue.relative(str(error))
             self.failure = ModelError(str(error))
             logger.error("model %s version %s: %s", *key, error)
+            return
+        except Exception as error:  # whatever one model's files bring about must not keep the others out
+            entry.failed = entry.files
+            entry.reason = f"It cannot be loaded ({type(error).__name__}); the cause is in the server's log."
+            self.failure = ModelError(f"{entry.path} cannot be loaded: {type(error).__name__}: {error}")
+            logger.exception("model %s version %s cannot be loaded", *key)
             return
         finally:
             self.loading = None

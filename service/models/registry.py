@@ -231,4 +231,5 @@ class Models:
             and version in (None, self._loader.loading.version)
         ):
             return ModelUnavailable(f"{asked} is loading.")
-        return ModelUnavailable(f"{asked} is not loaded; the cause is in the server's log.")
+        key = max(versions, key=lambda key: key.order) if version is None else ModelKey(name, version)
+        return ModelUnavailable(f"{asked} is not loaded. {self._status(key).reason}")

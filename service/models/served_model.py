@@ -15,7 +15,7 @@ from PIL import Image
 
 from ait_lite.crop import Cropping
 from service.batching.batcher import Batcher, Closed
-from service.errors import ModelUnavailable, ServiceError
+from service.errors import ModelFailed, ModelUnavailable, ServiceError
 from service.model_process.client import ProcessEnded, Reply
 from service.model_process.launcher import Launcher
 from service.model_process.supervised import SupervisedProcess
@@ -211,6 +211,7 @@ class ServedModel:
             QueueFull: There is no room for them now.
             ModelUnavailable: The model's process ended, or the model has been unloaded.
             DeadlineExceeded: The deadline has passed.
+            ModelFailed: The model's answer is not finite, though all inputs are.
             ValueError: An input has another shape or type.
         """
         for each in inputs:
@@ -222,6 +223,9 @@ class ServedModel:
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
         outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
+        if not np.isfinite(outputs).all():
+            self._observer.rejected(self.folder.name, self.folder.version, ModelFailed.reason)
+            raise ModelFailed(f"Model {self.folder.name} answers this input with numbers that are not finite.")
         queue = max(total - infer, 0.0)
         self._observer.inferred(self.folder.name, self.folder.version, operation, len(inputs), queue, infer)
         return Inference(outputs, queue, infer)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.repository.folders import (
     Fingerprint,
+    Found,
     ModelError,
     ModelFolder,
     ModelKey,
@@ -16,6 +17,7 @@ from service.repository.folders import (
     read_serving,
     read_version,
     scan,
+    unreadable,
 )
 
 
@@ -30,6 +32,7 @@ class Entry:
         loaded: What its files were when it was loaded; None if it is not.
         failed: What its files were when loading failed.
         reason: Why it is not loaded, or not loaded again.
+        refused: Why it cannot be loaded, whatever its files hold; empty if it may be tried.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class Entry:
     loaded: Fingerprint | None = None
     failed: Fingerprint | None = None
     reason: str = ""
+    refused: str = ""
 
     @property
     def stale(self) -> bool:
@@ -75,18 +79,23 @@ class Catalogue:
         if not self._resolved:
             self._resolve()
             self._resolved = True
-        found = scan(self._root) if self._root else {}
+        found = self._known(scan(self._root)) if self._root else {}
         if self._fixed:
-            found[ModelKey(self._fixed.name, self._fixed.version)] = self._fixed.path
+            found[ModelKey(self._fixed.name, self._fixed.version)] = Found(self._fixed.path)
         entries = {}
-        for key, path in found.items():
+        for key, (path, refused) in found.items():
+            files: Fingerprint = ()
             try:
-                files = fingerprint(path)
-            except OSError:  # removed since
+                files = files if refused else fingerprint(path)
+            except FileNotFoundError:  # removed since
                 continue
+            except OSError as error:
+                refused = unreadable(path, error)
             entry = self.entries.get(key) or Entry(path, files)
             entry.settled = key in self.entries and (entry.path, entry.files) == (path, files)
-            entry.path, entry.files = path, files
+            if refused or entry.refused:
+                entry.reason = refused
+            entry.path, entry.files, entry.refused = path, files, refused
             entries[key] = entry
         self._gone = self.entries.keys() - entries.keys()
         self.entries = entries
@@ -140,6 +149,16 @@ class Catalogue:
                 message = message.replace(f"{folder}/", "")
         return message
 
+    def _known(self, found: dict[ModelKey, Found]) -> dict[ModelKey, Found]:
+        """Put the versions that were there in place of a model whose folder cannot be read now."""
+        known = dict(found)
+        for key, (path, refused) in found.items():
+            before = [each for each in self.entries if each.name == key.name]
+            if refused and self._root and path.parent == self._root and before:
+                del known[key]
+                known.update({each: Found(self.entries[each].path, refused) for each in before})
+        return known
+
     def _resolve(self) -> None:
         if self._root and not self._root.is_dir():
             raise ModelError(f"AIT_MODELS={self._root} is not a folder. Name one that holds <model>/<version>/.")
@@ -152,12 +171,15 @@ class Catalogue:
     def _ranked(self) -> Iterator[tuple[tuple[int, bool, str], ModelKey]]:
         rank: dict[str, int] = {}
         for key in sorted(self.entries, key=lambda key: key.order, reverse=True):
-            if key.name not in self._unwanted:
+            if key.name not in self._unwanted and not self.entries[key].refused:
                 place = rank[key.name] = rank.get(key.name, -1) + 1
                 yield (place, key.name != self.default, key.name), key
 
     def _limit(self, name: str) -> int | None:
-        highest = max((key for key in self.entries if key.name == name), key=lambda key: key.order)
+        usable = [key for key, entry in self.entries.items() if key.name == name and not entry.refused]
+        if not usable:
+            return None
+        highest = max(usable, key=lambda key: key.order)
         try:
             return read_serving(self.entries[highest].path).versions
         except ModelError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ait_lite import checkpoint
 from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models
+
+MOST_SERVING_BYTES = 65_536
+
+_LIKE_A_VERSION = re.compile(r"[vV]?\d[\w.+-]*")
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]  # name, bytes, time of change, inode of each file
 
@@ -42,8 +47,20 @@ class ModelKey(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str]:
-        """A key that sorts versions of a model: 10 is above 9."""
-        return int(self.version), self.version
+        """A key that sorts versions of a model: 10 is above 9, and what is no number is below all."""
+        return int(self.version) if _is_number(self.version) else -1, self.version
+
+
+class Found(NamedTuple):
+    """A version on disk.
+
+    Attributes:
+        path: Its folder.
+        refused: Why it can't be a version that is served, whatever it holds; empty if it can.
+    """
+
+    path: Path
+    refused: str = ""
 
 
 class ServingSettings(BaseModel):
@@ -57,26 +74,30 @@ class ServingSettings(BaseModel):
     versions: int | None = Field(None, ge=1, description="How many of the highest versions are served; all if unset.")
 
 
-def scan(root: Path) -> dict[ModelKey, Path]:
+def scan(root: Path) -> dict[ModelKey, Found]:
     """Find the versions in a folder of models: `<root>/<model>/<version>`, or `<root>/<model>` for a single one.
 
-    Versions are numbers. Names that begin with a dot are left out, so that a copy may be made under such a name
-    and then renamed.
+    Versions are numbers; a folder that seems to be meant as one but has another name is found as refused, and so is,
+    as version 1, a model whose folder cannot be read. Names that begin with a dot are left out, so that a copy may be
+    made under such a name and then renamed.
 
     Raises:
         OSError: The folder cannot be read.
     """
     found = {}
     for model in sorted(root.iterdir()):
-        if model.name.startswith(".") or not model.is_dir():
+        if model.name.startswith("."):
             continue
-        if (model / CONFIG).is_file():
-            found[ModelKey(model.name, "1")] = model
-            continue
-        for version in sorted(model.iterdir()):
-            if version.name.isascii() and version.name.isdecimal() and version.is_dir():
-                found[ModelKey(model.name, version.name)] = version
+        try:
+            found.update(_versions(model))
+        except OSError as error:
+            found[ModelKey(model.name, "1")] = Found(model, unreadable(model, error))
     return found
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Say that a folder cannot be read, and what helps."""
+    return f"{path} cannot be read: {error.strerror or error}. Check its permissions."
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -108,13 +129,21 @@ def read_serving(path: Path) -> ServingSettings:
         ModelError: It says something that is not understood.
     """
     places = [path, path.parent] if path.name.isdecimal() else [path]
-    file = next((place / SERVING for place in places if (place / SERVING).is_file()), None)
+    try:
+        file = next((place / SERVING for place in places if (place / SERVING).is_file()), None)
+    except OSError as error:
+        raise ModelError(unreadable(path, error)) from error
     if file is None:
         return ServingSettings()  # type: ignore[call-arg]
     try:
-        return ServingSettings.model_validate_json(file.read_bytes())
+        with file.open("rb") as opened:
+            text = opened.read(MOST_SERVING_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise ModelError(unreadable(file, error)) from error
+    if len(text) > MOST_SERVING_BYTES:
+        raise ModelError(f"{file} is larger than {MOST_SERVING_BYTES:,} bytes. It may set a few numbers, no more.")
+    try:
+        return ServingSettings.model_validate_json(text)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()
@@ -161,9 +190,43 @@ def label_names(folder: ModelFolder, num_classes: int) -> list[str]:
         raise ModelError(f"{folder.path / CONFIG}: {error}") from error
 
 
+def _versions(model: Path) -> dict[ModelKey, Found]:
+    """Find the versions of one model; none if it is no folder."""
+    if not model.is_dir():
+        return {}
+    if (model / CONFIG).is_file():
+        return {ModelKey(model.name, "1"): Found(model)}
+    found = {}
+    for path in sorted(model.iterdir()):
+        key = ModelKey(model.name, path.name)
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if _is_number(path.name):
+            found[key] = Found(path)
+        elif _LIKE_A_VERSION.fullmatch(path.name) or _has_config(path):
+            reason = f"{path.name!r} is not a whole number, as versions are: 1, 2, 10. Rename {path}."
+            found[key] = Found(path, reason)
+    return found
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
+def _has_config(path: Path) -> bool:
+    try:
+        return (path / CONFIG).is_file()
+    except OSError:
+        return False
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS):
-        if not (path / name).is_file():
+        try:
+            there = (path / name).is_file()
+        except OSError as error:
+            raise ModelError(unreadable(path, error)) from error
+        if not there:
             raise ModelError(
                 f"{path} has no {name}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
             )

@@ -19,6 +19,8 @@ from service.addresses import url_of
 from service.app import create_app
 from service.auth.keys import KeyRing
 from service.engine import Engine
+from service.http.connections import ConnectionLimits, bounded_protocol
+from service.http.middleware.trusted_host import is_loopback
 from service.machine import freeze_garbage_collector, return_freed_memory
 from service.observability.logs import configure_logging
 from service.peers import PeerAddress
@@ -28,8 +30,6 @@ from service.server.supervisor import supervise
 from service.settings import Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
-
-_LOOPBACK = ("127.", "::1", "localhost")
 
 LINGER_SECONDS = 1.0  # time that connections get to be closed by their clients
 KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep connections, so that they are the ones to close them
@@ -67,7 +67,7 @@ def serve(
         listener = _bind(settings.host, settings.port)
     except (ModelError, OSError, _BindError) as error:
         return _fail(str(error), 1)
-    if not keys.required and not settings.host.startswith(_LOOPBACK):
+    if not keys.required and not is_loopback(settings.host):
         logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
     url = _url(listener)
     if settings.workers > 1:
@@ -173,8 +173,16 @@ class _BindError(Exception):
 
 
 def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+    limits = ConnectionLimits(
+        head_bytes=settings.max_head_bytes,
+        headers=settings.max_headers,
+        head_seconds=settings.head_seconds,
+        write_seconds=settings.write_seconds,
+        connections=settings.max_connections,
+    )
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=bounded_protocol(limits),
         log_config=None,
         access_log=False,  # `service.http.middleware.access_log` writes one
         server_header=False,

@@ -16,10 +16,13 @@ from tests.support.service_client import LABELS, wait_until_ready
 from tests.support.waiting import CEILING
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
+            patch.delenv(name, raising=False)
+        patch.setenv("AIT_ALLOWED_HOSTS", "testserver")  # what TestClient calls an application
+        yield
 
 
 def _classifier(path: Path, seed: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -61,8 +61,8 @@ VERSION = {
 # Path, suffix of the name, parameters of the path, and what answers: the operation is asked for at each of these.
 _ADDRESSES: tuple[tuple[str, str, tuple[dict[str, Any], ...], str], ...] = (
     ("/v1", "", (), "the default model"),
-    ("/v1/models/{model}", "_with", (MODEL,), "the model's default version"),
-    ("/v1/models/{model}/versions/{version}", "_with_version", (MODEL, VERSION), "one version of a model"),
+    ("/v1/models/{model}", "_model", (MODEL,), "the model's default version"),
+    ("/v1/models/{model}/versions/{version}", "_version", (MODEL, VERSION), "one version of a model"),
 )
 
 
@@ -91,9 +91,10 @@ def add_operation(
     """
     for prefix, suffix, own, model in _ADDRESSES:
         statuses = (400, *((404,) if own else ()), 413, 415, 422, 429, 503, 504)
+        known = {each["name"] for each in parameters if each["in"] == "query"}
         router.add_api_route(
             f"{prefix}/{operation}",
-            _endpoint(answer),
+            _endpoint(answer, known),
             methods=["POST"],
             name=operation + suffix,
             description=description.format(model=model),
@@ -121,9 +122,22 @@ def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:
     return {name: round(value * 1e3, 3) for name, value in (("queue", queue), ("decode", decode), ("infer", infer))}
 
 
-def _endpoint(answer: Callable[..., Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _check_parameters(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that would be ignored: whoever sends one expects something of it."""
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
+        detail = f"There is no query parameter {unknown[:100]!r} here. {takes}"
+        raise Problem(400, "unknown-parameter", detail)
+
+
+def _endpoint(
+    answer: Callable[..., Awaitable[Response]], known: Collection[str]
+) -> Callable[[Request], Awaitable[Response]]:
     # One function a route: the access log tells routes apart by them.
     async def endpoint(request: Request) -> Response:
+        if request.scope["query_string"]:
+            _check_parameters(request, known)
         return await answer(request, **request.path_params)
 
     return endpoint

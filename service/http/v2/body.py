@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import Request
 
-from service.http.uploads import limited
-from service.inference_protocol import Inflater, ProtocolError
+from service.http.uploads import inflated
+from service.inference_protocol import ProtocolError
 from service.inference_protocol.errors import quoted
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -22,18 +20,9 @@ async def read_body(request: Request, limit: int) -> bytearray:
         ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
     body = bytearray()
-    async for chunk in limited(request, limit):
-        if inflater is None:
-            body += chunk
-            continue
-        for piece in inflater.feed(chunk):
-            body += piece
-            await asyncio.sleep(0)  # a few bytes may stand for many: others get their turn in between
-    if inflater is not None:
-        inflater.finish()
+    async for chunk in inflated(request, limit):
+        body += chunk
     return body
 
 

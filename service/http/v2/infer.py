@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine import Engine
-from service.errors import ImageRejected
+from service.errors import ImageRejected, ModelFailed
 from service.http.v2.metadata import IMAGE, LOGITS
 from service.images.upload import Upload
 from service.inference_protocol import InferenceRequest, OutputTensor, ProtocolError, RequestedOutput
 from service.models.served_model import ServedModel
 from service.scores import highest
+
+_ABSURD = 1e6  # no normalised pixel comes near it; a model may make infinity of it
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ async def infer(
     ((name, array),) = request.inputs.items()
     inputs, waited = await _prepare(engine, model, name, array, deadline)
     prepared = time.perf_counter()
-    inference = await model.infer(inputs, deadline=deadline)
+    try:
+        inference = await model.infer(inputs, deadline=deadline)
+    except ModelFailed:
+        if name != IMAGE and np.abs(array).max() > _ABSURD:
+            raise ProtocolError(f"Input {name!r} has values that are too large. Send normalised pixels.") from None
+        raise
     return Inferred(
         outputs=[_output(wanted, inference.outputs, model) for wanted in request.outputs],
         queue=waited + inference.queue,

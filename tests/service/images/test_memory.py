@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -9,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ait_lite.decode import TooManyPixels
 from service.errors import QueueFull
-from service.images.memory import BYTES_PER_PIXEL, PixelBudget, memory_free, memory_limit
+from service.images.memory import (
+    BYTES_PER_PIXEL,
+    LEAST_BYTES,
+    SHARE,
+    PixelBudget,
+    decoding_bytes,
+    memory_free,
+    memory_limit,
+)
 
 MB = 1_000_000
 
@@ -70,16 +80,34 @@ def test_what_does_not_fit_beside_others_is_refused_and_fits_later() -> None:
 
 
 @given(st.lists(st.integers(1, 200), max_size=20))
-def test_no_more_than_the_budget_is_taken_but_for_one_that_is_alone(sizes: list[int]) -> None:
-    from contextlib import ExitStack, suppress
-
+def test_no_more_than_the_budget_is_taken(sizes: list[int]) -> None:
     budget = PixelBudget(100 * BYTES_PER_PIXEL)
     with ExitStack() as stack:
         admitted: list[int] = []
         for size in sizes:
-            with suppress(QueueFull):
+            with suppress(QueueFull, TooManyPixels):
                 stack.enter_context(budget.room(size))
                 admitted.append(size)
-        assert budget.taken == sum(admitted) * BYTES_PER_PIXEL
-        assert len(admitted) <= 1 or budget.taken <= budget.total
+        assert budget.taken == sum(admitted) * BYTES_PER_PIXEL <= budget.total
     assert budget.taken == 0
+
+
+def test_what_never_fits_is_told_so() -> None:
+    budget = PixelBudget(100 * BYTES_PER_PIXEL)
+    with pytest.raises(TooManyPixels, match=r"memory.*100 pixels fit"), budget.room(101):
+        raise AssertionError("admitted")
+    assert budget.taken == 0
+
+
+def test_processes_share_what_is_free(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": f"{900 * MB}\n",
+            "sys/fs/cgroup/memory.current": f"{200 * MB}\n",
+        },
+    )
+    free = memory_free(root)
+    assert decoding_bytes(1, root) == max(LEAST_BYTES, int(free * SHARE))
+    assert decoding_bytes(100, root) == LEAST_BYTES

@@ -66,7 +66,7 @@ def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str])
 
         # A request whose body is still on its way when the signal comes is answered all the same.
         with socket.create_connection(("127.0.0.1", url.port), timeout=CEILING) as connection:
-            head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
+            head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
             connection.sendall(head.encode() + IMAGE[:50])
             wait_for(lambda: requests_in_progress(url) == 2, "the request")  # that for the metrics is the other one
             process.send_signal(signal.SIGTERM)

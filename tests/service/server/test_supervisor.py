@@ -162,7 +162,7 @@ def test_a_process_that_dies_is_replaced_and_what_it_counted_stays(server: Serve
 def test_it_stops_when_it_has_answered_what_it_has_begun(server: Server) -> None:
     host, port = httpx.URL(server.url).host, httpx.URL(server.url).port
     connections = [socket.create_connection((host, port), timeout=CEILING) for _ in range(4)]
-    head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
     for connection in connections:
         connection.sendall(head.encode() + IMAGE[:50])
     wait_for(  # that for the metrics is the fifth
