@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from service.auth.keys import KeyRing
 from service.auth.rate_limit import RateLimits
@@ -18,9 +19,10 @@ from service.http import operations, problems
 from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.authentication import PUBLIC, AuthenticationMiddleware
 from service.http.middleware.body_limits import BodyLimitMiddleware
+from service.http.middleware.path_prefix import PathPrefixMiddleware
 from service.http.middleware.security_headers import SecurityHeadersMiddleware
 from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopback
-from service.http.openapi import describe
+from service.http.openapi import describe, operation_id
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
 from service.http.v1 import classify, embed, explain, models
@@ -98,6 +100,7 @@ def create_app(
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         telemetry=tracing.fastapi_options if tracing else NO_TELEMETRY,  # type: ignore[arg-type]
     )
     app.state.engine = engine
@@ -123,12 +126,21 @@ def create_app(
         seconds=settings.deadline_seconds,
         stopping=lambda: engine.draining,
     )
+    if origins := [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     if is_loopback(settings.host):
         app.add_middleware(TrustedHostMiddleware, names=settings.allowed_hosts.split(","))
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(
         AccessLogMiddleware, metrics=metrics, routes=app.routes, access_log=settings.access_log, tracing=tracing
     )
+    app.add_middleware(PathPrefixMiddleware, prefix=settings.root_path)
     app.openapi = partial(describe, app, PUBLIC, keys.required)  # type: ignore[method-assign]
     return app
 

@@ -145,6 +145,18 @@ class Settings(BaseSettings):
             "to, such as those of a reverse proxy; *.example.org stands for every name below it, * for all."
         ),
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*/?$",
+        description="AIT_ROOT_PATH: the path below which a reverse proxy has the server, such as /models.",
+    )
+    cors_origins: str = Field(
+        "",
+        description=(
+            "AIT_CORS_ORIGINS: origins, separated by commas, whose pages may ask, such as https://app.example.org; "
+            "* is all, unset none."
+        ),
+    )
     max_body_bytes: int = Field(
         20_000_000,
         ge=1,

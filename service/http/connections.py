@@ -19,7 +19,7 @@ from httptools import HttpParserError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.http.problems import MEDIA_TYPE
+from service.http.problems import MEDIA_TYPE, route_path
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ def _response(status: int, kind: str, detail: str, *, protocol: bool) -> bytes:
 
 def _health_only(app: ASGIApp) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(HEALTH_PATHS):
+        if scope["type"] != "http" or route_path(scope).startswith(HEALTH_PATHS):
             await app(scope, receive, send)
             return
         raw = _response(503, "unavailable", "All connections are taken.", protocol=scope["path"].startswith("/v2"))

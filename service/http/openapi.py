@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from service.http.problems import ProblemDocument, ProtocolFailure, documented, documented_protocol
 
@@ -18,6 +19,11 @@ _REQUEST_ID = {
     "description": "Names the request in the server's log: what the client sent by this name, else made up.",
     "schema": {"type": "string"},
 }
+
+
+def operation_id(route: APIRoute) -> str:
+    """Name an operation as a method of a generated client is called: by its function, under /v2 with that before."""
+    return f"v2_{route.name}" if route.path == "/v2" or route.path.startswith("/v2/") else route.name
 
 
 def describe(app: FastAPI, public: Collection[str], keys_required: bool) -> dict[str, Any]:

@@ -29,12 +29,14 @@ class Ready(BaseModel):
     ready: bool = True
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> Live:
     """Say whether the process runs."""
     return Live()
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses=documented(503))
 async def ready(engine: EngineDep) -> Ready:
     """Say whether requests are answered: 503 until the model is loaded and warm, and while the server stops."""

@@ -115,6 +115,8 @@ def run(
     # uvicorn raises a captured signal again once it has stopped; with the default handlers that would turn a
     # clean stop into death by signal. These also cover the moment before uvicorn listens to signals.
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # A terminal that closes, or who asks for a reload, is no reason to stop; processes that are started inherit it.
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         server.run(sockets=[listener])
     finally:

@@ -77,6 +77,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `service.server.run`: what it means is no reason to stop
         await asyncio.gather(*(self._keep(number) for number in range(self._settings.workers)))
         return self._code
 

@@ -89,7 +89,7 @@ function draw(verb, path, operation, api) {
 }
 
 async function main() {
-  const api = await (await fetch("/openapi.json")).json();
+  const api = await (await fetch("openapi.json")).json();
   $("version").textContent = `version ${api.info.version}`;
   $("description").textContent = api.info.description ?? "";
   const groups = new Map();

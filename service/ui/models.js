@@ -8,7 +8,7 @@ const RETRY_MS = 2000;
 
 /** Paths of a choice; a version is named only if it is not the one that answers by default. */
 export function path({ model, version }, action) {
-  const at = `/v1/models/${encodeURIComponent(model.name)}`;
+  const at = `v1/models/${encodeURIComponent(model.name)}`;
   return version === model.version ? `${at}/${action}` : `${at}/versions/${encodeURIComponent(version)}/${action}`;
 }
 
@@ -43,7 +43,7 @@ export class Chooser {
   async #load() {
     for (;;) {
       try {
-        const { document: answer } = await request("/v1/models", { onWait: (problem) => notice(problem.message) });
+        const { document: answer } = await request("v1/models", { onWait: (problem) => notice(problem.message) });
         mention(answer.index);
         if (!answer.models.length) throw new Error("No model answers now.");
         notice("");

@@ -96,12 +96,14 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name="ait", version=request.app.version, extensions=EXTENSIONS)
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def server_live() -> Live:
     """Say whether the process runs."""
     return Live()
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses=documented_protocol(503))
 async def server_ready(engine: EngineDep) -> Ready:
     """Say whether requests are answered."""

@@ -14,7 +14,7 @@ PAGES = ("index.html", "docs.html")
 def used(name: str) -> set[str]:
     """Files of the page that one of them names, and those that these name."""
     text = (UI / name).read_text()
-    named = set(re.findall(r'"/ui/([\w.]+)"|from "\./([\w.]+)"|url\("([\w.]+)"\)', text))
+    named = set(re.findall(r'"ui/([\w.]+)"|from "\./([\w.]+)"|url\("([\w.]+)"\)', text))
     direct = {next(filter(None, each)) for each in named}
     return direct.union(*map(used, direct))
 

@@ -1,0 +1,27 @@
+"""Signals that are no reason to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.processes import descendants
+from tests.support.running_server import running_server
+from tests.support.service_images import encode, scene
+from tests.support.waiting import CEILING
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_that_closes_stops_no_server(model_folder: Path, workers: str) -> None:
+    with running_server("--model", str(model_folder), "--workers", workers, AIT_TORCH_THREADS="1") as (url, pid):
+        everybody = {pid, *descendants(pid)}
+        for each in everybody:
+            os.kill(each, signal.SIGHUP)
+        for _ in range(4):
+            answer = httpx.post(f"{url}/v1/classify", content=encode(scene()), timeout=CEILING)
+            assert answer.status_code == 200
+        assert {pid, *descendants(pid)} == everybody
