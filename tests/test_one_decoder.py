@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from ait.export.sample_images import read_images
 from ait_lite.crop import Cropping
 from ait_lite.decode import ImageLimits
+from service.images.memory import PixelBudget
 from service.images.pool import _decode
 from service.predict import _read
 from tests.support.colour_profiles import ADOBE_RGB, DISPLAY_P3, cmyk_profile, rgb_profile
@@ -98,7 +99,7 @@ def test_everybody_sees_the_same(folder: Path, channels: int, tmp_path: Path) ->
     classifier: Any = SimpleNamespace(prepare=crop)
     for index, path in enumerate(paths):
         upload: Any = SimpleNamespace(data=path.read_bytes())
-        served = _decode(upload, crop, ImageLimits()).item
+        served = _decode(upload, crop, ImageLimits(), PixelBudget(10**9)).item
         assert isinstance(served, np.ndarray)
         assert np.array_equal(served, trained[index].numpy()), path.name
         assert np.array_equal(served, undecoded.decode(index).numpy()), path.name
