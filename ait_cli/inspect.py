@@ -15,7 +15,12 @@ def inspect(
     model: Checkpoint,
     image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The PNG file; default: IMAGE with the ending .memory.png.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
+        ),
     ] = None,
 ) -> None:
     """Draw what a model's memory does on an image.
@@ -41,7 +46,8 @@ def inspect(
     except OSError as error:
         fail(f"{image}: cannot be read ({error.strerror}).")
     pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
-    target = output or image.with_suffix(".memory.png")
+    # Not beside the image, whose folder may be one of training images.
+    target = output or Path(f"{image.stem}.memory.png")
     report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import timm
 from PIL import Image
 from timm.models import save_for_hf
@@ -20,6 +21,16 @@ def test_inspect_draws_the_memory(checkpoint: Path, image_file: Path, tmp_path: 
         assert drawn.format == "PNG"
         assert drawn.width > drawn.height > 300
     assert "rank(priors)" in result.stdout
+
+
+def test_the_drawing_goes_into_the_working_directory(
+    checkpoint: Path, image_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(app, ["inspect", str(checkpoint), str(image_file)])
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["image.memory.png"]
+    assert [path.name for path in image_file.parent.iterdir()] == ["image.png"]
 
 
 def test_an_image_that_cannot_be_used_is_named(checkpoint: Path, tmp_path: Path) -> None:

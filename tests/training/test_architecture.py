@@ -43,7 +43,9 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"annotate"}),
     ),
     "run": (
-        frozenset({"accelerator", "images", "interruption", "plan", "progress", "provenance", "state", "tracking"}),
+        frozenset(
+            {"accelerator", "images", "interruption", "lock", "plan", "progress", "provenance", "state", "tracking"}
+        ),
         frozenset({"finiteness", "folder", "validation"}),
         frozenset({"preparation", "writer"}),
         frozenset({"trainer"}),

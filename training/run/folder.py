@@ -14,6 +14,7 @@
 ``memory.png``        what the memory did over the epochs, of a model that has one
 ``report.md``         the best model on the validation images, with figures, written at the end
 ``tracking/``         what the trackers write
+``run.lock``           which process is at work here, while one is
 ====================  =====================================================================================
 """
 
@@ -29,6 +30,7 @@ from ait_lite.checkpoint import repair_folder, write_text
 from training.errors import OutputError
 from training.evaluation.report import draw_curves, draw_memory_health
 from training.evaluation.report.memory import memory_blocks
+from training.run.lock import LOCK
 from training.run.provenance import environment
 from training.storage.history import Row, write_metrics, write_table
 
@@ -68,7 +70,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"output {self.path} is not a folder")
-        if self.path.is_dir() and any(self.path.iterdir()) and not resume:
+        if self.path.is_dir() and not resume and any(entry.name != LOCK for entry in self.path.iterdir()):
             raise OutputError(
                 f"output folder {self.path} is not empty: pass --resume auto to continue the run in it, "
                 "or choose another with output=FOLDER"

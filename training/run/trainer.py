@@ -1,23 +1,26 @@
 """The training loop: from a recipe to checkpoints, metrics and curves."""
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor
 
-from training.errors import TrainingInterrupted
+from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
 from training.run import state
 from training.run.accelerator import create_accelerator
 from training.run.finiteness import FinitenessCheck
 from training.run.folder import RunFolder, accuracy
 from training.run.interruption import Interruption
+from training.run.lock import RunLock
 from training.run.preparation import prepare
 from training.run.progress import EpochProgress
 from training.run.state import Position
@@ -59,7 +62,8 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         console: Where progress goes; None is the standard error stream.
 
     Raises:
-        OutputError: The output folder holds files, and `resume` is not set; or it cannot be written to.
+        OutputError: The output folder holds files, and `resume` is not set; or another run is at work in it, or it
+            cannot be written to.
         RecipeError: The model, optimiser or schedule cannot be made.
         DataError: The data folder cannot be used.
         CheckpointError: The checkpoint is torn, or of another recipe.
@@ -70,15 +74,40 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
     console = console or Console(stderr=True)
     if not accelerator.is_main_process:
         console = Console(quiet=True)
-    with Interruption() as interruption:
-        check_trackers(recipe.tracking)
-        trainer = Trainer(recipe, accelerator, console, interruption)
+    with Interruption() as interruption, ExitStack() as claimed:
+        with interruption.at_once("stopped before the first step"):
+            check_trackers(recipe.tracking)
+            claimed.enter_context(_claimed(recipe.output, resume, accelerator))
+            trainer = Trainer(recipe, accelerator, console, interruption)
         trainer.open_output(resume)
         # One process writes; the others have nothing to track.
         trackers = recipe.tracking if accelerator.is_main_process else []
         settings = recipe.model_dump(mode="json")
         with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked:
             return trainer.run(tracked)
+
+
+@contextmanager
+def _claimed(output: Path, resume: bool, accelerator: Accelerator) -> Iterator[None]:
+    """Keep other runs out of the output folder; all processes call this together, and all or none goes on.
+
+    Raises:
+        OutputError: The folder is not this run's to write to.
+    """
+    RunFolder(output).check(resume)
+    # Nobody writes before everybody has looked.
+    accelerator.wait_for_everyone()
+    with ExitStack() as lock:
+        refusal: OutputError | None = None
+        if accelerator.is_main_process:
+            try:
+                lock.enter_context(RunLock(output))
+            except OutputError as error:
+                refusal = error
+        told = broadcast_object_list([refusal and str(refusal)])
+        if told[0] is not None:
+            raise refusal or OutputError(told[0])
+        yield
 
 
 class EpochRows(NamedTuple):
@@ -126,18 +155,15 @@ class Trainer:
         self._check = FinitenessCheck(_remedies(recipe), recipe.output)
 
     def open_output(self, resume: bool) -> None:
-        """Claim the output folder, or load what an earlier run left there.
+        """Set up the output folder, or load what an earlier run left there.
 
         Args:
             resume: True continues the run in the folder, if there is one.
 
         Raises:
-            OutputError: The folder holds files, and `resume` is not set.
+            OutputError: The folder cannot be written to.
             CheckpointError: The state there is torn, or of another recipe.
         """
-        self._folder.check(resume)
-        # Nobody writes before everybody has looked.
-        self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             self._writer.create()
         self._accelerator.wait_for_everyone()

@@ -1,5 +1,6 @@
 """Write what a run leaves as it goes: checkpoints, metrics, figures and the report."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -158,5 +159,11 @@ class RunWriter:
         except (OSError, SafetensorError) as error:
             raise OutputError(
                 f"cannot write to {self._folder.path} ({error}); what was written before is intact: "
-                "make room and continue with --resume auto"
+                f"{_remedy(error)} and continue with --resume auto"
             ) from error
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make it writable"
+    return "make room"
