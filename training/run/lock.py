@@ -76,13 +76,13 @@ class RunLock:
             if self._is_current(descriptor):
                 break
             os.close(descriptor)
-        holder = {
+        us = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat("T", "seconds"),
         }
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
+        os.pwrite(descriptor, json.dumps(us).encode() + b"\n", 0)
         return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
