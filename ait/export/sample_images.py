@@ -1,4 +1,4 @@
-"""Inputs to try a model on: pictures from files, and made ones where there are none."""
+"""Inputs to try a model on: images from files, and made ones where there are none."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) -> Tensor:
-    """Pictures as a model's configuration wants them.
+    """Read images as a model's configuration wants them.
 
     Args:
         model: A timm model.
@@ -50,11 +50,11 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
 
 
 def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
-    """Made pictures, each a colour gradient under noise of a few scales, from smooth to rough.
+    """Make images, each a colour gradient under noise of a few scales, from smooth to rough.
 
     Args:
         model: A timm model; its configuration gives size, mean and standard deviation.
-        count: Pictures N.
+        count: Images N.
         seed: Of the noise.
 
     Returns:
@@ -64,7 +64,7 @@ def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
     channels, height, width = config["input_size"]
     generator = torch.Generator().manual_seed(seed)
     down, across = torch.linspace(0, 1, height).view(-1, 1), torch.linspace(0, 1, width).view(1, -1)
-    pictures = []
+    made = []
     for index in range(count):
         angle = 2 * math.pi * index / count
         gradient = math.cos(angle) * across + math.sin(angle) * down  # (H, W)
@@ -72,9 +72,9 @@ def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
         cells = 2 ** (1 + index % 5)  # a side
         noise = torch.rand(1, channels, cells, cells, generator=generator)
         noise = F.interpolate(noise, size=(height, width), mode="bilinear", align_corners=True)[0]
-        pictures.append((noise + 0.5 * colours * gradient).clamp(0, 1))
+        made.append((noise + 0.5 * colours * gradient).clamp(0, 1))
     mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
-    return (torch.stack(pictures) - mean) / std
+    return (torch.stack(made) - mean) / std
 
 
 def _open(file: Path) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A picture of what a model's memory does on one image."""
+"""Draw what a model's memory does on one image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw_memory(
 
     Args:
         model: An AiT model.
-        image: The picture as it is.
+        image: The image as it is.
         pixels: The same, normalised, shape (1, C, H, W).
         path: Where the PNG goes.
         labels: Class names, for the title.

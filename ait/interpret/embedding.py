@@ -9,10 +9,10 @@ def pooled_features(model: nn.Module, tokens: Tensor) -> Tensor:
     """What ``forward_features`` gave, pooled to one vector an image: (B, F), in float32.
 
     That is what the classifier reads, with one exception: a flattened head (``global_pool='flat'``) reads every
-    patch's token, thousands of numbers that change when a picture is shifted or mirrored. There the tokens' mean is
+    patch's token, thousands of numbers that change when an image is shifted or mirrored. There the tokens' mean is
     taken, as a model made with ``num_classes=0`` gives it. On CIFAR-10 the nearest neighbours by the mean are of the
     right class as often as those by all tokens (53 % and 54 % with 32 images a class, each feature standardised), and
-    a picture's mirror image is found far more often (98 % and 84 %).
+    an image's mirror image is found far more often (98 % and 84 %).
 
     Args:
         model: A timm model.

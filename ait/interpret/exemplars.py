@@ -1,7 +1,7 @@
 """Training images that stand for their classes, kept beside a checkpoint to explain its answers by example.
 
 ``exemplars.safetensors`` holds of every image the model's features and logits (float16), its label, and a small
-picture (JPEG); the header holds, as JSON, the names and the digest of the weights that all this was computed with.
+thumbnail (JPEG); the header holds, as JSON, the names and the digest of the weights that all this was computed with.
 """
 
 import hashlib
@@ -76,10 +76,10 @@ class Exemplars:
     def nearest(self, features: Tensor, logits: Tensor, label: int, count: int) -> list[Neighbour]:
         """The exemplars of a class that the model takes to be most like an image, the most similar first.
 
-        The similarity is the mean of two cosines: of the features, which say what the picture looks like to the
+        The similarity is the mean of two cosines: of the features, which say what the image looks like to the
         model, and of the logits, which say what it takes it for; every number is first standardised over all
         exemplars. Features alone find neighbours of the same class less often (for the bundled CIFAR-10 model 41 %
-        against 66 % of the five nearest of 320), logits alone find pictures that look different (a picture's mirror
+        against 66 % of the five nearest of 320), logits alone find images that look different (an image's mirror
         image is the nearest of its class for 82 % against 99 %).
 
         Args:
@@ -164,17 +164,17 @@ def per_class(wanted: int, classes: int, width: int) -> int:
 
 
 def thumbnail(image: Tensor) -> tuple[bytes, tuple[int, int]]:
-    """A small picture as a JPEG file, and its (width, height).
+    """Shrink an image; give it as a JPEG file, and its (width, height).
 
     Args:
         image: (C, H, W) uint8; of more than three channels, the first three are shown.
     """
     channels = image[:3] if len(image) >= 3 else image[:1]
-    picture = Image.fromarray(channels.permute(1, 2, 0).contiguous().squeeze(2).cpu().numpy())
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    small = Image.fromarray(channels.permute(1, 2, 0).contiguous().squeeze(2).cpu().numpy())
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
-    return file.getvalue(), picture.size
+    small.save(file, "JPEG", quality=_QUALITY, subsampling=0)
+    return file.getvalue(), small.size
 
 
 @dataclass(frozen=True)

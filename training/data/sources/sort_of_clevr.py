@@ -118,12 +118,12 @@ def _draw(centres: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     images = np.full((len(centres), SIZE, SIZE, 3), 255, dtype=np.uint8)
     offset = np.arange(-_RADIUS, _RADIUS + 1)
     disc = offset[:, None] ** 2 + offset**2 <= _RADIUS**2  # (11, 11)
-    picture = np.arange(len(centres))[:, None, None]
+    number = np.arange(len(centres))[:, None, None]
     for position, colour in enumerate(_RGB):
         columns = centres[:, position, 0, None, None] + offset  # (N, 1, 11)
         rows = centres[:, position, 1, None, None] + offset[:, None]  # (N, 11, 1)
         filled = disc | (shapes[:, position, None, None] == 0)  # (N, 11, 11)
-        images[picture, rows, columns] = np.where(filled[..., None], colour, images[picture, rows, columns])
+        images[number, rows, columns] = np.where(filled[..., None], colour, images[number, rows, columns])
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
