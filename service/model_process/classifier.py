@@ -123,7 +123,9 @@ class Classifier:
     def _warm_up(self) -> None:
         _, height, width = self.input_size
         try:
-            logits = self.logits(self.batch([self.prepare(image) for image in _made_images(width, height)])).numpy()
+            # One at a time: larger batches are tried, and named where they fail, by whoever chooses their size.
+            made = [self.prepare(image) for image in _made_images(width, height)]
+            logits = np.concatenate([self.logits(self.batch([each])).numpy() for each in made])
             scores = softmax(logits, self.temperature)
         except Exception as error:  # a model that is no image classifier can fail in any way
             raise ModelError(
