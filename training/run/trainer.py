@@ -15,17 +15,17 @@ from torch import Tensor
 
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
-from training.run import state
 from training.run.accelerator import create_accelerator
 from training.run.finiteness import FinitenessCheck
-from training.run.folder import RunFolder, accuracy
 from training.run.interruption import Interruption
-from training.run.lock import RunLock
+from training.run.output import state
+from training.run.output.folder import RunFolder, accuracy
+from training.run.output.lock import RunLock
+from training.run.output.state import Position
+from training.run.output.tracking import Trackers, check_trackers
+from training.run.output.writer import RunWriter
 from training.run.preparation import prepare
 from training.run.progress import EpochProgress
-from training.run.state import Position
-from training.run.tracking import Trackers, check_trackers
-from training.run.writer import RunWriter
 from training.storage.history import Row
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.

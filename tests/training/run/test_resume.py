@@ -14,8 +14,8 @@ from torch import Tensor
 from ait_lite.checkpoint import atomic
 from tests.support.training_runs import MakeRecipe, assert_same_run, run_until, write_recipe
 from training.errors import CheckpointError, TrainingInterrupted
-from training.run import state
-from training.run import writer as run_writer
+from training.run.output import state
+from training.run.output import writer as run_writer
 from training.run.trainer import Trainer, TrainingResult, train
 from training.step.training_step import TrainingStep
 from training.step.update import UpdateResult

@@ -30,8 +30,8 @@ from ait_lite.checkpoint import repair_folder, write_text
 from training.errors import OutputError
 from training.evaluation.report import draw_curves, draw_memory_health
 from training.evaluation.report.memory import memory_blocks
-from training.run.lock import LOCK
-from training.run.provenance import environment
+from training.run.output.lock import LOCK
+from training.run.output.provenance import environment
 from training.storage.history import Row, write_metrics, write_table
 
 # Names of kept models: epoch-0007.

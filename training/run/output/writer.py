@@ -19,10 +19,10 @@ from training.evaluation.metrics import measure
 from training.evaluation.report import write_report
 from training.evaluation.scoring import predict_all
 from training.recipe.keys import Recipe
-from training.run import state
-from training.run.folder import RunFolder, accuracy
 from training.run.images import ImageByPosition, RunImages
-from training.run.state import Position
+from training.run.output import state
+from training.run.output.folder import RunFolder, accuracy
+from training.run.output.state import Position
 from training.step.learned import Snapshot
 from training.storage.model_folder import load_model, save_model
 
