@@ -27,9 +27,10 @@ from torch import Tensor
 from ait_lite.checkpoint import atomic_file, write_text
 from ait_lite.decode import ImageError, ImageLimits, readable_formats, refusal
 from ait_lite.decode import decode as decode_file
+from ait_lite.image_files import FILE_LIMITS
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing
-from training.data.samples import TRAINING_LIMITS, LabelledImages
+from training.data.samples import LabelledImages
 from training.errors import DataError
 
 Broken = Literal["error", "skip"]
@@ -183,7 +184,7 @@ def _read(samples: LabelledImages, index: int) -> _Read:
         image = samples.image(index)
         return _Read(image, signature(image.tobytes(), image), None)
     data = samples.file(index).read_bytes()
-    image = decode_file(data, TRAINING_LIMITS, readable_formats())
+    image = decode_file(data, FILE_LIMITS, readable_formats())
     error = refusal(data, image.size, ImageLimits())
     return _Read(image, signature(data, image), None if error is None else str(error))
 

@@ -61,9 +61,7 @@ class Preprocessing:
 
     def decode(self, image: Image.Image) -> Tensor:
         """Bring an image, as `ait_lite.decode` gives it, to the input size: (C, H, W) uint8."""
-        pixels = self._crop(image if image.mode == "RGB" else image.convert("RGB"))
-        # Where nothing was to be done, they are still the image's own.
-        return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        return torch.from_numpy(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Centre and scale each channel: (B, C, H, W), uint8 or float in [0, 255], to float32."""

@@ -310,9 +310,13 @@ class Trainer:
             return
         if sums is not None:
             self._save(sums)
-        raise TrainingInterrupted(
-            number, f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
-        )
+        message = f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
+        if self._folder.best.exists():
+            message += (
+                f". Until the run ends, {self._folder.best} is not calibrated; `ait calibrate {self._folder.best} IMAGES "
+                f"--only {self._folder.validation}` does it now"
+            )
+        raise TrainingInterrupted(number, message)
 
     def _done(self) -> str:
         position = self.position

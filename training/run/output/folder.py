@@ -59,6 +59,11 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def validation(self) -> Path:
+        """The file that names the held-out images."""
+        return self.path / "validation.txt"
+
+    @property
     def _checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -97,7 +102,7 @@ class RunFolder:
         write_text(self.path / "recipe.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
         write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         # So that an evaluation can use the same images.
-        write_text(self.path / "validation.txt", "".join(f"{name}\n" for name in validation_names))
+        write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
         """Write the metrics, the timings and the curves of the epochs so far.
