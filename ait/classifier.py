@@ -20,8 +20,8 @@ from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
 from ait_lite.crop import Cropping
-from ait_lite.decode import decode, readable_formats, upright_rgb
-from ait_lite.image_files import FILE_LIMITS, read_image
+from ait_lite.decode import upright_rgb
+from ait_lite.image_files import decode_file, read_image
 
 ImageLike = str | Path | bytes | Image.Image
 Labels = list[tuple[str, float]]
@@ -202,7 +202,7 @@ def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     if isinstance(image, bytes):
-        return decode(image, FILE_LIMITS, readable_formats())
+        return decode_file(image)
     return read_image(Path(image))
 
 

@@ -85,6 +85,8 @@ def evaluate(
         typer.echo(json.dumps(asked | result.to_json(), indent=2))
     else:
         print_result(result, Console())
+    if result.checkpoint_temperature is None and not flip:
+        progress.print("the checkpoint is not calibrated; `ait calibrate` fits a temperature", highlight=False)
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)

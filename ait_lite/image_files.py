@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from ait_lite.decode import ImageLimits, decode, readable_formats
+from ait_lite.content import recognise
+from ait_lite.decode import ImageLimits, UnsupportedFormat, decode, readable_formats
 from ait_lite.names import to_name
 
 # Of files that lie on disk: larger than what a service accepts, up to what takes half a gigabyte of memory.
@@ -74,7 +75,23 @@ def read_image(path: Path) -> Image.Image:
         OSError: The file is missing or cannot be read.
         ImageError: It is no image, is damaged, or has more pixels than `FILE_LIMITS`.
     """
-    return decode(path.read_bytes(), FILE_LIMITS, readable_formats())
+    return decode_file(path.read_bytes())
+
+
+def decode_file(data: bytes) -> Image.Image:
+    """Decode the content of an image file, as `read_image` does.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    try:
+        return decode(data, FILE_LIMITS, readable_formats())
+    except UnsupportedFormat:
+        # Telephones and chats save them under the names of other formats.
+        remedy = _UNREADABLE.get(f".{recognise(data)}")
+        if remedy is None:
+            raise
+        raise UnsupportedFormat(f"{remedy}.") from None
 
 
 def is_hidden(name: str) -> bool:

@@ -44,6 +44,9 @@ def test_every_readable_format_is_read(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UnsupportedFormat):
         read_image(tmp_path / "text.png")
+    (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    with pytest.raises(UnsupportedFormat, match="HEIC photographs are not read: convert them to JPEG"):
+        read_image(tmp_path / "photo.jpg")
     (tmp_path / "torn.png").write_bytes((tmp_path / "x.png").read_bytes()[:-40])
     with pytest.raises(UndecodableImage):
         read_image(tmp_path / "torn.png")

@@ -15,6 +15,7 @@ from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
 from ait_lite.crop import Cropping
+from training.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,19 @@ class Preprocessing:
 
     @classmethod
     def of_model(cls, model: nn.Module, **overrides: Any) -> "Preprocessing":
-        """Read the preprocessing that a timm model asks for; overrides that are None are left out."""
+        """Read the preprocessing that a timm model asks for; overrides that are None are left out.
+
+        Raises:
+            DataError: It takes images of other channels than grey or RGB.
+        """
         given = {key: value for key, value in overrides.items() if value is not None}
         config = resolve_input_data_config(model, args=given)
+        channels = config["input_size"][0]
+        if channels not in (1, 3):
+            raise DataError(
+                f"the model takes images of {channels} channels, and image files are read as grey or RGB: "
+                "train one with model.args.in_chans=1 or 3"
+            )
         return cls(
             input_size=tuple(config["input_size"]),
             interpolation=str(config["interpolation"]),

@@ -13,7 +13,7 @@ BINS = 15
 # Beyond these a temperature says that the logits rank every image right, or say nothing.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 # Weight, in images, of the belief that the temperature is 1: the same wherever one is fitted, so that figures agree.
-_PRIOR = 1.0
+PRIOR = 1.0
 _LARGEST_BELOW_ONE = 1 - 2**-24  # of float32
 _NEWTON_STEPS = 100
 
@@ -111,7 +111,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
     return float(multiclass_calibration_error(_below_one(probabilities), labels, classes, n_bins=bins))
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, prior: float = _PRIOR) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, prior: float = 0.0) -> float:
     """Find the temperature T whose ``softmax(logits / T)`` has the lowest negative log-likelihood.
 
     Above 1 the model is too sure of itself, below 1 too unsure. The order of the labels, and so the accuracy,
@@ -188,7 +188,7 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     if not logits.isfinite().all():
         raise ValueError("logits that are not finite have no temperature")
     logits, labels = logits.cpu(), labels.cpu()
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels, PRIOR)
     nll, ece = errors_at(logits, labels, 1.0)
     return Calibration(temperature, len(labels), nll, ece, *errors_at(logits, labels, temperature))
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
 from training.evaluation.calibration import (
+    PRIOR,
     Reliability,
     errors_at,
     expected_calibration_error,
@@ -31,7 +32,7 @@ class EvaluationResult:
         images: How many were seen, each once.
         top1: Share of images whose first label is right.
         top1_interval: 95 % confidence interval of `top1`, as if the images were drawn at random.
-        top5: Share of images whose label is among the first five; None of five classes or fewer, where it says nothing.
+        top5: Share of images whose label is among the first five; None of five classes or fewer.
         top5_interval: As `top1_interval`.
         nll: Mean negative log-likelihood of the right label, in nats.
         brier: Mean over images of the squared distance of the probabilities from the right label's one-hot
@@ -119,7 +120,7 @@ def measure(
     if count > _TOP:
         top5 = float(multiclass_accuracy(logits, labels, count, top_k=_TOP, average="micro"))
     right, totals = confusion.diag().tolist(), confusion.sum(dim=1).tolist()
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels, PRIOR)
     probabilities = logits.double().softmax(dim=1)
     nll_fitted, ece_fitted = errors_at(logits, labels, temperature)
     nll_carried, ece_carried = (

@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor
 
+from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
 from training.run.accelerator import create_accelerator
@@ -65,7 +66,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         OutputError: The output folder holds files, and `resume` is not set; or another run is at work in it, or it
             cannot be written to.
         RecipeError: The model, optimiser or schedule cannot be made.
-        DataError: The data folder cannot be used.
+        DataError: The data folder cannot be used, or a process that loads images was killed.
         CheckpointError: The checkpoint is torn, or of another recipe.
         NonFiniteLossError: The loss became NaN or infinite; the last checkpoint is intact.
         TrainingInterrupted: SIGINT or SIGTERM arrived; a checkpoint of the last step was written.
@@ -83,7 +84,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         # One process writes; the others have nothing to track.
         trackers = recipe.tracking if accelerator.is_main_process else []
         settings = recipe.model_dump(mode="json")
-        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked:
+        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked, dead_workers_named():
             return trainer.run(tracked)
 
 
@@ -311,11 +312,10 @@ class Trainer:
         if sums is not None:
             self._save(sums)
         message = f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
-        if self._folder.best.exists():
-            message += (
-                f". Until the run ends, {self._folder.best} is not calibrated; `ait calibrate {self._folder.best} IMAGES "
-                f"--only {self._folder.validation}` does it now"
-            )
+        best = self._folder.best
+        if best.exists():
+            calibrate = f"ait calibrate {best} IMAGES --only {self._folder.validation}"
+            message += f". Until the run ends, {best} is not calibrated; `{calibrate}` does it now"
         raise TrainingInterrupted(number, message)
 
     def _done(self) -> str:

@@ -141,7 +141,8 @@ def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
         rest = [to_name(name) for name in folders if name not in doubtful]
         raise DataError(
             f"{root}/{doubtful[0]} holds folders as a split does, and beside it is {', '.join(rest[:5])}, which does "
-            "not: say data.layout=splits, or data.layout=classes if each of them is a class"
+            "not: say data.layout=splits, or data.layout=classes if each of them is a class (without a recipe, "
+            "--layout splits or classes)"
         )
     return {}
 

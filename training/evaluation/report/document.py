@@ -98,8 +98,8 @@ def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None, chos
     paragraphs = [_table(("", "", "95 % interval"), rows)]
     if chosen_by:
         paragraphs.append(
-            "The best epoch was chosen by these same images, and the temperature fitted to them: on other images expect "
-            "a little less. `ait evaluate` scores the model on images that had no part in the run."
+            "The best epoch was chosen by these same images, and the temperature fitted to them: expect a little less "
+            "on others. `ait evaluate` scores the model on images that had no part in the run."
         )
     return paragraphs
 
