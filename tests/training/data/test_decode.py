@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import io
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,6 @@ def test_a_full_disk_is_named(mixed: LabelledImages, tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("training.data.decode._save", full)
+    monkeypatch.setattr(import_module("training.data.decode"), "_save", full)
     with pytest.raises(DataError, match=r"No space left.*make room"):
         decode(mixed, PREPROCESSING, broken="skip", cache=tmp_path / "cache")
