@@ -51,7 +51,7 @@ class Measurement:
     gemm_fraction: float
 
     def to_dict(self) -> dict[str, str | int | float]:
-        """The fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
 

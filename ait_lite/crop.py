@@ -90,7 +90,7 @@ class Cropping:
         return image.crop((left, top, left + width, top + height))
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) that an image is resized to before it is cropped."""
+        """Compute the (height, width) that an image is resized to before it is cropped."""
         scaled_height, scaled_width = self._scaled
         if self._mode == "squash":
             return scaled_height, scaled_width
@@ -103,7 +103,7 @@ class Cropping:
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
     def _centre(self, image: Image.Image) -> Image.Image:
-        """The middle of an image, in a frame where it is too small."""
+        """Cut out the middle of an image, in a frame where it is too small."""
         _, height, width = self.input_size
         left, top = _offset(image.width, width), _offset(image.height, height)
         if image.width < width or image.height < height:

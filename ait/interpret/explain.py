@@ -138,7 +138,7 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
 
 
 def _features(model: Any, image: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The queries to each block's memory, if any, and what the classifier reads."""
+    """Collect the queries to each block's memory, if any, and what the classifier reads."""
     if isinstance(model, AssociativeTransformer):
         return trace_queries(model, image)
     return [], model.forward_features(image)

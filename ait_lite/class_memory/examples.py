@@ -166,7 +166,7 @@ class ExampleStore:
         return rows[np.argsort(order[rows])]
 
     def sorted_ids(self) -> list[str]:
-        """Identifiers in sorted order."""
+        """Iterate over the identifiers in sorted order."""
         return sorted(self.ids)
 
 

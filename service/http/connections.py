@@ -153,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """What follows is the next head."""
+        """Expect the next head."""
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
 

@@ -81,7 +81,7 @@ class BatchLoader:
         return len(self.images)
 
     def take(self, indices: Tensor) -> Tensor:
-        """The images at some positions, as they are: (B, C, H, W) uint8."""
+        """Return the images at some positions, as they are: (B, C, H, W) uint8."""
         if isinstance(self.images, Tensor):
             return self.images[indices.to(self.images.device)]
         return torch.stack([self.images.decode(index) for index in indices.tolist()])
@@ -200,7 +200,7 @@ def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
-    """Decoded images, held on an accelerator.
+    """Hold decoded images on an accelerator.
 
     Raises:
         DataError: They do not fit beside a model.

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _refuse_bool(value: Any) -> Any:
-    """A YAML ``true`` is not the number one."""
+    """Refuse booleans: a YAML ``true`` is not the number one."""
     if isinstance(value, bool):
         raise ValueError("expected a number, not true or false")
     return value

@@ -76,7 +76,7 @@ class BatchTransform:
         )
 
     def share(self, count: int, rows: Tensor) -> Share:
-        """What a process needs that has some rows, (n,) int64 without repetition, of a batch of `count`."""
+        """Select what a process needs that has some rows, (n,) int64 without repetition, of a batch of `count`."""
         if self.mixing is None:
             return Share(rows, len(rows), torch.arange(len(rows)))
         partners = partner_rows(count, rows)

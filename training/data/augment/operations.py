@@ -36,7 +36,7 @@ class Draws:
         return Draws(self.shift[rows], self.flip[rows], self.colour[rows], self.centre[rows])
 
     def to(self, device: torch.device) -> "Draws":
-        """The same draws on a device."""
+        """Move the draws to a device."""
         values = (self.shift, self.flip, self.colour, self.centre)
         return Draws(*(value.to(device, non_blocking=True) for value in values))
 
