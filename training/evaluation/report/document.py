@@ -250,7 +250,7 @@ def _settings(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with the first column to the left and numbers to the right."""
+    """Lay out a Markdown table with the first column to the left and numbers to the right."""
     numeric = [all(re.match(r"[-–]?[\d.,–]*\s?%?$", row[column]) for row in rows) for column in range(len(header))]
     rule = ["--:" if right and column else ":--" for column, right in enumerate(numeric)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
