@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from training.data import Preprocessing, open_splits
+from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.learner import create_model
 from training.recipe.keys import Recipe
 from training.step.optimiser import create_optimizer, create_schedule
@@ -64,7 +64,8 @@ def plan(recipe: Recipe) -> Plan:
     """
     training, validation = open_splits(recipe.data, recipe.seed)
     model = create_model(recipe.model, training.classes)
-    Preprocessing.of_model(model)  # refuses a model that takes other images
+    # Made to be refused, if at all, before a run: other channels, shifts larger than the images.
+    BatchTransform(recipe.augment, Preprocessing.of_model(model), len(training.classes))
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
     schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)
