@@ -20,9 +20,9 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Classify images, with the same answers as the service gives."""
+    from service.errors import SettingsError
     from service.predict import iter_predictions
     from service.repository.folders import ModelError
-    from service.settings import SettingsError
 
     failed = False
     try:
