@@ -127,6 +127,8 @@ class Peers:
             await writer.drain()
         except (OSError, ValueError) as error:
             logger.warning("another process of this server left before it had its answer: %s", error)
+        except asyncio.CancelledError:
+            return  # this process ends; asyncio's streams would log the cancelled task as an error
         finally:
             writer.close()
 

@@ -35,6 +35,26 @@ def test_all_others_are_asked_and_what_they_raise_is_raised(tmp_path: Path) -> N
     asyncio.run(ask())
 
 
+def test_a_question_on_its_way_is_no_error_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def ask() -> None:
+        address = PeerAddress(tmp_path, 0, 2)
+        answered = asyncio.Event()
+
+        async def ponder() -> None:
+            answered.set()
+            await asyncio.Event().wait()
+
+        await Peers(address).listen({"ponder": ponder})
+        _, half = await asyncio.open_unix_connection(address.socket)
+        half.write(b'{"question"')
+        asking = asyncio.create_task(Peers(PeerAddress(tmp_path, 1, 2)).ask("ponder"))
+        await answered.wait()
+        asking.cancel()
+
+    asyncio.run(ask())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_who_answers_who_is_absent_and_who_is_silent(tmp_path: Path) -> None:
     async def ask() -> None:
         address = PeerAddress(tmp_path, 0, 2)
