@@ -10,9 +10,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-class SettingsError(ValueError):
-    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
+from service.errors import SettingsError
 
 
 class Settings(BaseSettings):
@@ -112,6 +110,14 @@ class Settings(BaseSettings):
             "hung, and its process is restarted."
         ),
     )
+    hung_seconds: float = Field(
+        10.0,
+        gt=0,
+        description=(
+            "AIT_HUNG_SECONDS: time after which a server process that does not react is killed and replaced, where "
+            "there are several."
+        ),
+    )
     max_head_bytes: int = Field(
         65_536,
         ge=1024,
@@ -137,6 +143,17 @@ class Settings(BaseSettings):
             "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves."
             " Beyond it, those that have waited longest without a request are closed."
         ),
+    )
+    tls_cert: str | None = Field(
+        None,
+        description=(
+            "AIT_TLS_CERT: a PEM file with a certificate and those that vouch for it; the server then answers HTTPS. "
+            "It is read at the start."
+        ),
+    )
+    tls_key: str | None = Field(
+        None,
+        description="AIT_TLS_KEY: a PEM file with the certificate's private key; unset, AIT_TLS_CERT holds that too.",
     )
     allowed_hosts: str = Field(
         "",

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ait.interpret.embedding import embed
 from ait.interpret.exemplars import ExemplarError, Exemplars, load_exemplars
-from ait_lite.checkpoint import read_temperature
+from ait_lite.checkpoint import WEIGHTS, read_temperature
 from ait_lite.crop import Cropping
 from service.machine import available_processors
 from service.model_process.mixed_batch import MixedBatch, split
+from service.model_process.weights import check_stored_types
 from service.repository.folders import ModelError, ModelFolder, label_names
 from service.scores import Labels, best_labels, softmax
 
@@ -53,6 +54,7 @@ class Classifier:
         try:
             self.device = torch.device(_pick_device(device))
             model: Any = timm.create_model(f"local-dir:{folder.path}", pretrained=True)
+            check_stored_types(folder.path / WEIGHTS, model)
             self.model = model.to(self.device).eval()
             self.labels = label_names(folder, model.num_classes)
             self.data_config = _data_config(model)

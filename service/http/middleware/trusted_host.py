@@ -41,8 +41,8 @@ class TrustedHostMiddleware:
         problem = Problem(
             403,
             "unknown-host",
-            "This server answers on this machine only, and the request names another host. Use http://127.0.0.1 or "
-            "http://localhost; behind a reverse proxy, set AIT_ALLOWED_HOSTS to the names that it is reached by.",
+            "This server answers on this machine only, and the request names another host. Ask 127.0.0.1 or "
+            "localhost; behind a reverse proxy, set AIT_ALLOWED_HOSTS to the names that it is reached by.",
         )
         await problem.response(scope)(scope, receive, send)
 
