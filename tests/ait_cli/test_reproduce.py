@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from training.experiments import snr
 from training.experiments.outcome import Check, Outcome
+from training.experiments.retrieval import snr
 
 run = CliRunner().invoke
 

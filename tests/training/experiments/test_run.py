@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from training.experiments import EXPERIMENTS, Check, Outcome, run_experiment
-from training.experiments import landscape as example
+from training.experiments.energies import landscape as example
 
 # The others train for up to a minute; their parts have tests of their own.
 QUICK = sorted(set(EXPERIMENTS) - {"swaps", "data-fraction"})
