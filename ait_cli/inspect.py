@@ -22,10 +22,17 @@ def inspect(
             help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
         ),
     ] = None,
+    priors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled images, a folder a class: draw the classes of each prior and accuracy without it, too."
+        ),
+    ] = None,
 ) -> None:
     """Draw what a model's memory does on an image.
 
-    Shows, for each block, energies, recalled priors and ranks.
+    Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
+    and what accuracy does when it is removed.
     """
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
@@ -51,3 +58,7 @@ def inspect(
     report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")
+    if priors is not None:
+        from ait_cli.inspect_priors import inspect_priors
+
+        inspect_priors(loaded, priors, target.with_suffix(".priors.png"))

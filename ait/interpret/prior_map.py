@@ -63,7 +63,8 @@ def prior_map(
 ) -> PriorMap:
     """Relate the priors of each block to classes, and remove them one by one.
 
-    The model is read in evaluation mode and left as it was; its memory is not written. Takes L M passes over the images.
+    The model is read in evaluation mode and left as it was; its memory is not written. Takes L M passes over the
+    images.
 
     Args:
         model: An AiT model whose outputs are the classes.

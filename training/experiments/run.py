@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "storage-strength": "scaling.storage_strength",
     "storage-width": "scaling.storage_width",
     "swaps": "retrieval.swaps",
+    "trained-recall": "retrieval.trained_recall",
     "unknown": "familiarity.unknown",
     "updates": "retrieval.updates",
 }

@@ -21,7 +21,7 @@ def test_shares_are_those_of_the_recall(make_model: MakeModel, images: Tensor) -
     for index, block in enumerate(memory_report(model, images)):
         recall = block.recall.mean(1)  # (B, M)
         torch.testing.assert_close(found.usage[index], recall.mean(0))
-        by_class = torch.stack([recall[LABELS == label].mean(0) for label in range(CLASSES)], dim=1)
+        by_class = torch.stack([recall[label == LABELS].mean(0) for label in range(CLASSES)], dim=1)
         torch.testing.assert_close(found.shares[index], by_class / by_class.sum(1, keepdim=True))
 
 
@@ -30,7 +30,8 @@ def test_accuracy_is_the_models_and_the_model_stays_as_it_was(make_model: MakeMo
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = prior_map(model, images, LABELS, CLASSES)
     assert model.training
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
     with torch.no_grad():
         expected = float((model.eval()(images).argmax(-1) == LABELS).float().mean())
     assert found.accuracy == pytest.approx(expected)
