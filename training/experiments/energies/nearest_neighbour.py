@@ -61,7 +61,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         Check.near("norms spread by 1.0, dot", accuracy["dot"][2], 0.22, margin=0.08),
         Check("norms spread by 1.0, noise by rms norm, d2", relative["d2"][2], 0.7, 1.0),
     ]
-    figure, (left, other, middle, right) = style.new_figure(columns=4)
+    figure, (left, other, middle, right) = style.new_figure(columns=2, rows=2)
     for axes, (kind, shares) in zip((left, other), by_noise.items(), strict=True):
         style.bars(axes, [f"{spread}" for spread in SPREADS], shares)
         axes.set(xlabel=f"spread of log norms, noise {kind}", ylabel="exemplar recalled", ylim=(0, 1.05))

@@ -50,9 +50,7 @@ def draw_shapes(labels: Tensor, generator: torch.Generator) -> Tensor:
             (far < 0.95) & ((x < -0.35) | (y > 0.35)),  # corner
         ]
     )[labels, torch.arange(count)]  # (B, SIZE, SIZE)
-    paint, ground = uniform(-1, 1, 3, 1, 1), uniform(-1, 1, 3, 1, 1)
-    # Not too near the ground's colour to be seen.
-    paint = torch.where((paint - ground).abs().amax(1, keepdim=True) < 0.7, -ground.sign(), paint)
+    paint, ground = uniform(0.1, 1, 3, 1, 1), uniform(-1, -0.1, 3, 1, 1)  # light on dark, of any hue
     image = torch.where(inside.unsqueeze(1), paint, ground)
     return image + 0.15 * torch.randn(image.shape, generator=generator)
 

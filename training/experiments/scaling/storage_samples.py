@@ -69,13 +69,13 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         Check("share by which errors miss their expectation, worst", worst, 0.0, 0.25, 0.0),
         Check("widest, most samples: counts less threshold", float(counts[-1, -1] - threshold[-1, -1]), 0.0, 1.0),
     ]
-    figure, panels = style.new_figure(columns=4)
+    figure, panels = style.new_figure(columns=2, rows=2)
     panels[0].loglog(line, unlimited, label="measured", **next(style.series()))
     panels[0].loglog(line, expected, label="expected", **style.THEORY)
     panels[0].set(xlabel="samples T", ylabel="error", title=f"unlimited width, slope {slope:.2f}")
     panels[0].legend(fontsize=8)
     for axes, (name, grid) in zip(panels[1:], grids.items(), strict=True):
-        drawn_map = axes.pcolormesh(widths, samples, grid.log10(), cmap=style.HEATMAP, shading="nearest")
+        drawn_map = axes.pcolormesh(widths, samples, grid.clamp_min(1e-4).log10(), cmap=style.HEATMAP, shading="nearest")
         axes.set(xscale="log", yscale="log", xlabel="width d", ylabel="samples T", title=name)
         axes.grid(False)
         figure.colorbar(drawn_map, ax=axes, label="log10 error")
