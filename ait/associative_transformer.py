@@ -88,6 +88,7 @@ class AssociativeTransformer(nn.Module):
         norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
         act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
         block_fn: Class of the blocks.
+        attention: Self-attention of the blocks, ``softmax`` or ``delta`` (orderless DeltaFormer, arXiv 2505.19488).
 
     Raises:
         ValueError: If pooling and the other arguments contradict each other.
@@ -120,6 +121,7 @@ class AssociativeTransformer(nn.Module):
         norm_layer: LayerType | None = None,
         act_layer: LayerType | None = None,
         block_fn: type[AssociativeBlock] = AssociativeBlock,
+        attention: str = "softmax",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -174,6 +176,7 @@ class AssociativeTransformer(nn.Module):
                     drop_path=drop_path,
                     norm_layer=norm,
                     act_layer=get_act_layer(act_layer) or nn.GELU,
+                    attention=attention,
                     **dd,
                 )
                 for drop_path in torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
@@ -223,7 +226,9 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone."""
-        return {"pos_embed", "cls_token"} | {name for name, _ in self.named_parameters() if name.endswith("log_beta")}
+        return {"pos_embed", "cls_token"} | {
+            name for name, _ in self.named_parameters() if name.endswith(("log_beta", "attn.erase"))
+        }
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

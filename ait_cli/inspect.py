@@ -22,10 +22,17 @@ def inspect(
             help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
         ),
     ] = None,
+    priors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled images, a folder a class: draw the classes of each prior and accuracy without it, too."
+        ),
+    ] = None,
 ) -> None:
     """Draw what a model's memory does on an image.
 
-    Shows, for each block, energies, recalled priors and ranks.
+    Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
+    and what accuracy does when it is removed.
     """
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
@@ -51,3 +58,7 @@ def inspect(
         fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")
+    if priors is not None:
+        from ait_cli.inspect_priors import inspect_priors
+
+        inspect_priors(loaded, priors, target.with_suffix(".priors.png"))

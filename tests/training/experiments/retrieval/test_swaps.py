@@ -2,7 +2,7 @@
 
 import torch
 
-from training.experiments.swaps import (
+from training.experiments.retrieval.swaps import (
     LENGTH,
     PAIRS,
     PLACES,

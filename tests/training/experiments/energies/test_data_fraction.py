@@ -2,7 +2,7 @@
 
 import torch
 
-from training.experiments.data_fraction import measure, memorisation_auc
+from training.experiments.energies.data_fraction import measure, memorisation_auc
 
 
 def test_the_auc_is_the_share_of_pairs_in_order() -> None:
