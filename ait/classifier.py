@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ait.interpret.embedding import embed
+from ait.interpret.embedding import embed, embed_and_classify
 from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
+from ait_lite.corrections import Corrections, load_corrections
 from ait_lite.crop import Cropping
 from ait_lite.decode import ImageLimits, decode, upright_rgb
 
@@ -38,13 +39,13 @@ def load(reference: str | Path, device: torch.device | str | None = None, batch_
 
     Raises:
         FileNotFoundError: There is no such model; the message lists the bundled ones.
-        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration cannot be used.
+        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration or its corrections cannot be used.
     """
     model = load_model(reference)
     folder = resolve(reference)
     config = read_config(folder) if (folder / CONFIG).is_file() else {"pretrained_cfg": model.pretrained_cfg}
     chosen = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    return Classifier(model.to(chosen), config, batch_size)
+    return Classifier(model.to(chosen), config, batch_size, load_corrections(folder))
 
 
 class Classifier:
@@ -58,15 +59,23 @@ class Classifier:
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
         data_config: timm's description of the input: size, mean, std, interpolation, crop.
         batch_size: Most images in one forward pass.
+        corrections: Answers to single images that probabilities follow; None if the checkpoint carries none.
     """
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: dict[str, Any],
+        batch_size: int = 64,
+        corrections: Corrections | None = None,
+    ) -> None:
         """Join a model with its configuration.
 
         Args:
             model: A timm classifier.
             config: What ``config.json`` of its checkpoint holds.
             batch_size: Most images in one forward pass.
+            corrections: Those of the checkpoint, if any.
 
         Raises:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
@@ -77,6 +86,7 @@ class Classifier:
         self.temperature = read_temperature(config)
         self.data_config = timm.data.resolve_model_data_config(model)
         self.batch_size = batch_size
+        self.corrections = corrections
         self._crop = Cropping(self.data_config)
         self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
         self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
@@ -122,7 +132,13 @@ class Classifier:
         Raises:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
-        logits = self.model(self.pixels(images)).float().cpu()
+        pixels = self.pixels(images)
+        if self.corrections is None:
+            logits = self.model(pixels).float().cpu()
+        else:
+            features, answers = embed_and_classify(self.model, pixels)
+            corrected = self.corrections.apply(features.cpu().numpy(), answers.cpu().numpy())
+            logits = torch.from_numpy(corrected.logits)
         return (logits / (self.temperature or 1.0)).softmax(-1)
 
     @torch.inference_mode()

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from ait_cli.audit import audit
 from ait_cli.bench import bench_memory, bench_model, bench_service, bench_training
+from ait_cli.correct import correct
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
@@ -51,6 +53,8 @@ app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(exemplars)
+app.command()(audit)
+app.command()(correct)
 app.command()(predict)
 app.command()(inspect)
 app.command()(export)

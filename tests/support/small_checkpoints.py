@@ -16,7 +16,7 @@ def save_small_checkpoint(folder: Path, seed: int = 0, name: str = "vit_tiny_pat
     torch.manual_seed(seed)
     model = timm.create_model(name, num_classes=len(CLASSES), **args)
     with torch.no_grad():
-        model.head.weight.normal_()  # it starts at zero, and would answer every image alike
+        model.head.weight.normal_(std=0.1)  # it starts at zero, and would answer every image alike
     folder.mkdir(parents=True, exist_ok=True)
     save_for_hf(
         model,

@@ -28,14 +28,13 @@ _PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1)
 
 @dataclass(frozen=True)
 class MemorySpeed:
-    """Times of a memory that holds some number of examples, in milliseconds; medians, but for the first three.
+    """Times of a memory that holds some number of examples, in milliseconds; medians, but for the first two.
 
     Attributes:
         examples: Number of examples.
         width: Numbers in a feature vector.
         write_all: Teach all of them at once.
         first_recall: Answer the first query after that.
-        verify: Rebuild all and compare.
         recall_1: Answer one query.
         recall_64: Answer 64 queries at once.
         teach: Teach one example, the solve deferred.
@@ -47,7 +46,6 @@ class MemorySpeed:
     width: int
     write_all: float
     first_recall: float
-    verify: float
     recall_1: float
     recall_64: float
     teach: float
@@ -115,7 +113,6 @@ def time_memory(count: int, width: int = 192, seed: int = 0) -> MemorySpeed:
         teach=_median(teach),
         teach_shown=_median(teach_shown),
         forget_shown=_median(forget_shown),
-        verify=_milliseconds(memory.verify),
     )
 
 
@@ -214,7 +211,7 @@ def _fit(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tupl
         optimiser.zero_grad()
         value = F.cross_entropy(features @ weight + bias, labels) + penalty * weight.square().sum() / 2
         value.backward()  # type: ignore[no-untyped-call]
-        return float(value)
+        return float(value.detach())
 
     optimiser.step(loss)
     return weight.detach(), bias.detach()
