@@ -179,6 +179,10 @@ class Classifier:
         batch = torch.stack(cropped).to(self.device, torch.float32)
         return batch.div_(255).sub_(self._mean).div_(self._std)
 
+    def bytes_of(self, pixels: Tensor) -> Tensor:
+        """Turn what `pixels` gave back into images to look at: (B, C, H, W) uint8 on the CPU."""
+        return (pixels * self._std + self._mean).mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
+
     def __repr__(self) -> str:
         """Name architecture, classes and input size."""
         size = " x ".join(map(str, self._crop.input_size))

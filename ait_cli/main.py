@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from ait_cli.audit import audit
 from ait_cli.bench import bench_memory, bench_model, bench_service, bench_training
+from ait_cli.capacity import capacity
 from ait_cli.correct import correct
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
@@ -57,6 +58,7 @@ app.command()(audit)
 app.command()(correct)
 app.command()(predict)
 app.command()(inspect)
+app.command()(capacity)
 app.command()(export)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)

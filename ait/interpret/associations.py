@@ -6,10 +6,11 @@ the exponential kernel holds N patterns while its signal stands above its noise 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +18,6 @@ from ait.associative_transformer import AssociativeTransformer
 from ait.block import AssociativeBlock
 from ait.interpret.feed_forward import feed_forward_inputs, feed_forwards
 from ait.interpret.memory_report import memory_report
-from ait.memory.capacity import retrieval_snr
 from ait.memory.kernels import sphere_inverse_snr
 
 LINEAR, TWO_LAYERS = 0.77, 2.9
@@ -25,6 +25,7 @@ RECALL = 0.99  # share of facts that must be recalled
 _QUERIES = 1000  # facts that are asked for
 _PRECISION = 1.03  # ratio of the bounds at which a bisection ends
 _RIDGE = 1e-5  # of the mean squared activation
+_MOST_PREDICTED = 10**9
 _NO_EFFECT = 0.005  # share of answers: a memory that changes fewer does not decide
 
 
@@ -59,11 +60,12 @@ class PriorCapacity:
         block: Position of the block.
         priors: Number of priors M that it has.
         width: Numbers in a prior, D.
-        predicted: Random unit priors that are recalled with a signal above the noise, by theory; None where the
-            kernel has no closed form. Theory takes the map from priors to tokens to keep angles.
-        probed: The same, found through the block's own map, temperature and length of queries.
+        predicted: Random unit priors that their own patterns recall with a signal above the noise, by theory, at most
+            10^9; None where the kernel has no closed form. Theory takes the map from priors to tokens to keep angles.
+        probed: The same, found through the block's own map.
         bounded: True where the probe ended at its largest number, and more may be held.
         in_use: Priors in use on the images, the perplexity of the mean recall; None without images.
+        snr: Median signal over noise of what their patches recall; None without images.
     """
 
     block: int
@@ -73,6 +75,7 @@ class PriorCapacity:
     probed: int
     bounded: bool
     in_use: float | None
+    snr: float | None
 
 
 @dataclass(frozen=True)
@@ -115,40 +118,42 @@ def measure_capacity(model: nn.Module, images: Tensor | None = None, *, most: in
         raise TypeError(f"{type(model).__name__} has no feed-forward networks of two matrices to probe.")
     generator = torch.Generator().manual_seed(seed)
     tokens = {} if images is None else feed_forward_inputs(model, images)
-    networks = []
-    for name, module in found.items():
-        width, keys = module.fc1.in_features, module.fc1.out_features
-        inputs = tokens.get(name)
-        if inputs is None:
-            inputs = torch.randn(most, width, generator=generator)
-        inputs = inputs[torch.randperm(len(inputs), generator=generator)[:most]]
-        inputs = torch.unique(inputs, dim=0)[torch.randperm(len(torch.unique(inputs, dim=0)), generator=generator)]
-        hidden = module.act(module.fc1(inputs)).float()
-        values = F.normalize(torch.randn(len(hidden), width, generator=generator), dim=1)
-        probed = largest(lambda count: recall_share(hidden[:count], values[:count]) >= RECALL, len(hidden))
-        networks.append(
-            FeedForwardCapacity(
-                name=name,
-                width=width,
-                keys=keys,
-                predicted=facts(TWO_LAYERS * width * keys),
-                predicted_values=facts(LINEAR * width * keys),
-                probed=probed,
-                bounded=probed == len(hidden),
-            )
-        )
+    networks = tuple(
+        _network_capacity(name, module, tokens.get(name), most, generator) for name, module in found.items()
+    )
     if not isinstance(model, AssociativeTransformer):
-        return Capacity(tuple(networks), (), None, "")
-    in_use: list[float | None] = [None] * len(model.associative_blocks())
+        return Capacity(networks, (), None, "")
+    blocks = model.associative_blocks()
+    seen: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(blocks)
     changed = None
     if images is not None:
-        in_use = [report.usage_perplexity for report in memory_report(model, images)]
+        seen = [(report.usage_perplexity, report.retrieval_snr) for report in memory_report(model, images)]
         changed = answers_changed_without_memory(model, images)
     memories = tuple(
-        _prior_capacity(index, block, most, generator, used)
-        for index, (block, used) in enumerate(zip(model.associative_blocks(), in_use, strict=True))
+        _prior_capacity(index, block, most, generator, *told)
+        for index, (block, told) in enumerate(zip(blocks, seen, strict=True))
     )
-    return Capacity(tuple(networks), memories, changed, _hint(memories, changed))
+    return Capacity(networks, memories, changed, _hint(memories, changed))
+
+
+def _network_capacity(
+    name: str, module: Mlp, tokens: Tensor | None, most: int, generator: torch.Generator
+) -> FeedForwardCapacity:
+    width, count = module.fc1.in_features, module.fc1.out_features
+    keys = torch.randn(most, width, generator=generator) if tokens is None else torch.unique(tokens, dim=0)
+    keys = keys[torch.randperm(len(keys), generator=generator)[:most]]
+    hidden = module.act(module.fc1(keys)).float()
+    values = F.normalize(torch.randn(len(keys), width, generator=generator), dim=1)
+    probed = largest(lambda stored: recall_share(hidden[:stored], values[:stored]) >= RECALL, len(keys))
+    return FeedForwardCapacity(
+        name=name,
+        width=width,
+        keys=count,
+        predicted=facts(TWO_LAYERS * width * count),
+        predicted_values=facts(LINEAR * width * count),
+        probed=probed,
+        bounded=probed == len(keys),
+    )
 
 
 def facts(bound: float) -> int:
@@ -217,41 +222,41 @@ def answers_changed_without_memory(model: AssociativeTransformer, images: Tensor
 
 
 def _prior_capacity(
-    index: int, block: AssociativeBlock, most: int, generator: torch.Generator, in_use: float | None
+    index: int,
+    block: AssociativeBlock,
+    most: int,
+    generator: torch.Generator,
+    in_use: float | None,
+    snr: float | None,
 ) -> PriorCapacity:
     retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
     width = priors.shape[1]
-    length = float(_scale(block.post_norm) * math.sqrt(retrieval.proj.out_features))  # of a query
-    gain = float(retrieval.patterns(priors).norm(dim=1).square().mean().sqrt())
+    squared_gain = float(retrieval.patterns(priors).square().sum(1).mean())  # of the map, as priors have length 1
     predicted = None
     if retrieval.kernel != "d1" and retrieval.steps == 1:
-        # Equal lengths: the distance kernel is the exponential one.
-        temperature = 1 / (float(retrieval.beta()) * (length if retrieval.kernel == "dot" else gain) * gain)
+        # Between patterns of equal length the distance kernel is the exponential one.
+        temperature = 1 / (float(retrieval.beta()) * squared_gain)
         noise = sphere_inverse_snr("exp", width, 2, temperature=temperature)  # of one other pattern
-        predicted = int(min(1 + 1 / noise, 1e12)) if noise > 0 else None
+        predicted = int(min(1 + 1 / noise, _MOST_PREDICTED))
 
     def holds(count: int) -> bool:
         made = F.normalize(torch.randn(count, width, generator=generator), dim=1)
         patterns = retrieval.patterns(made).float()
         asked = patterns[: min(count, _QUERIES)]
-        queries = F.normalize(asked, dim=1) * length if retrieval.kernel == "dot" else asked
-        _, weights = retrieval(queries, made)
-        return float(retrieval_snr(weights.float(), patterns).median()) >= 1
+        _, weights = retrieval(asked, made)
+        signal = weights[:, : len(asked)].diagonal()[:, None] * asked
+        noise = (weights @ patterns - signal).square().sum()
+        return bool(signal.square().sum() >= noise)
 
     probed = largest(holds, most)
-    return PriorCapacity(index, len(priors), width, predicted, probed, probed == most, in_use)
-
-
-def _scale(norm: nn.Module) -> float:
-    weight = getattr(norm, "weight", None)
-    return 1.0 if weight is None else float(weight.float().square().mean().sqrt())
+    return PriorCapacity(index, len(priors), width, predicted, probed, probed == most, in_use, snr)
 
 
 def _hint(memories: tuple[PriorCapacity, ...], changed: float | None) -> str:
     if changed is not None and changed < _NO_EFFECT:
         return (
-            f"Switching retrieval off changes {changed:.1%} of the answers: the memory does not decide, and more priors "
-            "would not pay."
+            f"Switching retrieval off changes {changed:.1%} of the answers: the memory does not decide, and more "
+            "priors would not pay."
         )
     idle = [each.block for each in memories if each.in_use is not None and each.in_use < 0.5 * each.priors]
     if idle:
@@ -259,9 +264,11 @@ def _hint(memories: tuple[PriorCapacity, ...], changed: float | None) -> str:
     full = [each.block for each in memories if each.probed < 2 * each.priors]
     if full:
         return (
-            f"Blocks {_listed(full)} tell apart fewer than twice as many patterns as they have priors: more would blur "
-            "each other; raise beta or the width of a prior first."
+            f"Blocks {_listed(full)} tell apart fewer than twice as many patterns as they have priors: more would "
+            "blur each other; raise beta or the width of a prior first."
         )
+    if changed is None:
+        return "There is room for more priors; whether these are in use, images can tell."
     return "There is room for more priors, and these are in use: more may pay. Only training with more can tell."
 
 
