@@ -109,7 +109,7 @@ class Corrections:
         if not len(self):
             path.unlink(missing_ok=True)
             return
-        tensors = {
+        tensors: dict[str, np.ndarray] = {
             "keys": self.keys.astype(np.float32),
             "labels": self.labels.astype(np.int64),
             "boosts": self.boosts.astype(np.float32),

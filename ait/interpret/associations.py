@@ -61,7 +61,8 @@ class PriorCapacity:
         priors: Number of priors M that it has.
         width: Numbers in a prior, D.
         predicted: Random unit priors that their own patterns recall with a signal above the noise, by theory, at most
-            10^9; None where the kernel has no closed form. Theory takes the map from priors to tokens to keep angles.
+            10^9; None where the kernel has no closed form. Theory takes the map from priors to tokens to keep angles,
+            and what is recalled to be independent of the query; here a pattern recalls itself.
         probed: The same, found through the block's own map.
         bounded: True where the probe ended at its largest number, and more may be held.
         in_use: Priors in use on the images, the perplexity of the mean recall; None without images.

@@ -70,9 +70,15 @@ def _name(
     rows: np.ndarray, products: np.ndarray, weights: np.ndarray, store: ExampleStore
 ) -> list[tuple[Evidence, ...]]:
     similarities = (products / SCALE**2).tolist()
+    ids, labels = store.ids, store.labels
     return [
-        tuple(map(Evidence, [store.ids[row] for row in near], [store.labels[row] for row in near], similar, listed))
-        for near, similar, listed in zip(rows.tolist(), similarities, weights.tolist(), strict=True)
+        tuple(
+            map(
+                Evidence._make,
+                zip([ids[row] for row in near], [labels[row] for row in near], alike, adds, strict=True),
+            )
+        )
+        for near, alike, adds in zip(rows.tolist(), similarities, weights.tolist(), strict=True)
     ]
 
 

@@ -62,9 +62,10 @@ def test_memories_are_probed_and_hinted_at(model: torch.nn.Module) -> None:
     assert torch.equal(model(images), before)
     assert len(result.feed_forward) == len(result.memory) == 2
     found = result.memory[0]
-    # The map starts with orthonormal columns, so that theory and probe mean the same.
+    # What is recalled resembles the query, which theory leaves out: the noise adds up faster.
     assert found.predicted is not None
-    assert found.probed == pytest.approx(min(found.predicted, 512), rel=0.25)
+    assert found.predicted / 5 < found.probed < found.predicted
+    assert not found.bounded
     assert found.in_use is not None
     assert 1 <= found.in_use <= found.priors
     assert result.changed == answers_changed_without_memory(model, images)
