@@ -15,10 +15,11 @@ from PIL import Image
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
-from ait.interpret.embedding import embed
+from ait.interpret.embedding import embed, embed_and_classify
 from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
+from ait_lite.corrections import Corrections, load_corrections
 from ait_lite.crop import Cropping
 from ait_lite.decode import upright_rgb
 from ait_lite.image_files import decode_file, read_image
@@ -38,14 +39,14 @@ def load(reference: str | Path, device: torch.device | str | None = None, batch_
 
     Raises:
         FileNotFoundError: There is no such model, or its weights cannot be had; the message says what helps.
-        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration cannot be used.
+        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration or its corrections cannot be used.
         ValueError: The model takes images of other channels than grey or RGB.
     """
     model = load_model(reference)
     folder = resolve(reference)
     config = read_config(folder) if (folder / CONFIG).is_file() else {"pretrained_cfg": model.pretrained_cfg}
     chosen = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    return Classifier(model.to(chosen), config, batch_size)
+    return Classifier(model.to(chosen), config, batch_size, load_corrections(folder))
 
 
 class Classifier:
@@ -59,15 +60,23 @@ class Classifier:
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
         data_config: timm's description of the input: size, mean, std, interpolation, crop.
         batch_size: Most images in one forward pass.
+        corrections: Answers to single images that probabilities follow; None if the checkpoint carries none.
     """
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: dict[str, Any],
+        batch_size: int = 64,
+        corrections: Corrections | None = None,
+    ) -> None:
         """Join a model with its configuration.
 
         Args:
             model: A timm classifier.
             config: What ``config.json`` of its checkpoint holds.
             batch_size: Most images in one forward pass.
+            corrections: Those of the checkpoint, if any.
 
         Raises:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
@@ -79,6 +88,7 @@ class Classifier:
         self.temperature = read_temperature(config)
         self.data_config = resolve_input_data_config(model)
         self.batch_size = batch_size
+        self.corrections = corrections
         self._crop = Cropping(self.data_config)
         self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
         self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
@@ -140,7 +150,12 @@ class Classifier:
     @torch.inference_mode()
     def classify(self, batch: Tensor) -> Tensor:
         """Give class probabilities of normalised pixels (B, C, H, W): (B, num_classes), float32 on the CPU."""
-        logits = self.model(batch).float().cpu()
+        if self.corrections is None:
+            logits = self.model(batch).float().cpu()
+        else:
+            features, answers = embed_and_classify(self.model, batch)
+            corrected = self.corrections.apply(features.cpu().numpy(), answers.cpu().numpy())
+            logits = torch.from_numpy(corrected.logits)
         return (logits / (self.temperature or 1.0)).softmax(-1)
 
     @torch.inference_mode()
@@ -191,6 +206,10 @@ class Classifier:
         """Join images that `crop` made into a batch: float32 (B, C, H, W) on the model's device."""
         batch = torch.stack(list(cropped)).to(self.device, torch.float32)
         return batch.div_(255).sub_(self._mean).div_(self._std)
+
+    def bytes_of(self, pixels: Tensor) -> Tensor:
+        """Turn what `pixels` gave back into images to look at: (B, C, H, W) uint8 on the CPU."""
+        return (pixels * self._std + self._mean).mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
 
     def __repr__(self) -> str:
         """Name architecture, classes and input size."""

@@ -13,13 +13,19 @@ from ait_cli.output import fail
 
 def inspect(
     model: Checkpoint,
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    image: Annotated[Path | None, typer.Argument(help="An image file; not with --ffn.")] = None,
+    ffn: Annotated[
+        bool, typer.Option("--ffn", help="Look at the feed-forward networks as memories, over many images.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images for --ffn, of which up to 512 are taken evenly.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
+            help="The PNG file; default: IMAGE's name, ending in .memory.png, here. With --ffn a folder.",
         ),
     ] = None,
     priors: Annotated[
@@ -32,8 +38,22 @@ def inspect(
     """Draw what a model's memory does on an image.
 
     Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
-    and what accuracy does when it is removed.
+    and what accuracy does when it is removed. With --ffn and --data: the images that fire each key of the feed-forward
+    networks most, the share of dead keys, and the signal-to-noise ratio of each layer.
     """
+    if ffn:
+        if data is None or image is not None:
+            fail("--ffn looks at a folder of images: give it with --data, and no IMAGE.")
+        from ait_cli.inspect_feed_forward import inspect_feed_forward
+
+        inspect_feed_forward(model, data, output or Path("ffn"))
+    elif image is None:
+        fail("name an image, or use --ffn with --data.")
+    else:
+        _inspect_image(model, image, output, priors)
+
+
+def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None) -> None:
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
@@ -61,4 +81,4 @@ def inspect(
     if priors is not None:
         from ait_cli.inspect_priors import inspect_priors
 
-        inspect_priors(loaded, priors, target.with_suffix(".priors.png"))
+        inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"))

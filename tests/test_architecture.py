@@ -110,6 +110,7 @@ def test_the_library_needs_torch_and_timm_only() -> None:
         "classifier.py",
         "file_prediction_benchmark.py",
         "interpret/draw.py",
+        "interpret/draw_keys.py",
         "interpret/exemplars.py",
     }
     for path in python_files("ait"):

@@ -15,9 +15,10 @@ from PIL import Image
 from timm.data.config import resolve_model_data_config
 from torch import Tensor
 
-from ait.interpret.embedding import embed
+from ait.interpret.embedding import embed, embed_and_classify
 from ait.interpret.exemplars import ExemplarError, Exemplars, load_exemplars
 from ait_lite.checkpoint import WEIGHTS, read_temperature
+from ait_lite.corrections import load_corrections
 from ait_lite.crop import Cropping
 from service.machine import available_processors
 from service.model_process.mixed_batch import MixedBatch, split
@@ -40,6 +41,7 @@ class Classifier:
         prepare: RGB image of any size -> uint8 array of that shape.
         num_features: Length of a feature vector; 0 if the model gives none.
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
+        corrections: Answers to single images that logits follow; None if the checkpoint carries none.
         data_config: What `timm.data.resolve_model_data_config` says, with statistics one a channel.
     """
 
@@ -63,6 +65,7 @@ class Classifier:
             self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
             self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
             self.temperature = read_temperature(folder.config)
+            self.corrections = load_corrections(folder.path)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
@@ -101,7 +104,12 @@ class Classifier:
     @torch.inference_mode()
     def logits(self, batch: Tensor) -> Tensor:
         """Compute logits of (B, C, H, W): (B, num_classes), float32 on the CPU."""
-        return torch.cat([self.model(part).float() for part in torch.split(batch, self.max_batch)]).cpu()
+        parts = torch.split(batch, self.max_batch)
+        if self.corrections is None:
+            return torch.cat([self.model(part).float() for part in parts]).cpu()
+        answers = [embed_and_classify(self.model, part) for part in parts]
+        features, logits = (torch.cat(columns).cpu().numpy() for columns in zip(*answers, strict=True))
+        return torch.from_numpy(self.corrections.apply(features, logits).logits)
 
     @torch.inference_mode()
     def features(self, batch: Tensor) -> Tensor:

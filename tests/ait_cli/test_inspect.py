@@ -1,5 +1,6 @@
 """The drawing of a memory, and what is refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -74,3 +75,18 @@ def test_a_bad_checkpoint_and_an_unwritable_drawing_are_named(
     result = run(app, ["inspect", str(folder), str(image_file)])
     assert result.exit_code == 1
     assert "cannot be loaded" in result.stderr
+
+
+def test_inspect_ffn_draws_the_keys_of_every_network(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ffn"
+    result = run(app, ["inspect", str(checkpoint), "--ffn", "--data", str(labelled_images), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in target.iterdir()) == ["blocks.0.mlp.png", "blocks.1.mlp.png", "keys.json"]
+    told = json.loads((target / "keys.json").read_text())
+    assert len(told[0]["strongest"]) == 128
+    assert Path(told[0]["strongest"]["0"][0]).is_file()
+
+
+def test_inspect_needs_an_image_or_a_folder(checkpoint: Path) -> None:
+    assert "--data" in run(app, ["inspect", str(checkpoint), "--ffn"]).stderr
+    assert "name an image" in run(app, ["inspect", str(checkpoint)]).stderr
