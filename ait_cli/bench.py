@@ -65,8 +65,8 @@ def bench_model(
     """
     from rich.console import Console
 
-    from ait.allocator import keep_freed_memory
     from ait.benchmark import benchmark_model
+    from ait_lite.allocator import keep_freed_memory
 
     keep_freed_memory()
     progress = Console(stderr=True)

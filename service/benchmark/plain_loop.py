@@ -128,11 +128,9 @@ class PlainLoop:
 
 
 def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: str) -> None:
-    from ait.allocator import keep_freed_memory
-    from service.model_process.classifier import use_threads
+    from ait_lite.allocator import keep_freed_memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks; the pipe's end ends this one
-    use_threads(0)
     keep_freed_memory()  # as the service does
     try:
         loop = _Loop(folder, images, device)
@@ -162,15 +160,14 @@ class _Loop:
         from ait_lite.decode import ImageLimits
         from service.machine import available_processors
         from service.model_process.classifier import Classifier
-        from service.model_process.streams import streams_on
 
-        self._classifier = Classifier(folder, device=device, max_batch=max(BATCH_SIZES))
+        self._threads = available_processors()
+        self._classifier = Classifier(folder, device=device, max_batch=max(BATCH_SIZES), threads=self._threads)
         self._limits = ImageLimits()
         self._images = images
         self._next = 0
-        self._threads = available_processors()
         self._pool = ThreadPoolExecutor(self._threads)
-        self.streams = streams_on(self._classifier.device.type, self._threads)
+        self.streams = self._classifier.streams
         self._scores(LoopConfig(max(BATCH_SIZES), True))
 
     def labels(self) -> list[tuple[str, float]]:
@@ -190,9 +187,6 @@ class _Loop:
 
     def _repeat(self, config: LoopConfig, seconds: float) -> tuple[int, float]:
         """Run one stream; return its images, and its images per second."""
-        import torch
-
-        torch.set_num_threads(max(self._threads // config.streams, 1))  # of this thread's operations
         self._scores(config)
         start, count = time.perf_counter(), 0
         while not count or time.perf_counter() - start < seconds:
@@ -213,7 +207,7 @@ class _Loop:
         chosen = [self._images[(self._next + offset) % len(self._images)] for offset in range(config.batch_size)]
         self._next += config.batch_size
         inputs = list(self._pool.map(self._prepare, chosen) if config.pooled else map(self._prepare, chosen))
-        scores = self._classifier.scores(inputs)
+        scores = self._classifier.scores(inputs, max(self._threads // config.streams, 1))
         return self._classifier.label(scores, 5)
 
     def _prepare(self, image: bytes) -> Any:

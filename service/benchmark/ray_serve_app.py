@@ -17,10 +17,10 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from ait.allocator import keep_freed_memory
+from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.model_process.classifier import Classifier, use_threads
+from service.model_process.classifier import Classifier
 from service.repository.folders import locate
 from service.scores import Labels
 
@@ -33,7 +33,6 @@ class Classify:
     """Classify one image per request."""
 
     def __init__(self, model: str, device: str) -> None:
-        use_threads(1)  # one replica per processor is faster than one with as many threads
         keep_freed_memory()
         self._limits = ImageLimits()
         self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
@@ -47,7 +46,8 @@ class Classify:
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_SECONDS)
     async def classify(self, inputs: list[Any]) -> list[Labels]:
-        return self._classifier.label(self._classifier.scores(inputs), 5)
+        # One replica per processor is faster than one with as many threads.
+        return self._classifier.label(self._classifier.scores(inputs, threads=1), 5)
 
 
 def main() -> None:

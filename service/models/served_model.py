@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from service.observability.events import Observer
 from service.repository.folders import ModelFolder, ServingSettings
 from service.scores import softmax
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Operation = Literal["logits", "features"]
 
@@ -69,6 +72,8 @@ class ServedModel:
         temperature: What logits are divided by, so that probabilities are shares of right answers; None if the
             checkpoint carries none.
         explains: Whether `explain` has an answer.
+        no_torch: Why the model is not there in torch, which `explain` needs; empty if it is.
+        runtime: What it runs in, as `service.model_process.runtimes.choice.Choice.to_dict` says.
         max_batch: Most inputs in a batch.
     """
 
@@ -86,6 +91,8 @@ class ServedModel:
         self.num_features: int = process.description["num_features"]
         self.temperature: float | None = process.description["temperature"]
         self.explains: bool = process.description["explains"]
+        self.runtime: dict[str, Any] = process.description["runtime"]
+        self.no_torch: str = process.description["no_torch"]
         self.max_batch = serving.max_batch or settings.max_batch
         self._process, self._observer = process, observer
         self._crop = Cropping(process.description["data_config"])
@@ -134,6 +141,10 @@ class ServedModel:
             "device": settings.device,
             "torch_threads": settings.torch_threads,
             "max_batch": serving.max_batch or settings.max_batch,
+            "runtime": serving.runtime or settings.runtime,
+            "precision": serving.precision or settings.precision,
+            "cache": settings.cache,
+            "explain": settings.explain == "auto",
         }
         process = SupervisedProcess(
             launcher,
@@ -144,6 +155,7 @@ class ServedModel:
             on_loaded=lambda seconds, error: observer.loaded(name, version, seconds, str(error) if error else None),
         )
         await process.start()
+        _log(folder, process.description["runtime"])
         return cls(folder, process, settings, serving, observer)
 
     @property
@@ -297,3 +309,16 @@ class ServedModel:
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         return [await self._process.call("explain", [each.pixels], **each.options) for each in questions]
+
+
+def _log(folder: ModelFolder, runtime: dict[str, Any]) -> None:
+    """Tell what a model runs in, and what the others did."""
+    logger.info(
+        "model %s version %s runs in %s %s: %s", folder.name, folder.version, runtime["name"], runtime["precision"],
+        runtime["reason"],
+    )  # fmt: skip
+    for each in runtime["tried"]:
+        rates = ", ".join(f"{rate:g} at batches of {size}" for size, rate in each["images_per_second"].items())
+        told = each["reason"] or (rates and f"images/s: {rates}")
+        if told:
+            logger.info("%s %s: %s", each["runtime"], each["precision"], told)

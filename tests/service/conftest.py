@@ -21,6 +21,8 @@ def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
             patch.delenv(name, raising=False)
+        # Preparing a graph of every small model would take longer than all tests; those of runtimes ask for them.
+        patch.setenv("AIT_RUNTIME", "torch")
         patch.setenv("AIT_ALLOWED_HOSTS", "testserver")  # what TestClient calls an application
         yield
 
