@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,26 @@ from ait_cli.output import fail
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# Enumerations, because typer accepts no option that is a list of literals.
+class ServingRuntime(StrEnum):
+    """What a model is served in."""
+
+    auto = "auto"
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+class ServingPrecision(StrEnum):
+    """What a served model computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    auto = "auto"
+
 
 Checkpoint = Annotated[str, typer.Argument(help="Folder of a checkpoint, or name of a bundled model.")]
 Recipe = Annotated[str, typer.Argument(help="A YAML file, or name of a bundled recipe.")]

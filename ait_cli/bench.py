@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe
+from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime
 from ait_cli.output import fail, model_table, training_table, write_json
 
 
@@ -20,6 +20,15 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    int8 = "int8"
+
+
+class BenchRuntime(StrEnum):
+    """What `ait bench model` runs models in."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
 
 
 class Phase(StrEnum):
@@ -40,6 +49,7 @@ class Caching(StrEnum):
 class Rival(StrEnum):
     """Other servers that `ait bench service` can measure."""
 
+    onnxruntime = "onnxruntime"
     litserve = "litserve"
     ray = "ray"
 
@@ -52,7 +62,10 @@ def bench_model(
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images per step; repeatable; default: 1 and 32.")
     ] = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: both.")] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    runtime: Annotated[
+        list[BenchRuntime] | None, typer.Option(help="Repeatable; default: all. Only torch trains.")
+    ] = None,
     phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Time per case and model.")] = 4.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -61,7 +74,7 @@ def bench_model(
 ) -> None:
     """Time an AiT model and a timm ViT of its size.
 
-    Rates are given as a share of the rate of the machine's matrix products.
+    Rates are given as a share of the rate of the machine's fastest matrix products.
     """
     from rich.console import Console
 
@@ -80,6 +93,7 @@ def bench_model(
                 seconds,
                 device=device,
                 compile_model=compile_model,
+                runtimes=[str(value) for value in runtime or BenchRuntime],
                 on_case=status.update,
             )
     except (RuntimeError, ValueError) as error:
@@ -140,11 +154,14 @@ def bench_service(
     rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
     soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runtime: Annotated[ServingRuntime, typer.Option(help="What all of them run the model in.")] = ServingRuntime.auto,
+    precision: Annotated[ServingPrecision, typer.Option(help="What they compute in.")] = ServingPrecision.fp32,
     output: _Json = None,
 ) -> None:
     """Time the service over HTTP.
 
-    Rates are given as a share of the rate of decoding images and running the model without a server.
+    Rates are given as a share of the rate of decoding images and running the model without a server, in the same
+    runtime.
     """
     from rich.console import Console
 
@@ -170,6 +187,8 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
+                runtime=runtime.value,
+                precision=precision.value,
                 progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, ImagesError, PlainLoopError, ServerError) as error:

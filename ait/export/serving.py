@@ -13,7 +13,7 @@ from ait_lite.runtimes import PreparedModel, read_prepared
 from ait_lite.runtimes.prepared import sha256
 
 
-def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path) -> PreparedModel:
+def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, int8: bool = True) -> PreparedModel:
     """Write a folder with a model's graphs in place of its weights.
 
     It holds ``config.json`` (labels, preprocessing, temperature) and the exemplars of the checkpoint, the graph in
@@ -23,6 +23,7 @@ def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path) -> Pr
         model: The checkpoint's model.
         checkpoint: Its folder.
         folder: Created; an existing one must be empty.
+        int8: Whether to try int8.
 
     Raises:
         ExportError: `checkpoint` is no checkpoint folder, `folder` holds files, or the model cannot be exported.
@@ -37,6 +38,6 @@ def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path) -> Pr
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, candidate / name)
         write_graphs(
-            model, candidate, checkpoint, weights=sha256(checkpoint / WEIGHTS), temperature=temperature, int8=True
+            model, candidate, checkpoint, weights=sha256(checkpoint / WEIGHTS), temperature=temperature, int8=int8
         )
     return read_prepared(folder)

@@ -20,7 +20,9 @@ from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
 from service.model_process.classifier import Classifier
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
+from service.settings import load_settings
 
 Jpeg = Annotated[bytes, Body(media_type="image/jpeg")]  # a raw body: spares it JSON and base 64
 
@@ -39,7 +41,9 @@ class ClassifyAPI(litserve.LitAPI):  # type: ignore[misc]  # the package has no 
     def setup(self, device: str) -> None:
         keep_freed_memory()
         self._limits = ImageLimits()
-        self._classifier = Classifier(locate(self._path), device=device, max_batch=MAX_BATCH)
+        settings = load_settings()
+        wanted = Wanted(settings.runtime, settings.precision)
+        self._classifier = Classifier(locate(self._path), device=device, max_batch=MAX_BATCH, wanted=wanted)
 
     def decode_request(self, request: Jpeg) -> np.ndarray:
         return self._classifier.prepare(decode(request, self._limits))

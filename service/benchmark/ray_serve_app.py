@@ -21,8 +21,10 @@ from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
 from service.model_process.classifier import Classifier
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
 from service.scores import Labels
+from service.settings import load_settings
 
 MAX_BATCH = 32
 BATCH_SECONDS = 0.002
@@ -35,7 +37,9 @@ class Classify:
     def __init__(self, model: str, device: str) -> None:
         keep_freed_memory()
         self._limits = ImageLimits()
-        self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
+        settings = load_settings()
+        wanted = Wanted(settings.runtime, settings.precision)
+        self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH, wanted=wanted)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         if request.method == "GET":  # asked until there is an answer: Ray Serve calls itself healthy before it is

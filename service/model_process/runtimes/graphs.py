@@ -142,6 +142,7 @@ class Graphs:
                 reason = (new / _FAILED).read_text()
                 failed.write_text(reason)  # it would fail again, after as long
                 raise NoGraph(reason)
+        os.utime(entry)
         _forget_old(entry.parent)
         try:
             return read_prepared(entry, weights=weights)

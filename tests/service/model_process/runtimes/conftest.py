@@ -14,5 +14,5 @@ from ait.pretrained import load_model
 def prepared_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with graphs in place of the weights; a test that changes it takes a copy."""
     folder = tmp_path_factory.mktemp("prepared") / "colours"
-    export_serving(load_model(model_folder), model_folder, folder)
+    export_serving(load_model(model_folder), model_folder, folder, int8=False)
     return folder
