@@ -65,7 +65,7 @@ COPY ait_lite ait_lite
 COPY service service
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/pip \
-    && /opt/pip/bin/pip install --no-cache-dir --no-deps --no-compile --target /opt/app . \
+    && /opt/pip/bin/pip install --no-cache-dir --no-deps --target /opt/app . \
     && cd /opt/app \
     && find ait -mindepth 1 -maxdepth 1 ! -name pretrained -exec rm -rf {} + \
     && rm -rf service/benchmark ait/pretrained/*/model.safetensors ait/pretrained/*/*.png ait/pretrained/*/*.csv

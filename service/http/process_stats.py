@@ -31,6 +31,7 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
         name, version = model.folder.name, model.folder.version
         depths[name] += model.depth
         memory.append(("model", name, version, resident_bytes(model.pid)))
+        memory.append(("explainer", name, version, resident_bytes(model.explainer_pid)))
     return {
         "worker": worker,
         "in_progress": in_progress,

@@ -48,7 +48,7 @@ class Classifier:
         streams: Batches that may run at the same time.
         choice: The runtime that answers, and why.
         torch_model: The model in torch, for what only that can do; None without torch, or without weights.
-        no_torch: Why there is none.
+        no_torch: Why there can be none; empty if there can.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Classifier:
         cache: Path | None = None,
         threads: int = 1,
         apart: bool = False,
+        use_torch: bool = True,
     ) -> None:
         """Load the model and run it once.
 
@@ -72,13 +73,15 @@ class Classifier:
             cache: Folder of prepared graphs; None is the user's.
             threads: Of all batches together.
             apart: As for `Graphs`.
+            use_torch: Whether to load the model in torch, where that can be.
 
         Raises:
             ModelError: The folder is damaged, or is not that of an image classifier, or the runtime is not installed.
         """
         self.folder = folder
         self.max_batch = max_batch
-        self.torch_model, self.no_torch = self._load_torch(device)
+        self.no_torch = _missing(folder)
+        self.torch_model = self._load_torch(device) if use_torch and not self.no_torch else None
         self.streams = streams_on(self.device, threads)
         if wanted is None:
             wanted = IN_TORCH if self.torch_model else Wanted()
@@ -89,8 +92,8 @@ class Classifier:
                 self._warm_up(self.torch_model)
             graphs = Graphs(folder, self.torch_model, temperature=self.temperature, cache=cache, apart=apart)
             self.choice: Choice = choose(
-                wanted, self.torch_model, graphs, no_torch=self.no_torch, temperature=self.temperature,
-                max_batch=max_batch, threads=threads, streams=self.streams,
+                wanted, self.torch_model, graphs, no_torch=self.no_torch or "it is not loaded",
+                temperature=self.temperature, max_batch=max_batch, threads=threads, streams=self.streams,
             )  # fmt: skip
         except CheckpointError as error:
             raise ModelError(f"The model in {folder.path} cannot be loaded: {error}.") from error
@@ -149,16 +152,11 @@ class Classifier:
             return []
         return self.label(self.scores([self.prepare(image) for image in images]), top_k)
 
-    def _load_torch(self, device: str) -> tuple[TorchModel | None, str]:
-        """Load the model in torch; where that cannot be, say why."""
-        if not (self.folder.path / WEIGHTS).is_file():
-            return None, f"{self.folder.path} holds a graph and no weights"
-        if missing := [name for name in ("torch", "timm") if find_spec(name) is None]:
-            return None, f"{' and '.join(missing)} is not installed: pip install 'associative-transformer[models]'"
+    def _load_torch(self, device: str) -> TorchModel:
         from service.model_process.runtimes.torch_model import TorchModel
 
         try:
-            return TorchModel.load(self.folder, device, self.max_batch), ""
+            return TorchModel.load(self.folder, device, self.max_batch)
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
             raise ModelError(
                 f"The model in {self.folder.path} cannot be loaded: {_first_line(error)}. Export it again, or "
@@ -209,6 +207,16 @@ class Classifier:
                 f"The model in {self.folder.path} answers every image alike: its weights are damaged, or it has not "
                 "been trained. Choose another checkpoint."
             )
+
+
+def _missing(folder: ModelFolder) -> str:
+    """Say what keeps a model from being loaded in torch; empty if nothing does."""
+    if not (folder.path / WEIGHTS).is_file():
+        return f"{folder.path.name} holds a graph and no weights"
+    for name in ("torch", "timm"):
+        if find_spec(name) is None:
+            return f"{name} is not installed: pip install 'associative-transformer[models]'"
+    return ""
 
 
 def _made_images(width: int, height: int) -> list[Image.Image]:

@@ -38,13 +38,19 @@ FORK, KILL = b"F", b"K"
 PID = struct.Struct("<q")
 
 
-def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
-    """Serve the control socket; exit when its other end is closed."""
+def main(control: socket.socket, log_format: LogFormat = "auto", libraries: str = "torch") -> NoReturn:
+    """Serve the control socket; exit when its other end is closed.
+
+    Args:
+        control: The socket.
+        log_format: See `service.observability.logs`.
+        libraries: Is "torch" where forks are to have it, if it is installed.
+    """
     configure_logging(log_format)
     # The terminal's and the service manager's signals are for the front: it finishes what has begun first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _preload()
+    _preload(with_torch=libraries == "torch")
 
     freeze_garbage_collector()  # it would write to every page, and so copy it
     woken, waker = os.pipe()
@@ -58,11 +64,11 @@ def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
         os._exit(0)
 
 
-def _preload() -> None:
+def _preload(*, with_torch: bool) -> None:
     """Import what takes seconds, once."""
     import service.model_process.main
 
-    if find_spec("torch") and find_spec("timm"):
+    if with_torch and find_spec("torch") and find_spec("timm"):
         import service.model_process.explain
         import service.model_process.runtimes.torch_model  # noqa: F401
 

@@ -153,7 +153,10 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int]:
             cache=cache_folder(spec["cache"]),
             threads=threads,
             apart=True,
+            use_torch=spec["torch"],
         )
+        if spec["only_explains"]:
+            return classifier, 1
         return classifier, _warm_up(classifier, max(threads // classifier.streams, 1))
     except ModelError:
         raise

@@ -161,7 +161,7 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     memory = GaugeMetricFamily(
         "ait_resident_memory_bytes",
         "Memory of the processes: front (HTTP and decoding), launcher (starts the models, and shares its libraries "
-        "with them), model. Pages that several share count in each.",
+        "with them), model, explainer. Pages that several share count in each.",
         labels=["worker", "process", "model", "version"],
     )
     runtime = GaugeMetricFamily(

@@ -27,6 +27,8 @@ def spec(path: Path, **options: Any) -> dict[str, Any]:
         "runtime": "torch",
         "precision": "fp32",
         "cache": None,
+        "torch": True,
+        "only_explains": False,
     } | options
 
 
