@@ -93,7 +93,8 @@ class Settings(BaseSettings):
         description="AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache.",
     )
     explain: Literal["auto", "off"] = Field(
-        "auto", description="AIT_EXPLAIN: off answers no request for an explanation."
+        "auto",
+        description="AIT_EXPLAIN: off answers no request for an explanation; auto has models in torch for them.",
     )
     torch_threads: int = Field(
         0,
