@@ -17,7 +17,7 @@ from ait_lite.runtimes.graph import Outputs
 
 if "openvino" not in sys.modules:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
-import openvino
+import openvino as openvino  # offered to others, who then have it without reports of its use
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
