@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 
     from ait.classifier import Classifier
 
+
+# Enumerations, because typer accepts no option that is a list of literals.
+class ServingRuntime(StrEnum):
+    """What a model is served in."""
+
+    auto = "auto"
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+class ServingPrecision(StrEnum):
+    """What a served model computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    auto = "auto"
+
+
 Checkpoint = Annotated[str, typer.Argument(help="Folder of a checkpoint, or name of a bundled model.")]
 Recipe = Annotated[str, typer.Argument(help="A YAML file, or name of a bundled recipe.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")]

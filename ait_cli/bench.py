@@ -6,11 +6,11 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe, load_classifier
+from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
 from ait_cli.output import (
     fail,
     memory_tables,
@@ -21,6 +21,9 @@ from ait_cli.output import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from service.settings import Precision, Runtime
+
 
 # Enumerations, because typer accepts no option that is a list of literals.
 class Precision(StrEnum):
@@ -28,6 +31,15 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    int8 = "int8"
+
+
+class BenchRuntime(StrEnum):
+    """What `ait bench model` runs models in."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
 
 
 class Phase(StrEnum):
@@ -48,6 +60,7 @@ class Caching(StrEnum):
 class Rival(StrEnum):
     """Other servers that `ait bench service` can measure."""
 
+    onnxruntime = "onnxruntime"
     litserve = "litserve"
     ray = "ray"
 
@@ -60,7 +73,10 @@ def bench_model(
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images per step; repeatable; default: 1 and 32.")
     ] = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: both.")] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    runtime: Annotated[
+        list[BenchRuntime] | None, typer.Option(help="Repeatable; default: all. Only torch trains.")
+    ] = None,
     phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Time per case and model.")] = 4.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -69,12 +85,12 @@ def bench_model(
 ) -> None:
     """Time an AiT model and a timm ViT of its size.
 
-    Rates are given as a share of the rate of the machine's matrix products.
+    Rates are given as a share of the rate of the machine's fastest matrix products.
     """
     from rich.console import Console
 
-    from ait.allocator import keep_freed_memory
     from ait.benchmark import benchmark_model
+    from ait_lite.allocator import keep_freed_memory
 
     keep_freed_memory()
     progress = Console(stderr=True)
@@ -88,6 +104,7 @@ def bench_model(
                 seconds,
                 device=device,
                 compile_model=compile_model,
+                runtimes=[str(value) for value in runtime or BenchRuntime],
                 on_case=status.update,
             )
     except (RuntimeError, ValueError) as error:
@@ -143,9 +160,9 @@ def bench_predict(
     """
     import tempfile
 
+    from ait.allocator import keep_freed_memory
     from rich.console import Console
 
-    from ait.allocator import keep_freed_memory
     from ait.file_prediction_benchmark import benchmark_prediction
     from ait_lite.checkpoint import bundled_models
 
@@ -179,11 +196,14 @@ def bench_service(
     rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
     soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runtime: Annotated[ServingRuntime, typer.Option(help="What all of them run the model in.")] = ServingRuntime.auto,
+    precision: Annotated[ServingPrecision, typer.Option(help="What they compute in.")] = ServingPrecision.fp32,
     output: _Json = None,
 ) -> None:
     """Time the service over HTTP.
 
-    Rates are given as a share of the rate of decoding images and running the model without a server.
+    Rates are given as a share of the rate of decoding images and running the model without a server, in the same
+    runtime.
     """
     from rich.console import Console
 
@@ -209,6 +229,8 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
+                runtime=cast("Runtime", runtime.value),
+                precision=cast("Precision", precision.value),
                 progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, ImagesError, PlainLoopError, ServerError) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint, Layout, LayoutOption
+from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision, ServingRuntime
 from ait_cli.output import fail
 from ait_lite.checkpoint import CONFIG, EXEMPLARS, resolve
 
@@ -43,6 +43,14 @@ def evaluate(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average the probabilities of each image and its mirror image.")
     ] = False,
+    runtime: Annotated[
+        list[ServingRuntime] | None,
+        typer.Option(help="Score the model as a server runs it, side by side; repeatable; auto: all that there are."),
+    ] = None,
+    precision: Annotated[
+        list[ServingPrecision] | None,
+        typer.Option(help="What it computes in then; repeatable; auto: all; default: fp32."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a report into this folder: report.md and its plots.", metavar="FOLDER")
     ] = None,
@@ -63,6 +71,11 @@ def evaluate(
     from training.evaluation.report.console import print_result
 
     progress = Console(stderr=True)
+    if runtime or precision:
+        if flip or report or confusion or reliability:
+            fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
+        _compare_runtimes(checkpoint, data, source, only, runtime, precision, as_json=as_json)
+        return
     try:
         result = evaluate_checkpoint(
             resolve(checkpoint),
@@ -90,6 +103,52 @@ def evaluate(
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def _compare_runtimes(
+    checkpoint: str,
+    data: Path | None,
+    source: str,
+    only: Path | None,
+    runtimes: list[ServingRuntime] | None,
+    precisions: list[ServingPrecision] | None,
+    *,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ait_lite.runtimes import GRAPH_RUNTIMES, PRECISIONS
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.runtimes import compare_runtimes
+
+    asked, sizes = [str(each) for each in runtimes or ["auto"]], [str(each) for each in precisions or ["fp32"]]
+    try:
+        results = compare_runtimes(
+            resolve(checkpoint),
+            data,
+            runtimes=("torch", *GRAPH_RUNTIMES) if "auto" in asked else asked,
+            precisions=PRECISIONS if "auto" in sizes else sizes,
+            source=source,
+            only=only,
+            console=Console(stderr=True),
+        )
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps({"checkpoint": checkpoint, "runtimes": [asdict(each) for each in results]}, indent=2))
+        return
+    table = Table(title=f"{checkpoint} on {data}")
+    for column in ("runtime", "precision", "accuracy", "log loss", "same label as torch fp32"):
+        table.add_column(column, justify="left" if column == "runtime" else "right")
+    for each in results:
+        told = [each.reason, "", ""] if each.reason else [
+            f"{each.accuracy:.2%}", f"{each.nll:.4f}", f"{each.same_label:.2%}"
+        ]  # fmt: skip
+        table.add_row(each.runtime, each.precision, *told)
+    Console().print(table)
 
 
 def calibrate(

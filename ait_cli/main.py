@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -74,7 +75,10 @@ bench.command("memory")(bench_memory)
 
 def main() -> None:
     """Run ``ait`` with the arguments of this process."""
-    app()
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        _tell_what_to_install(error)
 
 
 def run_command(name: str, prog_name: str) -> None:
@@ -86,7 +90,21 @@ def run_command(name: str, prog_name: str) -> None:
     """
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    group.commands[name].main(prog_name=prog_name)
+    try:
+        group.commands[name].main(prog_name=prog_name)
+    except ModuleNotFoundError as error:
+        _tell_what_to_install(error)
+
+
+def _tell_what_to_install(error: ModuleNotFoundError) -> NoReturn:
+    """End where a command needs a package of an extra that was not installed; an error of our own is raised."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "ait", "ait_cli", "ait_lite", "service", "training"):
+        raise error
+    typer.echo(
+        f"error: this needs {package}, which is not installed: pip install 'associative-transformer[all]'", err=True
+    )
+    sys.exit(1)
 
 
 if __name__ == "__main__":

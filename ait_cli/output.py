@@ -49,20 +49,23 @@ def model_table(result: Mapping[str, Any]) -> Table:
     """
     from rich.table import Table
 
-    rates = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in result["gemm_gflops"].items())
+    library = result["gemm_library"]
+    rates = ", ".join(f"{name} {rate:.0f} GFLOP/s ({library[name]})" for name, rate in result["gemm_gflops"].items())
     table = Table(title=f"{result['device']}, {result['threads']} threads; best matrix product: {rates}")
-    for column in ("model", "phase", "precision", "batch", "images/s", "GFLOP/image", "of GEMM rate"):
+    for column in ("model", "phase", "runtime", "precision", "batch", "images/s", "of GEMM rate", "same label"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for case in result["measurements"]:
         table.add_row(
             case["model"],
             case["phase"],
+            case["runtime"],
             case["precision"],
             str(case["batch_size"]),
             f"{case['images_per_second']:.1f}",
-            f"{case['gflop_per_image']:.2f}",
             f"{case['gemm_fraction']:.2f}",
+            f"{case['agreement']['same_label']:.2%}" if case["agreement"] else "",
         )
+    table.caption = "\n".join(f"left out: {name}: {reason}" for name, reason in result["left_out"].items()) or None
     return table
 
 

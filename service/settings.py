@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
 
+Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8", "auto"]
+
 
 class Settings(BaseSettings):
     """Settings of one server process. Each field is the environment variable named in its description."""
@@ -68,6 +71,28 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto",
         description="AIT_DEVICE: torch device of the model; auto is cuda where there is one, else cpu.",
+    )
+    runtime: Runtime = Field(
+        "auto",
+        description=(
+            "AIT_RUNTIME: what models run in: torch, onnxruntime or openvino; auto is the fastest on this machine of "
+            "those that are installed and answer as torch does. A model's serving.json may say otherwise."
+        ),
+    )
+    precision: Precision = Field(
+        "fp32",
+        description=(
+            "AIT_PRECISION: what models compute in: fp32, bf16 or int8, which are used only where their answers "
+            "agree with fp32; auto is the fastest that does. A model's serving.json may say otherwise."
+        ),
+    )
+    cache: str | None = Field(
+        None,
+        description="AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache.",
+    )
+    explain: Literal["auto", "off"] = Field(
+        "auto",
+        description="AIT_EXPLAIN: off answers no request for an explanation; auto has models in torch for them.",
     )
     torch_threads: int = Field(
         0,

@@ -24,13 +24,27 @@ class Launcher:
     That one is started when it is first needed, and again if it has died.
     """
 
-    def __init__(self, log_format: LogFormat = "auto") -> None:
-        """Prepare to start processes that log in a format: see `service.observability.logs`."""
+    def __init__(self, log_format: LogFormat = "auto", *, torch: bool = True) -> None:
+        """Prepare to start processes.
+
+        Args:
+            log_format: Of their logs: see `service.observability.logs`.
+            torch: Whether they have torch imported, where it is installed; it takes seconds, and much memory.
+        """
         self._log_format = log_format
+        self._torch = torch
+        self._light: Launcher | None = None
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._text = b""
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
+
+    @property
+    def light(self) -> Launcher:
+        """One that starts processes without torch; it is closed with this one."""
+        if self._light is None:
+            self._light = Launcher(self._log_format, torch=False)
+        return self._light
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +77,8 @@ class Launcher:
 
     def close(self) -> None:
         """Start nothing more. Forks go on until their own connections are closed."""
+        if self._light is not None:
+            self._light.close()
         if self._process is not None:
             self._process.kill()
         self._lost()
@@ -76,7 +92,8 @@ class Launcher:
         if not has_temporary_folder():
             # Importing torch asks for a folder for compiled kernels. It only has to exist: nothing is compiled here.
             environment.setdefault("TORCHINDUCTOR_CACHE_DIR", "/")
-        command = python_command("service.model_process.forkserver:main", [theirs], self._log_format)
+        libraries = "torch" if self._torch else ""
+        command = python_command("service.model_process.forkserver:main", [theirs], self._log_format, libraries)
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ait_lite import checkpoint
 from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models
+from ait_lite.runtimes.prepared import MANIFEST
+from service.settings import Precision, Runtime
 
 MOST_SERVING_BYTES = 65_536
 
@@ -71,6 +73,8 @@ class ServingSettings(BaseModel):
     max_batch: int | None = Field(None, ge=1, description="Most images in one forward pass.")
     max_delay_ms: float | None = Field(None, ge=0, description="Most that an idle model waits for more under load.")
     max_queue: int | None = Field(None, ge=1, description="Most images that wait.")
+    runtime: Runtime | None = Field(None, description="What the model runs in.")
+    precision: Precision | None = Field(None, description="What it computes in.")
     versions: int | None = Field(None, ge=1, description="How many of the highest versions are served; all if unset.")
 
 
@@ -221,14 +225,14 @@ def _has_config(path: Path) -> bool:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    for name in (CONFIG, WEIGHTS):
+    for names in ((CONFIG,), (WEIGHTS, MANIFEST)):
         try:
-            there = (path / name).is_file()
+            there = any((path / name).is_file() for name in names)
         except OSError as error:
             raise ModelError(unreadable(path, error)) from error
         if not there:
             raise ModelError(
-                f"{path} has no {name}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
+                f"{path} has no {names[0]}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
             )
     try:
         config = checkpoint.read_config(path)

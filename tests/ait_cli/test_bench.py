@@ -12,7 +12,18 @@ run = CliRunner().invoke
 
 def test_bench_model_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     target = tmp_path / "bench.json"
-    options = ["--batch-size", "1", "--precision", "fp32", "--seconds", "0.01", "-o", str(target)]
+    options = [
+        "--batch-size",
+        "1",
+        "--precision",
+        "fp32",
+        "--runtime",
+        "torch",
+        "--seconds",
+        "0.01",
+        "-o",
+        str(target),
+    ]
     result = run(app, ["bench", "model", "ait_tiny_patch4_32", *options])
     assert result.exit_code == 0, result.output
     cases = json.loads(target.read_text())["measurements"]

@@ -41,6 +41,21 @@ def test_evaluate_prints_tables(checkpoint: Path, labelled_images: Path) -> None
         assert text in result.stdout
 
 
+def test_evaluate_compares_runtimes_side_by_side(checkpoint: Path, labelled_images: Path) -> None:
+    options = ["--runtime", "torch", "--runtime", "onnxruntime", "--precision", "fp32", "--precision", "bf16"]
+    result = run(app, ["evaluate", str(checkpoint), str(labelled_images), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    found = {(each["runtime"], each["precision"]): each for each in json.loads(result.stdout)["runtimes"]}
+    eager = found["torch", "fp32"]
+    assert found["onnxruntime", "fp32"] == eager | {
+        "runtime": "onnxruntime",
+        "nll": pytest.approx(eager["nll"], abs=1e-4),
+    }
+    assert eager["same_label"] == 1.0
+    assert "does not compute in bf16" in found["onnxruntime", "bf16"]["reason"]
+    assert found["torch", "bf16"]["nll"] == pytest.approx(eager["nll"], abs=0.1)
+
+
 def test_calibrate_and_exemplars_write_into_the_checkpoint(
     checkpoint: Path, labelled_images: Path, tmp_path: Path
 ) -> None:
