@@ -11,6 +11,7 @@ from ait_cli.bench import bench_model, bench_service, bench_training
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
+from ait_cli.models import models
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
@@ -53,6 +54,7 @@ app.command()(exemplars)
 app.command()(predict)
 app.command()(inspect)
 app.command()(export)
+app.command()(models)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)

@@ -69,9 +69,12 @@ def test_packages_import_downwards_only(package: str) -> None:
         assert not distributions(path) & BELOW.keys() - allowed, path
 
 
-def test_the_ground_floor_needs_numpy_pillow_and_safetensors_only() -> None:
+def test_the_ground_floor_needs_numpy_pillow_platformdirs_and_safetensors_only() -> None:
     for path in python_files("ait_lite"):
-        assert distributions(path) <= {"ait_lite", "numpy", "PIL", "safetensors"} | sys.stdlib_module_names, path
+        assert (
+            distributions(path)
+            <= {"ait_lite", "numpy", "PIL", "platformdirs", "safetensors"} | sys.stdlib_module_names
+        ), path
 
 
 def floor(part: str) -> int | None:

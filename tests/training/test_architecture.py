@@ -25,7 +25,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     "recipe": (frozenset({"keys"}), frozenset({"loading"})),
     "model": (
-        frozenset({"fine_tuning", "mimetic", "whitening"}),
+        frozenset({"fine_tuning", "mimetic", "ridge_head", "whitening"}),
         frozenset({"learner"}),
     ),
     "storage": (frozenset({"history", "model_folder", "state_file"}),),
@@ -37,7 +37,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "evaluation": (
         frozenset({"calibration", "memory_health", "scoring"}),
-        frozenset({"exemplars", "metrics"}),
+        frozenset({"exemplars", "features", "metrics"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
         frozenset({"annotate"}),
@@ -48,6 +48,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         ),
         frozenset({"finiteness", "folder", "validation"}),
         frozenset({"preparation", "writer"}),
+        frozenset({"closed_form"}),
         frozenset({"trainer"}),
     ),
 }

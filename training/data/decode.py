@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from PIL import Image
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -71,8 +72,7 @@ class _Report:
 
 def default_cache() -> Path:
     """Return the user's cache folder for decoded images."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ait" / "images"
+    return user_cache_path("ait") / "images"
 
 
 def decode(

@@ -38,6 +38,9 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         _check_architecture(recipe, folder)
         _check_weights(folder)
         source, start = f"local-dir:{folder}", str(recipe.checkpoint)
+    elif (folder := resolve(recipe.name)).is_dir():
+        source = f"local-dir:{folder}"
+        start = recipe.name
     else:
         if not timm.is_model_pretrained(recipe.name):
             raise RecipeError(

@@ -271,7 +271,13 @@ class Recipe(Section):
     data: DataRecipe
     model: ModelRecipe
     output: Path = Field(description="Folder for checkpoints, metrics and curves; created by the run.")
-    epochs: Count = Field(gt=0, description="Passes over the training images.")
+    method: Literal["gradient", "closed_form"] = Field(
+        default="gradient",
+        description="How the model is trained: gradient moves all layers; closed_form keeps the model that it starts "
+        "from and solves for its head by ridge regression, in one pass over the images as they are (no epochs, "
+        "optimiser, schedule or augmentation).",
+    )
+    epochs: Count = Field(default=1, gt=0, description="Passes over the training images.")
     batch_size: Count = Field(default=128, gt=0, description="Images per update, over all processes.")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()

@@ -17,6 +17,7 @@ from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
 from training.run import state
 from training.run.accelerator import create_accelerator
+from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
 from training.run.folder import RunFolder, accuracy
 from training.run.interruption import Interruption
@@ -78,6 +79,9 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
+        if recipe.method == "closed_form":
+            return _result(recipe, solve_run(recipe, accelerator, console, interruption))
+        with interruption.at_once("stopped before the first step"):
             trainer = Trainer(recipe, accelerator, console, interruption)
         trainer.open_output(resume)
         # One process writes; the others have nothing to track.
@@ -216,9 +220,7 @@ class Trainer:
         if self._accelerator.is_main_process:
             page = self._writer.report(position, device)
             self._console.print(f"report: {page}", soft_wrap=True)
-        return TrainingResult(
-            self._folder.path, self._folder.best, position.best_epoch, position.best_accuracy, position.history
-        )
+        return _result(self._recipe, position)
 
     def _train_epoch(self) -> EpochRows:
         """Visit every training image that the epoch has left."""
@@ -320,6 +322,11 @@ class Trainer:
             steps = self._images.steps_per_epoch
             return f"step {position.step}, {position.batch} of {steps} into epoch {position.epoch + 1}"
         return f"step {position.step}, the end of epoch {position.epoch} of {self._recipe.epochs}"
+
+
+def _result(recipe: Recipe, position: Position) -> TrainingResult:
+    folder = RunFolder(recipe.output)
+    return TrainingResult(folder.path, folder.best, position.best_epoch, position.best_accuracy, position.history)
 
 
 def _remedies(recipe: Recipe) -> list[str]:
