@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import timm
-import timm.data
 import torch
 from PIL import Image
+from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
 from ait.interpret.embedding import embed
@@ -21,7 +20,8 @@ from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
 from ait_lite.crop import Cropping
-from ait_lite.decode import ImageLimits, decode, upright_rgb
+from ait_lite.decode import upright_rgb
+from ait_lite.image_files import decode_file, read_image
 
 ImageLike = str | Path | bytes | Image.Image
 Labels = list[tuple[str, float]]
@@ -37,8 +37,9 @@ def load(reference: str | Path, device: torch.device | str | None = None, batch_
         batch_size: Most images in one forward pass.
 
     Raises:
-        FileNotFoundError: There is no such model; the message lists the bundled ones.
+        FileNotFoundError: There is no such model, or its weights cannot be had; the message says what helps.
         ait_lite.checkpoint.CheckpointError: The checkpoint's configuration cannot be used.
+        ValueError: The model takes images of other channels than grey or RGB.
     """
     model = load_model(reference)
     folder = resolve(reference)
@@ -70,12 +71,13 @@ class Classifier:
 
         Raises:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
+            ValueError: It takes images of other channels than grey or RGB.
         """
         model.eval()
         self.model: Any = model
         self.labels = label_names(config, getattr(model, "num_classes", 0))
         self.temperature = read_temperature(config)
-        self.data_config = timm.data.resolve_model_data_config(model)
+        self.data_config = resolve_input_data_config(model)
         self.batch_size = batch_size
         self._crop = Cropping(self.data_config)
         self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
@@ -110,10 +112,21 @@ class Classifier:
         several = [images] if isinstance(images, ImageLike) else list(images)
         answers: list[Labels] = []
         for part in _parts(several, self.batch_size):
-            best = self.probabilities(part).topk(min(top_k, len(self.labels)), dim=-1)
-            for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
-                answers.append([(self.labels[index], value) for index, value in zip(row, values, strict=True)])
+            answers += self.name(self.probabilities(part), top_k)
         return answers[0] if isinstance(images, ImageLike) else answers
+
+    def name(self, probabilities: Tensor, top_k: int = 5) -> list[Labels]:
+        """Name the most probable classes of each image.
+
+        Args:
+            probabilities: (B, num_classes).
+            top_k: Classes to name; more than there are means all.
+        """
+        best = probabilities.topk(min(top_k, len(self.labels)), dim=-1)
+        return [
+            [(self.labels[index], value) for index, value in zip(row, values, strict=True)]
+            for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[ImageLike]) -> Tensor:
@@ -122,7 +135,12 @@ class Classifier:
         Raises:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
-        logits = self.model(self.pixels(images)).float().cpu()
+        return self.classify(self.pixels(images))
+
+    @torch.inference_mode()
+    def classify(self, batch: Tensor) -> Tensor:
+        """Give class probabilities of normalised pixels (B, C, H, W): (B, num_classes), float32 on the CPU."""
+        logits = self.model(batch).float().cpu()
         return (logits / (self.temperature or 1.0)).softmax(-1)
 
     @torch.inference_mode()
@@ -159,8 +177,19 @@ class Classifier:
         Raises:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
-        cropped = [torch.from_numpy(self._crop(_open(image))) for image in images]  # uint8 (C, H, W)
-        batch = torch.stack(cropped).to(self.device, torch.float32)
+        return self.normalise([self.crop(image) for image in images])
+
+    def crop(self, image: ImageLike) -> Tensor:
+        """Decode an image and bring it to the input size: uint8 (C, H, W) on the CPU. Safe on any thread.
+
+        Raises:
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        return torch.from_numpy(self._crop(_open(image)))
+
+    def normalise(self, cropped: Sequence[Tensor]) -> Tensor:
+        """Join images that `crop` made into a batch: float32 (B, C, H, W) on the model's device."""
+        batch = torch.stack(list(cropped)).to(self.device, torch.float32)
         return batch.div_(255).sub_(self._mean).div_(self._std)
 
     def __repr__(self) -> str:
@@ -172,8 +201,9 @@ class Classifier:
 def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return upright_rgb(image)
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    return decode(data, ImageLimits())
+    if isinstance(image, bytes):
+        return decode_file(image)
+    return read_image(Path(image))
 
 
 def _parts(images: Sequence[ImageLike], size: int) -> list[Sequence[ImageLike]]:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe
-from ait_cli.output import fail, model_table, training_table, write_json
+from ait_cli.arguments import Overrides, Recipe, load_classifier
+from ait_cli.output import fail, model_table, prediction_table, training_table, write_json
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -119,6 +119,37 @@ def bench_training(
         fail(str(error))
     Console(width=110).print(training_table(result.to_dict()))
     write_json(result.to_dict(), output)
+
+
+def bench_predict(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
+    small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
+    photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way has its turn.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: _Json = None,
+) -> None:
+    """Time `ait predict` on generated folders.
+
+    Rates are given beside that of a plain loop, which decodes a batch and then classifies it.
+    """
+    import tempfile
+
+    from rich.console import Console
+
+    from ait.allocator import keep_freed_memory
+    from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.checkpoint import bundled_models
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    name = model or next(iter(bundled_models()))
+    classifier = load_classifier(name, device)
+    with tempfile.TemporaryDirectory() as folder, progress.status("starting") as status:
+        rates = benchmark_prediction(classifier, Path(folder), small, photos, rounds, on_case=status.update)
+    result = {"model": name, "device": device, "rates": [rate.to_dict() for rate in rates]}
+    Console(width=110).print(prediction_table(result))
+    write_json(result, output)
 
 
 def bench_service(

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint, load_model
+from ait_cli.arguments import Checkpoint, load_classifier
 from ait_cli.output import fail
 
 
 def inspect(
     model: Checkpoint,
-    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -27,27 +27,27 @@ def inspect(
 
     Shows, for each block, energies, recalled priors and ranks.
     """
-    from timm.data.config import resolve_model_data_config
-    from timm.data.transforms_factory import create_transform
-
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
-    from ait_lite.checkpoint import named_labels
-    from ait_lite.decode import ImageError, ImageLimits, decode
+    from ait_lite.decode import ImageError
+    from ait_lite.image_files import read_image
 
-    loaded = load_model(model)
-    if not isinstance(loaded, AssociativeTransformer):
-        fail(f"{model}: {type(loaded).__name__} has no associative memory to draw; use an ait_* checkpoint.")
+    classifier = load_classifier(model, device="cpu")
+    if not isinstance(classifier.model, AssociativeTransformer):
+        kind = type(classifier.model).__name__
+        fail(f"{model}: {kind} has no associative memory to draw; use an ait_* checkpoint.")
     try:
-        decoded = decode(image.read_bytes(), ImageLimits())
+        decoded = read_image(image)
     except ImageError as error:
         fail(f"{image}: {error}")
     except OSError as error:
         fail(f"{image}: cannot be read ({error.strerror}).")
-    pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
     # Not beside the image, whose folder may be one of training images.
     target = output or Path(f"{image.stem}.memory.png")
-    report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
+    try:
+        report = draw_memory(classifier.model, decoded, classifier.pixels([decoded]), target, classifier.labels)
+    except OSError as error:
+        fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from ait_cli.bench import bench_model, bench_service, bench_training
+from ait_cli.bench import bench_model, bench_predict, bench_service, bench_training
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
@@ -61,6 +61,7 @@ app.command()(key)
 app.add_typer(bench, name="bench")
 bench.command("model")(bench_model)
 bench.command("training")(bench_training)
+bench.command("predict")(bench_predict)
 bench.command("service")(bench_service)
 
 

@@ -27,14 +27,17 @@ def fail(message: str) -> NoReturn:
 
 
 def write_json(result: Mapping[str, Any], path: Path | None) -> None:
-    """Write a result as indented JSON.
+    """Write a result as indented JSON, or end the command with the reason why it cannot be written.
 
     Args:
         result: What to write.
         path: The file; None writes nothing.
     """
     if path is not None:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        try:
+            path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            fail(f"{path}: cannot be written ({error.strerror}).")
 
 
 def model_table(result: Mapping[str, Any]) -> Table:
@@ -78,4 +81,26 @@ def training_table(result: Mapping[str, Any]) -> Table:
         table.add_column(column, justify="left" if column == "images from" else "right")
     for case in result["throughputs"]:
         table.add_row(case["feed"], f"{case['images_per_second']:.1f}", f"{case['share']:.3f}")
+    return table
+
+
+def prediction_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the rates of `ait.file_prediction_benchmark.benchmark_prediction` as a table.
+
+    Args:
+        result: Model, device, and the rates' ``to_dict()`` as ``rates``.
+    """
+    from rich.table import Table
+
+    table = Table(title=f"{result['model']}, {result['device']}")
+    for column in ("files", "count", "images/s", "plain loop", "of the plain loop's rate"):
+        table.add_column(column, justify="left" if column == "files" else "right")
+    for case in result["rates"]:
+        table.add_row(
+            case["files"],
+            f"{case['count']:,}",
+            f"{case['images_per_second']:.1f}",
+            f"{case['plain_per_second']:.1f}",
+            f"{case['share']:.3f}",
+        )
     return table

@@ -32,6 +32,8 @@ LIBRARY: Final = (
     {"pretrained"},
     {"interpret", "export", "benchmark"},
     {"classifier"},
+    {"file_prediction"},
+    {"file_prediction_benchmark"},
 )
 
 
@@ -106,7 +108,13 @@ def test_the_library_is_built_floor_on_floor(part: str) -> None:
 
 def test_the_library_needs_torch_and_timm_only() -> None:
     """Save where it reads, draws and writes files."""
-    others = {"benchmark.py", "classifier.py", "interpret/draw.py", "interpret/exemplars.py"}
+    others = {
+        "benchmark.py",
+        "classifier.py",
+        "file_prediction_benchmark.py",
+        "interpret/draw.py",
+        "interpret/exemplars.py",
+    }
     for path in python_files("ait"):
         name = path.relative_to(ROOT / "ait").as_posix()
         if name not in others and not name.startswith(("export/", "pretrained/")):

@@ -1,5 +1,6 @@
 """The drawing of a memory, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,23 @@ def test_a_missing_model_is_named_with_what_there_is(image_file: Path) -> None:
     result = run(app, ["inspect", "no_such_model", str(image_file)])
     assert result.exit_code == 1
     assert "no_such_model" in result.stderr
+
+
+def test_a_bad_checkpoint_and_an_unwritable_drawing_are_named(
+    checkpoint: Path, image_file: Path, tmp_path: Path
+) -> None:
+    result = run(app, ["inspect", str(checkpoint), str(image_file), "-o", str(tmp_path / "nowhere" / "x.png")])
+    assert (result.exit_code, "cannot be written" in result.stderr) == (1, True)
+    for file, content in (("model.safetensors", b"torn"), ("config.json", b"{"), ("config.json", b"{}")):
+        folder = tmp_path / "bad"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(checkpoint, folder)
+        (folder / file).write_bytes(content)
+        result = run(app, ["inspect", str(folder), str(image_file)])
+        assert result.exit_code == 1
+        assert f"error: {folder}: cannot be loaded (" in result.stderr
+    (folder / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (folder / "model.safetensors").unlink()
+    result = run(app, ["inspect", str(folder), str(image_file)])
+    assert result.exit_code == 1
+    assert "cannot be loaded" in result.stderr

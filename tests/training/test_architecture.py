@@ -43,11 +43,9 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"annotate"}),
     ),
     "run": (
-        frozenset(
-            {"accelerator", "images", "interruption", "lock", "plan", "progress", "provenance", "state", "tracking"}
-        ),
-        frozenset({"finiteness", "folder", "validation"}),
-        frozenset({"preparation", "writer"}),
+        frozenset({"accelerator", "images", "interruption", "plan", "progress"}),
+        frozenset({"output", "validation"}),
+        frozenset({"finiteness", "preparation"}),
         frozenset({"closed_form"}),
         frozenset({"trainer"}),
     ),

@@ -6,7 +6,8 @@ of worker processes nor the batch that iteration starts from changes it.
 
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,6 +161,27 @@ class BatchLoader:
             # Not left to the garbage collector: an exception's traceback may hold the iterator for long.
             if isinstance(iterator, _MultiProcessingDataLoaderIter):
                 iterator._shutdown_workers()
+
+
+@contextmanager
+def dead_workers_named() -> Iterator[None]:
+    """Say what became of a process that loads images, where it was killed within the context.
+
+    torch raises from a signal handler, anywhere in the main thread, so that the loader alone cannot catch it.
+
+    Raises:
+        DataError: A worker of a `BatchLoader` was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).partition("\n")[0].rstrip(". ")
+        raise DataError(
+            f"a process that loads images was killed ({reason}). Most often the memory did not suffice: set "
+            "data.workers lower; the last checkpoint is intact, and --resume auto continues from it"
+        ) from error
 
 
 def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:

@@ -15,11 +15,11 @@ from training.evaluation.features import features_of
 from training.model.learner import create_model
 from training.model.ridge_head import linear_head, set_head, solve_head
 from training.recipe.keys import Recipe
-from training.run.folder import RunFolder
 from training.run.images import RunImages
 from training.run.interruption import Interruption
-from training.run.state import Position
-from training.run.writer import RunWriter
+from training.run.output.folder import RunFolder
+from training.run.output.state import Position
+from training.run.output.writer import RunWriter
 from training.step.learned import Snapshot
 
 # Scores lie between 0 and 1; so much larger they are logits about as sure as they should be. The temperature does the

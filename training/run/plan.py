@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from training.data import open_splits
+from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.learner import create_model
 from training.recipe.keys import Recipe
 from training.step.optimiser import create_optimizer, create_schedule
@@ -60,10 +60,12 @@ def plan(recipe: Recipe) -> Plan:
 
     Raises:
         RecipeError: The model, optimiser or schedule cannot be made.
-        DataError: The data folder cannot be used.
+        DataError: The data folder cannot be used, or the model takes other images.
     """
     training, validation = open_splits(recipe.data, recipe.seed)
     model = create_model(recipe.model, training.classes)
+    # Made to be refused, if at all, before a run: other channels, shifts larger than the images.
+    BatchTransform(recipe.augment, Preprocessing.of_model(model), len(training.classes))
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
     schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)

@@ -13,20 +13,21 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor
 
+from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
-from training.run import state
 from training.run.accelerator import create_accelerator
 from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
-from training.run.folder import RunFolder, accuracy
 from training.run.interruption import Interruption
-from training.run.lock import RunLock
+from training.run.output import state
+from training.run.output.folder import RunFolder, accuracy
+from training.run.output.lock import RunLock
+from training.run.output.state import Position
+from training.run.output.tracking import Trackers, check_trackers
+from training.run.output.writer import RunWriter
 from training.run.preparation import prepare
 from training.run.progress import EpochProgress
-from training.run.state import Position
-from training.run.tracking import Trackers, check_trackers
-from training.run.writer import RunWriter
 from training.storage.history import Row
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.
@@ -66,7 +67,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         OutputError: The output folder holds files, and `resume` is not set; or another run is at work in it, or it
             cannot be written to.
         RecipeError: The model, optimiser or schedule cannot be made.
-        DataError: The data folder cannot be used.
+        DataError: The data folder cannot be used, or a process that loads images was killed.
         CheckpointError: The checkpoint is torn, or of another recipe.
         NonFiniteLossError: The loss became NaN or infinite; the last checkpoint is intact.
         TrainingInterrupted: SIGINT or SIGTERM arrived; a checkpoint of the last step was written.
@@ -87,7 +88,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         # One process writes; the others have nothing to track.
         trackers = recipe.tracking if accelerator.is_main_process else []
         settings = recipe.model_dump(mode="json")
-        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked:
+        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked, dead_workers_named():
             return trainer.run(tracked)
 
 
@@ -312,9 +313,12 @@ class Trainer:
             return
         if sums is not None:
             self._save(sums)
-        raise TrainingInterrupted(
-            number, f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
-        )
+        message = f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
+        best = self._folder.best
+        if best.exists():
+            calibrate = f"ait calibrate {best} IMAGES --only {self._folder.validation}"
+            message += f". Until the run ends, {best} is not calibrated; `{calibrate}` does it now"
+        raise TrainingInterrupted(number, message)
 
     def _done(self) -> str:
         position = self.position

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from tests.support.training_runs import ROOT, MakeRecipe
 from training.errors import OutputError
-from training.run.lock import LOCK, RunLock
+from training.run.output.lock import LOCK, RunLock
 from training.run.trainer import train
 
-HOLD = "import sys, time; from pathlib import Path; from training.run.lock import RunLock\n" + (
+HOLD = "import sys, time; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
     "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import OutputError
-from training.run.folder import RunFolder
+from training.run.output.folder import RunFolder
 
 
 def save(path: Path) -> None:

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from training.errors import RecipeError
 from training.recipe.loading import load_recipe
-from training.run.tracking import Trackers
+from training.run.output.tracking import Trackers
 
 ROWS = [{"epoch": epoch, "step": 10 * epoch, "train_loss": 1 / epoch} for epoch in (1, 2, 3)]
 

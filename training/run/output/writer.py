@@ -11,6 +11,7 @@ from torch import nn
 
 from ait_lite.checkpoint import EXEMPLARS
 from training.data import Preprocessing
+from training.data.sources.splits import SplitDigest
 from training.errors import OutputError
 from training.evaluation.annotate import keep_temperature
 from training.evaluation.calibration import Calibration, calibrate
@@ -19,10 +20,10 @@ from training.evaluation.metrics import measure
 from training.evaluation.report import write_report
 from training.evaluation.scoring import predict_all
 from training.recipe.keys import Recipe
-from training.run import state
-from training.run.folder import RunFolder, accuracy
 from training.run.images import ImageByPosition, RunImages
-from training.run.state import Position
+from training.run.output import state
+from training.run.output.folder import RunFolder, accuracy
+from training.run.output.state import Position
 from training.step.learned import Snapshot
 from training.storage.model_folder import load_model, save_model
 
@@ -50,6 +51,8 @@ class RunWriter:
         self._images = images
         self._preprocessing = preprocessing
         self._model = model
+        # Once, for a million names take seconds.
+        self._digest = SplitDigest.of(images.training, images.validation)
 
     def create(self) -> None:
         """Create the folder, and finish what a kill cut short in it."""
@@ -83,7 +86,8 @@ class RunWriter:
 
         def save(path: Path) -> None:
             data_config = self._preprocessing.data_config()
-            save_model(path, self._model, weights, data_config, self._images.training.classes, metrics)
+            classes = self._images.training.classes
+            save_model(path, self._model, weights, data_config, classes, metrics)
 
         with self._writing():
             if improved:
@@ -98,8 +102,8 @@ class RunWriter:
     def save_state(self, position: Position, snapshot: Snapshot) -> None:
         """Write the state that a run continues from."""
         with self._writing():
-            images = self._images
-            state.save(self._folder.state, snapshot, position, self._settings, images.training, images.validation)
+            classes = self._images.training.classes
+            state.save(self._folder.state, snapshot, position, self._settings, classes, self._digest)
 
     def report(self, position: Position, device: torch.device, calibration: Calibration | None = None) -> Path:
         """Finish the run: give the best model its temperature and exemplars, and report on it.
@@ -131,6 +135,7 @@ class RunWriter:
                 history=position.history,
                 best_epoch=position.best_epoch,
                 settings=self._settings,
+                chosen_by=True,
             )
 
     def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """The state of a run: all that a process needs to go on as if the one before it had never stopped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from training.data.samples import LabelledImages
-from training.data.sources.splits import dataset_digest, describe_changes
+from training.data.sources.splits import SplitDigest, describe_changes
 from training.errors import CheckpointError
 from training.step.learned import Learned, Snapshot
 from training.storage.history import Row
@@ -62,8 +62,8 @@ def save(
     snapshot: Snapshot,
     position: Position,
     settings: Mapping[str, Any],
-    training: LabelledImages,
-    validation: LabelledImages,
+    classes: Sequence[str],
+    images: SplitDigest,
 ) -> None:
     """Write the whole state of a run as one file, atomically.
 
@@ -72,8 +72,8 @@ def save(
         snapshot: What was learned.
         position: How far the run is.
         settings: The recipe as JSON values.
-        training: The training images; their digest tells a resumed run whether they are the same.
-        validation: The validation images, likewise.
+        classes: Names by label.
+        images: Tells a resumed run whether its images are the same.
 
     Raises:
         OSError: The file cannot be written.
@@ -82,10 +82,10 @@ def save(
     tensors = {f"model.{name}": value for name, value in snapshot.model.items()}
     tensors |= {f"optimizer.{name}": value for name, value in snapshot.optimizer.items()}
     tensors |= {f"average.{name}": value for name, value in (snapshot.average or {}).items()}
-    tensors |= {"data.training": dataset_digest(training), "data.validation": dataset_digest(validation)}
+    tensors |= {f"data.{side}": rows for side, rows in images.sides().items()}
     values = {
         "position": asdict(position),
-        "classes": list(training.classes),
+        "classes": list(classes),
         "recipe": dict(settings),
         "optimizer": snapshot.optimizer_values,
         "scaler": snapshot.scaler,
@@ -144,13 +144,13 @@ def _refuse_other_images(
 
     With one image more or less the split would be another, and images that were trained on would validate.
     """
-    before = tensors.pop("data.training", None), tensors.pop("data.validation", None)
-    if before[0] is None or before[1] is None:
+    was_training, was_validation = tensors.pop("data.training", None), tensors.pop("data.validation", None)
+    if was_training is None or was_validation is None or was_training.ndim != 2:
         raise CheckpointError(
             f"{path} does not tell which images the run was trained on, as an older version wrote it: start anew "
             "with output=FOLDER"
         )
-    changed = describe_changes(training, validation, before[0], before[1])
+    changed = describe_changes(training, validation, SplitDigest(was_training, was_validation))
     if changed is not None:
         raise CheckpointError(
             f"the images of the run in {path.parent.parent} have changed: {changed}. Going on would validate on "

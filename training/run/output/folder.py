@@ -30,8 +30,8 @@ from ait_lite.checkpoint import repair_folder, write_text
 from training.errors import OutputError
 from training.evaluation.report import draw_curves, draw_memory_health
 from training.evaluation.report.memory import memory_blocks
-from training.run.lock import LOCK
-from training.run.provenance import environment
+from training.run.output.lock import LOCK
+from training.run.output.provenance import environment
 from training.storage.history import Row, write_metrics, write_table
 
 # Names of kept models: epoch-0007.
@@ -57,6 +57,11 @@ class RunFolder:
     def best(self) -> Path:
         """The folder of the best model."""
         return self.path / "best"
+
+    @property
+    def validation(self) -> Path:
+        """The file that names the held-out images."""
+        return self.path / "validation.txt"
 
     @property
     def _checkpoints(self) -> Path:
@@ -97,7 +102,7 @@ class RunFolder:
         write_text(self.path / "recipe.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
         write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         # So that an evaluation can use the same images.
-        write_text(self.path / "validation.txt", "".join(f"{name}\n" for name in validation_names))
+        write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
         """Write the metrics, the timings and the curves of the epochs so far.

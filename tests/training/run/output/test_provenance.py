@@ -7,7 +7,7 @@ from pathlib import Path
 import timm
 import torch
 
-from training.run.provenance import environment, git_state
+from training.run.output.provenance import environment, git_state
 
 
 def git(folder: Path, *arguments: str) -> str:

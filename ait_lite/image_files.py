@@ -1,13 +1,18 @@
-"""Image files below a folder, as folders really are: hidden entries, links that lead in circles, other files."""
+"""Image files on disk, and folders as they really are: hidden entries, links that lead in circles, other files."""
 
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ait_lite.decode import readable_formats
-from training.data.names import to_name
-from training.errors import DataError
+from PIL import Image
+
+from ait_lite.content import recognise
+from ait_lite.decode import ImageLimits, UnsupportedFormat, decode, readable_formats
+from ait_lite.names import to_name
+
+# Of files that lie on disk: larger than what a service accepts, up to what takes half a gigabyte of memory.
+FILE_LIMITS = ImageLimits(pixels=180_000_000)
 
 _FORMATS = {
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -22,6 +27,13 @@ _FORMATS = {
 }
 # Endings of files that are read.
 EXTENSIONS = frozenset(ending for kind in readable_formats() for ending in _FORMATS[kind])
+
+_UNREADABLE = {
+    ".heic": "HEIC photographs are not read: convert them to JPEG first, such as with "
+    "`magick mogrify -format jpg *.heic`, or have the telephone save JPEG",
+    ".avif": "AVIF images are not read by this Pillow: install 11.3 or later from PyPI, or convert them",
+}
+_UNREADABLE[".heif"] = _UNREADABLE[".heic"]
 
 # What systems put beside a person's files; names that begin with a dot are hidden anyway.
 _SYSTEM_ENTRIES = frozenset(
@@ -53,6 +65,35 @@ class Listing:
     again: tuple[str, ...]
 
 
+def read_image(path: Path) -> Image.Image:
+    """Decode an image file as a person would see it, of every format that this installation reads.
+
+    Returns:
+        An image in mode RGB, as `ait_lite.decode.decode` makes it.
+
+    Raises:
+        OSError: The file is missing or cannot be read.
+        ImageError: It is no image, is damaged, or has more pixels than `FILE_LIMITS`.
+    """
+    return decode_file(path.read_bytes())
+
+
+def decode_file(data: bytes) -> Image.Image:
+    """Decode the content of an image file, as `read_image` does.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    try:
+        return decode(data, FILE_LIMITS, readable_formats())
+    except UnsupportedFormat:
+        # Telephones and chats save them under the names of other formats.
+        remedy = _UNREADABLE.get(f".{recognise(data)}")
+        if remedy is None:
+            raise
+        raise UnsupportedFormat(f"{remedy}.") from None
+
+
 def is_hidden(name: str) -> bool:
     """Tell whether a file or folder is none of a person's data, by its name."""
     return name.startswith(".") or name.casefold() in _SYSTEM_ENTRIES
@@ -67,7 +108,7 @@ def visible_folders(root: Path) -> list[str]:
     """List the names of the folders in a folder, without hidden ones; links are followed.
 
     Raises:
-        DataError: The folder cannot be listed.
+        OSError: The folder cannot be listed.
     """
     return [entry.name for entry in _entries(root) if entry.is_dir()]
 
@@ -76,7 +117,7 @@ def holds_images(folder: Path) -> bool:
     """Tell whether images lie directly in a folder.
 
     Raises:
-        DataError: The folder cannot be listed.
+        OSError: The folder cannot be listed.
     """
     return any(is_image(entry.name) and entry.is_file() for entry in _entries(folder))
 
@@ -87,7 +128,7 @@ def list_images(folder: Path) -> Listing:
     Only regular files are images: nothing else is ever opened.
 
     Raises:
-        DataError: A folder cannot be listed.
+        OSError: A folder cannot be listed.
     """
     # A link to a folder above would bring in other classes, or the whole disk.
     entered = {_identity(above) for above in folder.resolve().parents}
@@ -126,6 +167,11 @@ def describe_others(root: Path, others: Counter[str], again: list[str]) -> tuple
             f"{root}: {others.total()} files are not read as images ({kinds}); "
             f"those that end in {', '.join(sorted(EXTENSIONS))} are"
         )
+        lines += [
+            f"{root}: {others[ending]} {ending}: {remedy}"
+            for ending, remedy in _UNREADABLE.items()
+            if ending not in EXTENSIONS and others[ending]
+        ]
     if again:
         named = ", ".join(map(to_name, again[:3])) + (", …" if len(again) > 3 else "")
         lines.append(f"{root}: {len(again)} linked folders lead to what is read already, and are left out: {named}")
@@ -133,11 +179,8 @@ def describe_others(root: Path, others: Counter[str], again: list[str]) -> tuple
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{to_name(str(folder))} cannot be listed: {error.strerror}") from error
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
