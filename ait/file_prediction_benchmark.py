@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -75,8 +76,8 @@ def benchmark_prediction(
         ours, plain = [], []
         for number in range(rounds):
             on_case(f"{name}: round {number + 1} of {rounds}")
-            plain.append(_rate(lambda paths=paths: _plain(classifier, paths), len(paths)))
-            ours.append(_rate(lambda paths=paths: list(predict_files(classifier, paths)), len(paths)))
+            plain.append(_rate(partial(_plain, classifier, paths), len(paths)))
+            ours.append(_rate(partial(_overlapped, classifier, paths), len(paths)))
         share = median(mine / other for mine, other in zip(ours, plain, strict=True))
         rates.append(PredictionRate(name, len(paths), median(ours), median(plain), share))
     return rates
@@ -86,6 +87,11 @@ def _plain(classifier: Classifier, paths: list[Path]) -> None:
     size = classifier.batch_size
     for start in range(0, len(paths), size):
         classifier.predict(paths[start : start + size])
+
+
+def _overlapped(classifier: Classifier, paths: list[Path]) -> None:
+    for _ in predict_files(classifier, paths):
+        pass
 
 
 def _rate(work: Callable[[], object], count: int) -> float:

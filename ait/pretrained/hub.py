@@ -56,8 +56,16 @@ def _kept(config: PretrainedCfg, cache: str | Path | None) -> Path | None:
             if isinstance(found, str):
                 return Path(found)
         return None
-    path = Path(cache or Path(torch.hub.get_dir(), "checkpoints"), Path(urlsplit(config.url).path).name)
-    return path if config.url and path.is_file() else None
+    address, name = _download(config)
+    path = Path(cache or Path(torch.hub.get_dir(), "checkpoints"), name or Path(urlsplit(address).path).name)
+    return path if path.is_file() else None
+
+
+def _download(config: PretrainedCfg) -> tuple[str, str]:
+    """Read where weights that are not on the hub lie: the address, and the file's name if it is another."""
+    if isinstance(config.url, tuple):
+        return config.url
+    return config.url or "", ""
 
 
 def _problem(config: PretrainedCfg, seconds: float) -> str:
@@ -67,7 +75,8 @@ def _problem(config: PretrainedCfg, seconds: float) -> str:
         file = config.hf_hub_filename or _FILES[0]
         address = hf_hub_url(repository, file, revision=revision or None, endpoint=constants.ENDPOINT)
         return _within(seconds, lambda: get_hf_file_metadata(address, timeout=seconds))
-    return _within(seconds, lambda: urlopen(Request(config.url, method="HEAD"), timeout=seconds).close())
+    request = Request(_download(config)[0], method="HEAD")
+    return _within(seconds, lambda: urlopen(request, timeout=seconds).close())
 
 
 def _within(seconds: float, ask: Callable[[], object]) -> str:
@@ -91,7 +100,8 @@ def _within(seconds: float, ask: Callable[[], object]) -> str:
 
 
 def _message(name: str, config: PretrainedCfg, problem: str) -> str:
-    where, how = config.url, f"download {config.url} into {torch.hub.get_dir()}/checkpoints"
+    where = _download(config)[0]
+    how = f"download it into {torch.hub.get_dir()}/checkpoints"
     if config.hf_hub_id:
         where = f"{config.hf_hub_id} at {constants.ENDPOINT}"
         how = f"run `hf download {config.hf_hub_id}` where there is one and copy its cache to {constants.HF_HUB_CACHE}"

@@ -1,6 +1,7 @@
 """Commands that measure a checkpoint, and that write what they find into it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -117,3 +118,25 @@ def test_a_report_that_cannot_be_written_is_named(checkpoint: Path, labelled_ima
     assert result.exit_code == 1
     assert "Not a directory" in result.stderr
     assert "choose another" in result.stderr
+
+
+@pytest.mark.parametrize("home", [None, "file"])
+def test_a_home_that_is_missing_or_cannot_be_written_costs_nothing(
+    home: str | None, checkpoint: Path, labelled_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    if home is None:  # as of a user number without a name, where containers run
+        monkeypatch.setattr(Path, "home", classmethod(_no_home))
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    result = run(app, ["evaluate", str(checkpoint), str(labelled_images), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 6
+    assert list((tmp_path / "temporary" / f"ait-images-{os.getuid()}").glob("*.npy"))
+
+
+def _no_home(_: type[Path]) -> Path:
+    raise RuntimeError("Could not determine home directory.")
