@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ait_cli.bench import bench_model, bench_predict, bench_service, bench_training
+from ait_cli.compare import compare
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
@@ -49,6 +50,7 @@ def _options(
 
 app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(calibrate)
 app.command()(exemplars)
 app.command()(predict)

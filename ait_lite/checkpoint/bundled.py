@@ -23,12 +23,19 @@ def default_model() -> str | None:
     return imagenet.NAME if imagenet.NAME in ready else next(iter(ready), None)
 
 
+def bundled_folder(name: str) -> Path | None:
+    """Find the folder of a bundled model, prepared where it was not yet; None if there is none of that name.
+
+    Raises:
+        CheckpointError: It is the model of the extra `imagenet`, which is not installed or cannot be prepared.
+    """
+    return imagenet.prepare_imagenet() if name == imagenet.NAME else bundled_models().get(name)
+
+
 def resolve(reference: str | Path) -> Path:
     """Find the folder that a bundled model's name or a path means; whether a checkpoint is there is not checked.
 
     Raises:
-        CheckpointError: It names the model of the extra `imagenet`, which is not installed or cannot be prepared.
+        CheckpointError: As `bundled_folder`.
     """
-    if str(reference) == imagenet.NAME and not Path(reference).exists():
-        return imagenet.prepare_imagenet()
-    return bundled_models().get(str(reference), Path(reference).expanduser())
+    return bundled_folder(str(reference)) or Path(reference).expanduser()

@@ -37,6 +37,14 @@ class RidgeHead:
     regularisation: float
     left_out: Tensor
 
+    def accuracy(self, labels: Tensor) -> float:
+        """Return the share of examples that are right when left out.
+
+        Args:
+            labels: (N,) int64, those that it was solved for.
+        """
+        return float((self.left_out.argmax(dim=1) == labels).double().mean())
+
     def scaled(self, factor: float) -> "RidgeHead":
         """Multiply all that it says by a factor."""
         return RidgeHead(self.weight * factor, self.bias * factor, self.regularisation, self.left_out * factor)

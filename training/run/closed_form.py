@@ -1,30 +1,24 @@
 """Train a head in closed form on a frozen model: features once, then ridge regression."""
 
 import time
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
 from torch.nn import functional as F
 
-from training.data import Preprocessing, default_cache, open_splits
-from training.errors import OutputError, RecipeError
-from training.evaluation.calibration import calibrate
-from training.evaluation.features import features_of
+from training.data import Preprocessing, open_splits
+from training.errors import RecipeError
 from training.model.learner import create_model
-from training.model.ridge_head import linear_head, set_head, solve_head
+from training.model.ridge_head import linear_head
 from training.recipe.keys import Recipe
+from training.run.head import Features, fit_head
 from training.run.images import RunImages
 from training.run.interruption import Interruption
 from training.run.output.folder import RunFolder
 from training.run.output.state import Position
 from training.run.output.writer import RunWriter
 from training.step.learned import Snapshot
-
-# Scores lie between 0 and 1; so much larger they are logits about as sure as they should be. The temperature does the
-# rest.
-_SHARPNESS = 10.0
 
 
 def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interruption: Interruption) -> Position:
@@ -68,27 +62,9 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
         )
         images = RunImages(recipe, training, validation, preprocessing, device, console)
         model = model.to(device)
-        cache = _feature_cache(recipe)
-        try:
-            learned_from = features_of(
-                model, images.training_images, len(images), preprocessing, device, cache, console, "features"
-            )
-            held_out = features_of(
-                model,
-                images.validation_images,
-                len(images.validation),
-                preprocessing,
-                device,
-                cache,
-                console,
-                "validation features",
-            )
-        except OSError as error:
-            raise OutputError(f"cannot write features to {cache} ({error}); set data.cache to another one") from error
-        head = solve_head(learned_from, images.labels, len(images.training.classes), recipe.seed).scaled(_SHARPNESS)
-        calibration = calibrate(head.left_out, images.labels)
-        head = head.scaled(1 / calibration.temperature)
-        set_head(model, head)
+        features = Features(model, preprocessing, device, recipe.data.cache, console)
+        held_out = features(images.validation_images, len(images.validation), "validation features")
+        head, calibration = fit_head(model, features, images, recipe.seed)
     logits = held_out @ head.weight.T + head.bias
     position = Position(epoch=1, step=1)
     position.history.append(
@@ -111,7 +87,7 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
     writer.describe(Position())
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     writer.keep_epoch(position, Snapshot(weights, None, {}, {}, None), improved=True)
-    page = writer.report(position, device, calibrate(head.left_out, images.labels))
+    page = writer.report(position, device, calibration)
     console.print(
         f"head solved from {len(images):,} images, lambda {head.regularisation:g}: "
         f"{position.history[0]['train_acc']:.2%} right when each is left out, "
@@ -120,11 +96,6 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
     )
     console.print(f"report: {page}", soft_wrap=True)
     return position
-
-
-def _feature_cache(recipe: Recipe) -> Path:
-    images = recipe.data.cache or default_cache()
-    return images.parent / "features" if recipe.data.cache is None else images / "features"
 
 
 def _share_right(logits: torch.Tensor, labels: torch.Tensor) -> float:

@@ -200,7 +200,7 @@ class Trainer:
             f"on {device}",
             soft_wrap=True,
         )
-        while position.epoch < self._recipe.epochs:
+        while position.epoch < self._recipe.epochs and not self._exhausted():
             row, timing = self._train_epoch()
             if (position.epoch + 1) % self._recipe.evaluate_every == 0 or position.epoch + 1 == self._recipe.epochs:
                 row |= self._parts.validation()
@@ -222,6 +222,14 @@ class Trainer:
             page = self._writer.report(position, device)
             self._console.print(f"report: {page}", soft_wrap=True)
         return _result(self._recipe, position)
+
+    def _exhausted(self) -> bool:
+        """Return True if as many validations as the recipe's patience have brought no better model."""
+        patience, position = self._recipe.patience, self.position
+        if patience is None or not position.best_epoch:
+            return False
+        later = [row for row in position.history if row["epoch"] > position.best_epoch and accuracy(row) is not None]
+        return len(later) >= patience
 
     def _train_epoch(self) -> EpochRows:
         """Visit every training image that the epoch has left."""
