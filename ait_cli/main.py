@@ -11,11 +11,13 @@ from typer.core import TyperGroup
 from ait_cli.audit import audit
 from ait_cli.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
 from ait_cli.capacity import capacity
+from ait_cli.compare import compare
 from ait_cli.correct import correct
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
 from ait_cli.memory import memory
+from ait_cli.models import models
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
@@ -53,6 +55,7 @@ def _options(
 
 app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(calibrate)
 app.command()(exemplars)
 app.command()(audit)
@@ -61,6 +64,7 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(capacity)
 app.command()(export)
+app.command()(models)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)

@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+_COMPARED_CLASSES = 20
+
 
 def fail(message: str) -> NoReturn:
     """Print an error to stderr and end the command.
@@ -153,3 +155,35 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def comparison_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `training.evaluation.compare.compare` as a table, the most different classes first.
+
+    Args:
+        result: The result's ``to_json()``.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    classes = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["difference"]))
+    shown = classes[:_COMPARED_CLASSES]
+    most = f", the {len(shown)} classes of {len(classes):,} that differ most" if len(shown) < len(classes) else ""
+    table = Table("", title=f"{result['overall']['images']:,} images{most}")
+    for column in ("images", "first", "second", "difference", "95 % interval", "only first", "only second", "p"):
+        table.add_column(column, justify="right")
+    for name, each in (("all", result["overall"]), *shown):
+        low, high = each["interval"]
+        table.add_row(
+            escape(name),
+            f"{each['images']:,}",
+            f"{each['first']:.2%}",
+            f"{each['second']:.2%}",
+            f"{each['difference']:+.2%}",
+            f"{low:+.2%} to {high:+.2%}",
+            f"{each['only_first']:,}",
+            f"{each['only_second']:,}",
+            f"{each['p_value']:.3f}",
+            end_section=each is result["overall"],
+        )
+    return table

@@ -73,9 +73,9 @@ def test_packages_import_downwards_only(package: str) -> None:
         assert not distributions(path) & BELOW.keys() - allowed, path
 
 
-def test_the_ground_floor_needs_numpy_pillow_and_safetensors_only() -> None:
+def test_the_ground_floor_needs_numpy_pillow_platformdirs_and_safetensors_only() -> None:
     for path in python_files("ait_lite"):
-        allowed = {"ait_lite", "numpy", "PIL", "safetensors"} | sys.stdlib_module_names
+        allowed = {"ait_lite", "numpy", "PIL", "platformdirs", "safetensors"} | sys.stdlib_module_names
         if path.stem.endswith("_graph"):  # where an inference library is, and nowhere else
             allowed |= {path.stem.removesuffix("_graph")}
         assert distributions(path) <= allowed, path

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from PIL import Image
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -77,10 +78,8 @@ def default_cache() -> Path:
     Raises:
         DataError: Neither can be written to.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
     try:
-        home = Path(base) if base else Path.home() / ".cache"
-        return _writable(home / "ait" / "images")
+        return _writable(user_cache_path("ait") / "images")
     except (OSError, RuntimeError):  # read-only, or there is no home
         pass
     # A folder that is not ours might hold what another has put there for us to read.

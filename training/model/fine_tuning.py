@@ -13,7 +13,7 @@ from torch import nn
 import ait  # noqa: F401
 from ait.pretrained.hub import create_pretrained
 from ait.pretrained.names import did_you_mean
-from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_models, named_labels, read_config, resolve
+from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_folder, bundled_models, named_labels, read_config, resolve
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import ModelRecipe
 from training.storage.model_folder import missing_files
@@ -40,6 +40,8 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         _check_architecture(recipe, folder)
         _check_weights(folder)
         source, start = f"local-dir:{folder}", str(recipe.checkpoint)
+    elif bundled := bundled_folder(recipe.name):
+        source, start = f"local-dir:{bundled}", recipe.name
     else:
         if not timm.is_model_pretrained(recipe.name):
             hint = "" if timm.is_model(recipe.name) else did_you_mean(recipe.name)
@@ -50,7 +52,7 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         source = start = recipe.name
     try:
         # With its own classes, so that timm loads strictly: weights that are lacking are an error.
-        if recipe.checkpoint is None:
+        if not source.startswith("local-dir:"):
             model = create_pretrained(source, **recipe.args)
         else:
             model = timm.create_model(source, pretrained=True, **recipe.args)

@@ -97,14 +97,15 @@ def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
         ("data", f"{recipe.data.root}"),
         ("classes", f"{len(found.classes)}: {names}"),
         ("images", f"{found.training_images:,} training, {found.validation_images:,} validation"),
-        ("updates", f"{found.steps:,} = {recipe.epochs} epochs of {found.steps_per_epoch:,}"),
-        ("batch", f"{recipe.batch_size} images over all processes, in {recipe.accumulate} part(s)"),
-        ("optimiser", f"{recipe.optimizer.name}, weight decay {recipe.optimizer.weight_decay:g}"),
-        ("precision", recipe.precision),
+        *_updates(found, recipe),
         ("output", f"{recipe.output}"),
     ):
         size.add_row(name, value)
     console.print(size)
+    if recipe.method == "closed_form":
+        console.print("one pass over the images, then the head in closed form: no epochs, optimiser or schedule")
+        console.print("dry run: nothing was trained or written")
+        return
     schedule = Table(title=f"learning rate, {recipe.schedule.kind}", title_justify="left", box=None)
     schedule.add_column("epoch", justify="right")
     schedule.add_column("rate", justify="right")
@@ -114,3 +115,15 @@ def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
         schedule.add_row(f"{epoch:.2f}", f"{rate:.2e}", "█" * round(30 * rate / largest))
     console.print(schedule)
     console.print("dry run: nothing was trained or written")
+
+
+def _updates(found: Plan, recipe: Recipe) -> list[tuple[str, str]]:
+    """Describe the updates of a run; there are none where the head is solved for."""
+    if recipe.method == "closed_form":
+        return []
+    return [
+        ("updates", f"{found.steps:,} = {recipe.epochs} epochs of {found.steps_per_epoch:,}"),
+        ("batch", f"{recipe.batch_size} images over all processes, in {recipe.accumulate} part(s)"),
+        ("optimiser", f"{recipe.optimizer.name}, weight decay {recipe.optimizer.weight_decay:g}"),
+        ("precision", recipe.precision),
+    ]

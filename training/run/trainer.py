@@ -17,6 +17,7 @@ from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
 from training.run.accelerator import create_accelerator
+from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
 from training.run.interruption import Interruption
 from training.run.output import state
@@ -79,6 +80,9 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
+        if recipe.method == "closed_form":
+            return _result(recipe, solve_run(recipe, accelerator, console, interruption))
+        with interruption.at_once("stopped before the first step"):
             trainer = Trainer(recipe, accelerator, console, interruption)
         trainer.open_output(resume)
         # One process writes; the others have nothing to track.
@@ -196,7 +200,7 @@ class Trainer:
             f"on {device}",
             soft_wrap=True,
         )
-        while position.epoch < self._recipe.epochs:
+        while position.epoch < self._recipe.epochs and not self._exhausted():
             row, timing = self._train_epoch()
             if (position.epoch + 1) % self._recipe.evaluate_every == 0 or position.epoch + 1 == self._recipe.epochs:
                 row |= self._parts.validation()
@@ -217,9 +221,15 @@ class Trainer:
         if self._accelerator.is_main_process:
             page = self._writer.report(position, device)
             self._console.print(f"report: {page}", soft_wrap=True)
-        return TrainingResult(
-            self._folder.path, self._folder.best, position.best_epoch, position.best_accuracy, position.history
-        )
+        return _result(self._recipe, position)
+
+    def _exhausted(self) -> bool:
+        """Return True if as many validations as the recipe's patience have brought no better model."""
+        patience, position = self._recipe.patience, self.position
+        if patience is None or not position.best_epoch:
+            return False
+        later = [row for row in position.history if row["epoch"] > position.best_epoch and accuracy(row) is not None]
+        return len(later) >= patience
 
     def _train_epoch(self) -> EpochRows:
         """Visit every training image that the epoch has left."""
@@ -324,6 +334,11 @@ class Trainer:
             steps = self._images.steps_per_epoch
             return f"step {position.step}, {position.batch} of {steps} into epoch {position.epoch + 1}"
         return f"step {position.step}, the end of epoch {position.epoch} of {self._recipe.epochs}"
+
+
+def _result(recipe: Recipe, position: Position) -> TrainingResult:
+    folder = RunFolder(recipe.output)
+    return TrainingResult(folder.path, folder.best, position.best_epoch, position.best_accuracy, position.history)
 
 
 def _remedies(recipe: Recipe) -> list[str]:

@@ -14,7 +14,7 @@ from training.data import Preprocessing
 from training.data.sources.splits import SplitDigest
 from training.errors import OutputError
 from training.evaluation.annotate import keep_temperature
-from training.evaluation.calibration import calibrate
+from training.evaluation.calibration import Calibration, calibrate
 from training.evaluation.exemplars import Candidates, keep_exemplars
 from training.evaluation.metrics import measure
 from training.evaluation.report import write_report
@@ -105,12 +105,13 @@ class RunWriter:
             classes = self._images.training.classes
             state.save(self._folder.state, snapshot, position, self._settings, classes, self._digest)
 
-    def report(self, position: Position, device: torch.device) -> Path:
+    def report(self, position: Position, device: torch.device, calibration: Calibration | None = None) -> Path:
         """Finish the run: give the best model its temperature and exemplars, and report on it.
 
         Args:
             position: The end of the run.
             device: Where to compute.
+            calibration: The best model's; None fits one to the validation images.
 
         Returns:
             The path of the report's page.
@@ -119,7 +120,7 @@ class RunWriter:
         held_out = self._images.validation
         with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
             logits = predict_all(model, batches, self._preprocessing, device)
-        calibration = calibrate(logits, held_out.labels)
+        calibration = calibration or calibrate(logits, held_out.labels)
         with self._writing():
             keep_temperature(self._folder.best, calibration)
             self._keep_exemplars(model, device)
