@@ -75,7 +75,9 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     panels[0].set(xlabel="samples T", ylabel="error", title=f"unlimited width, slope {slope:.2f}")
     panels[0].legend(fontsize=8)
     for axes, (name, grid) in zip(panels[1:], grids.items(), strict=True):
-        drawn_map = axes.pcolormesh(widths, samples, grid.clamp_min(1e-4).log10(), cmap=style.HEATMAP, shading="nearest")
+        drawn_map = axes.pcolormesh(
+            widths, samples, grid.clamp_min(1e-4).log10(), cmap=style.HEATMAP, shading="nearest"
+        )
         axes.set(xscale="log", yscale="log", xlabel="width d", ylabel="samples T", title=name)
         axes.grid(False)
         figure.colorbar(drawn_map, ax=axes, label="log10 error")
