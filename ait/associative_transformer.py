@@ -209,7 +209,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def associative_blocks(self) -> list[AssociativeBlock]:
-        """The blocks, from the first to the last."""
+        """Return the blocks, from the first to the last."""
         return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
     @torch.jit.ignore
@@ -246,7 +246,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
-        """The linear classifier."""
+        """Return the linear classifier."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -119,7 +119,7 @@ class AssociativeBlock(nn.Module):
         return BlockTrace(x + self.drop_path2(queries + retrieved), queries)
 
     def _run(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice.
+        """Compute the block as a function of tokens and priors: nothing is stored, so that it can be run twice.
 
         A bare tuple in the order of `BlockOutput`: recomputation for gradient checkpointing passes on no other.
         """

@@ -1,4 +1,4 @@
-"""Why the service does not answer a request: the core's own errors, which know nothing of HTTP.
+"""Why the service does not answer a request or does not start: the core's own errors, which know nothing of HTTP.
 
 `service.http.problems` maps them to status codes. Their arguments are plain values, so that one process of a server
 can pass an error on to another by its kind (`describe`, `rebuild`); the exception is `ImageRejected`, which is never
@@ -8,10 +8,15 @@ asked for there.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ait_lite.content import Content
-from ait_lite.decode import ImageError
+if TYPE_CHECKING:  # `ait key` shall not wait for what decodes images
+    from ait_lite.content import Content
+    from ait_lite.decode import ImageError
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
 
 
 class ServiceError(Exception):

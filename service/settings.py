@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.errors import SettingsError
 
-class SettingsError(ValueError):
-    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
+Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8", "auto"]
 
 
 class Settings(BaseSettings):
@@ -71,6 +72,28 @@ class Settings(BaseSettings):
         "auto",
         description="AIT_DEVICE: torch device of the model; auto is cuda where there is one, else cpu.",
     )
+    runtime: Runtime = Field(
+        "auto",
+        description=(
+            "AIT_RUNTIME: what models run in: torch, onnxruntime or openvino; auto is the fastest on this machine of "
+            "those that are installed and answer as torch does. A model's serving.json may say otherwise."
+        ),
+    )
+    precision: Precision = Field(
+        "fp32",
+        description=(
+            "AIT_PRECISION: what models compute in: fp32, bf16 or int8, which are used only where their answers "
+            "agree with fp32; auto is the fastest that does. A model's serving.json may say otherwise."
+        ),
+    )
+    cache: str | None = Field(
+        None,
+        description="AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache.",
+    )
+    explain: Literal["auto", "off"] = Field(
+        "auto",
+        description="AIT_EXPLAIN: off answers no request for an explanation; auto has models in torch for them.",
+    )
     torch_threads: int = Field(
         0,
         ge=0,
@@ -112,6 +135,14 @@ class Settings(BaseSettings):
             "hung, and its process is restarted."
         ),
     )
+    hung_seconds: float = Field(
+        10.0,
+        gt=0,
+        description=(
+            "AIT_HUNG_SECONDS: time after which a server process that does not react is killed and replaced, where "
+            "there are several."
+        ),
+    )
     max_head_bytes: int = Field(
         65_536,
         ge=1024,
@@ -137,6 +168,17 @@ class Settings(BaseSettings):
             "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves."
             " Beyond it, those that have waited longest without a request are closed."
         ),
+    )
+    tls_cert: str | None = Field(
+        None,
+        description=(
+            "AIT_TLS_CERT: a PEM file with a certificate and those that vouch for it; the server then answers HTTPS. "
+            "It is read at the start."
+        ),
+    )
+    tls_key: str | None = Field(
+        None,
+        description="AIT_TLS_KEY: a PEM file with the certificate's private key; unset, AIT_TLS_CERT holds that too.",
     )
     allowed_hosts: str = Field(
         "",

@@ -18,8 +18,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from service.settings import Settings, SettingsError
+from service.errors import SettingsError
+
+if TYPE_CHECKING:  # `ait key` shall not wait for pydantic
+    from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 

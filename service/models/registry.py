@@ -185,11 +185,19 @@ class Models:
         """Have a model that is not loaded stay so until it is loaded by name."""
         self._catalogue.reject(name)
 
-    async def close(self) -> None:
-        """Finish what has begun and end every model."""
+    async def close(self, seconds: float | None = None) -> None:
+        """Finish what has begun and end every model.
+
+        Args:
+            seconds: How long what has begun may take; None leaves that to `stuck_seconds`.
+        """
         if self._watcher:
             self._watcher.cancel()
-        await self._loader.close()
+        ending = asyncio.create_task(self._loader.close())
+        finished, _ = await asyncio.wait([ending], timeout=seconds)
+        if not finished:
+            self._loader.kill()
+        await ending
         if self._closes_launcher:
             self._launcher.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from ait_cli.main import app as cli
 from service.auth.keys import Key, KeyRing, KeysError, new_key, parse_keys, presented_key
 from tests.support.keys import sha256
+from tests.support.waiting import CEILING
 
 
 def test_a_list_of_keys() -> None:
@@ -124,3 +127,8 @@ def test_making_a_key() -> None:
     assert parse_keys(result.stdout, "file") == [Key("ci", hashlib.sha256(secret[1].encode()).digest(), 2.0, 5)]
     assert CliRunner().invoke(cli, ["key", "admin"]).stdout.startswith("AIT_ADMIN_KEY_SHA256=")
     assert CliRunner().invoke(cli, ["key", "no/name"]).exit_code == 1
+
+
+def test_making_a_key_waits_for_no_library() -> None:
+    script = "import sys, service.auth.keys; assert not {'pydantic', 'numpy', 'PIL'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=CEILING)

@@ -111,7 +111,7 @@ class FactModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, counts: Tensor) -> Tensor:
-        """Counts (B, V) to logits (B, R D)."""
+        """Map counts (B, V) to logits (B, R D)."""
         # Every token has one score and one value a head, wherever it stands.
         asked = self.embedding[-1] @ self.query  # (H, d_h)
         scores = (self.embedding @ self.key @ asked.unsqueeze(-1)).squeeze(-1) / asked.shape[-1] ** 0.5  # (H, V)
