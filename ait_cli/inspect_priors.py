@@ -31,7 +31,8 @@ def inspect_priors(model: AssociativeTransformer, folder: Path, target: Path) ->
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
 
-    from ait.interpret.prior_map import draw_prior_map, prior_map
+    from ait.interpret.draw import draw_prior_map
+    from ait.interpret.prior_map import prior_map
     from ait_lite.checkpoint import named_labels
     from ait_lite.decode import ImageError, ImageLimits, decode
     from training.data import open_evaluation

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ait.interpret.draw import draw_prior_map
 from ait.interpret.memory_report import memory_report
-from ait.interpret.prior_map import draw_prior_map, prior_map
+from ait.interpret.prior_map import prior_map
 from tests.ait.conftest import CLASSES, MakeModel
 
 LABELS = torch.arange(8) % CLASSES

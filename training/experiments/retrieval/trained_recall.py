@@ -15,7 +15,7 @@ from ait.memory.kernels import kernel
 from training.experiments import style
 from training.experiments.outcome import Check, Outcome
 
-KEYS, VALUES, PAIRS, DIM = 64, 64, 32, 16
+KEYS, VALUES, PAIRS, DIM = 64, 64, 32, 12
 PUBLISHED = {"linear": 0.856, "round": 0.916, "relu": 0.995, "softmax": 0.991}
 
 
