@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from ait.classifier import Classifier, load
-from ait_lite.checkpoint import fingerprint
+from ait_lite.checkpoint import atomic_folder, fingerprint
 from ait_lite.corrections import Corrections, load_corrections
 from training.data.sources.opening import open_evaluation
 from training.errors import CheckpointError, DataError, OutputError
@@ -74,7 +74,7 @@ def correct(
         checkpoint: The checkpoint folder.
         wrong: Image files with their right labels.
         data: Validation images: class folders, or a folder with ``val/`` or ``test/`` in it.
-        output: Folder to copy the checkpoint to first; None changes it in place.
+        output: Folder for a corrected copy; None corrects the checkpoint in place.
         only: Text file that lists the validation images to use.
         progress: Told how many images have been run through the model.
 
@@ -84,11 +84,8 @@ def correct(
         OutputError: There is something at `output`.
         OSError: The checkpoint cannot be written to.
     """
-    if output is not None:
-        if output.exists():
-            raise OutputError(f"{output} exists already: choose another folder")
-        shutil.copytree(checkpoint, output)
-        checkpoint = output
+    if output is not None and output.exists():
+        raise OutputError(f"{output} exists already: choose another folder")
     try:
         classifier = load(checkpoint)
     except FileNotFoundError as error:
@@ -108,7 +105,10 @@ def correct(
     joined = _join(before, new, fitted.features.mean(axis=0))
     kept, refused = _without_conflicts(joined, fitted)
     kept = replace(kept, gate=fit_gate(kept, fitted.features, fitted.labels))
-    kept.save(checkpoint)
+    if output is not None:
+        with atomic_folder(output) as copy:
+            shutil.copytree(checkpoint, copy, dirs_exist_ok=True)
+    kept.save(output or checkpoint)
     known = set(before.ids) if before else set()
     return CorrectionReport(
         added=len(set(kept.ids) - known),

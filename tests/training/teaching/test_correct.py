@@ -83,6 +83,8 @@ def test_a_copy_is_corrected_and_the_original_is_not(
     model: Path, wrong: list[LabelledFile], validation: Path, tmp_path: Path
 ) -> None:
     before = contents(model)
+    with pytest.raises(DataError, match="no such data folder"):
+        correct(model, wrong, tmp_path / "nowhere", output=tmp_path / "corrected")
     correct(model, wrong, validation, output=tmp_path / "corrected")
     assert contents(model) == before
     assert load_corrections(tmp_path / "corrected") is not None
