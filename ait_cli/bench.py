@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Overrides, Recipe
-from ait_cli.output import fail, model_table, training_table, write_json
+from ait_cli.output import fail, memory_tables, model_table, progress_bar, training_table, write_json
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -178,3 +178,43 @@ def bench_service(
         signal.signal(signal.SIGTERM, before)
     print_benchmark(result, Console(width=110))
     write_json(result.to_dict(), output)
+
+
+def bench_memory(
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a checkpoint, or bundled model, to measure accuracy with.")
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(help="Folder with train/, and val/ or test/, for the same.")] = None,
+    examples: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples to time; repeatable; default: 1000, 20000, 100000.")
+    ] = None,
+    per_class: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples per class; repeatable; default: 1, 5, 20, 100.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Numbers in a feature vector to time with.")] = 192,
+    output: _Json = None,
+) -> None:
+    """Time a memory of classes, and measure its accuracy.
+
+    Times are of one thread if OMP_NUM_THREADS=1. With a model and data, the three readouts stand beside a linear probe
+    on the same features.
+    """
+    from rich.console import Console
+
+    from training.benchmark.memory import measure_accuracy, time_memory, to_json
+    from training.errors import CheckpointError, DataError
+
+    if (model is None) != (data is None):
+        fail("accuracy needs both a model and a data folder.")
+    speeds = [time_memory(count, width) for count in examples or (1_000, 20_000, 100_000)]
+    accuracies = []
+    if model is not None and data is not None:
+        try:
+            with progress_bar("embedding") as progress:
+                accuracies = measure_accuracy(model, data, per_class or (1, 5, 20, 100), progress=progress)
+        except (CheckpointError, DataError, FileNotFoundError) as error:
+            fail(str(error))
+    result = to_json(speeds, accuracies)
+    for table in memory_tables(result):
+        Console(width=110).print(table)
+    write_json(result, output)

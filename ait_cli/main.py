@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from ait_cli.bench import bench_model, bench_service, bench_training
+from ait_cli.bench import bench_memory, bench_model, bench_service, bench_training
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
+from ait_cli.memory import memory
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
@@ -56,10 +57,12 @@ app.command()(export)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)
+app.add_typer(memory, name="memory")
 app.add_typer(bench, name="bench")
 bench.command("model")(bench_model)
 bench.command("training")(bench_training)
 bench.command("service")(bench_service)
+bench.command("memory")(bench_memory)
 
 
 def main() -> None:

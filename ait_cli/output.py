@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -79,3 +80,48 @@ def training_table(result: Mapping[str, Any]) -> Table:
     for case in result["throughputs"]:
         table.add_row(case["feed"], f"{case['images_per_second']:.1f}", f"{case['share']:.3f}")
     return table
+
+
+def memory_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Lay out the result of `training.benchmark.memory.to_json` as tables.
+
+    Args:
+        result: The result.
+    """
+    from rich.table import Table
+
+    speed = Table(title="a memory of classes, milliseconds")
+    for case in result["speed"]:
+        if not speed.columns:
+            for column in case:
+                speed.add_column(column.replace("_", " "), justify="right")
+        speed.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:.2f}" for value in case.values()))
+    tables = [speed]
+    if result["accuracy"]:
+        accuracy = Table(title=f"accuracy on {result['accuracy'][0]['images']} images, percent")
+        for column in ("examples per class", *result["accuracy"][0]["readouts"], "linear probe"):
+            accuracy.add_column(column, justify="right")
+        for case in result["accuracy"]:
+            shares = [*case["readouts"].values(), case["probe"]]
+            accuracy.add_row(str(case["per_class"]), *(f"{share:.1%}".removesuffix("%") for share in shares))
+        tables.append(accuracy)
+    return tables
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr, where that is a terminal, for the time of a ``with`` block.
+
+    Args:
+        title: What is being done.
+
+    Yields:
+        A function that is told how many of how many are done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -9,6 +9,7 @@ from ait_lite.checkpoint.bundled import bundled_models, resolve
 from ait_lite.checkpoint.config import read_config, update_config
 from ait_lite.checkpoint.constants import CONFIG, EXEMPLARS, SERVING, WEIGHTS
 from ait_lite.checkpoint.errors import CheckpointError
+from ait_lite.checkpoint.fingerprint import fingerprint
 from ait_lite.checkpoint.labels import label_names, named_labels
 from ait_lite.checkpoint.temperature import read_temperature
 
@@ -21,6 +22,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "bundled_models",
+    "fingerprint",
     "label_names",
     "named_labels",
     "read_config",

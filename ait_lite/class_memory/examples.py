@@ -12,6 +12,7 @@ from ait_lite.class_memory.features import SCALE
 _ROUNDING = 1e-5
 _BLOCK = 32
 _CHUNK = 256
+_TILE_ROWS, _TILE_COLUMNS = 256, 1024
 
 
 def example_digest(identifier: str, label: str, key: np.ndarray) -> bytes:
@@ -106,25 +107,31 @@ class ExampleStore:
         """Find for each example its largest product with any other key, exactly; shape (n,), -inf if it is alone."""
         count = len(self)
         nearest = self._nearest[:count]
-        if count == 1:
-            nearest[0] = -np.inf
         stale = np.nonzero(np.isnan(nearest))[0]
-        for start in range(0, len(stale), _CHUNK):
-            rows = stale[start : start + _CHUNK]
+        nearest[stale] = -np.inf
+        everything = len(stale) == count
+        for start in range(0, len(stale), _TILE_ROWS):
+            rows = stale[start : start + _TILE_ROWS]
             keys = self.keys(rows)
-            products = self._products(keys)
-            products[np.arange(len(rows)), rows] = -np.inf
-            # Candidates for the examples' own nearest, and those of others that they may have come nearest to.
-            candidate = products >= products.max(axis=1, keepdims=True) - _ROUNDING
-            candidate |= products > (nearest / SCALE**2 - _ROUNDING)[None]
-            which, others = np.nonzero(candidate & np.isfinite(products))
-            exact = np.einsum("nd,nd->n", keys[which], self.keys(others))
-            own = np.full(len(rows), -np.inf)
-            np.maximum.at(own, which, exact)
-            known = ~np.isnan(nearest[others])
-            np.maximum.at(nearest, others[known], exact[known])
-            nearest[rows] = own
+            queries = (keys / SCALE).astype(np.float32)
+            # Products are symmetric: where all rows have their turn, columns before these have been seen.
+            for first in range(start if everything else 0, count, _TILE_COLUMNS):
+                columns = np.arange(first, min(first + _TILE_COLUMNS, count))
+                cosines = queries @ self._unit[:, first : columns[-1] + 1]  # (r, c), small enough for a cache
+                inside = (rows >= first) & (rows <= columns[-1])
+                cosines[np.nonzero(inside)[0], rows[inside] - first] = -np.inf
+                self._raise_nearest(cosines, rows, columns)
+                self._raise_nearest(cosines.T, columns, rows)
         return nearest.copy()
+
+    def _raise_nearest(self, cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Raise the nearest products of some rows (r,) by those with some columns (c,), given cosines (r, c)."""
+        bound = np.maximum(cosines.max(axis=1), (self._nearest[rows] / SCALE**2).astype(np.float32)) - _ROUNDING
+        raised = np.nonzero((cosines.max(axis=1) >= bound) & (bound > -np.inf))[0]
+        which, where = np.nonzero(cosines[raised] >= bound[raised, None])
+        near = rows[raised[which]]
+        exact = np.einsum("nd,nd->n", self.keys(near), self.keys(columns[where]))
+        np.maximum.at(self._nearest, near, exact)
 
     def restore_nearest(self, nearest: np.ndarray) -> None:
         """Take over products that `nearest` returned before, shape (n,)."""

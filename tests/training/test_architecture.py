@@ -15,8 +15,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"data", "model"}),
     frozenset({"step"}),
     frozenset({"evaluation"}),
-    frozenset({"run"}),
-    frozenset({"benchmark", "experiments"}),
+    frozenset({"run", "teaching"}),
+    frozenset({"audit", "benchmark", "experiments"}),
     frozenset({"__main__"}),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
