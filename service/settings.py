@@ -235,6 +235,35 @@ class Settings(BaseSettings):
         ),
     )
     max_files: int = Field(16, ge=1, description="AIT_MAX_FILES: most files of one multipart request.")
+    memories: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "AIT_MEMORIES: where memories of classes are stored: a SQLite file, or postgresql://…; off for none. "
+            "Unset, ait/memories.sqlite3 in the user's data folder, made when the first memory is."
+        ),
+    )
+    max_memories: int = Field(64, ge=1, description="AIT_MAX_MEMORIES: most memories.")
+    max_memory_examples: int = Field(
+        100_000, ge=1, description="AIT_MAX_MEMORY_EXAMPLES: most examples of a memory; more are answered with a 429."
+    )
+    max_memory_labels: int = Field(1000, ge=1, description="AIT_MAX_MEMORY_LABELS: most labels of a memory.")
+    max_memory_bytes: int = Field(
+        1_000_000_000,
+        ge=1,
+        description="AIT_MAX_MEMORY_BYTES: most bytes of a memory's keys and kept images.",
+    )
+    max_teach_bytes: int = Field(
+        100_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_TEACH_BYTES: most bytes of one request that teaches many images, packed and unpacked, or puts a "
+            "memory's file."
+        ),
+    )
+    max_teach_files: int = Field(
+        1000, ge=1, description="AIT_MAX_TEACH_FILES: most images of one request that teaches many."
+    )
     top_k: int = Field(5, ge=1, description="AIT_TOP_K: labels answered where a request does not say.")
     workers: int = Field(
         1,
@@ -249,7 +278,8 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description=(
-            "AIT_API_KEYS: keys that may ask, separated by commas, each NAME SHA256 [REQUESTS-A-SECOND [BURST]]; "
+            "AIT_API_KEYS: keys that may ask, separated by commas, each NAME SHA256 [REQUESTS-A-SECOND [BURST]] "
+            "[SCOPE]; a scope is recall (the default), teach or admin, and says what the key may do with memories; "
             "unset, and AIT_API_KEYS_FILE too, everybody may. `ait key NAME` makes one."
         ),
     )

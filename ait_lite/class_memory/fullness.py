@@ -13,6 +13,25 @@ from ait_lite.class_memory.ridge import Ridge
 _CHUNK = 1024
 
 
+def leave_one_out(
+    store: ExampleStore, rows: np.ndarray, ridge: Ridge, features: FeatureMap, labels: Sequence[str]
+) -> np.ndarray:
+    """Predict stored examples as if each had never been stored.
+
+    Args:
+        store: The examples.
+        rows: Which of them, shape (n,).
+        ridge: The regression solved on all of them.
+        features: The features it was solved on, of integer keys.
+        labels: All labels, sorted.
+
+    Returns:
+        Scores of the labels, shape (n, C).
+    """
+    targets = one_hot([store.labels[row] for row in rows], labels)
+    return ridge.leave_one_out(features(store.keys(rows)) / SCALE, targets)
+
+
 def measure_fullness(
     store: ExampleStore, ridge: Ridge, features: FeatureMap, labels: Sequence[str], random_features: int
 ) -> Fullness:
@@ -31,7 +50,7 @@ def measure_fullness(
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, start + _CHUNK)
         targets = one_hot([store.labels[row] for row in rows[part]], labels)
-        predicted = ridge.leave_one_out(features(store.keys(rows[part])) / SCALE, targets)
+        predicted = leave_one_out(store, rows[part], ridge, features, labels)
         own[part] = targets.argmax(axis=1)
         true = np.take_along_axis(predicted, own[part][:, None], axis=1)[:, 0]
         others = np.where(targets > 0, -np.inf, predicted).max(axis=1)

@@ -12,7 +12,7 @@ from ait_lite.class_memory import file
 from ait_lite.class_memory.answers import answer
 from ait_lite.class_memory.examples import ExampleStore
 from ait_lite.class_memory.features import SCALE, RandomFeatures, quantise
-from ait_lite.class_memory.fullness import measure_fullness
+from ait_lite.class_memory.fullness import leave_one_out, measure_fullness
 from ait_lite.class_memory.readouts import (
     FeatureMap,
     HopfieldReadout,
@@ -152,6 +152,30 @@ class ClassMemory:
         _check_texts([*ids, *labels])
         self._write(ids, keys, labels)
 
+    def write_keys(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
+        """Teach examples by keys that `ait_lite.class_memory.features.quantise` made, as `write` does by vectors.
+
+        Args:
+            ids: Identifiers, n of them, distinct.
+            keys: Integer keys, shape (n, d).
+            labels: Labels, n of them.
+
+        Raises:
+            ValueError: As `write`.
+        """
+        if not (len(ids) == len(labels) == len(keys) == len(set(ids)) and keys.shape[1:] == (self.dim,)):
+            raise ValueError(f"Got {len(ids)} identifiers, {len(labels)} labels and keys of shape {keys.shape}.")
+        _check_texts([*ids, *labels])
+        self._write(ids, keys.astype(np.float64), labels)
+
+    def keys(self, ids: Sequence[str]) -> np.ndarray:
+        """Look up the integer keys of examples, float64 of shape (n, d).
+
+        Raises:
+            KeyError: If one is not stored, or comes twice.
+        """
+        return self._store.keys(self._rows(ids))
+
     def _write(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
         known = [identifier for identifier in ids if identifier in self]
         if known:
@@ -258,6 +282,23 @@ class ClassMemory:
         ridge, features = self._solved()
         random_features = 0 if features is _keys_themselves else self.random_features
         return measure_fullness(self._store, ridge, features, self.labels, random_features)
+
+    def leave_one_out(self, most: int) -> tuple[list[str], np.ndarray]:
+        """Predict stored examples by ridge as if each had never been stored.
+
+        Args:
+            most: Number of examples; where there are more, a choice that depends on the set of examples alone.
+
+        Returns:
+            Identifiers, n of them, and the scores of `labels`, shape (n, C).
+
+        Raises:
+            ValueError: If the memory is empty.
+        """
+        if not len(self):
+            raise ValueError("The memory is empty.")
+        rows = self._store.sample(most)
+        return [self._store.ids[row] for row in rows], leave_one_out(self._store, rows, *self._solved(), self.labels)
 
     def digest(self) -> str:
         """Hash what the memory holds: the same for every order of the same examples, and after forgetting others.

@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"model_process"},
     {"models"},
     {"engine"},
+    {"memories"},
     {"http"},
     {"http.middleware", "http.v1", "http.v2"},
     {"app"},
