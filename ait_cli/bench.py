@@ -6,7 +6,7 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from ait_cli.output import (
     training_table,
     write_json,
 )
-
-if TYPE_CHECKING:
-    from service.settings import Precision, Runtime
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -99,7 +96,7 @@ def bench_model(
             result = benchmark_model(
                 name,
                 batch_size or [1, 32],
-                [str(value) for value in precision or Precision],
+                [value.value for value in precision or list(Precision)],
                 [str(value) for value in phase or Phase],
                 seconds,
                 device=device,
@@ -160,10 +157,10 @@ def bench_predict(
     """
     import tempfile
 
-    from ait.allocator import keep_freed_memory
     from rich.console import Console
 
     from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.allocator import keep_freed_memory
     from ait_lite.checkpoint import bundled_models
 
     keep_freed_memory()
@@ -229,8 +226,8 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
-                runtime=cast("Runtime", runtime.value),
-                precision=cast("Precision", precision.value),
+                runtime=runtime.value,
+                precision=precision.value,
                 progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, ImagesError, PlainLoopError, ServerError) as error:

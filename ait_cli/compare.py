@@ -43,11 +43,12 @@ def compare(
 
     progress = Console(stderr=True)
     try:
-        checkpoints = [run_or_checkpoint(each) for each in (first, second)]
+        one, other = run_or_checkpoint(first), run_or_checkpoint(second)
         given = data and HeldOut(str(data), source, layout.value, only)
-        images = given or held_out_by_both(*checkpoints)
+        images = given or held_out_by_both(one, other)
         result = compare_checkpoints(
-            *checkpoints,
+            one,
+            other,
             images.root,
             source=images.source,
             layout=images.layout,

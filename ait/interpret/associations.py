@@ -140,7 +140,7 @@ def measure_capacity(model: nn.Module, images: Tensor | None = None, *, most: in
 def _network_capacity(
     name: str, module: Mlp, tokens: Tensor | None, most: int, generator: torch.Generator
 ) -> FeedForwardCapacity:
-    width, count = module.fc1.in_features, module.fc1.out_features
+    width, count = int(module.fc1.weight.shape[1]), int(module.fc1.weight.shape[0])
     keys = torch.randn(most, width, generator=generator) if tokens is None else torch.unique(tokens, dim=0)
     keys = keys[torch.randperm(len(keys), generator=generator)[:most]]
     hidden = module.act(module.fc1(keys)).float()

@@ -15,7 +15,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from httptools import HttpParserError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -243,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.parser is not None:
                 self.connection_lost(None)
             return
-        self.transport = cast(asyncio.Transport, encrypted)
+        self.transport = encrypted
         self.flow, self.scheme = FlowControl(self.transport), "https"
         early, self._early = self._early, None
         if early:

@@ -140,8 +140,8 @@ def compare(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     samples = open_evaluation(source, data_root, only, layout)
-    probabilities = [_probabilities(Path(each), samples, place, cache, console) for each in (first, second)]
-    return compare_probabilities(*probabilities, samples.labels, samples.classes, samples.names)
+    one, other = (_probabilities(Path(each), samples, place, cache, console) for each in (first, second))
+    return compare_probabilities(one, other, samples.labels, samples.classes, samples.names)
 
 
 def compare_probabilities(
@@ -227,7 +227,7 @@ def _sign_test(only_first: int, only_second: int) -> float:
     if not total:
         return 1.0
     tail = sum(math.comb(total, each) for each in range(fewer + 1)) / 2**total
-    return min(1.0, 2 * tail)
+    return min(1.0, 2.0 * float(tail))
 
 
 def _to_json(each: Difference) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import torch
 from ait.classifier import Classifier
 from ait.interpret.embedding import embed_and_classify
 from ait_lite.decode import ImageError
+from ait_lite.image_files import holds_images, list_images, visible_folders
 from training.data.sources.folder import scan_folder
-from training.data.sources.listing import holds_images, list_images, visible_folders
 from training.errors import DataError
 
 # Told how many images of how many are done.

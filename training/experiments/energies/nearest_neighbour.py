@@ -39,8 +39,8 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
                 scale = 1.0 if kind == "fixed" else patterns.norm(dim=-1).square().mean().sqrt()
                 for kernel in KERNELS:
                     recalled = recall_weights(patterns + scale * noise, patterns, BETA, kernel).argmax(-1)
-                    right = float((recalled == torch.arange(COUNT)).double().mean())
-                    by_noise[kind][kernel][place] += right / trials
+                    hits = float((recalled == torch.arange(COUNT)).double().mean())
+                    by_noise[kind][kernel][place] += hits / trials
     accuracy, relative = by_noise["fixed"], by_noise["rms"]
 
     patterns = exemplars(0.5, generator)

@@ -129,11 +129,11 @@ def measure(data: Data, epochs: int, seed: int) -> tuple[float, dict[str, dict[s
     model = train_model(data, known, epochs, seed)
     generator = torch.Generator().manual_seed(seed)
     images, labels = select(data.test_images, data.test_labels, known)
-    shape = images.shape[1:3]
+    channels, size = images.shape[1], images.shape[2]
     others = {
         "held-out classes": select(data.test_images, data.test_labels, unknown)[0],
-        "textures": draw_textures(500, *shape, generator),
-        "noise": draw_noise(500, *shape, generator),
+        "textures": draw_textures(500, channels, size, generator),
+        "noise": draw_noise(500, channels, size, generator),
     }
     stored_images, stored_labels = select(data.train_images, data.train_labels, known)
     _, stored, _ = read(model, stored_images)

@@ -88,9 +88,9 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     left.legend(fontsize=8)
     steps = ("SGD 0.1, batch 16", "SGD 1, batch 16", "SGD 10, batch 16", "SGD 100, batch 16")
     batches = ("SGD 10, batch 16", "SGD 10, batch 256", "SGD 10, batch 1024")
-    look = style.series()
-    right.loglog([0.1, 1, 10, 100], [found[name] for name in steps], label="by learning rate, batch 16", **next(look))
-    right.loglog([16, 256, 1024], [found[name] for name in batches], label="by batch, rate 10", **next(look))
+    looks = style.series()
+    right.loglog([0.1, 1, 10, 100], [found[name] for name in steps], label="by learning rate, batch 16", **next(looks))
+    right.loglog([16, 256, 1024], [found[name] for name in batches], label="by batch, rate 10", **next(looks))
     right.set(xlabel="learning rate or batch", ylabel="error")
     right.legend(fontsize=8)
     stored = {name: entry[2] for name, entry in STORED.items()}

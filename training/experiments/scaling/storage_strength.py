@@ -79,10 +79,10 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         left.plot(paper, **(style.THEORY | {"linestyle": ":"}))
     left.set(xlabel="times seen", ylabel="margin (the paper's curve dotted)")
     left.legend(fontsize=8)
-    look = style.series()
+    looks = style.series()
     for name, times, found in (("width 10", counts, margins), ("width 1000", wide_counts, wide)):
         seen = times > 0
-        right.semilogx(times[seen], found[seen], **(next(look) | {"linestyle": ""}), markersize=4, label=name)
+        right.semilogx(times[seen], found[seen], **(next(looks) | {"linestyle": ""}), markersize=4, label=name)
     longest = int(counts.max())
     right.plot(range(1, longest + 1), storage_strength(1.0, OUTPUTS, longest, centred=True)[1:], **style.THEORY)
     right.set(xlabel="times seen", ylabel="margin after the run", title="rate 1, 100 inputs")

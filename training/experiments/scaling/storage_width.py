@@ -36,8 +36,8 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
             for alpha in EXPONENTS:
                 probabilities = zipf(INPUTS, alpha)
                 for scheme in SCHEMES:
-                    found = error(keys, outputs, weights(scheme, probabilities, dim), probabilities)
-                    errors[alpha][scheme][place] += found / (trials // 4)
+                    total = error(keys, outputs, weights(scheme, probabilities, dim), probabilities)
+                    errors[alpha][scheme][place] += total / (trials // 4)
     keys, outputs = embeddings(12, INPUTS, 100, generator)
     at_hundred = {s: error(keys, outputs, weights(s, zipf(INPUTS, 2.0), 100), zipf(INPUTS, 2.0)) for s in SCHEMES}
     checks = []
