@@ -16,6 +16,8 @@ _SECONDS: Final = 0.15
 # (rows, inner, columns) of the products whose best rate is the machine's: large squares, and a transformer's.
 _SHAPES: Final = ((2048, 2048, 2048), (4096, 1024, 4096), (2048, 768, 3072), (2048, 3072, 768))
 
+_WORTH: Final = 0.8  # of the fastest's rate, below which a library is not tried at further shapes
+
 Multiply = Callable[[], object]
 Shape = tuple[int, int, int]
 
@@ -43,12 +45,16 @@ class MatrixProduct:
         self.name = ""
         self._operations = 0
         self._multiply: Multiply = lambda: None
+        rates: dict[str, float] = {}  # of the first shape
         fastest = 0.0
         for shape in _SHAPES:
             for name, multiply in _products(shape, dtype, device):
+                if name in rates and rates[name] < _WORTH * max(rates.values()):
+                    continue
                 operations = 2 * math.prod(shape)
                 multiply()
-                rate = max(self._rate(multiply, operations) for _ in range(2))
+                rate = self._rate(multiply, operations)
+                rates.setdefault(name, rate)
                 if rate > fastest:
                     fastest, self.name = rate, name
                     self._multiply, self._operations = multiply, operations
@@ -58,8 +64,10 @@ class MatrixProduct:
         return self._rate(self._multiply, self._operations)
 
     def _rate(self, multiply: Multiply, operations: int) -> float:
-        repeats = max(1, round(_SECONDS / seconds_of(multiply, 1, self._device)))
-        rate = repeats * operations / seconds_of(multiply, repeats, self._device) / 1e9
+        first = seconds_of(multiply, 1, self._device)
+        repeats = round(_SECONDS / first) - 1
+        seconds = first if repeats < 1 else seconds_of(multiply, repeats, self._device) / repeats
+        rate = operations / seconds / 1e9
         self.best = max(self.best, rate)
         return rate
 
