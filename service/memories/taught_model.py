@@ -41,8 +41,12 @@ class TaughtModel(ServedModel):
         self.input_size = model.input_size
         self.num_features = model.num_features
         self.temperature = None  # the logits are tempered already
-        self.explains = False
+        self.runtime, self.no_torch = model.runtime, model.no_torch
         self.max_batch = model.max_batch
+
+    @property
+    def explains(self) -> bool:
+        return False
 
     @property
     def ready(self) -> bool:

@@ -73,7 +73,8 @@ def serve(
         return _fail(str(error), 1)
     if not keys.required and not is_loopback(settings.host):
         logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
-    url = url_of(*listener.getsockname()[:2], "https" if settings.tls_cert else "http")
+    address, port, *_ = listener.getsockname()
+    url = url_of(address, port, "https" if settings.tls_cert else "http")
     if settings.workers > 1:
         return supervise(settings, listener, lambda names: announce(names, url, settings.workers))
     return run(settings, listener, lambda names: announce(names, url))
