@@ -160,10 +160,10 @@ def bench_predict(
     """
     import tempfile
 
-    from ait.allocator import keep_freed_memory
     from rich.console import Console
 
     from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.allocator import keep_freed_memory
     from ait_lite.checkpoint import bundled_models
 
     keep_freed_memory()
