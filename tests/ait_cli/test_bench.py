@@ -55,3 +55,15 @@ def test_bench_memory_needs_a_model_and_data(checkpoint: Path) -> None:
     result = run(app, ["bench", "memory", str(checkpoint)])
     assert result.exit_code == 1
     assert "both" in result.stderr
+
+
+def test_bench_predict_prints_a_table_and_writes_json(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "bench.json"
+    options = ["--small", "3", "--photos", "1", "--rounds", "1", "-o", str(target)]
+    result = run(app, ["bench", "predict", str(checkpoint), *options])
+    assert result.exit_code == 0, result.output
+    assert "of the plain loop's rate" in " ".join(result.output.replace("┃", " ").split())
+    assert [(rate["count"], rate["share"] > 0) for rate in json.loads(target.read_text())["rates"]] == [
+        (3, True),
+        (1, True),
+    ]
