@@ -144,7 +144,7 @@ class _Reader:
 def _reading(readers: dict[Mlp, Callable[[Tensor], None]]) -> Iterator[None]:
     """Hand what enters each network to its reader, for the time of a ``with`` block."""
     hooks = [
-        module.register_forward_pre_hook(lambda _, inputs, read=read: read(inputs[0]))  # type: ignore[misc]
+        module.register_forward_pre_hook(lambda _, inputs, read=read: read(inputs[0]))
         for module, read in readers.items()
     ]
     try:
