@@ -102,12 +102,14 @@ def _captioned(images: SeenImages, index: int, about: str) -> Captioned:
 def _draw_distances(memorisation: Memorisation, path: Path) -> None:
     figure = matplotlib.figure.Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    for distances, name, style in (
-        (memorisation.train_distances, "training images", {"color": "#0072b2"}),
-        (memorisation.test_distances, "other images", {"color": "#d55e00", "linestyle": "--"}),
+    for distances, name, colour, line in (
+        (memorisation.train_distances, "training images", "#0072b2", "-"),
+        (memorisation.test_distances, "other images", "#d55e00", "--"),
     ):
         if len(distances):
-            axes.hist(distances.numpy(), bins=60, histtype="step", density=True, label=name, **style)
+            axes.hist(
+                distances.numpy(), bins=60, histtype="step", density=True, label=name, color=colour, linestyle=line
+            )
     axes.axvline(memorisation.radius, color="#555555", linestyle=":", label="radius")
     axes.set(xlabel="distance to the nearest (other) training image", ylabel="density")
     axes.legend()

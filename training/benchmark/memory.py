@@ -210,7 +210,7 @@ def _fit(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tupl
     def loss() -> float:
         optimiser.zero_grad()
         value = F.cross_entropy(features @ weight + bias, labels) + penalty * weight.square().sum() / 2
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return float(value.detach())
 
     optimiser.step(loss)

@@ -237,15 +237,14 @@ def _join(before: Corrections | None, new: Corrections, centre: np.ndarray) -> C
     old = before.select([identifier for identifier in before.ids if identifier not in set(new.ids)])
     order = np.argsort(np.array([*old.ids, *new.ids]), kind="stable")
     ids, paths = [*old.ids, *new.ids], [*old.paths, *new.paths]
-    columns = {
-        name: np.concatenate([getattr(old, name), getattr(new, name)])[order] for name in ("keys", "labels", "boosts")
-    }
     return replace(
         new,
         ids=tuple(ids[index] for index in order),
         paths=tuple(paths[index] for index in order),
+        keys=np.concatenate([old.keys, new.keys])[order],
+        labels=np.concatenate([old.labels, new.labels])[order],
+        boosts=np.concatenate([old.boosts, new.boosts])[order],
         centre=centre.astype(np.float32),
-        **columns,
     )
 
 
