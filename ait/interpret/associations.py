@@ -8,9 +8,9 @@ the exponential kernel holds N patterns while its signal stands above its noise 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -138,7 +138,7 @@ def measure_capacity(model: nn.Module, images: Tensor | None = None, *, most: in
 
 
 def _network_capacity(
-    name: str, module: Mlp, tokens: Tensor | None, most: int, generator: torch.Generator
+    name: str, module: Any, tokens: Tensor | None, most: int, generator: torch.Generator
 ) -> FeedForwardCapacity:
     width, count = int(module.fc1.weight.shape[1]), int(module.fc1.weight.shape[0])
     keys = torch.randn(most, width, generator=generator) if tokens is None else torch.unique(tokens, dim=0)

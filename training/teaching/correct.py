@@ -241,10 +241,10 @@ def _join(before: Corrections | None, new: Corrections, centre: np.ndarray) -> C
         new,
         ids=tuple(ids[index] for index in order),
         paths=tuple(paths[index] for index in order),
-        centre=centre.astype(np.float32),
         keys=np.concatenate([old.keys, new.keys])[order],
         labels=np.concatenate([old.labels, new.labels])[order],
         boosts=np.concatenate([old.boosts, new.boosts])[order],
+        centre=centre.astype(np.float32),
     )
 
 
