@@ -2,8 +2,8 @@
 
 Facts are recalled to 99 % by a model as large as they are many: with d/8 heads of width 8 and a network of width 2 d,
 their number grows in proportion to the parameters, at about 0.15 facts, or 0.45 bits, a parameter for D = 8 once
-training is long. The short run ends with about a fifth of that. The information bound S R log2 D is far: parameters of
-32 bits could hold more.
+training is long. The short run ends unevenly, with about a fifth of that. The information bound S R log2 D is far:
+parameters of 32 bits could hold more.
 """
 
 from ait.memory.global_energy import log_log_slope
