@@ -1,4 +1,4 @@
-"""Pages for people: the playground at `/`, teaching at `/teach` and the reference at `/docs`, all from the folder `ui`."""
+"""Pages for people: to try images, to teach, and the reference; all from the folder `ui`."""
 
 from __future__ import annotations
 
