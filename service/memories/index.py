@@ -120,7 +120,8 @@ class MemoryIndex:
         """
         with self._lock:
             token = self._store.token()
-            if self._state is None or token != self._token:
+            behind = self._state is not None and revision is not None and self._state.memory.revision < revision
+            if self._state is None or behind or token != self._token:
                 self._refresh()
                 self._token = token
             assert self._state is not None

@@ -2,14 +2,15 @@
 
     python -m tests.support.memory_kills memories.sqlite3 --kills 300
 
-starts a writer again and again on the same store and kills it after a random time. A writer teaches, replaces, corrects
-and forgets, and acknowledges each on a line once the store has returned. After every kill the store must hold what was
-acknowledged, and the one step that may have been under way either as a whole or not at all.
+starts a writer again and again on the same store and kills it after a random time. A writer teaches, replaces,
+corrects and forgets, and acknowledges each on a line once the store has returned. After every kill the store must hold
+what was acknowledged, and the one step that may have been under way either as a whole or not at all.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -92,10 +93,8 @@ def kill_writers(where: str, kills: int, seed: int = 0) -> Counter[str]:
     """
     rng, counts = random.Random(seed), Counter[str]()
     store = open_store(where)
-    try:
+    with contextlib.suppress(MemoryNotFound):
         store.delete(NAME)
-    except MemoryNotFound:
-        pass
     taught(store, name=NAME)
     state: State = {}
     for number in range(kills):

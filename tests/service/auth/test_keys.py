@@ -25,6 +25,8 @@ def test_a_list_of_keys() -> None:
     one {digest}          # unlimited
     two {digest.upper()} 2.5
     three@b.c {digest} 0.1, four {digest} 10 3
+    five {digest} teach
+    six {digest} 10 3 admin
     """
     raw = bytes.fromhex(digest)
     assert parse_keys(text, "file") == [
@@ -32,8 +34,20 @@ def test_a_list_of_keys() -> None:
         Key("two", raw, 2.5, 3),
         Key("three@b.c", raw, 0.1, 1),
         Key("four", raw, 10.0, 3),
+        Key("five", raw, scope="teach"),
+        Key("six", raw, 10.0, 3, scope="admin"),
     ]
     assert parse_keys("", "file") == []
+
+
+def test_a_scope_allows_those_below_it() -> None:
+    scopes = ("recall", "teach", "admin")
+    allowed = {scope: [each for each in scopes if Key("a", b"", scope=scope).allows(each)] for scope in scopes}
+    assert allowed == {"recall": ["recall"], "teach": ["recall", "teach"], "admin": ["recall", "teach", "admin"]}
+    ring = KeyRing(None, None, sha256("root"))
+    root = ring.find(b"root")
+    assert root is not None
+    assert root.allows("admin")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +60,8 @@ def test_a_list_of_keys() -> None:
         (f"a {sha256('x')} 0", "rate 0"),
         (f"a {sha256('x')} nan", "rate nan"),
         (f"a {sha256('x')} 1 many", "burst many"),
+        (f"a {sha256('x')} write", "rate write"),
+        (f"a {sha256('x')} teach admin", "rate teach"),
         (f"admin {sha256('x')}", "taken"),
         (f"a {sha256('x')}, a {sha256('y')}", "taken"),
     ],

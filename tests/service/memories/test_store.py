@@ -20,8 +20,8 @@ from service.errors import (
     StaleRevision,
 )
 from service.memories.index import MemoryIndex, filled_memory
+from service.memories.opening import open_store
 from service.memories.records import NOT, Binding, Options, Quotas, Selection
-from service.memories.sqlite import SqliteStore
 from service.memories.store import MemoryStore
 from tests.support.memory_histories import BINDING, DIM, QUOTAS, Step, follow, lesson, taught, vector
 
@@ -39,16 +39,24 @@ STEPS = st.lists(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[MemoryStore]:
-    store = SqliteStore(tmp_path / "memories.sqlite3")
-    yield store
-    store.close()
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryStore]:
+    where = tmp_path / "memories.sqlite3" if request.param == "sqlite" else request.getfixturevalue("database")
+    yield from emptied(where)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStore]:
-    store = SqliteStore(tmp_path_factory.mktemp("store") / "memories.sqlite3")
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStore]:
+    folder = tmp_path_factory.mktemp("store")
+    yield from emptied(
+        folder / "memories.sqlite3" if request.param == "sqlite" else request.getfixturevalue("database")
+    )
+
+
+def emptied(where: Path | str) -> Iterator[MemoryStore]:
+    store = open_store(str(where))
+    for memory in store.memories():
+        store.delete(memory.name)
     yield store
     store.close()
 
