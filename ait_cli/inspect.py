@@ -22,10 +22,14 @@ def inspect(
             help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Labelled images, one folder per class: tell what the answers lose without the memory."),
+    ] = None,
 ) -> None:
     """Draw what a model's memory does on an image.
 
-    Shows, for each block, energies, recalled priors and ranks.
+    Shows, for each block, energies, recalled priors and ranks; and with --data whether all of it matters.
     """
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
@@ -51,3 +55,21 @@ def inspect(
     report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
     typer.echo(describe(report))
     typer.echo(f"drawn: {target}")
+    if data is not None:
+        _tell_effects(model, data)
+
+
+def _tell_effects(model: str, data: Path) -> None:
+    from rich.console import Console
+
+    from ait.interpret.causal import describe_effects
+    from ait_lite.checkpoint import resolve
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.causal import measure_effects
+
+    try:
+        report = measure_effects(resolve(model), data, console=Console(stderr=True))
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    typer.echo(f"\nWithout the memory, on {report.images} images (differences with 95 % intervals):")
+    typer.echo(describe_effects(report))

@@ -40,7 +40,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"exemplars", "metrics"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
-        frozenset({"annotate"}),
+        frozenset({"annotate", "causal"}),
     ),
     "run": (
         frozenset(

@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "capacity-slope": "capacity_slope",
     "cross-entropy": "cross_entropy",
     "data-fraction": "data_fraction",
+    "head-comparison": "head_comparison",
     "infinite-context": "infinite_context",
     "landscape": "landscape",
     "majoriser": "majoriser",

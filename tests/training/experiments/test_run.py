@@ -10,7 +10,7 @@ from training.experiments import EXPERIMENTS, Check, Outcome, run_experiment
 from training.experiments import landscape as example
 
 # The others train for up to a minute; their parts have tests of their own.
-QUICK = sorted(set(EXPERIMENTS) - {"swaps", "data-fraction"})
+QUICK = sorted(set(EXPERIMENTS) - {"swaps", "data-fraction", "head-comparison"})
 
 
 @pytest.mark.parametrize("name", QUICK)
