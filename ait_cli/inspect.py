@@ -18,7 +18,11 @@ def inspect(
         bool, typer.Option("--ffn", help="Look at the feed-forward networks as memories, over many images.")
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of images for --ffn, of which up to 512 are taken evenly.")
+        Path | None,
+        typer.Option(
+            help="With --ffn: folder of images, of which up to 512 are taken evenly. With IMAGE: labelled images, a "
+            "folder per class, to tell what the answers lose without the memory."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -39,7 +43,8 @@ def inspect(
 
     Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
     and what accuracy does when it is removed. With --ffn and --data: the images that fire each key of the feed-forward
-    networks most, the share of dead keys, and the signal-to-noise ratio of each layer.
+    networks most, the share of dead keys, and the signal-to-noise ratio of each layer. With IMAGE and --data: what the
+    answers to labelled images lose without the memory.
     """
     if ffn:
         if data is None or image is not None:
@@ -50,10 +55,10 @@ def inspect(
     elif image is None:
         fail("name an image, or use --ffn with --data.")
     else:
-        _inspect_image(model, image, output, priors)
+        _inspect_image(model, image, output, priors, data)
 
 
-def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None) -> None:
+def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
@@ -82,3 +87,21 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
         from ait_cli.inspect_priors import inspect_priors
 
         inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"))
+    if data is not None:
+        _tell_effects(model, data)
+
+
+def _tell_effects(model: str, data: Path) -> None:
+    from rich.console import Console
+
+    from ait.interpret.causal import describe_effects
+    from ait_lite.checkpoint import resolve
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.causal import measure_effects
+
+    try:
+        report = measure_effects(resolve(model), data, console=Console(stderr=True))
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    typer.echo(f"\nWithout the memory, on {report.images} images (differences with 95 % intervals):")
+    typer.echo(describe_effects(report))

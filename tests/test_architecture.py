@@ -24,7 +24,8 @@ ENTRY_POINTS: Final = {"service/__main__.py", "training/__main__.py"}
 
 # Floors of the library, the lowest first. Modules of one floor import each other only inside one package.
 LIBRARY: Final = (
-    {"collectives", "memory", "preprocessing"},
+    {"collectives", "preprocessing"},
+    {"memory"},
     {"attention"},
     {"workspace"},
     {"block"},

@@ -25,6 +25,19 @@ def test_inspect_draws_the_memory(checkpoint: Path, image_file: Path, tmp_path: 
     assert "rank(priors)" in result.stdout
 
 
+def test_inspect_tells_what_is_lost_without_the_memory(
+    checkpoint: Path, image_file: Path, labelled_images: Path, tmp_path: Path
+) -> None:
+    target = ["-o", str(tmp_path / "memory.png")]
+    result = run(app, ["inspect", str(checkpoint), str(image_file), *target, "--data", str(labelled_images)])
+    assert result.exit_code == 0, result.output
+    assert "on 6 images" in result.stdout
+    assert "retrieval off" in result.stdout
+    result = run(app, ["inspect", str(checkpoint), str(image_file), *target, "--data", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "nowhere" in result.stderr
+
+
 def test_the_drawing_goes_into_the_working_directory(
     checkpoint: Path, image_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

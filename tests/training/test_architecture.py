@@ -40,7 +40,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"exemplars", "features", "metrics"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
-        frozenset({"annotate", "compare", "runtimes"}),
+        frozenset({"annotate", "causal", "compare", "runtimes"}),
     ),
     "run": (
         frozenset({"accelerator", "images", "interruption", "plan", "progress"}),

@@ -79,7 +79,8 @@ def evaluate(
     if reliability_png is not None:
         draw_reliability(result.reliability, reliability_png, title=f"calibration error {result.ece:.2%}")
     if report is not None:
-        sample = preprocessing.normalise(images[memory_sample(len(images))].to(place))
+        chosen = memory_sample(len(images))
+        sample = preprocessing.normalise(images[chosen].to(place))
         run = read_run(Path(checkpoint).resolve())
         write_report(
             report,
@@ -91,7 +92,7 @@ def evaluate(
             files=samples.names,
             history=run.history,
             best_epoch=run.best_epoch,
-            memory=memory_columns(model, sample),
+            memory=memory_columns(model, sample, labels[chosen].to(place)),
             settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(data_root), "flip": flip}}
             | run.settings,
             chosen_by=set(samples.names) == run.validation,

@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "embeddings": "scaling.embeddings",
     "fact-storage": "facts.fact_storage",
     "factual-recall": "facts.factual_recall",
+    "head-comparison": "heads.comparison",
     "infinite-context": "retrieval.infinite_context",
     "landscape": "energies.landscape",
     "majoriser": "energies.majoriser",

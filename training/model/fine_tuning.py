@@ -64,7 +64,8 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         if recipe.args:
             raise RecipeError(f"the weights of {start} do not fit model.args={recipe.args}: {error}") from error
         raise CheckpointError(f"the weights of {start} do not fit the model they name: {error}") from error
-    _fit_head(model, classes, start, console)
+    another = recipe.checkpoint is not None and _another_head(recipe, folder)
+    _fit_head(model, classes, start, console, another)
     return model
 
 
@@ -100,11 +101,17 @@ def _check_weights(folder: Path) -> None:
         raise CheckpointError(f"checkpoint {folder} is torn: {error}") from error
 
 
-def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console) -> None:
+def _another_head(recipe: ModelRecipe, folder: Path) -> bool:
+    """Return True if the recipe asks for another kind of head than the checkpoint has."""
+    theirs = (read_config(folder).get("model_args") or {}).get("head", "linear")
+    return "head" in recipe.args and recipe.args["head"] != theirs
+
+
+def _fit_head(model: Any, classes: Sequence[str], start: str, console: Console, another: bool) -> None:
     known = named_labels(getattr(model, "pretrained_cfg", None) or {})
     if known == tuple(classes) and model.num_classes == len(classes):
         resampled = getattr(model, "global_pool", None) == "flat" and _resized(model)
-        how = "resampled to the new input size" if resampled else "kept"
+        how = "of another kind, so new" if another else "resampled to the new input size" if resampled else "kept"
         console.print(f"fine-tuning from {start}: same {len(known)} classes, head {how}", soft_wrap=True)
         return
     before = model.num_classes

@@ -16,6 +16,7 @@ SLOW = {
     "data-fraction",
     "fact-storage",
     "factual-recall",
+    "head-comparison",
     "optimisers",
     "sequential-learning",
     "storage-width",

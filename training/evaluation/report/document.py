@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
+from ait.interpret.causal import INTERVENTIONS
 from ait_lite.checkpoint import write_text
 from training.evaluation.metrics import EvaluationResult
 from training.evaluation.report.calibration import draw_reliability
@@ -16,7 +17,13 @@ from training.evaluation.report.classes import class_scores, draw_class_accuracy
 from training.evaluation.report.confusion import draw_confusion, top_confusions
 from training.evaluation.report.curves import draw_curves
 from training.evaluation.report.figure import percent
-from training.evaluation.report.memory import QUANTITIES, draw_memory_health, memory_blocks
+from training.evaluation.report.memory import (
+    NORM_RATIO,
+    QUANTITIES,
+    draw_memory_health,
+    memory_blocks,
+    memory_effects,
+)
 from training.evaluation.report.mistakes import Images, Mistake, draw_mistakes, worst_mistakes
 
 _CONFUSIONS = 10
@@ -220,24 +227,45 @@ def _mistakes(
 
 
 def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float], folder: Path) -> list[str]:
-    paragraphs = []
+    paragraphs = _effects(memory)
     if any(memory_blocks(row) for row in history):
         draw_memory_health(history, folder / "memory.png")
         paragraphs.append("![The memory's health over the epochs](memory.png)")
     blocks = memory_blocks(memory)
+    quantities = (*QUANTITIES, NORM_RATIO)
     if blocks:
         rows = [
             (
                 str(block),
-                *(f"{values[quantity.name]:.3g}" if quantity.name in values else "–" for quantity in QUANTITIES),
+                *(f"{values[quantity.name]:.3g}" if quantity.name in values else "–" for quantity in quantities),
             )
             for block, values in blocks.items()
         ]
-        paragraphs.append(_table(("block", *(quantity.title for quantity in QUANTITIES)), rows))
+        paragraphs.append(_table(("block", *(quantity.title for quantity in quantities)), rows))
     if not paragraphs:
         return []
-    meanings = "\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in QUANTITIES)
+    meanings = "\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in quantities)
     return ["## Memory", *paragraphs, meanings]
+
+
+def _effects(memory: Mapping[str, float]) -> list[str]:
+    """Tell what the answers lose without the memory: that comes first, for the rest only describes it."""
+    effects = memory_effects(memory)
+    if not effects:
+        return []
+    rows = [
+        (
+            INTERVENTIONS.get(name, name),
+            f"{100 * effect['accuracy_change']:+.2f} ± {100 * effect['accuracy_interval']:.2f}",
+            f"{effect['loss_change']:+.4f} ± {effect['loss_interval']:.4f}",
+        )
+        for name, effect in effects.items()
+    ]
+    return [
+        "What is lost without the memory, on a sample of the images: differences from the model as it is, with 95 % "
+        "intervals of the paired difference. An interval that holds zero says that the memory does not matter.",
+        _table(("intervention", "accuracy, points", "loss, nats"), rows),
+    ]
 
 
 def _settings(settings: Mapping[str, Any]) -> list[str]:

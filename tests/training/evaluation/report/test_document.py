@@ -73,7 +73,7 @@ def test_the_page_tells_epoch_accuracy_memory_and_settings(tmp_path: Path) -> No
     assert "| best epoch | 2 of 3 |" in page
     assert f"| top-1 accuracy | {(logits.argmax(dim=1) == labels).double().mean():.2%} |" in page
     # Of the best epoch, not the last; a quantity that was not measured is a dash.
-    assert "| 1 | 4 | – | 4 | – | 4 | 4 |" in page
+    assert "| 1 | 4 | – | 4 | – | 4 | 4 | – |" in page
     assert "model:\n  name: ait_x\n" in page
 
 
@@ -108,6 +108,13 @@ def test_one_temperature_is_told_where_there_is_one(tmp_path: Path) -> None:
 def test_settings_with_a_fence_stay_in_theirs(tmp_path: Path) -> None:
     page = write(tmp_path, *made_answers(2), "ab", settings={"root": "a ```` b"})
     assert page.rstrip().endswith("\n`````")
+
+
+def test_what_is_lost_without_the_memory_comes_with_its_interval(tmp_path: Path) -> None:
+    effect = {"accuracy_change": -0.0125, "accuracy_interval": 0.02, "loss_change": 0.5, "loss_interval": 0.1}
+    memory = {f"memory/effect/retrieval_off/{name}": value for name, value in effect.items()}
+    page = write(tmp_path, *made_answers(3), "abc", memory=memory | {"memory/effect/accuracy": 0.8})
+    assert "| the blocks add nothing that they retrieve | -1.25 ± 2.00 | +0.5000 ± 0.1000 |" in page
 
 
 def test_without_mistakes_the_page_says_so(tmp_path: Path) -> None:
