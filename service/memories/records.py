@@ -19,7 +19,7 @@ NOT: Final = "¬"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_ID: Final = 256
 _LONGEST_LABEL: Final = 100
-_MOST_RANDOM_FEATURES: Final = 4096
+_MOST_RANDOM_FEATURES: Final = 2048  # solving for more takes longer than a client waits
 
 
 @dataclass(frozen=True)

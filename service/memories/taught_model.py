@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 VERSION: Final = "1"
 POLL_SECONDS: Final = 0.25  # between two looks whether another process has written
+RETRY_SECONDS: Final = 5.0  # after one that has failed
 
 
 class TaughtModel(ServedModel):
@@ -148,6 +149,7 @@ class TaughtModels:
         seen: Hashable = None
         while True:
             self._memories.changed.clear()
+            pause = POLL_SECONDS
             try:
                 token = await self._memories.run(self._memories.store.token)
                 if seen is None or token != seen:
@@ -157,9 +159,13 @@ class TaughtModels:
                     if self._memories.bindings.known(memory) is None:
                         await self._memories.bindings.learn(memory.binding.model)
             except ServiceError as error:
+                seen, pause = None, RETRY_SECONDS
                 logger.warning("the memories cannot be looked through: %s", error)
+            except Exception:  # whatever one memory brings about must not keep the others from being followed
+                seen, pause = None, RETRY_SECONDS
+                logger.exception("looking through the memories failed")
             try:
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._memories.changed.wait()
             except TimeoutError:
                 pass

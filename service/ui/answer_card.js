@@ -51,11 +51,10 @@ export class AnswerCard {
     this.body.replaceChildren(
       this.#head(),
       ...verdict(prediction, answer.unknown_level),
-      scores(prediction.labels),
+      ...(prediction.unknown === true ? [] : [scores(prediction.labels)]),
       this.#evidence(prediction),
       this.#correction(prediction),
     );
-    this.body.classList.toggle("is-unknown", prediction.unknown === true);
   }
 
   #evidence({ evidence, without_strongest: without }) {
@@ -91,7 +90,11 @@ export class AnswerCard {
 function verdict(prediction, level) {
   if (prediction.unknown === true) {
     const p = `p = ${prediction.p_value.toFixed(3)}, at most ${level}`;
-    return [element("p", "unknown", element("strong", "", "Unknown"), ` It is like nothing that was taught (${p}).`)];
+    const [best] = prediction.labels;
+    return [
+      element("p", "unknown", element("strong", "", "Unknown"), ` It is like nothing that was taught (${p}).`),
+      ...(best ? [element("p", "quiet", `If it had to be one of the classes: ${best.label}, ${percent(best.score)}`)] : []),
+    ];
   }
   return prediction.unknown === null ? [element("p", "quiet", prediction.reason)] : [];
 }

@@ -28,7 +28,7 @@ class MemoryOptions(BaseModel):
     unknown_level: float = Field(
         0.05, ge=0, lt=1, description="Share of known images that may be called unknown; 0 calls nothing so."
     )
-    random_features: int = Field(0, ge=0, le=4096, description="Random features that ridge may use where they help.")
+    random_features: int = Field(0, ge=0, le=2048, description="Random features that ridge may use where they help.")
     seed: int = Field(0, ge=0, lt=2**32, description="Of the random features.")
     beta: float = Field(20.0, gt=0, le=1e4, description="Inverse temperature of hopfield and of prototype's scores.")
 

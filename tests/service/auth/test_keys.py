@@ -141,6 +141,9 @@ def test_making_a_key() -> None:
     secret = re.search(r"only now: +(\S+)", result.stderr)
     assert secret
     assert parse_keys(result.stdout, "file") == [Key("ci", hashlib.sha256(secret[1].encode()).digest(), 2.0, 5)]
+    scoped = CliRunner().invoke(cli, ["key", "teacher", "--scope", "teach"])
+    assert [key.scope for key in parse_keys(scoped.stdout, "file")] == ["teach"]
+    assert CliRunner().invoke(cli, ["key", "teacher", "--scope", "write"]).exit_code == 1
     assert CliRunner().invoke(cli, ["key", "admin"]).stdout.startswith("AIT_ADMIN_KEY_SHA256=")
     assert CliRunner().invoke(cli, ["key", "no/name"]).exit_code == 1
 
