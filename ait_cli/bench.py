@@ -6,15 +6,12 @@ import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime
 from ait_cli.output import fail, model_table, training_table, write_json
-
-if TYPE_CHECKING:
-    from service.settings import Precision, Runtime
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -190,8 +187,8 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
-                runtime=cast("Runtime", runtime.value),
-                precision=cast("Precision", precision.value),
+                runtime=runtime.value,
+                precision=precision.value,
                 progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, ImagesError, PlainLoopError, ServerError) as error:

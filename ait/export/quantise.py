@@ -86,7 +86,7 @@ def _static(graph: Path, path: Path, pixels: np.ndarray) -> None:
 
 
 def _tried(path: Path, pixels: np.ndarray, expected: Outputs, temperature: float | None) -> tuple[Agreement, float]:
-    run: Callable[[np.ndarray], Outputs] = open_graph("onnxruntime", path, "int8")
+    run = open_graph("onnxruntime", path, "int8")
     agreement = compare_graph(run, pixels, expected, "int8", temperature)
     fastest = float("inf")
     for _ in range(3):
