@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 try:
     from ait.associative_transformer import AssociativeTransformer, TrainingOutput
 except ModuleNotFoundError as error:
-    if error.name not in ("torch", "timm"):
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("torch", "timm"):
         raise
     raise ModuleNotFoundError(
-        f"ait's models need {error.name}, which is not installed: pip install 'associative-transformer[models]'",
-        name=error.name,
+        f"ait's models need {missing}, which is not installed: pip install 'associative-transformer[models]'",
+        name=missing,
     ) from None
 
 if TYPE_CHECKING:

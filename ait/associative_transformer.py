@@ -567,7 +567,7 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> Associativ
     # A tag's weights belong to its read-out, whichever the architecture has by default.
     implied = _read_out(variant, pretrained, kwargs)
     kwargs.update(implied)
-    model = build_model_with_cfg(
+    model: Any = build_model_with_cfg(
         AssociativeTransformer,
         variant,
         pretrained,

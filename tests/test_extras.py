@@ -24,7 +24,7 @@ def test_the_library_names_the_extra(package: str) -> None:
 
 
 def test_commands_name_the_extra() -> None:
-    done = without(["torch", "timm"], "from ait_cli.main import main; main()", "inspect", "nowhere")
+    done = without(["torch", "timm"], "from ait_cli.main import main; main()", "export", "nowhere", "model.onnx")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: this needs ")
     assert REMEDY in done.stderr

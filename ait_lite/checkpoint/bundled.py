@@ -12,8 +12,8 @@ def bundled_models() -> dict[str, Path]:
     found = find_spec("ait")  # where the package lies, without importing it: that would load torch
     places = (found.submodule_search_locations if found else None) or ()
     folders = [path.parent for place in places for path in Path(place).glob(f"pretrained/*/{CONFIG}")]
-    if (imagenet.imagenet_folder() / CONFIG).is_file():
-        folders.append(imagenet.imagenet_folder())
+    if folder := imagenet.imagenet_folder():
+        folders.append(folder)
     return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name)}
 
 

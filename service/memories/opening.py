@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from service.errors import SettingsError
 from service.memories.sqlite import SqliteStore
 from service.memories.store import MemoryStore
-from service.settings import SettingsError
 
 _POSTGRES = ("postgresql://", "postgres://")
 

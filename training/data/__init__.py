@@ -4,7 +4,7 @@ from training.data.augment.batch import BatchTransform
 from training.data.augment.image_transform import create_image_transform
 from training.data.augment.operations import Augmentation
 from training.data.balance import balanced_order, class_weights
-from training.data.decode import check, decode, default_cache
+from training.data.decode import check, decode
 from training.data.loading import BatchLoader, UndecodedImages, dead_workers_named, to_device
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
@@ -26,7 +26,6 @@ __all__ = [
     "create_image_transform",
     "dead_workers_named",
     "decode",
-    "default_cache",
     "generate_sort_of_clevr",
     "generate_triangles",
     "open_evaluation",

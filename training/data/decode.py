@@ -11,7 +11,6 @@ date stay the same.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -30,6 +28,7 @@ from torch import Tensor
 from ait_lite.checkpoint import atomic_file, write_text
 from ait_lite.decode import ImageError, ImageLimits, refusal
 from ait_lite.image_files import decode_file
+from ait_lite.user_cache import check_writable, writable_cache
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
@@ -79,40 +78,19 @@ def default_cache() -> Path:
         DataError: Neither can be written to.
     """
     try:
-        return _writable(user_cache_path("ait") / "images")
-    except (OSError, RuntimeError):  # read-only, or there is no home
-        pass
-    # A folder that is not ours might hold what another has put there for us to read.
-    temporary = Path(tempfile.gettempdir()) / f"ait-images-{os.getuid()}"
-    try:
-        _writable(temporary)
-        if temporary.stat().st_uid == os.getuid():
-            return temporary
-    except OSError:
-        pass
-    raise DataError(
-        f"there is no folder to keep decoded images in: neither the home folder nor {temporary} can be written to; "
-        "name one with data.cache=FOLDER"
-    )
-
-
-def _writable(folder: Path) -> Path:
-    """Create a folder if there is none, and check that files can be made in it.
-
-    Raises:
-        OSError: They cannot.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-    return folder
+        return writable_cache("images")
+    except OSError as error:
+        raise DataError(
+            f"there is no folder to keep decoded images in: {error}; name one with data.cache=FOLDER"
+        ) from error
 
 
 def _cache_folder(cache: Path | None) -> Path:
     if cache is None:
         return default_cache()
     try:
-        return _writable(cache)
+        check_writable(cache)
+        return cache
     except OSError as error:
         raise DataError(
             f"decoded images cannot be kept in {cache} ({error.strerror}): name another folder with data.cache=FOLDER"

@@ -7,7 +7,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from training.data import Preprocessing, default_cache
+from ait_lite.user_cache import writable_cache
+from training.data import Preprocessing
 from training.errors import OutputError
 from training.evaluation.calibration import Calibration, calibrate
 from training.evaluation.features import Take, features_of
@@ -52,7 +53,7 @@ class Features:
     ) -> None:
         linear_head(model)
         self._model, self._preprocessing, self._device, self._console = model, preprocessing, device, console
-        self._cache = cache / "features" if cache else default_cache().parent / "features"
+        self._cache = cache / "features" if cache else _default_cache()
 
     def __call__(self, take: Take, count: int, title: str) -> torch.Tensor:
         """Compute what the head reads of the images that `take` gives, (count, D) float32.
@@ -68,6 +69,13 @@ class Features:
             raise OutputError(
                 f"cannot write features to {self._cache} ({error}); set data.cache to another folder"
             ) from error
+
+
+def _default_cache() -> Path:
+    try:
+        return writable_cache("features")
+    except OSError as error:
+        raise OutputError(f"features cannot be kept: {error}; name a folder with data.cache=FOLDER") from error
 
 
 def fit_head(model: nn.Module, features: Features, images: RunImages, seed: int) -> SolvedHead:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from service.model_process.runtimes.graphs import Graphs, NoGraph
 from service.model_process.runtimes.model import Model
 from service.repository.folders import ModelError
 from service.settings import Precision, Runtime
+
+if TYPE_CHECKING:
+    from service.model_process.runtimes.torch_model import TorchModel
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ class Choice(NamedTuple):
 
 def choose(
     wanted: Wanted,
-    torch_model: Any | None,
+    torch_model: TorchModel | None,
     graphs: Graphs,
     *,
     no_torch: str = "",
@@ -164,7 +167,7 @@ class _Candidates:
     """What might be taken; each is made and compared once."""
 
     def __init__(
-        self, torch_model: Any | None, no_torch: str, make: Callable[..., GraphModel], temperature: float | None
+        self, torch_model: TorchModel | None, no_torch: str, make: Callable[..., GraphModel], temperature: float | None
     ) -> None:
         self.tried: list[Tried] = []
         self.prepare: Callable[[], PreparedModel]

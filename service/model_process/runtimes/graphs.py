@@ -15,12 +15,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platformdirs import user_cache_path
-
 from ait_lite.checkpoint import WEIGHTS, atomic_folder
 from ait_lite.runtimes import PreparedError, PreparedModel, is_prepared, read_prepared
 from ait_lite.runtimes.prepared import sha256
 from ait_lite.runtimes.processor import processor_features
+from ait_lite.user_cache import cache_folders
 from service.repository.folders import ModelFolder
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def cache_folder(setting: str | None = None) -> Path:
     Args:
         setting: AIT_CACHE; None is where the operating system has caches.
     """
-    return Path(setting).expanduser() if setting else user_cache_path("ait") / "graphs"
+    return Path(setting).expanduser() if setting else cache_folders("graphs")[0]
 
 
 class Graphs:

@@ -91,8 +91,10 @@ def compare(kind: str, train: Split, test: Split, steps: int, seed: int) -> dict
     for _ in range(steps):
         rows = torch.randint(len(known.labels), (128,), generator=generator)
         features, labels = embed(known.features[rows]), known.labels[rows]
-        batch = kind == "associative, batch" and isinstance(head, AssociativeHead)
-        logits = head.forward_with_batch(features, labels, rate=0.5) if batch else head(features)
+        if kind == "associative, batch" and isinstance(head, AssociativeHead):
+            logits = head.forward_with_batch(features, labels, rate=0.5)
+        else:
+            logits = head(features)
         optimiser.zero_grad()
         F.cross_entropy(logits, labels).backward()
         optimiser.step()

@@ -1,0 +1,52 @@
+"""Where things are kept that can be made again."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ait_lite.user_cache import cache_folders, writable_cache
+
+
+@pytest.fixture(autouse=True)
+def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+
+def test_the_users_cache_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folders("images") == [
+        tmp_path / "cache" / "ait" / "images",
+        tmp_path / "temporary" / f"ait-images-{os.getuid()}",
+    ]
+    assert not (tmp_path / "cache").exists()
+    assert writable_cache("images") == tmp_path / "cache" / "ait" / "images"
+
+
+def test_temporary_files_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # nothing can be made below a file
+    folder = writable_cache("images")
+    assert folder == tmp_path / "temporary" / f"ait-images-{os.getuid()}"
+    assert folder.stat().st_mode & 0o77 == 0
+
+
+def test_without_a_home_nothing_is_made_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home(_: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    assert writable_cache("images") == tmp_path / "temporary" / f"ait-images-{os.getuid()}"
+
+
+def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "temporary" / "ait-images-12345").mkdir()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    with pytest.raises(OSError, match="neither"):
+        writable_cache("images")
