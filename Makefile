@@ -22,6 +22,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/ait models --prepare
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed

@@ -29,11 +29,13 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from ait.block import AssociativeBlock
+from ait.memory.associative_head import AssociativeHead
 from ait.workspace import memory_config
 
 __all__ = ["AssociativeTransformer", "TrainingOutput"]
 
 POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
+HEADS: Final = ("linear", "associative")
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
@@ -70,6 +72,8 @@ class AssociativeTransformer(nn.Module):
         num_classes: Classes; 0 removes the head.
         global_pool: ``flat`` (the head reads all tokens, as in the paper), ``avg``, ``max``, ``avgmax``,
             ``token``, ``map``, or ``''``.
+        head: ``linear``, or ``associative``: `AssociativeHead`, which recalls classes from priors.
+        head_args: Arguments of `AssociativeHead` that differ from its defaults.
         embed_dim: Token width E.
         depth: Blocks L.
         num_heads: Heads of self-attention.
@@ -88,6 +92,7 @@ class AssociativeTransformer(nn.Module):
         norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
         act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
         block_fn: Class of the blocks.
+        attention: Self-attention of the blocks, ``softmax`` or ``delta`` (orderless DeltaFormer, arXiv 2505.19488).
 
     Raises:
         ValueError: If pooling and the other arguments contradict each other.
@@ -102,6 +107,8 @@ class AssociativeTransformer(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str = "avg",
+        head: str = "linear",
+        head_args: dict[str, Any] | None = None,
         embed_dim: int = 768,
         depth: int = 12,
         num_heads: int = 12,
@@ -120,12 +127,14 @@ class AssociativeTransformer(nn.Module):
         norm_layer: LayerType | None = None,
         act_layer: LayerType | None = None,
         block_fn: type[AssociativeBlock] = AssociativeBlock,
+        attention: str = "softmax",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         dd: dict[str, Any] = {"device": device, "dtype": dtype}
         _check_pool(global_pool, dynamic_img_size, patch_drop_rate)
+        _check_head(head, global_pool)
         if depth < 1:
             raise ValueError(f"depth is at least 1, got {depth}.")
         if embed_dim % num_heads:
@@ -136,6 +145,8 @@ class AssociativeTransformer(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.global_pool = global_pool
+        self.head_type = head
+        self.head_args = dict(head_args or {})
         self.num_features = self.embed_dim = embed_dim
         self.num_heads = num_heads
         self.mlp_ratio = mlp_ratio
@@ -174,6 +185,7 @@ class AssociativeTransformer(nn.Module):
                     drop_path=drop_path,
                     norm_layer=norm,
                     act_layer=get_act_layer(act_layer) or nn.GELU,
+                    attention=attention,
                     **dd,
                 )
                 for drop_path in torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
@@ -197,7 +209,11 @@ class AssociativeTransformer(nn.Module):
         )
 
     def _classifier(self, num_classes: int, **dd: Any) -> nn.Module:
-        return nn.Linear(self.head_hidden_size, num_classes, **dd) if num_classes > 0 else nn.Identity()
+        if num_classes < 1:
+            return nn.Identity()
+        if self.head_type == "associative":
+            return AssociativeHead(self.head_hidden_size, num_classes, **self.head_args, **dd)
+        return nn.Linear(self.head_hidden_size, num_classes, **dd)
 
     @property
     def head_hidden_size(self) -> int:
@@ -206,7 +222,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def associative_blocks(self) -> list[AssociativeBlock]:
-        """The blocks, from the first to the last."""
+        """Return the blocks, from the first to the last."""
         return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
     @torch.jit.ignore
@@ -223,7 +239,13 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone."""
-        return {"pos_embed", "cls_token"} | {name for name, _ in self.named_parameters() if name.endswith("log_beta")}
+        # Of an associative head only directions count.
+        head = {"head.weight"} if self.head_type == "associative" else set()
+        return (
+            {"pos_embed", "cls_token"}
+            | head
+            | {name for name, _ in self.named_parameters() if name.endswith(("log_beta", "attn.erase"))}
+        )
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -241,7 +263,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
-        """The linear classifier."""
+        """Return the classifier: linear, associative, or nothing."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -251,6 +273,7 @@ class AssociativeTransformer(nn.Module):
             ValueError: If the pooling does not fit the model (a class token cannot be added afterwards).
         """
         dd = {"device": self.pos_embed.device, "dtype": self.pos_embed.dtype}
+        _check_head(self.head_type, self.global_pool if global_pool is None else global_pool)
         self.num_classes = num_classes
         if global_pool is not None and global_pool != self.global_pool:
             _check_pool(global_pool, self.dynamic_img_size, getattr(self.patch_drop, "prob", 0.0))
@@ -261,6 +284,34 @@ class AssociativeTransformer(nn.Module):
         self.head = self._classifier(num_classes, **dd)
         self.head.train(self.training)
         _init_linear(self.head, std=0.02 * (self.embed_dim / self.head_hidden_size) ** 0.5)
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def teach(self, label: int, images: Tensor, rate: float | None = None) -> None:
+        """Write images of one class into the memory of an associative head, without training.
+
+        Args:
+            label: A class that there is, or the number of classes for a new one.
+            images: Normalised images, shape (B, C, H, W); on several processes, this one's share.
+            rate: Step of the write; None is what `AssociativeHead.teach` says.
+
+        Raises:
+            TypeError: The head is not associative.
+            ValueError: There is no such class.
+        """
+        head = self.head
+        if not isinstance(head, AssociativeHead):
+            raise TypeError("Only a model with head='associative' can be taught a class without training.")
+        training = self.training
+        self.eval()
+        try:
+            features = self.forward_head(self.forward_features(images), pre_logits=True)
+        finally:
+            self.train(training)
+        if label == self.num_classes:
+            head.add_classes(1)
+            self.num_classes = head.num_classes
+        head.teach(label, features, rate)
 
     def set_input_size(
         self, img_size: tuple[int, int] | None = None, patch_size: tuple[int, int] | None = None
@@ -414,6 +465,15 @@ def _check_pool(global_pool: str, dynamic_img_size: bool, patch_drop_rate: float
         )
 
 
+def _check_head(head: str, global_pool: str) -> None:
+    if head not in HEADS:
+        raise ValueError(f"Unknown head {head!r}; choose one of {', '.join(HEADS)}.")
+    if head == "associative" and global_pool == "flat":
+        raise ValueError(
+            "head='associative' remembers one vector an image, and global_pool='flat' gives all tokens; use 'avg'."
+        )
+
+
 def _init_linear(module: nn.Module, std: float = 0.02) -> None:
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=std)
@@ -451,7 +511,27 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
             if side * side * model.embed_dim == value.shape[1]:
                 value = _resample_flat_head(value, new_grid, (side, side))
         fitted[name] = value
-    return fitted
+    return _fit_associative_head(fitted, model)
+
+
+def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
+    """Give an associative head its own start where the weights are of a linear one, or of other classes.
+
+    Raises:
+        ValueError: The head of the weights is associative, and the model's is not.
+    """
+    theirs = {name for name in state_dict if name.startswith("head.")}
+    if "head.log_beta" in theirs and not isinstance(model.head, AssociativeHead):
+        rows = len(state_dict["head.examples"])
+        if isinstance(model.head, nn.Linear) and rows % model.num_classes == 0:
+            raise ValueError("The head of these weights is associative; create the model with head='associative'.")
+        return {name: value for name, value in state_dict.items() if name not in theirs}
+    if not isinstance(model.head, AssociativeHead) or not theirs:
+        return state_dict
+    own = {f"head.{name}": value for name, value in model.head.state_dict().items()}
+    if all(name in own and own[name].shape == state_dict[name].shape for name in theirs):
+        return state_dict
+    return {name: value for name, value in state_dict.items() if name not in theirs} | own
 
 
 def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> None:
@@ -484,11 +564,9 @@ def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> 
 
 def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
     out_indices = kwargs.pop("out_indices", min(3, kwargs["depth"]))
-    if kwargs.get("global_pool") is None:
-        # The flattened read-out belongs to a classifier on a fixed grid: features alone are averaged.
-        small = variant.endswith("_32") and not kwargs.get("dynamic_img_size")
-        readable = kwargs.get("num_classes") != 0 and not kwargs.get("patch_drop_rate")
-        kwargs["global_pool"] = "flat" if small and readable else "avg"
+    # A tag's weights belong to its read-out, whichever the architecture has by default.
+    implied = _read_out(variant, pretrained, kwargs)
+    kwargs.update(implied)
     model = build_model_with_cfg(
         AssociativeTransformer,
         variant,
@@ -498,7 +576,19 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> Associativ
         **kwargs,
     )
     _forget_names_of_other_classes(model, pretrained)
+    # timm adds what create_model was given, and writes all of it into checkpoints.
+    model._model_args = implied
     return model
+
+
+def _read_out(variant: str, pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of pooling and head that follow from the weights that are asked for, and were not given."""
+    cfg = kwargs.get("pretrained_cfg")
+    default = pretrained and cfg is None and kwargs.get("pretrained_cfg_overlay") is None
+    of_tag = _READ_OUTS.get(f"{variant}.{cfg}" if isinstance(cfg, str) else variant if default else "", {})
+    if kwargs.get("num_classes") == 0 or kwargs.get("dynamic_img_size") or kwargs.get("patch_drop_rate"):
+        of_tag = {key: value for key, value in of_tag.items() if value != "flat"}
+    return {key: value for key, value in {"global_pool": "avg", **of_tag}.items() if kwargs.get(key) is None}
 
 
 def _forget_names_of_other_classes(model: nn.Module, pretrained: bool) -> None:
@@ -545,6 +635,11 @@ default_cfgs = generate_default_cfgs(
         "ait_base_patch16_224": _cfg(),
     }
 )
+
+# Pooling and head of weights that were trained with others than the defaults, by tag and by default tag.
+_READ_OUTS: Final[dict[str, dict[str, Any]]] = {
+    name: {"global_pool": "flat"} for name in ("ait_tiny_patch4_32", "ait_tiny_patch4_32.cifar10")
+}
 
 _TINY: Final = {"embed_dim": 192, "depth": 4, "num_heads": 3}
 _SMALL: Final = {"embed_dim": 768, "depth": 2, "num_heads": 12}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of data-parallel processes; 1 without a process group."""
+    """Return the number of data-parallel processes; 1 without a process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1
@@ -48,3 +48,17 @@ def all_gather_last(tensor: Tensor) -> Tensor:
     gathered = [torch.empty_like(tensor) for _ in range(world_size())]
     dist.all_gather(gathered, tensor.detach().contiguous())
     return torch.cat(gathered, dim=-1)
+
+
+def all_gather_rows(tensor: Tensor) -> Tensor:
+    """Join tensors (n, ...) of all processes, of which each may have another n, in rank order. No gradient."""
+    if world_size() == 1:
+        return tensor.detach()
+    count = torch.zeros(world_size(), dtype=torch.int64, device=tensor.device)
+    count[dist.get_rank()] = len(tensor)
+    dist.all_reduce(count)
+    padded = tensor.detach().new_zeros(int(count.max()), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor.detach()
+    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(gathered, padded)
+    return torch.cat([rows[: int(n)] for rows, n in zip(gathered, count, strict=True)])

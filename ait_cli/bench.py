@@ -10,8 +10,16 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime
-from ait_cli.output import fail, model_table, training_table, write_json
+from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
+from ait_cli.output import (
+    fail,
+    memory_tables,
+    model_table,
+    prediction_table,
+    progress_bar,
+    training_table,
+    write_json,
+)
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -88,7 +96,7 @@ def bench_model(
             result = benchmark_model(
                 name,
                 batch_size or [1, 32],
-                [str(value) for value in precision or Precision],
+                [value.value for value in precision or list(Precision)],
                 [str(value) for value in phase or Phase],
                 seconds,
                 device=device,
@@ -133,6 +141,37 @@ def bench_training(
         fail(str(error))
     Console(width=110).print(training_table(result.to_dict()))
     write_json(result.to_dict(), output)
+
+
+def bench_predict(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
+    small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
+    photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way has its turn.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: _Json = None,
+) -> None:
+    """Time `ait predict` on generated folders.
+
+    Rates are given beside that of a plain loop, which decodes a batch and then classifies it.
+    """
+    import tempfile
+
+    from rich.console import Console
+
+    from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.allocator import keep_freed_memory
+    from ait_lite.checkpoint import bundled_models
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    name = model or next(iter(bundled_models()))
+    classifier = load_classifier(name, device)
+    with tempfile.TemporaryDirectory() as folder, progress.status("starting") as status:
+        rates = benchmark_prediction(classifier, Path(folder), small, photos, rounds, on_case=status.update)
+    result = {"model": name, "device": device, "rates": [rate.to_dict() for rate in rates]}
+    Console(width=110).print(prediction_table(result))
+    write_json(result, output)
 
 
 def bench_service(
@@ -197,3 +236,43 @@ def bench_service(
         signal.signal(signal.SIGTERM, before)
     print_benchmark(result, Console(width=110))
     write_json(result.to_dict(), output)
+
+
+def bench_memory(
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a checkpoint, or bundled model, to measure accuracy with.")
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(help="Folder with train/, and val/ or test/, for the same.")] = None,
+    examples: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples to time; repeatable; default: 1000, 20000, 100000.")
+    ] = None,
+    per_class: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples per class; repeatable; default: 1, 5, 20, 100.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Numbers in a feature vector to time with.")] = 192,
+    output: _Json = None,
+) -> None:
+    """Time a memory of classes, and measure its accuracy.
+
+    Times are of one thread if OMP_NUM_THREADS=1. With a model and data, the three readouts stand beside a linear probe
+    on the same features.
+    """
+    from rich.console import Console
+
+    from training.benchmark.memory import measure_accuracy, time_memory, to_json
+    from training.errors import CheckpointError, DataError
+
+    if (model is None) != (data is None):
+        fail("accuracy needs both a model and a data folder.")
+    speeds = [time_memory(count, width) for count in examples or (1_000, 20_000, 100_000)]
+    accuracies = []
+    if model is not None and data is not None:
+        try:
+            with progress_bar("embedding") as progress:
+                accuracies = measure_accuracy(model, data, per_class or (1, 5, 20, 100), progress=progress)
+        except (CheckpointError, DataError, FileNotFoundError) as error:
+            fail(str(error))
+    result = to_json(speeds, accuracies)
+    for table in memory_tables(result):
+        Console(width=110).print(table)
+    write_json(result, output)

@@ -8,10 +8,16 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ait_cli.bench import bench_model, bench_service, bench_training
+from ait_cli.audit import audit
+from ait_cli.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
+from ait_cli.capacity import capacity
+from ait_cli.compare import compare
+from ait_cli.correct import correct
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
+from ait_cli.memory import memory
+from ait_cli.models import models
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
@@ -49,18 +55,26 @@ def _options(
 
 app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(calibrate)
 app.command()(exemplars)
+app.command()(audit)
+app.command()(correct)
 app.command()(predict)
 app.command()(inspect)
+app.command()(capacity)
 app.command()(export)
+app.command()(models)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)
+app.add_typer(memory, name="memory")
 app.add_typer(bench, name="bench")
 bench.command("model")(bench_model)
 bench.command("training")(bench_training)
+bench.command("predict")(bench_predict)
 bench.command("service")(bench_service)
+bench.command("memory")(bench_memory)
 
 
 def main() -> None:

@@ -24,7 +24,8 @@ ENTRY_POINTS: Final = {"service/__main__.py", "training/__main__.py"}
 
 # Floors of the library, the lowest first. Modules of one floor import each other only inside one package.
 LIBRARY: Final = (
-    {"collectives", "memory", "preprocessing"},
+    {"collectives", "preprocessing"},
+    {"memory"},
     {"attention"},
     {"workspace"},
     {"block"},
@@ -34,6 +35,8 @@ LIBRARY: Final = (
     {"export"},
     {"benchmark"},
     {"classifier"},
+    {"file_prediction"},
+    {"file_prediction_benchmark"},
 )
 
 
@@ -71,9 +74,9 @@ def test_packages_import_downwards_only(package: str) -> None:
         assert not distributions(path) & BELOW.keys() - allowed, path
 
 
-def test_the_ground_floor_needs_numpy_pillow_and_safetensors_only() -> None:
+def test_the_ground_floor_needs_numpy_pillow_platformdirs_and_safetensors_only() -> None:
     for path in python_files("ait_lite"):
-        allowed = {"ait_lite", "numpy", "PIL", "safetensors"} | sys.stdlib_module_names
+        allowed = {"ait_lite", "numpy", "PIL", "platformdirs", "safetensors"} | sys.stdlib_module_names
         if path.stem.endswith("_graph"):  # where an inference library is, and nowhere else
             allowed |= {path.stem.removesuffix("_graph")}
         assert distributions(path) <= allowed, path
@@ -108,7 +111,13 @@ def test_the_library_is_built_floor_on_floor(part: str) -> None:
 
 def test_the_library_needs_torch_and_timm_only() -> None:
     """Save where it reads, draws and writes files."""
-    others = {"classifier.py", "interpret/draw.py", "interpret/exemplars.py"}
+    others = {
+        "classifier.py",
+        "file_prediction_benchmark.py",
+        "interpret/draw.py",
+        "interpret/draw_keys.py",
+        "interpret/exemplars.py",
+    }
     for path in python_files("ait"):
         name = path.relative_to(ROOT / "ait").as_posix()
         if name not in others and not name.startswith(("benchmark/", "export/", "pretrained/")):

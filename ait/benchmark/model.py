@@ -71,7 +71,7 @@ class Measurement:
     agreement: Agreement | None = None
 
     def to_dict(self) -> dict[str, str | int | float]:
-        """The fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
 

@@ -18,7 +18,7 @@ from ait_lite.checkpoint import named_labels
 
 
 def metadata(model: nn.Module, probabilities: bool = False, temperature: float | None = None) -> dict[str, Any]:
-    """What a user of an exported file has to know: labels, preprocessing, names of input and output, temperature."""
+    """Say what a user of an exported file has to know: labels, preprocessing, input, output and temperature."""
     data = resolve_input_data_config(model)
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     return {

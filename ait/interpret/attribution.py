@@ -16,6 +16,7 @@ from timm.layers import LayerNorm as TimmLayerNorm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ait.memory.associative_head import AssociativeHead
 from ait.memory.hopfield import HopfieldRetrieval
 
 # Each gives its input times a factor: one that depends on the number itself, or on all numbers of a token.
@@ -41,7 +42,7 @@ def patch_grid(model: nn.Module, size: tuple[int, int]) -> tuple[int, int] | Non
 
 
 def patch_terms(answer: Callable[[Tensor], Tensor], model: nn.Module, image: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The term of each patch of an image in an answer, (rows, columns) in float32.
+    """Compute the term of each patch of an image in an answer, (rows, columns) in float32.
 
     A term is what the patch adds over a patch of the mean colour, which normalisation makes zero. What remains of the
     answer is what biases, positions, other tokens and the recalled patterns add. Hooks hold the model while this
@@ -87,6 +88,8 @@ def _hook(name: str, module: nn.Module) -> Callable[[Any, tuple[Any, ...], Any],
         return lambda _, inputs, output: output.detach()
     if isinstance(module, HopfieldRetrieval):
         return lambda _, inputs, output: tuple(part.detach() for part in output)
+    if isinstance(module, AssociativeHead):
+        return _hold_class_memory
     if type(module) in _LAYER_NORMS and len(getattr(module, "normalized_shape", ())) == 1:
         return _hold_layer_norm
     if isinstance(module, _FACTORS) and not getattr(module, "inplace", False):
@@ -101,6 +104,15 @@ def _hold_layer_norm(module: Any, inputs: tuple[Tensor], output: Tensor) -> Tens
     if module.weight is not None:
         scaled = scaled * module.weight
     return scaled if module.bias is None else scaled + module.bias
+
+
+def _hold_class_memory(module: AssociativeHead, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    """Hold by how much features are divided, and which of a class's priors are recalled."""
+    features = inputs[0].float()
+    query = features / features.detach().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    scaled = module.beta() * torch.einsum("...f,ckf->...ck", query, module.priors())
+    affine = (scaled.detach().softmax(-1) * scaled).sum(-1)
+    return affine + (output - affine).detach()
 
 
 def _hold_factor(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ait_lite.checkpoint import WEIGHTS, CheckpointError, read_temperature
+from ait_lite.corrections import load_corrections
 from ait_lite.crop import Cropping
 from service.model_process.mixed_batch import MixedBatch, split
 from service.model_process.runtimes.choice import Choice, Wanted, choose
@@ -44,6 +45,7 @@ class Classifier:
         prepare: RGB image of any size -> uint8 array of that shape.
         num_features: Length of a feature vector; 0 if the model gives none.
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
+        corrections: Answers to single images that logits follow; None if the checkpoint carries none.
         data_config: What `timm.data.resolve_model_data_config` says, with statistics one a channel.
         streams: Batches that may run at the same time.
         choice: The runtime that answers, and why.
@@ -87,6 +89,7 @@ class Classifier:
             wanted = IN_TORCH if self.torch_model else Wanted()
         try:
             self.temperature = read_temperature(folder.config)
+            self.corrections = load_corrections(folder.path)
             if self.torch_model:
                 self._describe(self.torch_model.data_config)
                 self._warm_up(self.torch_model)
@@ -127,7 +130,12 @@ class Classifier:
             batch: The inputs.
             threads: That may be used; 0 leaves that as it is.
         """
-        return self.model.logits(batch, threads)
+        logits = self.model.logits(batch, threads)
+        return (
+            logits
+            if self.corrections is None
+            else self.corrections.apply(self.features(batch, threads), logits).logits
+        )
 
     def features(self, batch: MixedBatch, threads: int = 0) -> np.ndarray:
         """Compute the vectors of `ait.interpret.embedding` of B inputs: float32 (B, num_features)."""
@@ -154,9 +162,14 @@ class Classifier:
 
     def _load_torch(self, device: str) -> TorchModel:
         from service.model_process.runtimes.torch_model import TorchModel
+        from service.model_process.weights import check_stored_types
 
         try:
-            return TorchModel.load(self.folder, device, self.max_batch)
+            loaded = TorchModel.load(self.folder, device, self.max_batch)
+            check_stored_types(self.folder.path / WEIGHTS, loaded.module)
+            return loaded
+        except ModelError:
+            raise
         except Exception as error:  # whatever a damaged file makes timm, safetensors or torch raise
             raise ModelError(
                 f"The model in {self.folder.path} cannot be loaded: {_first_line(error)}. Export it again, or "

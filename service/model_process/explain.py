@@ -31,7 +31,8 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
     Returns:
         Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there
         is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
-        `energy_before` and `energy_after` (L, patches), `recalled` and `recall_weights` (L, patches, k), `priors`;
+        `energy_before`, `energy_after` and `energy` (L, patches), `responsibilities` (L, patches, L), `recalled` and
+        `recall_weights` (L, patches, k), `priors`;
         and `examples`, where the checkpoint has any.
     """
     model = classifier.torch_model
@@ -56,6 +57,8 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
             "priors": [block.num_priors for block in found.blocks],
             "energy_before": torch.stack([block.energy_before for block in found.blocks]).numpy(),
             "energy_after": torch.stack([block.energy_after for block in found.blocks]).numpy(),
+            "energy": torch.stack([block.energy for block in found.blocks]).numpy(),
+            "responsibilities": torch.stack([block.responsibilities for block in found.blocks]).numpy(),
             "recalled": torch.stack([block.priors for block in found.blocks]).numpy(),
             "recall_weights": torch.stack([block.weights for block in found.blocks]).numpy(),
         }

@@ -11,6 +11,7 @@ import subprocess
 from contextlib import suppress
 
 from service.child_process import python_command
+from service.machine import has_temporary_folder
 from service.model_process import forkserver
 from service.observability.logs import LogFormat
 
@@ -88,6 +89,9 @@ class Launcher:
         # Threads that wait for each other look for half a millisecond: to sleep between two operations takes longer
         # than most operations, and to look for long takes the processors from those that decode and answer.
         environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        if not has_temporary_folder():
+            # Importing torch asks for a folder for compiled kernels. It only has to exist: nothing is compiled here.
+            environment.setdefault("TORCHINDUCTOR_CACHE_DIR", "/")
         libraries = "torch" if self._torch else ""
         command = python_command("service.model_process.forkserver:main", [theirs], self._log_format, libraries)
         with theirs:

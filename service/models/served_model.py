@@ -329,6 +329,10 @@ class ServedModel:
         await self._process.close()
         self._observer.ended(self.folder.name, self.folder.version, expected=True)
 
+    def kill(self) -> None:
+        """End the process at once, for good; what it has not answered fails."""
+        self._process.kill()
+
     @contextmanager
     def _refusals(self) -> Iterator[None]:
         """Say in the model's words why its queue or its process does not answer, and tell the observer."""

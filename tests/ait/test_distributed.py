@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ait import AssociativeTransformer
+from ait.memory.associative_head import AssociativeHead
 
 STEPS = 3
 BATCH = 8
@@ -83,6 +84,21 @@ def train(name: str, rank: int, processes: int) -> list[Step]:
     return steps
 
 
+def head_step(shard: slice) -> dict[str, Tensor]:
+    """What an associative head says of one process's share of a batch, and holds after its examples are written."""
+    torch.manual_seed(3)
+    head = AssociativeHead(6, 3, num_priors=2)
+    features, labels = torch.randn(BATCH, 6), torch.arange(BATCH) % 3
+    logits = head.forward_with_batch(features[shard], labels[shard], rate=0.5)
+    logits.square().sum().backward()
+    gradient = head.weight.grad
+    assert gradient is not None
+    head.add_classes(1)
+    head.teach(0, features[shard])
+    head.teach(3, features[shard])
+    return {"logits": logits.detach(), "gradient": gradient, **head.state_dict()}
+
+
 def process(rank: int, folder: str) -> None:
     """One of two processes: every scenario in turn, saved for the test to compare."""
     torch.set_num_threads(1)
@@ -91,14 +107,15 @@ def process(rank: int, folder: str) -> None:
     )
     try:
         torch.save({name: train(name, rank, 2) for name in SCENARIOS}, f"{folder}/{rank}.pt")
+        torch.save(head_step(slice(0, 5) if rank == 0 else slice(5, BATCH)), f"{folder}/head{rank}.pt")
     finally:
         dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Step]]]:
-    """What two processes made of every scenario."""
-    folder: Path = tmp_path_factory.mktemp("processes")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes saved."""
+    folder = tmp_path_factory.mktemp("processes")
     context = mp.start_processes(process, args=(str(folder),), nprocs=2, join=False, start_method="spawn")
     assert context is not None
     deadline = time.monotonic() + LIMIT_S
@@ -109,7 +126,23 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Step
         for child in context.processes:
             if child.is_alive():
                 child.kill()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(folder: Path) -> list[dict[str, list[Step]]]:
+    """What two processes made of every scenario."""
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_two_processes_teach_a_head_what_one_does(folder: Path) -> None:
+    parts = [torch.load(folder / f"head{rank}.pt") for rank in range(2)]
+    whole = head_step(slice(BATCH))
+    torch.testing.assert_close(torch.cat([part.pop("logits") for part in parts]), whole.pop("logits"))
+    # Each process has the gradient of its own images; the wrapper adds them up.
+    torch.testing.assert_close(sum(part.pop("gradient") for part in parts), whole.pop("gradient"))
+    torch.testing.assert_close(parts[0], whole)
+    torch.testing.assert_close(parts[1], parts[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

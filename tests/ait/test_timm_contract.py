@@ -49,20 +49,14 @@ def test_configuration_names_what_the_model_has(name: str) -> None:
     assert cfg["input_size"] == (3, side, side)
     assert model.patch_embed.img_size == (side, side)
     assert cfg["num_classes"] == model.num_classes
-    assert model.global_pool == ("flat" if side == 32 else "avg")
+    assert model.global_pool == "avg"
     assert {f"{cfg['classifier']}.weight", f"{cfg['first_conv']}.weight"} <= model.state_dict().keys()
 
 
 @pytest.mark.parametrize(("size", "millions"), [("small", 15.7), ("medium", 45.9), ("base", 91.0)])
 def test_sizes_are_the_papers(size: str, millions: float) -> None:
-    model = timm.create_model(f"ait_{size}_patch4_32", num_classes=10, device="meta")
+    model = timm.create_model(f"ait_{size}_patch4_32", num_classes=10, global_pool="flat", device="meta")
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.02)
-
-
-def test_a_fixed_grid_is_read_flat_and_a_dynamic_one_averaged() -> None:
-    assert create().global_pool == "flat"
-    assert create(dynamic_img_size=True).global_pool == "avg"
-    assert create(patch_drop_rate=0.5).global_pool == "avg"
 
 
 # Head and pooling

@@ -19,13 +19,14 @@ from tests.support.waiting import CEILING
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> Iterator[None]:
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
             patch.delenv(name, raising=False)
         # Preparing a graph of every small model would take longer than all tests; those of runtimes ask for them.
         patch.setenv("AIT_RUNTIME", "torch")
         patch.setenv("AIT_ALLOWED_HOSTS", "testserver")  # what TestClient calls an application
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))  # where memories are without a setting
         yield
 
 

@@ -1,32 +1,36 @@
-"""Measure whether an associative memory works, as columns of the metrics."""
+"""Measure whether an associative memory works and matters, as columns of the metrics."""
 
 import torch
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
+from ait.interpret.causal import causal_report
 from ait.interpret.memory_report import memory_report
 
 _IMAGES = 512
 
 
-def memory_columns(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """Measure what each block's memory does on some images.
+def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
+    """Measure what each block's memory does on some images, and what the answers lose without it.
 
     Args:
         model: Any model; only an `AssociativeTransformer` has anything to report.
         images: (B, C, H, W), normalised, on the model's device.
+        labels: (B,) int64, their classes.
 
     Returns:
-        ``memory/block{i}/{quantity}`` for every scalar of `ait.interpret.memory_report.memory_report`; empty
-        otherwise.
+        ``memory/block{i}/{quantity}`` for every scalar of `ait.interpret.memory_report.memory_report` and for
+        ``norm_ratio``; and ``memory/effect/{name}`` for every number of `ait.interpret.causal.causal_report`. Empty
+        without a memory.
     """
     if not isinstance(model, AssociativeTransformer):
         return {}
-    return {
-        f"memory/block{index}/{name}": float(value)
-        for index, block in enumerate(memory_report(model, images))
-        for name, value in block.summary().items()
-    }
+    columns = {}
+    causal = causal_report(model, images, labels)
+    for index, (block, ratio) in enumerate(zip(memory_report(model, images), causal.norm_ratios, strict=True)):
+        for name, value in (block.summary() | {"norm_ratio": ratio}).items():
+            columns[f"memory/block{index}/{name}"] = float(value)
+    return columns | {f"memory/effect/{name}": value for name, value in causal.summary().items()}
 
 
 def memory_sample(images: int) -> Tensor:

@@ -48,9 +48,9 @@ class Validation:
             row = self._score() | row
             # Of weights that are broken nothing more can be said.
             if math.isfinite(row["val_loss"]):
-                sample = self._images.validation_images(memory_sample(len(self._images.validation)))
-                inputs = self._preprocessing.normalise(sample.to(self._accelerator.device))
-                row |= memory_columns(learned.model, inputs)
+                chosen, device = memory_sample(len(self._images.validation)), self._accelerator.device
+                inputs = self._preprocessing.normalise(self._images.validation_images(chosen).to(device))
+                row |= memory_columns(learned.model, inputs, self._images.validation.labels[chosen].to(device))
         return row
 
     def _score(self) -> Row:

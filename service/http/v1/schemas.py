@@ -135,6 +135,11 @@ class Block(BaseModel):
     priors: int = Field(description="Priors in the memory.", examples=[32])
     energy_before: list[float] = Field(description="Energy of each patch's query.")
     energy_after: list[float] = Field(description="Energy of what it retrieved; not above the one before.")
+    energy: list[float] = Field(description="Energy of each patch's query under all blocks' memories together.")
+    responsibilities: list[list[float]] = Field(
+        description="Of each patch, the share of each block's memory in that energy; they add up to 1.",
+        examples=[[[0.1, 0.6, 0.2, 0.1]]],
+    )
     recalled: list[list[tuple[int, float]]] = Field(
         description="Of each patch, the priors it recalled most strongly, [prior, share of recall], strongest first.",
         examples=[[[[17, 0.61], [3, 0.2], [5, 0.05]]]],

@@ -203,12 +203,13 @@ class _Candidates:
         if self._torch_model is None:
             raise NoGraph(self._no_torch)
         if precision == "fp32":
-            return self._torch_model
+            in_fp32: Model = self._torch_model
+            return in_fp32
         if precision == "int8":
             raise RuntimeUnavailable("torch is not used for int8")
         if self._torch_model.device.type == "cpu" and not has_bf16():
             raise RuntimeUnavailable("this processor has no bf16 arithmetic")
-        model = self._torch_model.in_bf16()
+        model: Model = self._torch_model.in_bf16()
         _, reference = self._reference()
         answers = Outputs(model.logits(split(list(reference.images))), None)
         self.tried[-1].agreement = compare(reference.outputs._replace(features=None), answers, self._temperature)

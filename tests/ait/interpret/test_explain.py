@@ -68,6 +68,22 @@ def test_the_map_is_exactly_what_the_constants_leave(
         assert found.rest == pytest.approx(constants(model, images[:1], label), abs=1e-4)
 
 
+@pytest.mark.parametrize("num_priors", [1, 3])
+def test_the_map_of_an_associative_head_is_of_what_it_recalls(
+    make_model: MakeModel, images: Tensor, num_priors: int
+) -> None:
+    model = make_model(global_pool="avg", head="associative", head_args={"num_priors": num_priors}).eval()
+    _shake(model)
+    found = explained(model, images[:1], 2)
+    assert (found.values != 0).all()
+    # Nothing is recalled for sure where a class has one prior; where it has more, what is not certain is a constant.
+    unsure = found.rest - constants(model, images[:1], 2)
+    recall = model.head.recall_weights(embed(model, images[:1]))[0, 2]
+    share = recall / recall.sum()
+    expected = torch.special.entr(share).sum() - torch.tensor(float(num_priors)).log()
+    assert unsure == pytest.approx(float(expected.detach()), abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["test_vit", "test_vit2"])
 def test_the_map_of_a_plain_vision_transformer_is_exact_too(name: str) -> None:
     model = timm.create_model(name, num_classes=3, img_size=32).eval()

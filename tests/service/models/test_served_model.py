@@ -16,6 +16,7 @@ from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.models.registry import Models, ModelStatus
 from service.repository.folders import locate
+from tests.support.processes import alive
 from tests.support.served_models import (
     Witness,
     ask,
@@ -139,6 +140,20 @@ def test_a_process_that_hangs_is_restarted(served: Any) -> None:
             await ask(model)
         await ask_until_answered(model)
         assert ("ended", "colours/1", False) in witness.told
+
+
+def test_a_process_that_hangs_does_not_keep_the_server_from_ending(served: Any) -> None:
+    @served(stuck_seconds=1e6)
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        pid = model.pid
+        assert pid
+        with stopped(model):
+            running, last = await fill(model, 1)
+            await models.close(0.1)
+            answers = await asyncio.gather(*running, last, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {ModelUnavailable}
+        await until(lambda: not alive(pid), "the process to end")
 
 
 def test_processes_end_with_their_models(served: Any, model_folder: Path) -> None:

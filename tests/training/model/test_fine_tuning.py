@@ -31,10 +31,10 @@ SIZES: dict[str, dict[str, Any]] = {
 BUNDLED = "ait_tiny_patch4_32.cifar10"
 
 
-def save_birds(name: str, folder: Path) -> nn.Module:
+def save_birds(name: str, folder: Path, **changes: Any) -> nn.Module:
     """A model of five birds, saved as a checkpoint."""
     torch.manual_seed(5)
-    model = timm.create_model(name, num_classes=len(BIRDS), **SIZES.get(name, {}))
+    model = timm.create_model(name, num_classes=len(BIRDS), **SIZES.get(name, {}), **changes)
     config = {"label_names": list(BIRDS)}
     save_for_hf(model, str(folder), model_config=config, safe_serialization=True)
     return model.eval()
@@ -81,7 +81,7 @@ def test_a_convolutional_network_keeps_its_body(tmp_path: Path) -> None:
 
 
 def test_the_same_classes_keep_the_head(tmp_path: Path) -> None:
-    source = save_birds("ait_tiny_patch4_32", tmp_path)
+    source = save_birds("ait_tiny_patch4_32", tmp_path, global_pool="flat")
     loaded, said = start("ait_tiny_patch4_32", tmp_path, BIRDS)
     images = torch.randn(3, 3, 16, 16)
     assert torch.equal(loaded(images), source(images))
@@ -89,6 +89,13 @@ def test_the_same_classes_keep_the_head(tmp_path: Path) -> None:
     larger, said = start("ait_tiny_patch4_32", tmp_path, BIRDS, img_size=32)
     assert larger(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
     assert "head resampled" in said
+
+
+def test_an_associative_head_starts_anew_on_the_body_of_a_linear_one(tmp_path: Path) -> None:
+    source = save_birds("ait_tiny_patch4_32", tmp_path, global_pool="flat")
+    loaded, said = start("ait_tiny_patch4_32", tmp_path, BIRDS, global_pool="avg", head="associative")
+    assert "head of another kind, so new" in said
+    assert_same_body(loaded, source)
 
 
 def test_other_classes_of_the_same_count_get_a_new_head(tmp_path: Path) -> None:
@@ -165,8 +172,12 @@ def test_pretrained_weights_that_do_not_exist_or_cannot_be_had(
 ) -> None:
     with pytest.raises(RecipeError, match="no pretrained weights of 'ait_base_patch16_224'"):
         create_model(ModelRecipe(name="ait_base_patch16_224", pretrained=True), ANIMALS)
+    with pytest.raises(RecipeError, match=r"no pretrained weights of 'resnet81' \(did you mean 'resnet"):
+        create_model(ModelRecipe(name="resnet81", pretrained=True), ANIMALS)
+    with pytest.raises(RecipeError, match=r"'vit_tiny_patch16_242' is not one of timm's \(did you mean 'vit_tiny"):
+        create_model(ModelRecipe(name="vit_tiny_patch16_242"), ANIMALS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match=r"test_vit cannot be read or downloaded"):
+    with pytest.raises(CheckpointError, match=r"test_vit: its pretrained weights are not on this machine"):
         create_model(ModelRecipe(name="test_vit", pretrained=True, args={"cache_dir": str(tmp_path)}), ANIMALS)
 
 

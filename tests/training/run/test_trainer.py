@@ -113,6 +113,10 @@ def test_associative_transformer_reports_its_memory(make_recipe: MakeRecipe, qui
             "usage_perplexity",
         ):
             assert row[f"memory/block{block}/{quantity}"] >= 1 - 1e-6
+        assert row[f"memory/block{block}/norm_ratio"] > 0
+    for name in ("retrieval_off", "equal_priors", "shuffled_priors"):
+        change = row[f"memory/effect/{name}/accuracy"] - row["memory/effect/accuracy"]
+        assert row[f"memory/effect/{name}/accuracy_change"] == pytest.approx(change)
     best = timm.create_model(f"local-dir:{result.checkpoint}", pretrained=True)
     state, _ = load_state(recipe.output / "last" / "state.safetensors")
     assert isinstance(best, nn.Module)

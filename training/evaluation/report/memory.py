@@ -10,6 +10,8 @@ from matplotlib.ticker import LogFormatter
 from training.evaluation.report.curves import draw_line, finish_axis
 from training.evaluation.report.figure import save_figure
 
+_EFFECT = "memory/effect/"
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -41,6 +43,10 @@ QUANTITIES = (
     Quantity("energy_drop", "energy drop", "mean energy that a patch loses by its retrieval"),
 )
 
+NORM_RATIO = Quantity(
+    "norm_ratio", "retrieved / stream", "norm of what a patch retrieves over that of what it is added to, mean"
+)
+
 
 def memory_blocks(row: Mapping[str, float]) -> dict[int, dict[str, float]]:
     """Group the columns ``memory/block{i}/{quantity}`` of a row by block and quantity; empty without a memory."""
@@ -50,6 +56,16 @@ def memory_blocks(row: Mapping[str, float]) -> dict[int, dict[str, float]]:
             _, block, quantity = key.split("/", 2)
             blocks.setdefault(int(block.removeprefix("block")), {})[quantity] = value
     return dict(sorted(blocks.items()))
+
+
+def memory_effects(row: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Group the columns ``memory/effect/{intervention}/{number}`` of a row by intervention; empty without a memory."""
+    effects: dict[str, dict[str, float]] = {}
+    for key, value in row.items():
+        if key.startswith(_EFFECT) and key.count("/") == 3:
+            intervention, number = key.removeprefix(_EFFECT).split("/")
+            effects.setdefault(intervention, {})[number] = value
+    return effects
 
 
 def draw_memory_health(history: Sequence[Mapping[str, float]], path: Path, title: str = "") -> None:
