@@ -124,8 +124,10 @@ def _compare_runtimes(
     from training.errors import CheckpointError, DataError
     from training.evaluation.runtimes import compare_runtimes
 
-    asked = [str(each) for each in runtimes or [ServingRuntime.auto]]
-    sizes = [str(each) for each in precisions or [ServingPrecision.fp32]]
+    asked, sizes = (
+        [each.value for each in runtimes or [ServingRuntime.auto]],
+        [each.value for each in precisions or [ServingPrecision.fp32]],
+    )
     try:
         results = compare_runtimes(
             resolve(checkpoint),

@@ -53,6 +53,11 @@ class Explainer:
             raise ModelUnavailable("The model cannot be explained; the cause is in the server's log.")
         return self._process
 
+    def kill(self) -> None:
+        """End the process at once, for good."""
+        self._loading.cancel()
+        self._process.kill()
+
     async def close(self) -> None:
         """Let the process end, or not begin."""
         self._loading.cancel()

@@ -330,7 +330,9 @@ class ServedModel:
         self._observer.ended(self.folder.name, self.folder.version, expected=True)
 
     def kill(self) -> None:
-        """End the process at once, for good; what it has not answered fails."""
+        """End its processes at once, for good; what they have not answered fails."""
+        if self._explaining:
+            self._explaining.kill()
         self._process.kill()
 
     @contextmanager

@@ -29,6 +29,9 @@ class Process:
         if self._error:
             raise self._error
 
+    def kill(self) -> None:
+        self.closed = True
+
     async def close(self) -> None:
         self.closed = True
 
@@ -80,6 +83,20 @@ def test_it_ends_before_it_has_begun() -> None:
         process = Process()
         await make(process).close()
         assert process.started is None
+        assert process.closed
+
+    run(work())
+
+
+def test_it_is_killed_while_it_loads() -> None:
+    async def work() -> None:
+        process = Process()
+        explainer = make(process)
+        asked = asyncio.create_task(explainer.process())
+        await asyncio.sleep(1)
+        explainer.kill()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
         assert process.closed
 
     run(work())
