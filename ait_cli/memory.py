@@ -16,6 +16,7 @@ from ait_cli.output import fail, progress_bar
 
 if TYPE_CHECKING:
     from training.teaching.memory import Recalled
+    from training.teaching.remote_memory import RemoteMemory
 
 memory = typer.Typer(
     help="Teach classes with a few images, without training, and forget them exactly.",
@@ -32,10 +33,14 @@ class Readout(StrEnum):
     prototype = "prototype"
 
 
-_Memory = Annotated[Path, typer.Argument(metavar="MEMORY", help="Folder of the memory.")]
+_Memory = Annotated[Path, typer.Argument(metavar="MEMORY", help="Folder of the memory; with --url, its name.")]
 _Model = Annotated[
     str | None,
     typer.Option(help="Where the model is now; default: where it was when the memory was made."),
+]
+_Url = Annotated[
+    str | None,
+    typer.Option(help="A server, such as http://localhost:8000; MEMORY is then the name of a memory there."),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -55,7 +60,9 @@ def _refusals() -> Iterator[None]:
 @memory.command()
 def create(
     path: _Memory,
-    model: Annotated[str, typer.Option(help="Folder of a checkpoint, or name of a bundled model.")],
+    model: Annotated[
+        str | None, typer.Option(help="Folder of a checkpoint, or name of a bundled model; of a server, of its own.")
+    ] = None,
     readout: Annotated[Readout, typer.Option(help="How labels are read out of the examples.")] = Readout.ridge,
     random_features: Annotated[
         int, typer.Option(min=0, help="Random ReLU features that ridge may use where they err less; 0 for none.")
@@ -64,6 +71,7 @@ def create(
     unknown_level: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of known images that may be called unknown.")
     ] = 0.01,
+    url: _Url = None,
 ) -> None:
     """Create an empty memory, bound to a model.
 
@@ -71,6 +79,14 @@ def create(
     """
     from training.teaching.memory import create_memory
 
+    if url is not None:
+        with _refusals():
+            options = {"random_features": random_features, "beta": beta, "unknown_level": unknown_level}
+            described = _remote(url, path).create(model=model, readout=readout, **options)
+        typer.echo(f"created: {path} on {url} (model {described['model']}, readout {readout})")
+        return
+    if model is None:
+        fail("name a model with --model: a folder of a checkpoint, or a bundled one.")
     with _refusals():
         made = create_memory(
             path,
@@ -94,6 +110,7 @@ def teach(
     model: _Model = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")] = False,
     as_json: _AsJson = False,
+    url: _Url = None,
 ) -> None:
     """Teach a memory labelled images.
 
@@ -105,7 +122,8 @@ def teach(
     with _refusals():
         files = labelled_files(images, label)
         with progress_bar("teaching") as progress:
-            result = LocalMemory(path, model).teach(files, skip_broken=skip_broken, progress=progress)
+            place = LocalMemory(path, model) if url is None else _remote(url, path)
+            result = place.teach(files, skip_broken=skip_broken, progress=progress)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
@@ -123,6 +141,7 @@ def forget(
     images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, known by their bytes.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Forget all examples of a label; repeatable.")] = None,
     identifier: Annotated[list[str] | None, typer.Option("--id", help="Forget an example; repeatable.")] = None,
+    url: _Url = None,
 ) -> None:
     """Forget examples exactly.
 
@@ -133,7 +152,12 @@ def forget(
     if not (images or label or identifier):
         fail("name what to forget: images, --label or --id.")
     with _refusals():
-        count = forget_examples(path, ids=identifier or (), labels=label or (), files=images or ())
+        if url is None:
+            count = forget_examples(path, ids=identifier or (), labels=label or (), files=images or ())
+        elif images:
+            fail("a server forgets by --id and --label.")
+        else:
+            count = _remote(url, path).forget(ids=identifier or (), labels=label or ())
     typer.echo(f"forgotten: {count} examples")
 
 
@@ -146,6 +170,7 @@ def recall(
     readout: Annotated[Readout | None, typer.Option(help="Readout in place of the memory's own.")] = None,
     model: _Model = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    url: _Url = None,
 ) -> None:
     """Ask a memory what images show.
 
@@ -155,12 +180,16 @@ def recall(
     from training.teaching.images import image_files
     from training.teaching.memory import LocalMemory
 
+    if url is not None and readout is not None:
+        fail("a memory on a server answers with its own readout.")
     with _refusals():
         files = image_files(images)
         with progress_bar("recalling") as progress:
-            answers = LocalMemory(path, model).recall(
-                files, top_k=top_k, evidence=evidence, readout=readout, progress=progress
-            )
+            if url is None:
+                place = LocalMemory(path, model)
+                answers = place.recall(files, top_k=top_k, evidence=evidence, readout=readout, progress=progress)
+            else:
+                answers = _remote(url, path).recall(files, top_k=top_k, evidence=evidence, progress=progress)
     say: Callable[[Recalled], str] = (lambda answer: json.dumps(answer.to_json())) if as_json else _describe
     for answer in answers:
         typer.echo(say(answer), err=answer.error is not None and not as_json)
@@ -173,6 +202,7 @@ def verify(
     path: _Memory,
     model: Annotated[str | None, typer.Option(help="Checkpoint that must be the memory's own.")] = None,
     as_json: _AsJson = False,
+    url: _Url = None,
 ) -> None:
     """Rebuild a memory from its examples, and compare to the bit.
 
@@ -180,6 +210,14 @@ def verify(
     """
     from training.teaching.memory import verify as verify_memory
 
+    if url is not None:
+        with _refusals():
+            told = _remote(url, path).verify()
+        state = "sound" if told["equal"] else "DAMAGED"
+        typer.echo(
+            json.dumps(told, indent=2) if as_json else f"{state}: revision {told['revision']}, digest {told['digest']}"
+        )
+        raise typer.Exit(0 if told["equal"] else 1)
     with _refusals():
         result = verify_memory(path, model)
     if as_json:
@@ -199,13 +237,23 @@ def verify(
 def export(
     path: _Memory,
     output: Annotated[Path, typer.Argument(help="A .safetensors file for the memory, or .csv for its examples.")],
+    url: _Url = None,
 ) -> None:
     """Write a memory as one file, or its examples as a table."""
     from training.teaching.memory import export as export_memory
 
     with _refusals():
-        export_memory(path, output)
+        if url is None:
+            export_memory(path, output)
+        else:
+            output.write_bytes(_remote(url, path).export())
     typer.echo(f"written: {output}")
+
+
+def _remote(url: str, name: Path) -> RemoteMemory:
+    from training.teaching.remote_memory import RemoteMemory
+
+    return RemoteMemory(url, str(name))
 
 
 def _describe(answer: Recalled) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.command import AIT
 from tests.support.examples import ROOT
 from tests.support.running_server import running_server
 
@@ -20,6 +21,7 @@ def test_the_story_of_memories_works_as_typed(tmp_path: Path) -> None:
         for language, text in blocks:
             if language == "bash" and "pip install" not in text:
                 commands = text.replace("localhost:8000", url.removeprefix("http://"))
+                commands = re.sub(r"^ait ", f"{AIT} ", commands, flags=re.MULTILINE)
                 commands = commands.replace("python ", f"{sys.executable} ").replace(
                     "curl ", "curl -sS --fail-with-body "
                 )

@@ -135,15 +135,25 @@ def _check_origin(request: Request) -> None:
     listed = {each.strip() for each in request.app.state.engine.settings.cors_origins.split(",")}
     if origin is not None and (origin in listed or "*" in listed):
         return
-    site = request.headers.get("sec-fetch-site", "none")
-    host = request.headers.get("host", "").lower()
-    if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc.lower() != host):
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:  # the browser has compared them itself, whatever a proxy has made of the host
+        own = site in ("same-origin", "none")
+    else:
+        own = origin is None or _host_of(origin) == request.headers.get("host", "").lower()
+    if not own:
         raise Problem(
             403,
             "cross-origin",
             "The request comes from a web page of another origin, which may not use memories. AIT_CORS_ORIGINS names "
             "origins that may.",
         )
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # brackets that are no address
+        return "none"
 
 
 MemoriesDep = Annotated[Memories, Depends(_get_memories)]

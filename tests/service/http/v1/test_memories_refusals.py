@@ -41,12 +41,15 @@ def small(folder: Path, model_folder: Path) -> Iterator[TestClient]:
         ({}, True),
         ({"sec-fetch-site": "same-origin", "origin": "http://testserver"}, True),
         ({"sec-fetch-site": "none"}, True),
+        ({"sec-fetch-site": "same-origin", "origin": "https://public.example.org"}, True),  # behind a proxy
+        ({"origin": "http://testserver"}, True),
         ({"origin": "https://app.example.org", "sec-fetch-site": "cross-site"}, True),
         ({"sec-fetch-site": "cross-site"}, False),
         ({"sec-fetch-site": "same-site"}, False),
         ({"origin": "http://evil.example"}, False),
         ({"origin": "http://testserver:81"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://[broken"}, False),
     ],
 )
 def test_pages_of_other_origins_may_not_write(small: TestClient, headers: dict[str, str], allowed: bool) -> None:
