@@ -35,6 +35,7 @@ def inspect(
     from timm.data.transforms_factory import create_transform
 
     from ait.associative_transformer import AssociativeTransformer
+    from ait.interpret.causal import logits_without_retrieval
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
     from ait_lite.checkpoint import named_labels
@@ -52,8 +53,12 @@ def inspect(
     pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
     # Not beside the image, whose folder may be one of training images.
     target = output or Path(f"{image.stem}.memory.png")
-    report = draw_memory(loaded, decoded, pixels, target, named_labels(vars(loaded)["pretrained_cfg"]))
-    typer.echo(describe(report))
+    labels = named_labels(vars(loaded)["pretrained_cfg"])
+    typer.echo(describe(draw_memory(loaded, decoded, pixels, target, labels)))
+    own = loaded(pixels)[0].softmax(-1).detach()
+    without, best = logits_without_retrieval(loaded, pixels)[0].softmax(-1), int(own.argmax())
+    name = labels[best] if labels else f"class {best}"
+    typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")
     if data is not None:
         _tell_effects(model, data)
