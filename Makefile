@@ -21,7 +21,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/ait models --prepare
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed

@@ -7,7 +7,15 @@ is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from ait.associative_transformer import AssociativeTransformer, TrainingOutput
+try:
+    from ait.associative_transformer import AssociativeTransformer, TrainingOutput
+except ModuleNotFoundError as error:
+    if error.name not in ("torch", "timm"):
+        raise
+    raise ModuleNotFoundError(
+        f"ait's models need {error.name}, which is not installed: pip install 'associative-transformer[models]'",
+        name=error.name,
+    ) from None
 
 if TYPE_CHECKING:
     from ait.classifier import Classifier, load

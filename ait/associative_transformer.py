@@ -92,6 +92,7 @@ class AssociativeTransformer(nn.Module):
         norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
         act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
         block_fn: Class of the blocks.
+        attention: Self-attention of the blocks, ``softmax`` or ``delta`` (orderless DeltaFormer, arXiv 2505.19488).
 
     Raises:
         ValueError: If pooling and the other arguments contradict each other.
@@ -126,6 +127,7 @@ class AssociativeTransformer(nn.Module):
         norm_layer: LayerType | None = None,
         act_layer: LayerType | None = None,
         block_fn: type[AssociativeBlock] = AssociativeBlock,
+        attention: str = "softmax",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -183,6 +185,7 @@ class AssociativeTransformer(nn.Module):
                     drop_path=drop_path,
                     norm_layer=norm,
                     act_layer=get_act_layer(act_layer) or nn.GELU,
+                    attention=attention,
                     **dd,
                 )
                 for drop_path in torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
@@ -219,7 +222,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def associative_blocks(self) -> list[AssociativeBlock]:
-        """The blocks, from the first to the last."""
+        """Return the blocks, from the first to the last."""
         return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
     @torch.jit.ignore
@@ -238,8 +241,11 @@ class AssociativeTransformer(nn.Module):
         """Names of parameters that weight decay leaves alone."""
         # Of an associative head only directions count.
         head = {"head.weight"} if self.head_type == "associative" else set()
-        betas = {name for name, _ in self.named_parameters() if name.endswith("log_beta")}
-        return {"pos_embed", "cls_token"} | head | betas
+        return (
+            {"pos_embed", "cls_token"}
+            | head
+            | {name for name, _ in self.named_parameters() if name.endswith(("log_beta", "attn.erase"))}
+        )
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -257,7 +263,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
-        """The classifier: linear, associative, or nothing."""
+        """Return the classifier: linear, associative, or nothing."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -146,7 +146,7 @@ class BottleneckAttention(nn.Module):
         return target.float(), self._balance(gates, tokens.shape[0], num_tokens)
 
     def _folded_queries(self, priors: Tensor) -> Tensor:
-        """Queries of priors (M, D) in token space, (H, M, E).
+        """Project priors (M, D) to queries in token space, (H, M, E).
 
         ``(priors W^Q)(tokens W^K)^T = ((priors W^Q) W^K^T) tokens^T``: with the key weights folded into the few
         queries, no keys are formed.

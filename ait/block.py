@@ -10,14 +10,18 @@ where, in training, the tokens of the batch first compete to write the priors.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from timm.layers import Attention, DropPath, LayerNorm, Mlp
 from timm.models import checkpoint
 from torch import Tensor, nn
 
+from ait.memory.delta_layer import DeltaSelfAttention
 from ait.workspace import GlobalWorkspace, MemoryConfig
+
+# By name, as models and checkpoints give it.
+ATTENTIONS: Final[dict[str, type[Attention]]] = {"softmax": Attention, "delta": DeltaSelfAttention}
 
 
 class BlockOutput(NamedTuple):
@@ -62,6 +66,10 @@ class AssociativeBlock(nn.Module):
         drop_path: Stochastic depth rate.
         norm_layer: Normalisation of tokens.
         act_layer: Activation of the MLP.
+        attention: Self-attention, ``softmax``, or ``delta``: values corrected by what similar tokens hold.
+
+    Raises:
+        ValueError: If the attention is unknown.
     """
 
     def __init__(
@@ -76,14 +84,17 @@ class AssociativeBlock(nn.Module):
         drop_path: float = 0.0,
         norm_layer: Callable[..., nn.Module] = LayerNorm,
         act_layer: type[nn.Module] = nn.GELU,
+        attention: str = "softmax",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if attention not in ATTENTIONS:
+            raise ValueError(f"Unknown attention {attention!r}; choose one of {', '.join(ATTENTIONS)}.")
         dd: dict[str, Any] = {"device": device, "dtype": dtype}
         self.grad_checkpointing = False
         self.norm1 = norm_layer(dim, **dd)
-        self.attn = Attention(
+        self.attn = ATTENTIONS[attention](
             dim, num_heads=num_heads, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop, **dd
         )
         self.drop_path1 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -108,7 +119,7 @@ class AssociativeBlock(nn.Module):
         return BlockTrace(x + self.drop_path2(queries + retrieved), queries)
 
     def _run(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The block as a function of tokens and priors: nothing is stored, so that it can be run twice.
+        """Compute the block as a function of tokens and priors: nothing is stored, so that it can be run twice.
 
         A bare tuple in the order of `BlockOutput`: recomputation for gradient checkpointing passes on no other.
         """

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import timm
-import timm.data
 import torch
 from PIL import Image
+from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
-from ait.interpret.embedding import embed
+from ait.interpret.embedding import embed, embed_and_classify
 from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
+from ait_lite.corrections import Corrections, load_corrections
 from ait_lite.crop import Cropping
-from ait_lite.decode import ImageLimits, decode, upright_rgb
+from ait_lite.decode import upright_rgb
+from ait_lite.image_files import decode_file, read_image
 
 ImageLike = str | Path | bytes | Image.Image
 Labels = list[tuple[str, float]]
@@ -37,14 +38,15 @@ def load(reference: str | Path, device: torch.device | str | None = None, batch_
         batch_size: Most images in one forward pass.
 
     Raises:
-        FileNotFoundError: There is no such model; the message lists the bundled ones.
-        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration cannot be used.
+        FileNotFoundError: There is no such model, or its weights cannot be had; the message says what helps.
+        ait_lite.checkpoint.CheckpointError: The checkpoint's configuration or its corrections cannot be used.
+        ValueError: The model takes images of other channels than grey or RGB.
     """
     model = load_model(reference)
     folder = resolve(reference)
     config = read_config(folder) if (folder / CONFIG).is_file() else {"pretrained_cfg": model.pretrained_cfg}
     chosen = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-    return Classifier(model.to(chosen), config, batch_size)
+    return Classifier(model.to(chosen), config, batch_size, load_corrections(folder))
 
 
 class Classifier:
@@ -58,25 +60,35 @@ class Classifier:
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
         data_config: timm's description of the input: size, mean, std, interpolation, crop.
         batch_size: Most images in one forward pass.
+        corrections: Answers to single images that probabilities follow; None if the checkpoint carries none.
     """
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: dict[str, Any],
+        batch_size: int = 64,
+        corrections: Corrections | None = None,
+    ) -> None:
         """Join a model with its configuration.
 
         Args:
             model: A timm classifier.
             config: What ``config.json`` of its checkpoint holds.
             batch_size: Most images in one forward pass.
+            corrections: Those of the checkpoint, if any.
 
         Raises:
             ait_lite.checkpoint.CheckpointError: Class names or temperature cannot be used.
+            ValueError: It takes images of other channels than grey or RGB.
         """
         model.eval()
         self.model: Any = model
         self.labels = label_names(config, getattr(model, "num_classes", 0))
         self.temperature = read_temperature(config)
-        self.data_config = timm.data.resolve_model_data_config(model)
+        self.data_config = resolve_input_data_config(model)
         self.batch_size = batch_size
+        self.corrections = corrections
         self._crop = Cropping(self.data_config)
         self._mean = torch.tensor(self.data_config["mean"], device=self.device).view(-1, 1, 1)
         self._std = torch.tensor(self.data_config["std"], device=self.device).view(-1, 1, 1)
@@ -110,10 +122,21 @@ class Classifier:
         several = [images] if isinstance(images, ImageLike) else list(images)
         answers: list[Labels] = []
         for part in _parts(several, self.batch_size):
-            best = self.probabilities(part).topk(min(top_k, len(self.labels)), dim=-1)
-            for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True):
-                answers.append([(self.labels[index], value) for index, value in zip(row, values, strict=True)])
+            answers += self.name(self.probabilities(part), top_k)
         return answers[0] if isinstance(images, ImageLike) else answers
+
+    def name(self, probabilities: Tensor, top_k: int = 5) -> list[Labels]:
+        """Name the most probable classes of each image.
+
+        Args:
+            probabilities: (B, num_classes).
+            top_k: Classes to name; more than there are means all.
+        """
+        best = probabilities.topk(min(top_k, len(self.labels)), dim=-1)
+        return [
+            [(self.labels[index], value) for index, value in zip(row, values, strict=True)]
+            for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[ImageLike]) -> Tensor:
@@ -122,7 +145,17 @@ class Classifier:
         Raises:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
-        logits = self.model(self.pixels(images)).float().cpu()
+        return self.classify(self.pixels(images))
+
+    @torch.inference_mode()
+    def classify(self, batch: Tensor) -> Tensor:
+        """Give class probabilities of normalised pixels (B, C, H, W): (B, num_classes), float32 on the CPU."""
+        if self.corrections is None:
+            logits = self.model(batch).float().cpu()
+        else:
+            features, answers = embed_and_classify(self.model, batch)
+            corrected = self.corrections.apply(features.cpu().numpy(), answers.cpu().numpy())
+            logits = torch.from_numpy(corrected.logits)
         return (logits / (self.temperature or 1.0)).softmax(-1)
 
     @torch.inference_mode()
@@ -159,9 +192,24 @@ class Classifier:
         Raises:
             OSError, ait_lite.decode.ImageError: As `predict`.
         """
-        cropped = [torch.from_numpy(self._crop(_open(image))) for image in images]  # uint8 (C, H, W)
-        batch = torch.stack(cropped).to(self.device, torch.float32)
+        return self.normalise([self.crop(image) for image in images])
+
+    def crop(self, image: ImageLike) -> Tensor:
+        """Decode an image and bring it to the input size: uint8 (C, H, W) on the CPU. Safe on any thread.
+
+        Raises:
+            OSError, ait_lite.decode.ImageError: As `predict`.
+        """
+        return torch.from_numpy(self._crop(_open(image)))
+
+    def normalise(self, cropped: Sequence[Tensor]) -> Tensor:
+        """Join images that `crop` made into a batch: float32 (B, C, H, W) on the model's device."""
+        batch = torch.stack(list(cropped)).to(self.device, torch.float32)
         return batch.div_(255).sub_(self._mean).div_(self._std)
+
+    def bytes_of(self, pixels: Tensor) -> Tensor:
+        """Turn what `pixels` gave back into images to look at: (B, C, H, W) uint8 on the CPU."""
+        return (pixels * self._std + self._mean).mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
 
     def __repr__(self) -> str:
         """Name architecture, classes and input size."""
@@ -172,8 +220,9 @@ class Classifier:
 def _open(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return upright_rgb(image)
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    return decode(data, ImageLimits())
+    if isinstance(image, bytes):
+        return decode_file(image)
+    return read_image(Path(image))
 
 
 def _parts(images: Sequence[ImageLike], size: int) -> list[Sequence[ImageLike]]:

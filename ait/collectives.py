@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of data-parallel processes; 1 without a process group."""
+    """Return the number of data-parallel processes; 1 without a process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1

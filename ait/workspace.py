@@ -67,7 +67,7 @@ class MemoryConfig:
     adaptive: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """The settings as plain values, as a checkpoint's configuration holds them."""
+        """Return the settings as plain values, as a checkpoint's configuration holds them."""
         return asdict(self)
 
 
@@ -85,7 +85,7 @@ MEMORIES: Final = {
 
 
 def memory_config(name: str, **overrides: object) -> MemoryConfig:
-    """A named memory with some settings replaced.
+    """Look up a named memory, with some settings replaced.
 
     Args:
         name: ``orthogonal`` (the default of the models) or ``published`` (arXiv 2309.12862).

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +14,49 @@ from ait_cli.output import fail
 if TYPE_CHECKING:
     from torch import nn
 
+    from ait.classifier import Classifier
+
+
+# Enumerations, because typer accepts no option that is a list of literals.
+class ServingRuntime(StrEnum):
+    """What a model is served in."""
+
+    auto = "auto"
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+class ServingPrecision(StrEnum):
+    """What a served model computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    auto = "auto"
+
+
 Checkpoint = Annotated[str, typer.Argument(help="Folder of a checkpoint, or name of a bundled model.")]
 Recipe = Annotated[str, typer.Argument(help="A YAML file, or name of a bundled recipe.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to replace.")]
+
+
+class Layout(StrEnum):
+    """What the folders in a data folder are, as a recipe's ``data.layout``."""
+
+    auto = "auto"
+    splits = "splits"
+    classes = "classes"
+
+
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        "--layout",
+        help="What the folders in DATA are: splits (train, val, test), or classes; auto: splits where all are "
+        "called so and hold folders.",
+    ),
+]
 
 
 def load_model(reference: str) -> nn.Module:
@@ -25,13 +68,39 @@ def load_model(reference: str) -> nn.Module:
     Raises:
         typer.Exit: There is no such model, or it cannot be loaded.
     """
-    from safetensors import SafetensorError
-
     from ait import pretrained
 
-    try:
+    with _refused(reference):
         return pretrained.load_model(reference)
+
+
+def load_classifier(reference: str, device: str | None = None, batch_size: int = 64) -> Classifier:
+    """Load a model with its preprocessing and class names, or end the command with the reason why it cannot be loaded.
+
+    Args:
+        reference: As for `load_model`.
+        device: Where it runs; None or ``auto`` is an accelerator if there is one, else the CPU.
+        batch_size: Most images in one forward pass.
+
+    Raises:
+        typer.Exit: There is no such model or device, or it cannot be loaded.
+    """
+    from ait.classifier import load
+
+    with _refused(reference):
+        return load(reference, None if device in (None, "auto") else device, batch_size)
+
+
+@contextmanager
+def _refused(reference: str) -> Iterator[None]:
+    """End the command where what is loaded within cannot be."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except FileNotFoundError as error:
         fail(str(error))
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        fail(f"{reference}: cannot be loaded ({error}).")
+    except (AssertionError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        # The first line: those after it hold whole lists of tensors.
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        fail(f"{reference}: cannot be loaded ({reason}).")

@@ -10,8 +10,16 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe
-from ait_cli.output import fail, model_table, training_table, write_json
+from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
+from ait_cli.output import (
+    fail,
+    memory_tables,
+    model_table,
+    prediction_table,
+    progress_bar,
+    training_table,
+    write_json,
+)
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -20,6 +28,15 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    int8 = "int8"
+
+
+class BenchRuntime(StrEnum):
+    """What `ait bench model` runs models in."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
 
 
 class Phase(StrEnum):
@@ -40,6 +57,7 @@ class Caching(StrEnum):
 class Rival(StrEnum):
     """Other servers that `ait bench service` can measure."""
 
+    onnxruntime = "onnxruntime"
     litserve = "litserve"
     ray = "ray"
 
@@ -52,7 +70,10 @@ def bench_model(
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images per step; repeatable; default: 1 and 32.")
     ] = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: both.")] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    runtime: Annotated[
+        list[BenchRuntime] | None, typer.Option(help="Repeatable; default: all. Only torch trains.")
+    ] = None,
     phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Time per case and model.")] = 4.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -61,12 +82,12 @@ def bench_model(
 ) -> None:
     """Time an AiT model and a timm ViT of its size.
 
-    Rates are given as a share of the rate of the machine's matrix products.
+    Rates are given as a share of the rate of the machine's fastest matrix products.
     """
     from rich.console import Console
 
-    from ait.allocator import keep_freed_memory
     from ait.benchmark import benchmark_model
+    from ait_lite.allocator import keep_freed_memory
 
     keep_freed_memory()
     progress = Console(stderr=True)
@@ -75,11 +96,12 @@ def bench_model(
             result = benchmark_model(
                 name,
                 batch_size or [1, 32],
-                [str(value) for value in precision or Precision],
+                [value.value for value in precision or list(Precision)],
                 [str(value) for value in phase or Phase],
                 seconds,
                 device=device,
                 compile_model=compile_model,
+                runtimes=[str(value) for value in runtime or BenchRuntime],
                 on_case=status.update,
             )
     except (RuntimeError, ValueError) as error:
@@ -121,6 +143,37 @@ def bench_training(
     write_json(result.to_dict(), output)
 
 
+def bench_predict(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
+    small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
+    photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way has its turn.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: _Json = None,
+) -> None:
+    """Time `ait predict` on generated folders.
+
+    Rates are given beside that of a plain loop, which decodes a batch and then classifies it.
+    """
+    import tempfile
+
+    from rich.console import Console
+
+    from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.allocator import keep_freed_memory
+    from ait_lite.checkpoint import bundled_models
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    name = model or next(iter(bundled_models()))
+    classifier = load_classifier(name, device)
+    with tempfile.TemporaryDirectory() as folder, progress.status("starting") as status:
+        rates = benchmark_prediction(classifier, Path(folder), small, photos, rounds, on_case=status.update)
+    result = {"model": name, "device": device, "rates": [rate.to_dict() for rate in rates]}
+    Console(width=110).print(prediction_table(result))
+    write_json(result, output)
+
+
 def bench_service(
     model: Annotated[
         str | None,
@@ -140,11 +193,14 @@ def bench_service(
     rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
     soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runtime: Annotated[ServingRuntime, typer.Option(help="What all of them run the model in.")] = ServingRuntime.auto,
+    precision: Annotated[ServingPrecision, typer.Option(help="What they compute in.")] = ServingPrecision.fp32,
     output: _Json = None,
 ) -> None:
     """Time the service over HTTP.
 
-    Rates are given as a share of the rate of decoding images and running the model without a server.
+    Rates are given as a share of the rate of decoding images and running the model without a server, in the same
+    runtime.
     """
     from rich.console import Console
 
@@ -170,6 +226,8 @@ def bench_service(
                 rounds=rounds,
                 soak_requests=soak,
                 device=device,
+                runtime=runtime.value,
+                precision=precision.value,
                 progress=status.update if progress.is_terminal else progress.print,
             )
     except (ModelError, ImagesError, PlainLoopError, ServerError) as error:
@@ -178,3 +236,43 @@ def bench_service(
         signal.signal(signal.SIGTERM, before)
     print_benchmark(result, Console(width=110))
     write_json(result.to_dict(), output)
+
+
+def bench_memory(
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a checkpoint, or bundled model, to measure accuracy with.")
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(help="Folder with train/, and val/ or test/, for the same.")] = None,
+    examples: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples to time; repeatable; default: 1000, 20000, 100000.")
+    ] = None,
+    per_class: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples per class; repeatable; default: 1, 5, 20, 100.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Numbers in a feature vector to time with.")] = 192,
+    output: _Json = None,
+) -> None:
+    """Time a memory of classes, and measure its accuracy.
+
+    Times are of one thread if OMP_NUM_THREADS=1. With a model and data, the three readouts stand beside a linear probe
+    on the same features.
+    """
+    from rich.console import Console
+
+    from training.benchmark.memory import measure_accuracy, time_memory, to_json
+    from training.errors import CheckpointError, DataError
+
+    if (model is None) != (data is None):
+        fail("accuracy needs both a model and a data folder.")
+    speeds = [time_memory(count, width) for count in examples or (1_000, 20_000, 100_000)]
+    accuracies = []
+    if model is not None and data is not None:
+        try:
+            with progress_bar("embedding") as progress:
+                accuracies = measure_accuracy(model, data, per_class or (1, 5, 20, 100), progress=progress)
+        except (CheckpointError, DataError, FileNotFoundError) as error:
+            fail(str(error))
+    result = to_json(speeds, accuracies)
+    for table in memory_tables(result):
+        Console(width=110).print(table)
+    write_json(result, output)

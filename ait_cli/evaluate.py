@@ -8,12 +8,22 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint
+from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision, ServingRuntime
 from ait_cli.output import fail
 from ait_lite.checkpoint import CONFIG, EXEMPLARS, resolve
 
 _Only = Annotated[
     Path | None, typer.Option(help="Text file that lists the images to use, such as a run's validation.txt.")
+]
+
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Leave CHECKPOINT as it is, and write a new checkpoint folder; needed for bundled models.",
+    ),
 ]
 
 
@@ -28,10 +38,19 @@ def evaluate(
     source: Annotated[
         str, typer.Option(help="Kind of DATA, as a recipe's data.source; triangle needs no DATA.")
     ] = "folder",
+    layout: LayoutOption = Layout.auto,
     only: _Only = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average the probabilities of each image and its mirror image.")
     ] = False,
+    runtime: Annotated[
+        list[ServingRuntime] | None,
+        typer.Option(help="Score the model as a server runs it, side by side; repeatable; auto: all that there are."),
+    ] = None,
+    precision: Annotated[
+        list[ServingPrecision] | None,
+        typer.Option(help="What it computes in then; repeatable; auto: all; default: fp32."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a report into this folder: report.md and its plots.", metavar="FOLDER")
     ] = None,
@@ -52,11 +71,17 @@ def evaluate(
     from training.evaluation.report.console import print_result
 
     progress = Console(stderr=True)
+    if runtime or precision:
+        if flip or report or confusion or reliability:
+            fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
+        _compare_runtimes(checkpoint, data, source, only, runtime, precision, as_json=as_json)
+        return
     try:
         result = evaluate_checkpoint(
             resolve(checkpoint),
             data,
             source=source,
+            layout=layout.value,
             only=only,
             flip=flip,
             confusion_png=confusion,
@@ -66,14 +91,67 @@ def evaluate(
         )
     except (CheckpointError, DataError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; choose another file or folder.")
     if as_json:
         asked = {"checkpoint": checkpoint, "data": str(data), "flip": flip}
         typer.echo(json.dumps(asked | result.to_json(), indent=2))
     else:
         print_result(result, Console())
+    if result.checkpoint_temperature is None and not flip:
+        progress.print("the checkpoint is not calibrated; `ait calibrate` fits a temperature", highlight=False)
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def _compare_runtimes(
+    checkpoint: str,
+    data: Path | None,
+    source: str,
+    only: Path | None,
+    runtimes: list[ServingRuntime] | None,
+    precisions: list[ServingPrecision] | None,
+    *,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ait_lite.runtimes import GRAPH_RUNTIMES, PRECISIONS
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.runtimes import compare_runtimes
+
+    asked, sizes = (
+        [each.value for each in runtimes or [ServingRuntime.auto]],
+        [each.value for each in precisions or [ServingPrecision.fp32]],
+    )
+    try:
+        results = compare_runtimes(
+            resolve(checkpoint),
+            data,
+            runtimes=("torch", *GRAPH_RUNTIMES) if "auto" in asked else asked,
+            precisions=PRECISIONS if "auto" in sizes else sizes,
+            source=source,
+            only=only,
+            console=Console(stderr=True),
+        )
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps({"checkpoint": checkpoint, "runtimes": [asdict(each) for each in results]}, indent=2))
+        return
+    table = Table(title=f"{checkpoint} on {data}")
+    for column in ("runtime", "precision", "accuracy", "log loss", "same label as torch fp32"):
+        table.add_column(column, justify="left" if column == "runtime" else "right")
+    for each in results:
+        told = [each.reason, "", ""] if each.reason else [
+            f"{each.accuracy:.2%}", f"{each.nll:.4f}", f"{each.same_label:.2%}"
+        ]  # fmt: skip
+        table.add_row(each.runtime, each.precision, *told)
+    Console().print(table)
 
 
 def calibrate(
@@ -84,7 +162,9 @@ def calibrate(
             help="Images not used for training: one folder per class, or a folder with val/ or test/ in it."
         ),
     ],
+    layout: LayoutOption = Layout.auto,
     only: _Only = None,
+    output: _Output = None,
 ) -> None:
     """Make a checkpoint's confidence match its accuracy.
 
@@ -96,9 +176,11 @@ def calibrate(
     from training.errors import CheckpointError, DataError
     from training.evaluation.annotate import calibrate_checkpoint
 
-    folder = resolve(checkpoint)
+    folder = output or resolve(checkpoint)
     try:
-        found = calibrate_checkpoint(folder, data, only=only, console=Console(stderr=True))
+        found = calibrate_checkpoint(
+            resolve(checkpoint), data, layout=layout.value, only=only, output=output, console=Console(stderr=True)
+        )
     except (CheckpointError, DataError, OSError) as error:
         fail(str(error))
     typer.echo(
@@ -116,8 +198,10 @@ def exemplars(
     exclude: Annotated[
         Path | None, typer.Option(help="Text file that lists images to leave out, such as a run's validation.txt.")
     ] = None,
+    layout: LayoutOption = Layout.auto,
     per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Decides which images are chosen.")] = 0,
+    output: _Output = None,
 ) -> None:
     """Store training images with a checkpoint, to explain by example.
 
@@ -128,9 +212,18 @@ def exemplars(
     from training.errors import CheckpointError, DataError
     from training.evaluation.annotate import add_exemplars
 
-    folder = resolve(checkpoint)
+    folder = output or resolve(checkpoint)
     try:
-        kept = add_exemplars(folder, data, exclude=exclude, count=per_class, seed=seed, console=Console(stderr=True))
+        kept = add_exemplars(
+            resolve(checkpoint),
+            data,
+            layout=layout.value,
+            exclude=exclude,
+            count=per_class,
+            seed=seed,
+            output=output,
+            console=Console(stderr=True),
+        )
     except (CheckpointError, DataError, OSError) as error:
         fail(str(error))
     if not kept:

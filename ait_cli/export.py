@@ -1,16 +1,19 @@
-"""``ait export``: write a model for other runtimes or the Hugging Face hub."""
+"""``ait export``: write a model for other runtimes, for a server without torch, or for the Hugging Face hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from ait_cli.arguments import load_model
 from ait_cli.output import fail
 
-ExportFormat = Literal["pt2", "onnx", "hub"]
+if TYPE_CHECKING:
+    from ait_lite.runtimes import PreparedModel
+
+ExportFormat = Literal["pt2", "onnx", "hub", "serving"]
 
 
 def export(
@@ -18,10 +21,14 @@ def export(
         str,
         typer.Argument(help="Folder of a checkpoint, bundled model, or timm model with pretrained weights."),
     ],
-    output: Annotated[Path, typer.Argument(help="The .pt2 or .onnx file, or the folder for the hub.")],
+    output: Annotated[Path, typer.Argument(help="The .pt2 or .onnx file, or the folder for the hub or a server.")],
     format_: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="torch.export, ONNX or a hub folder; default: by the ending of OUTPUT."),
+        typer.Option(
+            "--format",
+            help="torch.export, ONNX, a hub folder, or a checkpoint folder that is served without torch; "
+            "default: by the ending of OUTPUT.",
+        ),
     ] = None,
     images: Annotated[
         list[Path] | None,
@@ -37,13 +44,13 @@ def export(
         str | None, typer.Option("--license", help="hub: licence for the model card, such as apache-2.0.")
     ] = None,
 ) -> None:
-    """Write a model for other runtimes or the Hugging Face hub.
+    """Write a model for other runtimes, for a server without torch, or for the Hugging Face hub.
 
     The answers of what was written are compared with the model's; where they differ too much, nothing is kept.
     """
     kind = _format(format_, output, probabilities, license_)
 
-    from ait.export import ExportError, export_hub, export_onnx, export_program
+    from ait.export import ExportError, export_hub, export_onnx, export_program, export_serving
     from ait.export.sample_images import read_images
     from ait_lite.checkpoint import CONFIG, read_config, read_temperature, resolve
 
@@ -53,6 +60,9 @@ def export(
         folder = resolve(model)
         config = read_config(folder) if (folder / CONFIG).is_file() else {}
         temperature = read_temperature(config)
+        if kind == "serving":
+            _tell(export_serving(loaded, folder, output))
+            return
         if kind == "hub":
             result = export_hub(
                 loaded, output, pixels, license=license_, metrics=config.get("metrics"), temperature=temperature
@@ -72,15 +82,31 @@ def export(
     typer.echo(f"written: {result.path} ({result.size / 1e6:.2f} MB)")
 
 
+def _tell(prepared: PreparedModel) -> None:
+    """Print what a folder for a server holds."""
+    from ait_lite.runtimes import Agreement
+
+    for name, found in prepared.agreement.items():
+        typer.echo(f"compared, {name}: {Agreement(**found)}")
+    if prepared.graph("int8") is None:
+        typer.echo("no int8 graph: none answers as the model does, or onnxruntime is not installed")
+    size = sum(file.stat().st_size for file in prepared.folder.iterdir())
+    typer.echo(f"written: {prepared.folder} ({size / 1e6:.2f} MB)")
+
+
 def _format(asked: ExportFormat | None, output: Path, probabilities: bool, license_: str | None) -> ExportFormat:
     """Decide the format, or end the command where options contradict each other."""
     kind = asked or next((kind for kind in get_args(ExportFormat) if output.suffix == f".{kind}"), None)
     if kind is None:
-        fail(f"{output}: the ending names no format; end it in .pt2 or .onnx, or pass --format hub for a folder.")
-    if kind == "hub" and probabilities:
-        fail("--probabilities: a hub folder holds the model itself, which gives logits.")
-    if kind != "hub" and output.suffix != f".{kind}":
+        fail(
+            f"{output}: the ending names no format; end it in .pt2 or .onnx, or pass --format hub or "
+            "--format serving for a folder."
+        )
+    folder = kind in ("hub", "serving")
+    if folder and probabilities:
+        fail(f"--probabilities: a {kind} folder holds the model itself, which gives logits.")
+    if not folder and output.suffix != f".{kind}":
         fail(f"{output}: a file of the format {kind} ends in .{kind}.")
     if kind != "hub" and license_ is not None:
-        fail(f"--license: a {kind} file has no model card; it goes with --format hub.")
+        fail(f"--license: the format {kind} has no model card; it goes with --format hub.")
     return kind

@@ -7,59 +7,92 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint, load_model
+from ait_cli.arguments import Checkpoint, load_classifier
 from ait_cli.output import fail
 
 
 def inspect(
     model: Checkpoint,
-    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
+    image: Annotated[Path | None, typer.Argument(help="An image file; not with --ffn.")] = None,
+    ffn: Annotated[
+        bool, typer.Option("--ffn", help="Look at the feed-forward networks as memories, over many images.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --ffn: folder of images, of which up to 512 are taken evenly. With IMAGE: labelled images, a "
+            "folder per class, to tell what the answers lose without the memory."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The PNG file; default: IMAGE's name, ending in .memory.png, here.",
+            help="The PNG file; default: IMAGE's name, ending in .memory.png, here. With --ffn a folder.",
         ),
     ] = None,
-    data: Annotated[
+    priors: Annotated[
         Path | None,
-        typer.Option(help="Labelled images, one folder per class: tell what the answers lose without the memory."),
+        typer.Option(
+            help="Labelled images, a folder a class: draw the classes of each prior and accuracy without it, too."
+        ),
     ] = None,
 ) -> None:
     """Draw what a model's memory does on an image.
 
-    Shows, for each block, energies, recalled priors and ranks; and with --data whether all of it matters.
+    Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
+    and what accuracy does when it is removed. With --ffn and --data: the images that fire each key of the feed-forward
+    networks most, the share of dead keys, and the signal-to-noise ratio of each layer. With IMAGE and --data: what the
+    answers to labelled images lose without the memory.
     """
-    from timm.data.config import resolve_model_data_config
-    from timm.data.transforms_factory import create_transform
+    if ffn:
+        if data is None or image is not None:
+            fail("--ffn looks at a folder of images: give it with --data, and no IMAGE.")
+        from ait_cli.inspect_feed_forward import inspect_feed_forward
 
+        inspect_feed_forward(model, data, output or Path("ffn"))
+    elif image is None:
+        fail("name an image, or use --ffn with --data.")
+    else:
+        _inspect_image(model, image, output, priors, data)
+
+
+def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
     from ait.associative_transformer import AssociativeTransformer
     from ait.interpret.causal import logits_without_retrieval
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
-    from ait_lite.checkpoint import named_labels
-    from ait_lite.decode import ImageError, ImageLimits, decode
+    from ait_lite.decode import ImageError
+    from ait_lite.image_files import read_image
 
-    loaded = load_model(model)
-    if not isinstance(loaded, AssociativeTransformer):
-        fail(f"{model}: {type(loaded).__name__} has no associative memory to draw; use an ait_* checkpoint.")
+    classifier = load_classifier(model, device="cpu")
+    if not isinstance(classifier.model, AssociativeTransformer):
+        kind = type(classifier.model).__name__
+        fail(f"{model}: {kind} has no associative memory to draw; use an ait_* checkpoint.")
     try:
-        decoded = decode(image.read_bytes(), ImageLimits())
+        decoded = read_image(image)
     except ImageError as error:
         fail(f"{image}: {error}")
     except OSError as error:
         fail(f"{image}: cannot be read ({error.strerror}).")
-    pixels = create_transform(**resolve_model_data_config(loaded), is_training=False)(decoded).unsqueeze(0)
     # Not beside the image, whose folder may be one of training images.
     target = output or Path(f"{image.stem}.memory.png")
-    labels = named_labels(vars(loaded)["pretrained_cfg"])
-    typer.echo(describe(draw_memory(loaded, decoded, pixels, target, labels)))
-    own = loaded(pixels)[0].softmax(-1).detach()
-    without, best = logits_without_retrieval(loaded, pixels)[0].softmax(-1), int(own.argmax())
-    name = labels[best] if labels else f"class {best}"
+    pixels = classifier.pixels([decoded])
+    try:
+        report = draw_memory(classifier.model, decoded, pixels, target, classifier.labels)
+    except OSError as error:
+        fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
+    typer.echo(describe(report))
+    own = classifier.model(pixels)[0].softmax(-1).detach()
+    without, best = logits_without_retrieval(classifier.model, pixels)[0].softmax(-1), int(own.argmax())
+    name = classifier.labels[best] if classifier.labels else f"class {best}"
     typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")
+    if priors is not None:
+        from ait_cli.inspect_priors import inspect_priors
+
+        inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"))
     if data is not None:
         _tell_effects(model, data)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from ait_cli.bench import bench_model, bench_service, bench_training
+from ait_cli.audit import audit
+from ait_cli.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
+from ait_cli.capacity import capacity
+from ait_cli.compare import compare
+from ait_cli.correct import correct
 from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspect import inspect
+from ait_cli.memory import memory
+from ait_cli.models import models
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
@@ -48,23 +55,34 @@ def _options(
 
 app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(calibrate)
 app.command()(exemplars)
+app.command()(audit)
+app.command()(correct)
 app.command()(predict)
 app.command()(inspect)
+app.command()(capacity)
 app.command()(export)
+app.command()(models)
 app.command()(reproduce)
 app.command(cls=ServeCommand)(serve)
 app.command()(key)
+app.add_typer(memory, name="memory")
 app.add_typer(bench, name="bench")
 bench.command("model")(bench_model)
 bench.command("training")(bench_training)
+bench.command("predict")(bench_predict)
 bench.command("service")(bench_service)
+bench.command("memory")(bench_memory)
 
 
 def main() -> None:
     """Run ``ait`` with the arguments of this process."""
-    app()
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        _tell_what_to_install(error)
 
 
 def run_command(name: str, prog_name: str) -> None:
@@ -76,7 +94,21 @@ def run_command(name: str, prog_name: str) -> None:
     """
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    group.commands[name].main(prog_name=prog_name)
+    try:
+        group.commands[name].main(prog_name=prog_name)
+    except ModuleNotFoundError as error:
+        _tell_what_to_install(error)
+
+
+def _tell_what_to_install(error: ModuleNotFoundError) -> NoReturn:
+    """End where a command needs a package of an extra that was not installed; an error of our own is raised."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "ait", "ait_cli", "ait_lite", "service", "training"):
+        raise error
+    typer.echo(
+        f"error: this needs {package}, which is not installed: pip install 'associative-transformer[all]'", err=True
+    )
+    sys.exit(1)
 
 
 if __name__ == "__main__":

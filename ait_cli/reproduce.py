@@ -19,6 +19,9 @@ def reproduce(
         bool, typer.Option("--full", help="At the paper's size, or with more trials; takes longer.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, a folder a class.")
+    ] = None,
 ) -> None:
     """Run an experiment on associative memories and check what it measures against theory.
 
@@ -29,7 +32,8 @@ def reproduce(
     from rich.console import Console
     from rich.table import Table
 
-    from training.experiments.run import EXPERIMENTS, run_experiment
+    from training.errors import DataError
+    from training.experiments.run import EXPERIMENTS, WITH_DATA, run_experiment
 
     if name is None:
         typer.echo("\n".join(EXPERIMENTS))
@@ -38,10 +42,14 @@ def reproduce(
         near = get_close_matches(name, EXPERIMENTS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
+    if data is not None and name not in WITH_DATA:
+        fail(f"{name} takes no images; --data is for: {', '.join(sorted(WITH_DATA))}.")
     progress = Console(stderr=True)
     try:
         with progress.status(f"running {name}"):
-            outcome = run_experiment(name, output, full, seed)
+            outcome = run_experiment(name, output, full, seed, data)
+    except DataError as error:
+        fail(str(error))
     except OSError as error:
         fail(f"{output}: cannot be written ({error.strerror}).")
     table = Table(title=outcome.title)

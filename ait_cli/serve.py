@@ -48,6 +48,9 @@ def key(
     ],
     rate: Annotated[float | None, typer.Option(help="Requests per second; default: unlimited.")] = None,
     burst: Annotated[int | None, typer.Option(help="Requests at once; default: as many as in a second.")] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="What it may do with memories: recall, the default; teach; or admin.")
+    ] = None,
 ) -> None:
     """Make an API key, and the line that tells the service about it.
 
@@ -57,7 +60,7 @@ def key(
 
     secret, digest = new_key()
     limits = [] if rate is None else [f"{rate:g}"] if burst is None else [f"{rate:g}", str(burst)]
-    line = " ".join([name, digest, *limits])
+    line = " ".join([name, digest, *limits, *([scope] if scope else [])])
     if name == ADMIN:
         line = f"AIT_ADMIN_KEY_SHA256={digest}"
     else:

@@ -63,7 +63,7 @@ class _Transforms:
         self._kept: OrderedDict[tuple[bytes, str], ImageCms.ImageCmsTransform | None] = OrderedDict()
 
     def get(self, profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-        """The conversion of images of a mode, or None where there is nothing to convert."""
+        """Return the conversion of images of a mode, or None where there is nothing to convert."""
         if len(profile) > MAX_PROFILE_BYTES:
             return None
         key = hashlib.sha256(profile).digest(), mode
@@ -101,7 +101,7 @@ def _make(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """True where no colour of a lattice moves, as with the profiles that call themselves sRGB."""
+    """Return True where no colour of a lattice moves, as with the profiles that call themselves sRGB."""
     steps = np.linspace(0, 255, 18).astype(np.uint8)
     lattice = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(18, -1, 3)
     moved = np.asarray(transform.apply(Image.fromarray(lattice)))

@@ -38,9 +38,11 @@ class Cropping:
             config: What `timm.data.resolve_model_data_config` says, its statistics one for each channel.
 
         Raises:
-            ValueError: It asks for a filter that there is not.
+            ValueError: It takes images of other channels than grey or RGB, or asks for a filter that there is not.
         """
         channels, height, width = config["input_size"]
+        if channels not in (1, 3):
+            raise ValueError(f"the model takes images of {channels} channels, and image files are read as grey or RGB")
         self.input_size: tuple[int, int, int] = (channels, height, width)
         share = config.get("crop_pct") or _DEFAULT_CROP
         self._scaled = (math.floor(height / share), math.floor(width / share))
@@ -62,7 +64,7 @@ class Cropping:
         if (width, height) != image.size:
             image = image.resize((width, height), self._resampling)
         pixels = np.asarray(self._centre(image))
-        return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+        return np.array(np.atleast_3d(pixels).transpose(2, 0, 1), order="C")  # (H, W, C) -> (C, H, W), its own memory
 
     def region(self, width: int, height: int) -> list[float]:
         """Say what part of an image is kept: left, top, right, bottom as shares of its sides.
@@ -88,7 +90,7 @@ class Cropping:
         return image.crop((left, top, left + width, top + height))
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) that an image is resized to before it is cropped."""
+        """Compute the (height, width) that an image is resized to before it is cropped."""
         scaled_height, scaled_width = self._scaled
         if self._mode == "squash":
             return scaled_height, scaled_width
@@ -101,7 +103,7 @@ class Cropping:
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
     def _centre(self, image: Image.Image) -> Image.Image:
-        """The middle of an image, in a frame where it is too small."""
+        """Cut out the middle of an image, in a frame where it is too small."""
         _, height, width = self.input_size
         left, top = _offset(image.width, width), _offset(image.height, height)
         if image.width < width or image.height < height:

@@ -25,11 +25,14 @@ from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopb
 from service.http.openapi import describe, operation_id
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
-from service.http.v1 import classify, embed, explain, models
+from service.http.v1 import classify, embed, explain, memories_examples, memories_recall, models
+from service.http.v1 import memories as memories_v1
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
 from service.images.memory import BODY_SHARE, memory_limit
+from service.memories.memories import Memories
+from service.memories.taught_model import TaughtModels
 from service.models.replication import ModelReplication
 from service.observability.events import Observers
 from service.observability.metrics import Metrics
@@ -72,11 +75,15 @@ def create_app(
     engine = Engine(settings, on_loaded, Observers(*observers))
     peers, rates = Peers(address), RateLimits(address.folder if address else None)
     replication = ModelReplication(engine.models, peers)
+    memories = Memories(settings, engine)
+    taught = TaughtModels(memories)
+    engine.models.extend(taught)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await peers.listen(_answers(engine, metrics, statistics, peers, replication))
         await replication.follow()
+        taught.start()
         loading = asyncio.create_task(engine.load())
         try:
             while load_first and not loading.done() and not engine.draining:
@@ -85,7 +92,9 @@ def create_app(
         finally:
             loading.cancel()
             await asyncio.wait([loading])
+            await taught.close()
             await engine.close()
+            memories.close()
             await peers.close()
             rates.close()
             if tracing:
@@ -109,7 +118,10 @@ def create_app(
     app.state.keys = keys
     app.state.peers = peers
     app.state.replication = replication
-    for module in (classify, explain, embed, models, inference_v2, repository, operations):
+    app.state.memories = memories
+    app.state.teaching_open = is_loopback(settings.host)
+    memory_routes = (memories_v1, memories_recall, memories_examples)
+    for module in (classify, explain, embed, models, *memory_routes, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)
     # The last one is the outermost.

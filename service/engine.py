@@ -22,6 +22,8 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+END_SECONDS = 5.0  # for models to finish, after the server has waited for the requests
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -165,7 +167,7 @@ class Engine:
         self._draining = True
 
     async def close(self) -> None:
-        """End the models when they have finished what they began, and let the threads end."""
+        """End the models when they have finished what they began, or hang, and let the threads end."""
         self.drain()
         self.decoders.close()
-        await self.models.close()
+        await self.models.close(END_SECONDS)

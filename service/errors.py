@@ -1,4 +1,4 @@
-"""Why the service does not answer a request: the core's own errors, which know nothing of HTTP.
+"""Why the service does not answer a request or does not start: the core's own errors, which know nothing of HTTP.
 
 `service.http.problems` maps them to status codes. Their arguments are plain values, so that one process of a server
 can pass an error on to another by its kind (`describe`, `rebuild`); the exception is `ImageRejected`, which is never
@@ -8,10 +8,15 @@ asked for there.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ait_lite.content import Content
-from ait_lite.decode import ImageError
+if TYPE_CHECKING:  # `ait key` shall not wait for what decodes images
+    from ait_lite.content import Content
+    from ait_lite.decode import ImageError
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
 
 
 class ServiceError(Exception):
@@ -90,6 +95,12 @@ class RequestTooLarge(ServiceError):
         return f"The request has {self.items} items, and the queue takes {self.limit}. Send them in parts."
 
 
+class SentTooMuch(ServiceError):
+    """The files of a request are too many, or too large once unpacked."""
+
+    reason = "too-large"
+
+
 class DeadlineExceeded(ServiceError):
     """The deadline passed before the answer was there."""
 
@@ -118,6 +129,40 @@ class ImageRejected(ServiceError):
         """Name the image in `detail`; None repeats the message of `error`."""
         super().__init__(detail or str(error))
         self.error, self.index, self.content = error, index, content
+
+
+class MemoryNotFound(ServiceError):
+    """There is no memory of this name."""
+
+
+class ExampleNotFound(MemoryNotFound):
+    """The memory has no such example."""
+
+
+class MemoryInvalid(ServiceError):
+    """A name, label, option or file of a memory is not one that can be used."""
+
+
+class MemoryConflict(ServiceError):
+    """The memory is bound to another model, or is there already with other options."""
+
+
+class StaleRevision(ServiceError):
+    """The memory has changed since the revision that the client knows."""
+
+
+class RevisionNotReached(ServiceUnavailable):
+    """The memory does not have the revision yet that the client asks for."""
+
+
+class MemoryFull(ServiceError):
+    """A limit of memories is reached; forgetting makes room."""
+
+    reason = "memory-full"
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """The store of the memories does not answer, or cannot be written."""
 
 
 _PASSED_ON: dict[str, type[ServiceError]] = {

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import math
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def available_processors(cgroup: Path = _CGROUP) -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, math.ceil(min(processors, _quota(cgroup))))
+
+
+def has_temporary_folder() -> bool:
+    """Find out whether there is a place for temporary files: in a container with `--read-only` there may be none."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def freeze_garbage_collector() -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ class PeerAddress:
         return [PeerAddress(self.folder, number, self.count) for number in range(self.count) if number != self.number]
 
 
+class Contact(Enum):
+    """What came of asking a process of a server whether it is alive."""
+
+    ANSWERED = "answered"
+    ABSENT = "absent"  # nobody listens
+    SILENT = "silent"
+
+
+async def contact(address: PeerAddress, seconds: float) -> Contact:
+    """Ask a process whether it is alive, and wait so long for the answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return Contact.ANSWERED if await _exchange(address, _message("alive")) else Contact.ABSENT
+    except TimeoutError:
+        return Contact.SILENT
+    except OSError:
+        return Contact.ABSENT
+
+
 class Peers:
     """The other processes of this server; there are none where this one has no address."""
 
@@ -65,7 +85,7 @@ class Peers:
 
     async def listen(self, answers: Mapping[str, Answer]) -> None:
         """Answer what the others ask, from here on: each question by name, its arguments by keyword."""
-        self._answers = answers
+        self._answers = {"alive": _yes, **answers}
         if self.address:
             self.address.socket.unlink(missing_ok=True)  # of a process that died
             self._server = await asyncio.start_unix_server(self._serve, self.address.socket, limit=_MOST_BYTES)
@@ -86,8 +106,8 @@ class Peers:
         """
         if self.address is None:
             return []
-        message = json.dumps({"question": question, "arguments": arguments}).encode() + b"\n"
-        asked = [self._ask(each, message, seconds) for each in self.address.others]
+        message = _message(question, **arguments)
+        asked = [_ask(each, message, seconds) for each in self.address.others]
         replies = [json.loads(reply) for reply in await asyncio.gather(*asked) if reply]
         for reply in replies:
             if "error" in reply:
@@ -100,18 +120,6 @@ class Peers:
             self._server.close()
             self.address.socket.unlink(missing_ok=True)
 
-    async def _ask(self, other: PeerAddress, message: bytes, seconds: float | None) -> bytes:
-        try:
-            async with asyncio.timeout(seconds):
-                reader, writer = await asyncio.open_unix_connection(other.socket, limit=_MOST_BYTES)
-                try:
-                    writer.write(message)
-                    return await reader.readline()
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError, ValueError):  # a line that is too long is a ValueError
-            return b""
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             message = json.loads(await reader.readline())
@@ -119,6 +127,8 @@ class Peers:
             await writer.drain()
         except (OSError, ValueError) as error:
             logger.warning("another process of this server left before it had its answer: %s", error)
+        except asyncio.CancelledError:
+            return  # this process ends; asyncio's streams would log the cancelled task as an error
         finally:
             writer.close()
 
@@ -130,3 +140,28 @@ class Peers:
         except Exception:
             logger.exception("the question %s of another process of this server failed", message["question"])
             return {}
+
+
+def _message(question: str, **arguments: Any) -> bytes:
+    return json.dumps({"question": question, "arguments": arguments}).encode() + b"\n"
+
+
+async def _ask(other: PeerAddress, message: bytes, seconds: float | None) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _exchange(other, message)
+    except (OSError, TimeoutError, ValueError):  # a line that is too long is a ValueError
+        return b""
+
+
+async def _exchange(other: PeerAddress, message: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(other.socket, limit=_MOST_BYTES)
+    try:
+        writer.write(message)
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def _yes() -> bool:
+    return True

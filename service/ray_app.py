@@ -19,6 +19,7 @@ from ray.serve.config import AutoscalingConfig
 
 from service.app import create_app
 from service.engine import Engine
+from service.errors import SettingsError
 from service.machine import freeze_garbage_collector
 from service.model_process.streams import streams_on
 from service.models.served_model import AHEAD
@@ -84,6 +85,11 @@ def build(arguments: Scale) -> Application:
         SettingsError: A setting in the environment is not usable.
     """
     settings = load_settings(model=arguments.model)
+    if settings.tls_cert is not None or settings.tls_key is not None:
+        raise SettingsError(
+            "AIT_TLS_CERT and AIT_TLS_KEY do nothing on Ray Serve, whose proxy takes the connections. Unset them, and "
+            "give the proxy ssl_certfile and ssl_keyfile in http_options."
+        )
     if not settings.torch_threads:
         settings = settings.model_copy(update={"torch_threads": arguments.processors})
     if not settings.decode_threads:

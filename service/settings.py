@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.errors import SettingsError
 
-class SettingsError(ValueError):
-    """A setting has a value that cannot be used; the message names the setting and what it accepts."""
+Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8", "auto"]
 
 
 class Settings(BaseSettings):
@@ -71,6 +72,28 @@ class Settings(BaseSettings):
         "auto",
         description="AIT_DEVICE: torch device of the model; auto is cuda where there is one, else cpu.",
     )
+    runtime: Runtime = Field(
+        "auto",
+        description=(
+            "AIT_RUNTIME: what models run in: torch, onnxruntime or openvino; auto is the fastest on this machine of "
+            "those that are installed and answer as torch does. A model's serving.json may say otherwise."
+        ),
+    )
+    precision: Precision = Field(
+        "fp32",
+        description=(
+            "AIT_PRECISION: what models compute in: fp32, bf16 or int8, which are used only where their answers "
+            "agree with fp32; auto is the fastest that does. A model's serving.json may say otherwise."
+        ),
+    )
+    cache: str | None = Field(
+        None,
+        description="AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache.",
+    )
+    explain: Literal["auto", "off"] = Field(
+        "auto",
+        description="AIT_EXPLAIN: off answers no request for an explanation; auto has models in torch for them.",
+    )
     torch_threads: int = Field(
         0,
         ge=0,
@@ -112,6 +135,14 @@ class Settings(BaseSettings):
             "hung, and its process is restarted."
         ),
     )
+    hung_seconds: float = Field(
+        10.0,
+        gt=0,
+        description=(
+            "AIT_HUNG_SECONDS: time after which a server process that does not react is killed and replaced, where "
+            "there are several."
+        ),
+    )
     max_head_bytes: int = Field(
         65_536,
         ge=1024,
@@ -137,6 +168,17 @@ class Settings(BaseSettings):
             "AIT_MAX_CONNECTIONS: most open connections of a server process; 0 is what the limit on open files leaves."
             " Beyond it, those that have waited longest without a request are closed."
         ),
+    )
+    tls_cert: str | None = Field(
+        None,
+        description=(
+            "AIT_TLS_CERT: a PEM file with a certificate and those that vouch for it; the server then answers HTTPS. "
+            "It is read at the start."
+        ),
+    )
+    tls_key: str | None = Field(
+        None,
+        description="AIT_TLS_KEY: a PEM file with the certificate's private key; unset, AIT_TLS_CERT holds that too.",
     )
     allowed_hosts: str = Field(
         "",
@@ -193,6 +235,35 @@ class Settings(BaseSettings):
         ),
     )
     max_files: int = Field(16, ge=1, description="AIT_MAX_FILES: most files of one multipart request.")
+    memories: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "AIT_MEMORIES: where memories of classes are stored: a SQLite file, or postgresql://…; off for none. "
+            "Unset, ait/memories.sqlite3 in the user's data folder, made when the first memory is."
+        ),
+    )
+    max_memories: int = Field(64, ge=1, description="AIT_MAX_MEMORIES: most memories.")
+    max_memory_examples: int = Field(
+        100_000, ge=1, description="AIT_MAX_MEMORY_EXAMPLES: most examples of a memory; more are answered with a 429."
+    )
+    max_memory_labels: int = Field(1000, ge=1, description="AIT_MAX_MEMORY_LABELS: most labels of a memory.")
+    max_memory_bytes: int = Field(
+        1_000_000_000,
+        ge=1,
+        description="AIT_MAX_MEMORY_BYTES: most bytes of a memory's keys and kept images.",
+    )
+    max_teach_bytes: int = Field(
+        100_000_000,
+        ge=1,
+        description=(
+            "AIT_MAX_TEACH_BYTES: most bytes of one request that teaches many images, packed and unpacked, or puts a "
+            "memory's file."
+        ),
+    )
+    max_teach_files: int = Field(
+        1000, ge=1, description="AIT_MAX_TEACH_FILES: most images of one request that teaches many."
+    )
     top_k: int = Field(5, ge=1, description="AIT_TOP_K: labels answered where a request does not say.")
     workers: int = Field(
         1,
@@ -207,7 +278,8 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description=(
-            "AIT_API_KEYS: keys that may ask, separated by commas, each NAME SHA256 [REQUESTS-A-SECOND [BURST]]; "
+            "AIT_API_KEYS: keys that may ask, separated by commas, each NAME SHA256 [REQUESTS-A-SECOND [BURST]] "
+            "[SCOPE]; a scope is recall (the default), teach or admin, and says what the key may do with memories; "
             "unset, and AIT_API_KEYS_FILE too, everybody may. `ait key NAME` makes one."
         ),
     )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.chromium import REMEDY, may_leave_out
+
+# What a person keeps in their cache, such as a prepared model, decides on no test, and tests leave nothing there.
+CACHE = tempfile.mkdtemp(prefix="ait-tests-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = CACHE
 
 # Neither the speed of the machine nor what was drawn in an earlier run decides on a test.
 settings.register_profile(

@@ -42,7 +42,7 @@ class Agreement:
         return self.largest_difference <= self.allowed(tolerance)  # NaN is not
 
     def allowed(self, tolerance: float) -> float:
-        """The largest absolute difference that a tolerance allows."""
+        """Return the largest absolute difference that a tolerance allows."""
         return tolerance * max(1.0, self.largest_output)
 
     def __str__(self) -> str:

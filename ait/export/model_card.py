@@ -17,7 +17,7 @@ _LISTED_CLASSES = 100
 def model_card(
     model: nn.Module, name: str, license: str | None = None, metrics: Mapping[str, Any] | None = None
 ) -> str:
-    """A card with the metadata header that the hub reads.
+    """Write a card with the metadata header that the hub reads.
 
     Args:
         model: A model that timm's factory made.

@@ -1,7 +1,6 @@
 """Write a model as an ONNX file."""
 
 import json
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from ait.export.agreement import TOLERANCE, Export, ExportError, Predict, check_agreement
 from ait.export.place import new_file
-from ait.export.prepare import dynamic_batch, metadata, prepare, trace
+from ait.export.prepare import dynamic_batch, metadata, prepare, quiet, trace
 
 # Protocol buffers, the format of ONNX files, end there.
 _MOST_ONNX_BYTES: Final = 2**31
@@ -56,8 +55,7 @@ def export_onnx(
     about = metadata(model, probabilities, temperature)
     with new_file(Path(path)) as candidate:
         program = trace(eager, images)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporter's own libraries
+        with quiet():
             converted = torch.onnx.export(
                 program,
                 input_names=["pixels"],

@@ -1,6 +1,10 @@
 """What every export begins with: a float32 copy on the CPU, a traced program, and the facts that users need."""
 
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +18,7 @@ from ait_lite.checkpoint import named_labels
 
 
 def metadata(model: nn.Module, probabilities: bool = False, temperature: float | None = None) -> dict[str, Any]:
-    """What a user of an exported file has to know: labels, preprocessing, names of input and output, temperature."""
+    """Say what a user of an exported file has to know: labels, preprocessing, input, output and temperature."""
     data = resolve_input_data_config(model)
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     return {
@@ -51,6 +55,19 @@ def prepare(
     if images is None:
         images = made_images(eager)
     return (_Probabilities(eager, temperature or 1.0) if probabilities else eager), images.cpu().float()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to themselves what the exporters' libraries say of how they work."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def dynamic_batch() -> tuple[dict[int, Any]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from timm.data import create_transform
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ait_lite.decode import ImageError, ImageLimits, decode
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+from ait_lite.crop import Cropping
+from ait_lite.decode import ImageError
+from ait_lite.image_files import list_images, read_image
 
 
 def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) -> Tensor:
@@ -21,7 +20,7 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
 
     Args:
         model: A timm model.
-        paths: Image files, and folders whose images, at any depth, are used.
+        paths: Image files, and folders whose images, at any depth, are used; hidden entries are not.
         limit: Most images; of more, some evenly spread over the sorted list are taken.
 
     Returns:
@@ -29,24 +28,25 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
 
     Raises:
         FileNotFoundError: A path does not exist, or there is no image.
-        ValueError: A file is not an image.
+        ValueError: A file is not an image, or the model takes images of other channels than grey or RGB.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            files += [path / image for image in list_images(path).images]
         elif path.is_file():
             files.append(path)
         else:
             raise FileNotFoundError(f"{path}: no such file or folder of images.")
     if not files:
-        raise FileNotFoundError("There is no JPEG, PNG or WebP file in the folders of images.")
+        raise FileNotFoundError("There is no image file in the folders of images.")
     count = min(limit, len(files))
     chosen = [files[index * len(files) // count] for index in range(count)]
     config = resolve_input_data_config(model)
-    transform = create_transform(**config, is_training=False)
-    mode = "L" if config["input_size"][0] == 1 else "RGB"
-    return torch.stack([transform(_open(file).convert(mode)) for file in chosen])
+    crop = Cropping(config)
+    mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    # In place, in the order of torchvision's ToTensor and Normalize: equal to them to the bit.
+    return torch.stack([torch.from_numpy(crop(_open(file))).float().div_(255).sub_(mean).div_(std) for file in chosen])
 
 
 def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
@@ -79,8 +79,8 @@ def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:
 
 def _open(file: Path) -> Image.Image:
     try:
-        return decode(file.read_bytes(), ImageLimits())
+        return read_image(file)
     except ImageError as error:
         raise ValueError(f"{file}: {error}") from None
     except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error}).") from error
+        raise ValueError(f"{file}: cannot be read ({error.strerror}).") from error

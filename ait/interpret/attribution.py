@@ -42,7 +42,7 @@ def patch_grid(model: nn.Module, size: tuple[int, int]) -> tuple[int, int] | Non
 
 
 def patch_terms(answer: Callable[[Tensor], Tensor], model: nn.Module, image: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The term of each patch of an image in an answer, (rows, columns) in float32.
+    """Compute the term of each patch of an image in an answer, (rows, columns) in float32.
 
     A term is what the patch adds over a patch of the mean colour, which normalisation makes zero. What remains of the
     answer is what biases, positions, other tokens and the recalled patterns add. Hooks hold the model while this

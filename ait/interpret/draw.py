@@ -1,4 +1,4 @@
-"""Draw what a model's memory does on one image."""
+"""Draw what a model's memory does on one image, and what its priors stand for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ait.associative_transformer import AssociativeTransformer
 from ait.interpret.memory_report import BlockMemory, memory_report
+from ait.interpret.prior_map import PriorMap
 from ait.memory.capacity import perplexity
 
 
@@ -54,6 +55,35 @@ def draw_memory(
         _show_usage(axes[5], recall, block)
     figure.savefig(Path(path), dpi=110)
     return report
+
+
+def draw_prior_map(found: PriorMap, path: str | Path, labels: Sequence[str] | None = None) -> None:
+    """Draw the map of each block, accuracy without each prior, and accuracy against memory width.
+
+    Args:
+        found: What `prior_map` found.
+        path: Where the PNG goes.
+        labels: Class names.
+    """
+    count = len(found.shares)
+    figure = Figure(figsize=(4.2 * (count + 1), 6.5), layout="constrained")
+    panels = figure.subplots(2, count + 1, squeeze=False)
+    for index in range(count):
+        top, below = panels[:, index]
+        drawn = top.imshow(found.shares[index], cmap="cividis", aspect="auto", vmin=0)
+        top.set(title=f"block {index}: who recalls each prior", xlabel="class", ylabel="prior")
+        if labels and len(labels) <= 20:
+            top.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+        figure.colorbar(drawn, ax=top, shrink=0.8)
+        below.bar(range(found.without.shape[1]), 100 * (found.accuracy - found.without[index]), color="#0072B2")
+        below.axhline(0, color="#666666", linewidth=0.8)
+        below.set(xlabel="prior removed", ylabel="accuracy lost, points")
+    curve, empty = panels[:, count]
+    curve.plot(range(len(found.kept)), found.by_width, "o-", color="#D55E00")
+    curve.set_xticks(range(len(found.kept)), [str(n) for n in found.kept])
+    curve.set(title="memory width", xlabel="priors kept in each block", ylabel="accuracy")
+    empty.axis("off")
+    figure.savefig(Path(path), dpi=110)
 
 
 def _title(model: AssociativeTransformer, pixels: Tensor, labels: Sequence[str] | None) -> str:

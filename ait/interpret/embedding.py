@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def pooled_features(model: nn.Module, tokens: Tensor) -> Tensor:
-    """What ``forward_features`` gave, pooled to one vector an image: (B, F), in float32.
+    """Pool what ``forward_features`` gave to one vector per image: (B, F), in float32.
 
     That is what the classifier reads, with one exception: a flattened head (``global_pool='flat'``) reads every
     patch's token, thousands of numbers that change when an image is shifted or mirrored. There the tokens' mean is

@@ -74,7 +74,7 @@ class Exemplars:
         return len(self.names)
 
     def nearest(self, features: Tensor, logits: Tensor, label: int, count: int) -> list[Neighbour]:
-        """The exemplars of a class that the model takes to be most like an image, the most similar first.
+        """Find the exemplars of a class that the model takes to be most like an image, the most similar first.
 
         The similarity is the mean of two cosines: of the features, which say what the image looks like to the
         model, and of the logits, which say what it takes it for; every number is first standardised over all
@@ -129,7 +129,7 @@ class Exemplars:
 
 
 def load_exemplars(folder: Path) -> Exemplars | None:
-    """The exemplars in a checkpoint's folder; None if there are none.
+    """Read the exemplars in a checkpoint's folder; None if there are none.
 
     Raises:
         ExemplarError: The file is torn, of another format, or was made with other weights.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ait.associative_transformer import AssociativeTransformer
 from ait.interpret.attribution import patch_grid, patch_terms
 from ait.interpret.embedding import pooled_features
+from ait.interpret.energy_report import LayerEnergies, layer_energies
 from ait.interpret.memory_report import Recall, block_recall, trace_queries
 
 Method = Literal["contribution", "gradient"]
@@ -42,6 +43,9 @@ class BlockRecall:
         num_priors: M.
         energy_before: Energy of each patch's query under the stored patterns, shape (N,).
         energy_after: Energy of what the patch retrieved, shape (N,); not above ``energy_before``.
+        energy: Energy of each patch's query under the patterns of all blocks together, shape (N,).
+        responsibilities: Share of each of the model's L blocks in that energy, shape (N, L); see
+            `ait.interpret.energy_report`.
         priors: The priors that each patch recalled most strongly, the strongest first, shape (N, k) int64.
         weights: How strongly, as shares of 1, shape (N, k).
     """
@@ -49,6 +53,8 @@ class BlockRecall:
     num_priors: int
     energy_before: Tensor
     energy_after: Tensor
+    energy: Tensor
+    responsibilities: Tensor
     priors: Tensor
     weights: Tensor
 
@@ -127,18 +133,21 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
         logit = float(logits[label])
         patch_map = PatchMap(label, values, logit - float(values.double().sum()), logit, method)
     blocks = model.associative_blocks() if queries else []
+    energies = layer_energies(model, queries) if queries else None
     return Explanation(
         logits=logits.cpu(),
         features=pooled_features(model, tokens)[0].cpu(),
         patch_map=patch_map,
         blocks=tuple(
-            _strongest(block_recall(block, query), priors) for block, query in zip(blocks, queries, strict=True)
+            _strongest(block_recall(block, query), energies, index, priors)
+            for index, (block, query) in enumerate(zip(blocks, queries, strict=True))
+            if energies is not None
         ),
     )
 
 
 def _features(model: Any, image: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The queries to each block's memory, if any, and what the classifier reads."""
+    """Collect the queries to each block's memory, if any, and what the classifier reads."""
     if isinstance(model, AssociativeTransformer):
         return trace_queries(model, image)
     return [], model.forward_features(image)
@@ -165,7 +174,15 @@ def _channels_last(model: Any, cells: Tensor) -> bool:
     return getattr(model, "output_fmt", None) == "NHWC" or cells.shape[1] != channels == cells.shape[3]
 
 
-def _strongest(recall: Recall, priors: int) -> BlockRecall:
+def _strongest(recall: Recall, energies: LayerEnergies, index: int, priors: int) -> BlockRecall:
     before, after, weights = recall
     best = weights[0].topk(min(priors, weights.shape[-1]), dim=-1)
-    return BlockRecall(weights.shape[-1], before[0].cpu(), after[0].cpu(), best.indices.cpu(), best.values.cpu())
+    return BlockRecall(
+        num_priors=weights.shape[-1],
+        energy_before=before[0].cpu(),
+        energy_after=after[0].cpu(),
+        energy=energies.energy[index, 0].cpu(),
+        responsibilities=energies.responsibilities[index, 0].cpu(),
+        priors=best.indices.cpu(),
+        weights=best.values.cpu(),
+    )

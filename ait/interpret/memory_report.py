@@ -40,7 +40,7 @@ class BlockMemory:
     sharpness: float
 
     def summary(self) -> dict[str, float]:
-        """The scalars, with the mean energies and the mean drop from one to the other, by name."""
+        """Return the scalars by name, with the mean energies and the mean drop from one to the other."""
         return {
             "effective_rank_priors": self.effective_rank_priors,
             "effective_rank_patterns": self.effective_rank_patterns,
@@ -159,7 +159,7 @@ def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:
 
 
 def describe(report: Sequence[BlockMemory]) -> str:
-    """The scalars of a report as aligned text, one line a block."""
+    """Format the scalars of a report as aligned text, one line per block."""
     header = ["block", "rank(priors)", "rank(Y)", "patch", "usage", "SNR", "E before", "E after"]
     lines = ["  ".join(f"{name:>12}" for name in header)]
     for index, block in enumerate(report):

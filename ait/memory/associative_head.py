@@ -84,11 +84,11 @@ class AssociativeHead(nn.Module):
         nn.init.constant_(self.log_beta, math.log(self.start_beta))
 
     def priors(self) -> Tensor:
-        """The unit-norm priors, shape (C, K, F), float32; zero where a class holds nothing yet."""
+        """Return the unit-norm priors, shape (C, K, F), float32; zero where a class holds nothing yet."""
         return F.normalize(self.weight.float(), dim=-1).unflatten(0, (self.num_classes, self.num_priors))
 
     def beta(self) -> Tensor:
-        """The inverse temperature, a scalar tensor."""
+        """Return the inverse temperature, a scalar tensor."""
         return self.log_beta.exp()
 
     def forward(self, features: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def effective_rank(rows: Tensor) -> float:
-    """Number of directions that rows (M, D) spread over: ``exp(-sum p ln p)``, ``p = s^2 / sum s^2``.
+    """Count the directions that rows (M, D) spread over: ``exp(-sum p ln p)``, ``p = s^2 / sum s^2``.
 
     ``s`` are the singular values. A memory whose rows are all equal has effective rank 1.
     """

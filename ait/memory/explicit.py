@@ -59,7 +59,7 @@ def write(priors: Tensor, target: Tensor, rule: str, rate: float, retention: flo
 
 
 def _held(target: Tensor, priors: Tensor) -> Tensor:
-    """What the memory returns for each target already, shape (M, D)."""
+    """Recall what the memory returns for each target already, shape (M, D)."""
     return torch.softmax(ERASE_BETA * target @ priors.mT, dim=-1) @ priors
 
 
@@ -137,7 +137,7 @@ class ExplicitMemory(nn.Module):
             self.priors.copy_(F.normalize(self.priors, dim=-1))
 
     def propose(self, priors: Tensor, target: Tensor) -> Tensor:
-        """New priors (M, D) after writing ``target`` (M, D) into ``priors`` (M, D); differentiable."""
+        """Compute the priors (M, D) after writing ``target`` (M, D) into ``priors`` (M, D); differentiable."""
         return write(priors, target, self.write_rule, self.write_rate, self.retention)
 
     def forward(self, written: Tensor | None = None) -> Tensor:

@@ -180,13 +180,13 @@ class HopfieldRetrieval(nn.Module):
             nn.init.constant_(self.log_beta, math.log(self.fixed_beta))
 
     def beta(self) -> Tensor:
-        """The inverse temperature, a scalar tensor."""
+        """Return the inverse temperature, a scalar tensor."""
         if self.log_beta is not None:
             return self.log_beta.exp()
         return torch.full((), self.fixed_beta, device=self.proj.weight.device, dtype=self.proj.weight.dtype)
 
     def patterns(self, priors: Tensor) -> Tensor:
-        """The patterns Y stored for priors of shape (M, D), in token space, shape (M, E)."""
+        """Compute the patterns Y stored for priors of shape (M, D), in token space, shape (M, E)."""
         return self.proj(priors.to(self.proj.weight.dtype))
 
     def weights(self, tokens: Tensor, priors: Tensor) -> Tensor:

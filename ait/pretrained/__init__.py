@@ -6,6 +6,8 @@ from typing import Any
 import timm
 from torch import nn
 
+from ait.pretrained.hub import create_pretrained
+from ait.pretrained.names import did_you_mean
 from ait_lite.checkpoint import CONFIG, bundled_models, resolve
 
 
@@ -18,15 +20,19 @@ def load_model(reference: str | Path, **kwargs: Any) -> nn.Module:
         **kwargs: Further arguments of ``timm.create_model``.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint; the message lists the bundled ones.
+        FileNotFoundError: There is no such checkpoint, and the message names those that are near; or the weights
+            of a timm model are not here and cannot be downloaded.
     """
     folder = resolve(reference)
     if (folder / CONFIG).is_file():
         return timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs).eval()
-    if timm.is_model_pretrained(str(reference)):
-        return timm.create_model(str(reference), pretrained=True, **kwargs).eval()
+    name = str(reference)
+    if timm.is_model_pretrained(name):
+        return create_pretrained(name, **kwargs).eval()
+    if "." not in name and timm.is_model(name):
+        raise FileNotFoundError(f"{name}: timm knows this architecture, but no pretrained weights of it.")
     names = ", ".join(bundled_models()) or "none"
     raise FileNotFoundError(
-        f"{reference}: neither a bundled model (there is: {names}) nor a folder with config.json and "
-        "model.safetensors, nor a timm model with pretrained weights."
+        f"{name}: neither a bundled model (there is: {names}) nor a folder with config.json and "
+        f"model.safetensors, nor a timm model with pretrained weights{did_you_mean(name)}."
     )

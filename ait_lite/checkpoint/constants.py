@@ -5,6 +5,7 @@ from typing import Final
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 EXEMPLARS: Final = "exemplars.safetensors"
+CORRECTIONS: Final = "corrections.safetensors"
 SERVING: Final = "serving.json"
 
 # A configuration of 20,000 named classes takes about one MB.

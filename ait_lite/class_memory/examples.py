@@ -12,6 +12,7 @@ from ait_lite.class_memory.features import SCALE
 _ROUNDING = 1e-5
 _BLOCK = 32
 _CHUNK = 256
+_TILE_ROWS, _TILE_COLUMNS = 256, 1024
 
 
 def example_digest(identifier: str, label: str, key: np.ndarray) -> bytes:
@@ -106,25 +107,31 @@ class ExampleStore:
         """Find for each example its largest product with any other key, exactly; shape (n,), -inf if it is alone."""
         count = len(self)
         nearest = self._nearest[:count]
-        if count == 1:
-            nearest[0] = -np.inf
         stale = np.nonzero(np.isnan(nearest))[0]
-        for start in range(0, len(stale), _CHUNK):
-            rows = stale[start : start + _CHUNK]
+        nearest[stale] = -np.inf
+        everything = len(stale) == count
+        for start in range(0, len(stale), _TILE_ROWS):
+            rows = stale[start : start + _TILE_ROWS]
             keys = self.keys(rows)
-            products = self._products(keys)
-            products[np.arange(len(rows)), rows] = -np.inf
-            # Candidates for the examples' own nearest, and those of others that they may have come nearest to.
-            candidate = products >= products.max(axis=1, keepdims=True) - _ROUNDING
-            candidate |= products > (nearest / SCALE**2 - _ROUNDING)[None]
-            which, others = np.nonzero(candidate & np.isfinite(products))
-            exact = np.einsum("nd,nd->n", keys[which], self.keys(others))
-            own = np.full(len(rows), -np.inf)
-            np.maximum.at(own, which, exact)
-            known = ~np.isnan(nearest[others])
-            np.maximum.at(nearest, others[known], exact[known])
-            nearest[rows] = own
+            queries = (keys / SCALE).astype(np.float32)
+            # Products are symmetric: where all rows have their turn, columns before these have been seen.
+            for first in range(start if everything else 0, count, _TILE_COLUMNS):
+                columns = np.arange(first, min(first + _TILE_COLUMNS, count))
+                cosines = queries @ self._unit[:, first : columns[-1] + 1]  # (r, c), small enough for a cache
+                inside = (rows >= first) & (rows <= columns[-1])
+                cosines[np.nonzero(inside)[0], rows[inside] - first] = -np.inf
+                self._raise_nearest(cosines, rows, columns)
+                self._raise_nearest(cosines.T, columns, rows)
         return nearest.copy()
+
+    def _raise_nearest(self, cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Raise the nearest products of some rows (r,) by those with some columns (c,), given cosines (r, c)."""
+        bound = np.maximum(cosines.max(axis=1), (self._nearest[rows] / SCALE**2).astype(np.float32)) - _ROUNDING
+        raised = np.nonzero((cosines.max(axis=1) >= bound) & (bound > -np.inf))[0]
+        which, where = np.nonzero(cosines[raised] >= bound[raised, None])
+        near = rows[raised[which]]
+        exact = np.einsum("nd,nd->n", self.keys(near), self.keys(columns[where]))
+        np.maximum.at(self._nearest, near, exact)
 
     def restore_nearest(self, nearest: np.ndarray) -> None:
         """Take over products that `nearest` returned before, shape (n,)."""
@@ -152,7 +159,7 @@ class ExampleStore:
         rows = _largest(cosines, min(count + 4, len(self)))  # a few more, for what float32 confuses
         exact = (self._keys[rows].astype(np.float64) @ keys[:, :, None])[:, :, 0]
         order = np.argsort(-exact, axis=1)
-        rows, exact = np.take_along_axis(rows, order, axis=1), np.take_along_axis(exact, order, axis=1)
+        rows, exact = _picked(rows, order), _picked(exact, order)
         for query in np.nonzero((exact[:, 1:] == exact[:, :-1]).any(axis=1))[0]:
             ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query], strict=True)]
             by_id = sorted(range(len(ranks)), key=ranks.__getitem__)
@@ -166,7 +173,7 @@ class ExampleStore:
         return rows[np.argsort(order[rows])]
 
     def sorted_ids(self) -> list[str]:
-        """Identifiers in sorted order."""
+        """Iterate over the identifiers in sorted order."""
         return sorted(self.ids)
 
 
@@ -174,6 +181,11 @@ def _grown(array: np.ndarray, capacity: int) -> np.ndarray:
     larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger
+
+
+def _picked(array: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Pick columns (b, k) of each row of (b, n); NumPy's own function takes several times as long for one row."""
+    return array[np.arange(len(array))[:, None], columns]
 
 
 def _largest(scores: np.ndarray, count: int) -> np.ndarray:
@@ -191,6 +203,6 @@ def _largest(scores: np.ndarray, count: int) -> np.ndarray:
     columns = (chosen[:, :, None] + blocks * np.arange(_BLOCK)).reshape(batch, -1)
     rest = np.broadcast_to(np.arange(blocks * _BLOCK, total), (batch, total - blocks * _BLOCK))
     columns = np.concatenate([columns, rest], axis=1)
-    among = np.take_along_axis(scores, columns, axis=1)
+    among = _picked(scores, columns)
     best = np.argpartition(among, among.shape[1] - count, axis=1)[:, among.shape[1] - count :]
-    return np.take_along_axis(columns, best, axis=1)
+    return _picked(columns, best)

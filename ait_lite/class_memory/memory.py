@@ -9,8 +9,10 @@ import numpy as np
 
 from ait_lite.checkpoint import atomic_file
 from ait_lite.class_memory import file
+from ait_lite.class_memory.answers import answer
 from ait_lite.class_memory.examples import ExampleStore
 from ait_lite.class_memory.features import SCALE, RandomFeatures, quantise
+from ait_lite.class_memory.fullness import leave_one_out, measure_fullness
 from ait_lite.class_memory.readouts import (
     FeatureMap,
     HopfieldReadout,
@@ -19,7 +21,7 @@ from ait_lite.class_memory.readouts import (
     RidgeReadout,
     one_hot,
 )
-from ait_lite.class_memory.results import Evidence, Fullness, Recall
+from ait_lite.class_memory.results import Fullness, Recall
 from ait_lite.class_memory.ridge import Ridge, solve
 from ait_lite.class_memory.sums import ExampleSums
 
@@ -150,6 +152,30 @@ class ClassMemory:
         _check_texts([*ids, *labels])
         self._write(ids, keys, labels)
 
+    def write_keys(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
+        """Teach examples by keys that `ait_lite.class_memory.features.quantise` made, as `write` does by vectors.
+
+        Args:
+            ids: Identifiers, n of them, distinct.
+            keys: Integer keys, shape (n, d).
+            labels: Labels, n of them.
+
+        Raises:
+            ValueError: As `write`.
+        """
+        if not (len(ids) == len(labels) == len(keys) == len(set(ids)) and keys.shape[1:] == (self.dim,)):
+            raise ValueError(f"Got {len(ids)} identifiers, {len(labels)} labels and keys of shape {keys.shape}.")
+        _check_texts([*ids, *labels])
+        self._write(ids, keys.astype(np.float64), labels)
+
+    def keys(self, ids: Sequence[str]) -> np.ndarray:
+        """Look up the integer keys of examples, float64 of shape (n, d).
+
+        Raises:
+            KeyError: If one is not stored, or comes twice.
+        """
+        return self._store.keys(self._rows(ids))
+
     def _write(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
         known = [identifier for identifier in ids if identifier in self]
         if known:
@@ -235,48 +261,15 @@ class ClassMemory:
         queries = self._quantised(vectors)
         if not len(queries):
             return []
-        labels = self.labels
-        method = self._read(readout)
-        rows, products, cosines = self._store.search(queries, max(1, evidence))
-        scores = method.scores(queries, cosines)
-        code = {label: index for index, label in enumerate(labels)}
-        codes = np.array([[code[self._store.labels[row]] for row in near] for near in rows.tolist()])
-        keys = self._store.keys(rows)  # (b, k, d)
-        weights = method.weights(queries, cosines, keys, codes)
-        winners = scores.argmax(axis=1)
-
-        # The strongest example among the evidence for the winning label, where there is one.
-        supporting = np.where(codes == winners[:, None], weights, -np.inf)
-        strongest = supporting.argmax(axis=1)
-        chosen = np.arange(len(queries)), strongest
-        runners = method.without(scores, weights[chosen], queries, keys[chosen], codes[chosen]).argmax(axis=1)
-        supported = np.isfinite(supporting[chosen])
-
-        p_values = self._p_values(products[:, 0])
-        resolution = 1.0 / (len(self) + 1)
-        similarities = (products / SCALE**2).tolist()
-        listed = weights.tolist()
-        answers = []
-        for i, near in enumerate(rows.tolist()):
-            named = tuple(
-                Evidence(self._store.ids[row], self._store.labels[row], similarity, weight)
-                for row, similarity, weight in zip(near[:evidence], similarities[i], listed[i], strict=False)
-            )
-            runner = labels[runners[i] if supported[i] else winners[i]]
-            answers.append(
-                Recall(
-                    label=labels[winners[i]],
-                    labels=labels,
-                    scores=scores[i],
-                    p_value=float(p_values[i]),
-                    resolution=resolution,
-                    unknown=bool(p_values[i] <= self.unknown_level),
-                    evidence=named,
-                    strongest=self._store.ids[near[strongest[i]]] if supported[i] else None,
-                    label_without_strongest=runner if len(self) > 1 else None,
-                )
-            )
-        return answers
+        return answer(
+            queries,
+            self._store,
+            self._read(readout),
+            self.labels,
+            self._sorted_distances(),
+            self.unknown_level,
+            evidence,
+        )
 
     def fullness(self) -> Fullness:
         """Measure how full the memory is, by the ridge readout's leave-one-out predictions of all examples.
@@ -287,27 +280,25 @@ class ClassMemory:
         if not len(self):
             raise ValueError("The memory is empty.")
         ridge, features = self._solved()
-        labels = self.labels
-        rows = self._store.sample(len(self))
-        margins = np.empty(len(rows))
-        own = np.empty(len(rows), dtype=np.int64)
-        for start in range(0, len(rows), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            targets = one_hot([self._store.labels[row] for row in rows[part]], labels)
-            predicted = ridge.leave_one_out(features(self._store.keys(rows[part])) / SCALE, targets)
-            own[part] = targets.argmax(axis=1)
-            true = np.take_along_axis(predicted, own[part][:, None], axis=1)[:, 0]
-            others = np.where(targets > 0, -np.inf, predicted).max(axis=1)
-            margins[part] = true - np.where(np.isfinite(others), others, 0.0)  # a single label: no other score
-        return Fullness(
-            examples=len(self),
-            width=len(ridge.eigenvalues),
-            effective_dimension=ridge.effective_dimension,
-            regularisation=ridge.regularisation,
-            random_features=0 if features is _keys_themselves else self.random_features,
-            accuracy=float((margins > 0).mean()),
-            margin_snr={label: _signed_snr(margins[own == index]) for index, label in enumerate(labels)},
-        )
+        random_features = 0 if features is _keys_themselves else self.random_features
+        return measure_fullness(self._store, ridge, features, self.labels, random_features)
+
+    def leave_one_out(self, most: int) -> tuple[list[str], np.ndarray]:
+        """Predict stored examples by ridge as if each had never been stored.
+
+        Args:
+            most: Number of examples; where there are more, a choice that depends on the set of examples alone.
+
+        Returns:
+            Identifiers, n of them, and the scores of `labels`, shape (n, C).
+
+        Raises:
+            ValueError: If the memory is empty.
+        """
+        if not len(self):
+            raise ValueError("The memory is empty.")
+        rows = self._store.sample(most)
+        return [self._store.ids[row] for row in rows], leave_one_out(self._store, rows, *self._solved(), self.labels)
 
     def digest(self) -> str:
         """Hash what the memory holds: the same for every order of the same examples, and after forgetting others.
@@ -440,12 +431,11 @@ class ClassMemory:
             self._ridge = min(solutions, key=lambda solution: solution[0].error)
         return self._ridge
 
-    def _p_values(self, products: np.ndarray) -> np.ndarray:
-        """Conformal p-values of queries from their product with the nearest key, shape (b,)."""
+    def _sorted_distances(self) -> np.ndarray:
+        """Sort the products of every example with the nearest other, shape (n,)."""
         if self._distances is None:
             self._distances = np.sort(self._store.nearest())
-        at_least_as_far = np.searchsorted(self._distances, products, side="right")
-        return (1.0 + at_least_as_far) / (len(self) + 1.0)
+        return self._distances
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -458,8 +448,3 @@ def _check_texts(texts: Sequence[str]) -> None:
 def _check_readout(name: str) -> None:
     if name not in READOUTS:
         raise ValueError(f"Unknown readout {name!r}; choose one of {', '.join(READOUTS)}.")
-
-
-def _signed_snr(margins: np.ndarray) -> float:
-    mean, variance = float(margins.mean()), float(margins.var())
-    return float(np.sign(mean)) * (mean**2 / variance if variance > 0 else np.inf)

@@ -1,7 +1,9 @@
 """API keys: lists of them, and which one a request carries. The server knows only their SHA-256.
 
-A list names a key in a line `NAME SHA256 [RATE [BURST]]`: a name for the log, 64 hexadecimal digits and, where the key
-is limited, requests per second and how many may come at once. Lines may also be separated by commas.
+A list names a key in a line `NAME SHA256 [RATE [BURST]] [SCOPE]`: a name for the log, 64 hexadecimal digits and, where
+the key is limited, requests per second and how many may come at once. The scope says what the key may do with
+memories: `recall` (the default) asks them, `teach` also changes them, `admin` also deletes and replaces them. Lines
+may also be separated by commas.
 """
 
 from __future__ import annotations
@@ -18,12 +20,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from service.settings import Settings, SettingsError
+from service.errors import SettingsError
+
+if TYPE_CHECKING:  # `ait key` shall not wait for pydantic
+    from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ADMIN = "admin"  # the name of the admin key in the log
+ADMIN: Final = "admin"  # the name of the admin key in the log
+
+Scope = Literal["recall", "teach", "admin"]
+_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)  # each may do what those before it may
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _CHECK_SECONDS = 1.0  # between two checks whether the file has changed
@@ -42,12 +51,18 @@ class Key:
         digest: SHA-256 of the key, 32 bytes.
         rate: requests per second; None is unlimited.
         burst: requests that may come at once.
+        scope: what it may do with memories.
     """
 
     name: str
     digest: bytes
     rate: float | None = None
     burst: int = 1
+    scope: Scope = "recall"
+
+    def allows(self, scope: Scope) -> bool:
+        """Return whether the key's scope includes another one."""
+        return _SCOPES.index(self.scope) >= _SCOPES.index(scope)
 
 
 def new_key() -> tuple[str, str]:
@@ -77,7 +92,8 @@ def parse_keys(text: str, source: str) -> list[Key]:
             try:
                 key = _key(fields)
             except ValueError as error:
-                raise KeysError(f"{source}, line {number}: {error} A key is NAME SHA256 [RATE [BURST]].") from None
+                form = "A key is NAME SHA256 [RATE [BURST]] [SCOPE]."
+                raise KeysError(f"{source}, line {number}: {error} {form}") from None
             if key.name in keys or key.name == ADMIN:
                 raise KeysError(f"{source}, line {number}: the name {key.name} is taken. Give each key its own.")
             keys[key.name] = key
@@ -85,6 +101,11 @@ def parse_keys(text: str, source: str) -> list[Key]:
 
 
 def _key(fields: list[str]) -> Key:
+    scope: Scope = "recall"
+    for known in _SCOPES:
+        if len(fields) > 2 and fields[-1] == known:
+            scope, fields = known, fields[:-1]
+            break
     if not 2 <= len(fields) <= 4:
         raise ValueError(f"there are {len(fields)} words.")
     name, digest = fields[:2]
@@ -96,7 +117,7 @@ def _key(fields: list[str]) -> Key:
     burst = math.ceil(rate) if rate else 1
     if len(fields) > 3:
         burst = math.floor(_positive(fields[3], "burst"))
-    return Key(name, bytes.fromhex(digest), rate, max(1, burst))
+    return Key(name, bytes.fromhex(digest), rate, max(1, burst), scope)
 
 
 def _positive(text: str, what: str) -> float:
@@ -178,7 +199,7 @@ class KeyRing:
         """Find a key in the list; None if it is not there. The time it takes does not tell where it was found."""
         self._refresh()
         digest = hashlib.sha256(key).digest()
-        found = Key(ADMIN, digest) if self.is_admin(key) else None
+        found = Key(ADMIN, digest, scope=ADMIN) if self.is_admin(key) else None
         for each in self._keys:
             if hmac.compare_digest(each.digest, digest):
                 found = each

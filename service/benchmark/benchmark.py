@@ -15,7 +15,9 @@ from service.benchmark.results import MemoryGrowth, ServerResult, ServiceBenchma
 from service.benchmark.run import Measurement, Progress, measure, soak
 from service.benchmark.systems import SYSTEMS, Running, ServerError, check_installed, started, status_of
 from service.machine import available_processors
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import ModelError, ModelFolder, locate
+from service.settings import Precision, Runtime
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -31,6 +33,8 @@ def benchmark_service(
     rounds: int = 5,
     soak_requests: int = 0,
     device: str = "auto",
+    runtime: Runtime = "auto",
+    precision: Precision = "fp32",
     progress: Progress = lambda text: None,
 ) -> ServiceBenchmark:
     """Measure the service, and other servers of the same model, against the model without a server.
@@ -46,6 +50,8 @@ def benchmark_service(
         rounds: how often each server is started, measured and stopped.
         soak_requests: how many requests to send for a look at the memory; 0 is none.
         device: torch device; the same for all.
+        runtime: what the plain loop and, in the same, all servers run the model in; of "auto" the fastest.
+        precision: what they compute in.
         progress: called with a few words about each step.
 
     Returns:
@@ -65,20 +71,31 @@ def benchmark_service(
         reached = None if url is None else _reach(url)
         files = read_images(images) if images else make_images(*_twice_the_input(folder))
         progress("loading the model")
-        plain_loop = stack.enter_context(closing(PlainLoop(folder, files, device)))
+        plain_loop = stack.enter_context(closing(PlainLoop(folder, files, device, Wanted(runtime, precision))))
+        chosen = plain_loop.runtime()
+        environment = {"AIT_RUNTIME": chosen[0], "AIT_PRECISION": chosen[1]}
+        if "onnxruntime" in against:
+            environment["GRAPH"] = plain_loop.graph(chosen[1])
         measurement = Measurement(plain_loop, files, connections=connections, seconds=seconds, progress=progress)
         if reached is None:
-            servers = measure(measurement, systems, folder.path, device, rounds, progress)
+            servers = measure(measurement, systems, folder.path, device, rounds, progress, environment)
             memory = None
             if soak_requests:
-                with started(systems[0], folder.path, device) as running:
+                with started(systems[0], folder.path, device, environment) as running:
                     memory = soak(measurement, systems[0], running, soak_requests, progress)
         else:
             servers, memory = _measure_running(measurement, reached, rounds, soak_requests, progress)
-            servers += measure(measurement, systems[1:], folder.path, device, rounds, progress)
+            servers += measure(measurement, systems[1:], folder.path, device, rounds, progress, environment)
     source = f"{len(files)} images from {images}" if images else f"{len(files)} made images"
     return ServiceBenchmark(
-        folder.name, source, available_processors(), measurement.config, connections, servers, memory
+        folder.name,
+        source,
+        available_processors(),
+        measurement.config,
+        connections,
+        servers,
+        memory,
+        runtime=" ".join(chosen),
     )
 
 

@@ -16,11 +16,13 @@ import litserve
 import numpy as np
 from fastapi import Body
 
-from ait.allocator import keep_freed_memory
+from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.model_process.classifier import Classifier, use_threads
+from service.model_process.classifier import Classifier
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
+from service.settings import load_settings
 
 Jpeg = Annotated[bytes, Body(media_type="image/jpeg")]  # a raw body: spares it JSON and base 64
 
@@ -37,10 +39,11 @@ class ClassifyAPI(litserve.LitAPI):  # type: ignore[misc]  # the package has no 
         self._path = model
 
     def setup(self, device: str) -> None:
-        use_threads(1)
         keep_freed_memory()
         self._limits = ImageLimits()
-        self._classifier = Classifier(locate(self._path), device=device, max_batch=MAX_BATCH)
+        settings = load_settings()
+        wanted = Wanted(settings.runtime, settings.precision)
+        self._classifier = Classifier(locate(self._path), device=device, max_batch=MAX_BATCH, wanted=wanted)
 
     def decode_request(self, request: Jpeg) -> np.ndarray:
         return self._classifier.prepare(decode(request, self._limits))
@@ -49,7 +52,7 @@ class ClassifyAPI(litserve.LitAPI):  # type: ignore[misc]  # the package has no 
         return inputs
 
     def predict(self, inputs: list[np.ndarray]) -> list[list[tuple[str, float]]]:
-        return self._classifier.label(self._classifier.scores(inputs), 5)
+        return self._classifier.label(self._classifier.scores(inputs, threads=1), 5)
 
     def unbatch(self, output: list[list[tuple[str, float]]]) -> list[list[tuple[str, float]]]:
         return output

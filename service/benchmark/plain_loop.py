@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from ait_lite.runtimes.prepared import GRAPH
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import ModelFolder
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -59,23 +62,35 @@ class PlainLoopError(Exception):
 class PlainLoop:
     """A process that loads the model, and runs the plain loop on request; in between it sleeps."""
 
-    def __init__(self, folder: ModelFolder, images: Sequence[bytes], device: str) -> None:
+    def __init__(
+        self, folder: ModelFolder, images: Sequence[bytes], device: str, wanted: Wanted | None = None
+    ) -> None:
         """Start the process and load the model.
 
         Args:
             folder: of the model.
             images: contents of files that can be decoded.
             device: as the setting of the service.
+            wanted: runtime and precision; None is torch in fp32.
 
         Raises:
             PlainLoopError: the model cannot be loaded.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, folder, list(images), device), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, folder, list(images), device, wanted), daemon=True)
         self._process.start()
         theirs.close()
         self._ask("ready")
+
+    def runtime(self) -> tuple[str, str]:
+        """Return the runtime that was chosen, and the precision."""
+        found: tuple[str, str] = self._ask("runtime")
+        return found
+
+    def graph(self, precision: str) -> str:
+        """Return the ONNX file of the model; in bf16, which it cannot hold, that of fp32."""
+        return str(self._ask("graph", precision))
 
     def labels(self) -> list[tuple[str, float]]:
         """Return the best label of each image, and its score."""
@@ -127,15 +142,13 @@ class PlainLoop:
         return answer
 
 
-def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: str) -> None:
-    from ait.allocator import keep_freed_memory
-    from service.model_process.classifier import use_threads
+def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: str, wanted: Wanted | None) -> None:
+    from ait_lite.allocator import keep_freed_memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks; the pipe's end ends this one
-    use_threads(0)
     keep_freed_memory()  # as the service does
     try:
-        loop = _Loop(folder, images, device)
+        loop = _Loop(folder, images, device, wanted)
     except Exception as error:  # whatever keeps a model from loading is told to the one who asked
         pipe.recv()
         pipe.send(PlainLoopError(str(error)))
@@ -143,6 +156,8 @@ def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: st
     answers: dict[str, Callable[..., Any]] = {
         "ready": lambda: None,
         "streams": lambda: loop.streams,
+        "runtime": loop.runtime,
+        "graph": loop.graph,
         "labels": loop.labels,
         "rate": loop.rate,
         "single": loop.single,
@@ -158,20 +173,32 @@ def _work(pipe: Connection, folder: ModelFolder, images: list[bytes], device: st
 class _Loop:
     """The plain loop itself, in its process."""
 
-    def __init__(self, folder: ModelFolder, images: list[bytes], device: str) -> None:
+    def __init__(self, folder: ModelFolder, images: list[bytes], device: str, wanted: Wanted | None) -> None:
         from ait_lite.decode import ImageLimits
         from service.machine import available_processors
         from service.model_process.classifier import Classifier
-        from service.model_process.streams import streams_on
 
-        self._classifier = Classifier(folder, device=device, max_batch=max(BATCH_SIZES))
+        self._threads = available_processors()
+        self._classifier = Classifier(
+            folder, device=device, max_batch=max(BATCH_SIZES), wanted=wanted, threads=self._threads
+        )
         self._limits = ImageLimits()
         self._images = images
         self._next = 0
-        self._threads = available_processors()
         self._pool = ThreadPoolExecutor(self._threads)
-        self.streams = streams_on(self._classifier.device.type, self._threads)
+        self.streams = self._classifier.streams
         self._scores(LoopConfig(max(BATCH_SIZES), True))
+
+    def runtime(self) -> tuple[str, str]:
+        return self._classifier.model.runtime, self._classifier.model.precision
+
+    def graph(self, precision: str) -> Path:
+        from service.model_process.runtimes.graphs import Graphs
+
+        classifier = self._classifier
+        graphs = Graphs(classifier.folder, classifier.torch_model, temperature=classifier.temperature)
+        with graphs.prepared(int8=precision == "int8") as prepared:
+            return prepared.graph(precision) or prepared.folder / GRAPH
 
     def labels(self) -> list[tuple[str, float]]:
         return [
@@ -190,9 +217,6 @@ class _Loop:
 
     def _repeat(self, config: LoopConfig, seconds: float) -> tuple[int, float]:
         """Run one stream; return its images, and its images per second."""
-        import torch
-
-        torch.set_num_threads(max(self._threads // config.streams, 1))  # of this thread's operations
         self._scores(config)
         start, count = time.perf_counter(), 0
         while not count or time.perf_counter() - start < seconds:
@@ -213,7 +237,7 @@ class _Loop:
         chosen = [self._images[(self._next + offset) % len(self._images)] for offset in range(config.batch_size)]
         self._next += config.batch_size
         inputs = list(self._pool.map(self._prepare, chosen) if config.pooled else map(self._prepare, chosen))
-        scores = self._classifier.scores(inputs)
+        scores = self._classifier.scores(inputs, max(self._threads // config.streams, 1))
         return self._classifier.label(scores, 5)
 
     def _prepare(self, image: bytes) -> Any:

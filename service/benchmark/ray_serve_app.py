@@ -17,12 +17,14 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from ait.allocator import keep_freed_memory
+from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
 from service.machine import available_processors
-from service.model_process.classifier import Classifier, use_threads
+from service.model_process.classifier import Classifier
+from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
 from service.scores import Labels
+from service.settings import load_settings
 
 MAX_BATCH = 32
 BATCH_SECONDS = 0.002
@@ -33,10 +35,11 @@ class Classify:
     """Classify one image per request."""
 
     def __init__(self, model: str, device: str) -> None:
-        use_threads(1)  # one replica per processor is faster than one with as many threads
         keep_freed_memory()
         self._limits = ImageLimits()
-        self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH)
+        settings = load_settings()
+        wanted = Wanted(settings.runtime, settings.precision)
+        self._classifier = Classifier(locate(model), device=device, max_batch=MAX_BATCH, wanted=wanted)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         if request.method == "GET":  # asked until there is an answer: Ray Serve calls itself healthy before it is
@@ -47,7 +50,8 @@ class Classify:
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_SECONDS)
     async def classify(self, inputs: list[Any]) -> list[Labels]:
-        return self._classifier.label(self._classifier.scores(inputs), 5)
+        # One replica per processor is faster than one with as many threads.
+        return self._classifier.label(self._classifier.scores(inputs, threads=1), 5)
 
 
 def main() -> None:

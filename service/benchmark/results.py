@@ -126,6 +126,7 @@ class ServiceBenchmark:
         connections: requests in flight at saturation.
         servers: the figures of each.
         memory: None unless it was asked for.
+        runtime: of the plain loop and of the servers, and its precision.
     """
 
     model: str
@@ -135,6 +136,7 @@ class ServiceBenchmark:
     connections: int
     servers: list[ServerResult]
     memory: MemoryGrowth | None = None
+    runtime: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, with the summaries, as values that JSON can hold."""

@@ -8,7 +8,7 @@ rounds' ratios the median counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.benchmark import client
@@ -122,7 +122,13 @@ class Measurement:
 
 
 def measure(
-    measurement: Measurement, systems: Sequence[System], model: Path, device: str, rounds: int, progress: Progress
+    measurement: Measurement,
+    systems: Sequence[System],
+    model: Path,
+    device: str,
+    rounds: int,
+    progress: Progress,
+    environment: Mapping[str, str] | None = None,
 ) -> list[ServerResult]:
     """Start each server in turn, measure it and stop it, a number of times.
 
@@ -135,7 +141,7 @@ def measure(
     for _ in range(rounds):
         for system in systems:
             progress(f"{system.name}: starting")
-            with started(system, model, device) as running:
+            with started(system, model, device, environment) as running:
                 found[system.name].append(measurement.round(system, running))
     return [ServerResult(name, results) for name, results in found.items()]
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("ait", "service", "/v1/classify", "/health/ready"),
+        System("onnxruntime", "service.benchmark.onnxruntime_app", "/predict", "/health", "onnxruntime"),
         System("litserve", "service.benchmark.litserve_app", "/predict", "/health", "litserve"),
         System(
             "ray",
@@ -95,8 +96,16 @@ def check_installed(system: System) -> None:
 
 
 @contextmanager
-def started(system: System, model: Path, device: str) -> Iterator[Running]:
+def started(
+    system: System, model: Path, device: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """Start a server in processes of its own; stop it at the end of the context.
+
+    Args:
+        system: The server.
+        model: Folder of its model.
+        device: Torch's.
+        environment: Variables that are set for it, besides those of the system.
 
     Raises:
         ServerError: it did not start; the message has the end of its output.
@@ -108,7 +117,7 @@ def started(system: System, model: Path, device: str) -> Iterator[Running]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "AIT_DEVICE": device, "HOST": HOST, **system.environment},
+            env={**os.environ, "AIT_DEVICE": device, "HOST": HOST, **system.environment, **(environment or {})},
             start_new_session=True,
         )
         processes = ServerProcesses(process.pid)

@@ -35,7 +35,8 @@ def _speed(result: ServiceBenchmark) -> Table:
     how = f"{config.streams} loops side by side, " if config.streams > 1 else ""
     table = Table(
         title=f"{result.model}, {result.images}, {result.processors} processors, {result.connections} connections",
-        caption=f"raw: the model without a server, {how}batches of {config.batch_size}, decoded on {where}; "
+        caption=f"raw: the model without a server in {result.runtime}, {how}batches of {config.batch_size}, "
+        f"decoded on {where}; "
         f"p99 at {LOAD:.0%} of each server's own saturation",
     )
     for column in (

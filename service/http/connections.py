@@ -11,12 +11,15 @@ import asyncio
 import json
 import logging
 import resource
+import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from httptools import HttpParserError
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http.problems import MEDIA_TYPE, route_path
@@ -71,9 +74,16 @@ class _Connections:
     told: float = -LOG_SECONDS
 
 
-def bounded_protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
-    """Make the protocol class of one server, for uvicorn's setting `http`."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "shared": _Connections(limits.ceiling)})
+def bounded_protocol(limits: ConnectionLimits, tls: ssl.SSLContext | None = None) -> type[BoundedProtocol]:
+    """Make the protocol class of one server, for uvicorn's setting `http`.
+
+    Args:
+        limits: Of its connections.
+        tls: Encrypts them, on asyncio's own event loop only: uvloop's reads before a handshake can begin. uvicorn's
+            settings would let an unfinished handshake last a minute, and leave it out of all limits.
+    """
+    shared = _Connections(limits.ceiling)
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "shared": shared, "tls": tls})
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -81,20 +91,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     shared: ClassVar[_Connections]
+    tls: ClassVar[ssl.SSLContext | None]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or make room for it."""
         super().connection_made(transport)
         self._in_head, self._head_bytes, self._fields = True, 0, 0
         self._refusal: tuple[int, str, str] | None = None
-        self._refused = False
+        self._refused = False  # what comes is not read any more
+        self._ended = False  # nothing more is sent
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._probe_timer: asyncio.TimerHandle | None = None
+        # What came before the end of the handshake was noted here; None once it is, and without one.
+        self._early = bytearray() if self.tls else None
         self._make_room()
         if not transport.is_closing():
             self.shared.waiting[self] = None
             self._start_head_timer()
+            if self.tls is not None:
+                # It begins before anything is read: a task that is made here runs before the loop looks for data.
+                self._handshake = self.loop.create_task(self._encrypt(transport, self.tls))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
@@ -106,6 +123,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser no more of a head than it may have."""
+        if self._early is not None:
+            self._early += data
+            return
         while data and not self._refused and not self.transport.is_closing():
             if not self._in_head:
                 piece, data = data, b""
@@ -126,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         is sent to one that has gone fails; so interim answers, which clients pass over, ask it now and then.
         """
         cycle = self.cycle
-        if self.scheme == "https" or cycle is None or cycle.response_complete or cycle.more_body:
+        if self._ended or self.scheme == "https" or cycle is None or cycle.response_complete or cycle.more_body:
             return None
         cycle.keep_alive = False
         self._probe(0)
@@ -153,13 +173,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """What follows is the next head."""
+        """Expect the next head."""
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
+        if self._refused:
+            self._close_or_abort()
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
             self.shared.waiting[self] = None
 
@@ -210,6 +232,23 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.abort()
 
+    async def _encrypt(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Do the handshake; it counts as a part of the first head."""
+        encrypted = None
+        with suppress(OSError):  # an SSLError too
+            encrypted = await self.loop.start_tls(
+                transport, self, tls, server_side=True, ssl_handshake_timeout=self.limits.head_seconds
+            )
+        if encrypted is None:  # closed meanwhile, and nobody else says so
+            if self.parser is not None:
+                self.connection_lost(None)
+            return
+        self.transport = encrypted
+        self.flow, self.scheme = FlowControl(self.transport), "https"
+        early, self._early = self._early, None
+        if early:
+            self.data_received(bytes(early))
+
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.head_seconds, self._close_or_abort)
 
@@ -219,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _probe(self, number: int) -> None:
-        if self.transport.is_closing() or self.cycle.response_started:
+        if self._ended or self.transport.is_closing() or self.cycle.response_started:
             return
         if self.cycle.scope["http_version"] == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -245,6 +284,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self._cancel_head_timer()
         logger.info("a request is refused with a %d: %s", status, detail)
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._in_head or self.pipeline:  # it came behind others: the one in progress is answered, as the last
+                self.pipeline.clear()
+                return
+            self.cycle.disconnected = True  # it is the body of the one in progress
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self._close_or_abort()
+                return
+        self._ended = True
         self.transport.write(_response(status, kind, detail, protocol=getattr(self, "url", b"").startswith(b"/v2")))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -1,4 +1,4 @@
-"""Pages for people: the playground at `/` and the reference at `/docs`, all from the folder `ui`."""
+"""Pages for people: to try images, to teach, and the reference; all from the folder `ui`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ async def playground(_: Request) -> Response:
     return FileResponse(UI / "index.html", headers=_HEADERS)
 
 
+async def teach(_: Request) -> Response:
+    """Give the page on which memories are taught."""
+    return FileResponse(UI / "teach.html", headers=_HEADERS)
+
+
 async def docs(_: Request) -> Response:
     """Give the reference, rendered from /openapi.json."""
     return FileResponse(UI / "docs.html", headers=_HEADERS)
@@ -36,6 +41,7 @@ def page_routes() -> list[BaseRoute]:
     """List the routes of the pages and of their scripts and styles."""
     return [
         Route("/", playground),
+        Route("/teach", teach),
         Route("/docs", docs),
         Mount("/ui", _Assets(directory=UI)),
     ]

@@ -19,13 +19,20 @@ from starlette.types import Scope
 from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
 from service.errors import (
     DeadlineExceeded,
+    ExampleNotFound,
     ImageRejected,
+    MemoryConflict,
+    MemoryFull,
+    MemoryInvalid,
+    MemoryNotFound,
     ModelFailed,
     ModelNotFound,
     QueueFull,
     RequestTooLarge,
+    SentTooMuch,
     ServiceError,
     ServiceUnavailable,
+    StaleRevision,
     VersionNotFound,
 )
 from service.http.advice import advice
@@ -33,6 +40,7 @@ from service.inference_protocol import ProtocolError, TooLarge, UnsupportedEncod
 from service.observability.request_context import record_of
 
 MEDIA_TYPE = "application/problem+json"
+FULL_SECONDS = 60  # a memory has room again when somebody forgets something
 
 _IMAGE_STATUS: dict[type[ImageError], int] = {
     EmptyImage: 400,
@@ -46,10 +54,17 @@ _STATUS: dict[type, tuple[int, str, str | None]] = {
     ModelNotFound: (404, "unknown-model", None),
     VersionNotFound: (404, "unknown-version", None),
     RequestTooLarge: (413, "too-many-inputs", "The request is too large"),
+    SentTooMuch: (413, "too-many-bytes", "The request is too large"),
     ModelFailed: (500, "model-failed", "The model failed"),
     QueueFull: (429, "queue-full", None),
     ServiceUnavailable: (503, "unavailable", None),
     DeadlineExceeded: (504, "deadline-exceeded", None),
+    MemoryNotFound: (404, "unknown-memory", None),
+    ExampleNotFound: (404, "unknown-example", None),
+    MemoryInvalid: (400, "invalid-memory", "The memory cannot be so"),
+    MemoryConflict: (409, "memory-conflict", None),
+    StaleRevision: (412, "stale-revision", "The memory has changed"),
+    MemoryFull: (429, "memory-full", "The memory is full"),
 }
 
 
@@ -134,6 +149,8 @@ def problem_of(error: ServiceError) -> Problem:
     headers = None
     if isinstance(error, QueueFull):
         headers = {"Retry-After": str(error.whole_seconds)}
+    elif isinstance(error, MemoryFull):
+        headers = {"Retry-After": str(FULL_SECONDS)}
     elif isinstance(error, ServiceUnavailable):
         headers = {"Retry-After": "1"}
     return Problem(status, kind, str(error), title=title, headers=headers)
@@ -169,11 +186,13 @@ def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict
         400: "The request is malformed: no image, a broken multipart body, or a bad parameter.",
         401: "A key is needed and none was sent.",
         403: "The key is not one that allows this, or what it would allow is off.",
-        404: "There is no such model or version.",
+        404: "There is no such model, version, memory or example.",
+        409: "The memory is bound to another model, or is there already with other options.",
+        412: "The memory has changed since the revision in If-Match.",
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP image.",
         422: "The image is damaged, incomplete, or a strip too thin to be resized.",
-        429: "The queue is full, or the key asks too often. Retry-After says when to try again.",
+        429: "The queue or the memory is full, or the key asks too often. Retry-After says when to try again.",
         500: "The server failed; the cause is in its log.",
         503: "The model is not loaded yet or restarting, or the server is stopping.",
         504: "The answer took longer than the deadline.",

@@ -21,7 +21,8 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
 
     Returns:
         `worker`, `in_progress`, `decoding` (images), `depths` (images that wait, by model), `versions`
-        (name, version, whether it answers) and `memory` (kind of process, model, version, bytes).
+        (name, version, whether it answers), `runtimes` (name, version, runtime, precision, whether it is the one that
+        answers, images a second by batch) and `memory` (kind of process, model, version, bytes).
     """
     models = engine.models.loaded()
     depths: Counter[str] = Counter()
@@ -30,12 +31,25 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
         name, version = model.folder.name, model.folder.version
         depths[name] += model.depth
         memory.append(("model", name, version, resident_bytes(model.pid)))
+        memory.append(("explainer", name, version, resident_bytes(model.explainer_pid)))
     return {
         "worker": worker,
         "in_progress": in_progress,
         "decoding": engine.decoders.depth,
         "depths": dict(depths),
         "versions": [(each.folder.name, each.folder.version, each.ready) for each in models],
+        "runtimes": [
+            (
+                model.folder.name,
+                model.folder.version,
+                each["runtime"],
+                each["precision"],
+                (each["runtime"], each["precision"]) == (model.runtime["name"], model.runtime["precision"]),
+                each["images_per_second"],
+            )
+            for model in models
+            for each in model.runtime["tried"]
+        ],
         "memory": [each for each in memory if each[-1]],
     }
 

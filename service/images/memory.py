@@ -110,7 +110,7 @@ class PixelBudget:
 
 
 def _control_groups(root: Path) -> Iterator[Path]:
-    """The control groups of this process, its own first, in version 2 and in version 1's hierarchy for memory."""
+    """Yield the control groups of this process, its own first, of version 2 and of version 1's memory hierarchy."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -6,10 +6,10 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 import ait.interpret.explain
 from ait.interpret.exemplars import Exemplars
+from service.model_process.mixed_batch import MixedBatch
 
 if TYPE_CHECKING:
     from service.model_process.classifier import Classifier
@@ -19,21 +19,27 @@ CLASSES = 3  # that examples are looked for in
 EXAMPLES = 4  # a class, at most
 
 
-def explain(classifier: Classifier, pixels: Tensor, class_index: int | None) -> dict[str, Any]:
+def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, threads: int = 0) -> dict[str, Any]:
     """Explain the answer to one image.
 
     Args:
-        classifier: The loaded model.
-        pixels: Normalised image (1, C, H, W), on the model's device.
+        classifier: The loaded model, which has it in torch.
+        image: A batch of one.
         class_index: The class to explain; None is the most probable one.
+        threads: Of torch; 0 leaves them as they are.
 
     Returns:
         Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there
         is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
-        `energy_before` and `energy_after` (L, patches), `recalled` and `recall_weights` (L, patches, k), `priors`;
+        `energy_before`, `energy_after` and `energy` (L, patches), `responsibilities` (L, patches, L), `recalled` and
+        `recall_weights` (L, patches, k), `priors`;
         and `examples`, where the checkpoint has any.
     """
-    found = ait.interpret.explain.explain(classifier.model, pixels, class_index, PRIORS)
+    model = classifier.torch_model
+    assert model is not None
+    if threads:
+        torch.set_num_threads(threads)
+    found = ait.interpret.explain.explain(model.module, model.assemble(image), class_index, PRIORS)
     results: dict[str, Any] = {
         "logits": found.logits.numpy(),
         "class_index": int(found.logits.argmax()) if class_index is None else class_index,
@@ -51,6 +57,8 @@ def explain(classifier: Classifier, pixels: Tensor, class_index: int | None) -> 
             "priors": [block.num_priors for block in found.blocks],
             "energy_before": torch.stack([block.energy_before for block in found.blocks]).numpy(),
             "energy_after": torch.stack([block.energy_after for block in found.blocks]).numpy(),
+            "energy": torch.stack([block.energy for block in found.blocks]).numpy(),
+            "responsibilities": torch.stack([block.responsibilities for block in found.blocks]).numpy(),
             "recalled": torch.stack([block.priors for block in found.blocks]).numpy(),
             "recall_weights": torch.stack([block.weights for block in found.blocks]).numpy(),
         }

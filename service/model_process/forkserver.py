@@ -26,6 +26,7 @@ import signal
 import socket
 import struct
 import sys
+from importlib.util import find_spec
 from typing import NoReturn
 
 from service.machine import freeze_garbage_collector
@@ -37,13 +38,19 @@ FORK, KILL = b"F", b"K"
 PID = struct.Struct("<q")
 
 
-def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
-    """Serve the control socket; exit when its other end is closed."""
+def main(control: socket.socket, log_format: LogFormat = "auto", libraries: str = "torch") -> NoReturn:
+    """Serve the control socket; exit when its other end is closed.
+
+    Args:
+        control: The socket.
+        log_format: See `service.observability.logs`.
+        libraries: Is "torch" where forks are to have it, if it is installed.
+    """
     configure_logging(log_format)
     # The terminal's and the service manager's signals are for the front: it finishes what has begun first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    import service.model_process.main  # noqa: F401  what takes seconds, once
+    _preload(with_torch=libraries == "torch")
 
     freeze_garbage_collector()  # it would write to every page, and so copy it
     woken, waker = os.pipe()
@@ -55,6 +62,15 @@ def main(control: socket.socket, log_format: LogFormat = "auto") -> NoReturn:
         _serve(control, woken, waker)
     except ConnectionError:  # the front was killed while something was on its way
         os._exit(0)
+
+
+def _preload(*, with_torch: bool) -> None:
+    """Import what takes seconds, once."""
+    import service.model_process.main
+
+    if with_torch and find_spec("torch") and find_spec("timm"):
+        import service.model_process.explain
+        import service.model_process.runtimes.torch_model  # noqa: F401
 
 
 def _serve(control: socket.socket, woken: int, waker: int) -> NoReturn:

@@ -11,6 +11,7 @@ import subprocess
 from contextlib import suppress
 
 from service.child_process import python_command
+from service.machine import has_temporary_folder
 from service.model_process import forkserver
 from service.observability.logs import LogFormat
 
@@ -23,13 +24,27 @@ class Launcher:
     That one is started when it is first needed, and again if it has died.
     """
 
-    def __init__(self, log_format: LogFormat = "auto") -> None:
-        """Prepare to start processes that log in a format: see `service.observability.logs`."""
+    def __init__(self, log_format: LogFormat = "auto", *, torch: bool = True) -> None:
+        """Prepare to start processes.
+
+        Args:
+            log_format: Of their logs: see `service.observability.logs`.
+            torch: Whether they have torch imported, where it is installed; it takes seconds, and much memory.
+        """
         self._log_format = log_format
+        self._torch = torch
+        self._light: Launcher | None = None
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._text = b""
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
+
+    @property
+    def light(self) -> Launcher:
+        """One that starts processes without torch; it is closed with this one."""
+        if self._light is None:
+            self._light = Launcher(self._log_format, torch=False)
+        return self._light
 
     @property
     def pid(self) -> int | None:
@@ -62,6 +77,8 @@ class Launcher:
 
     def close(self) -> None:
         """Start nothing more. Forks go on until their own connections are closed."""
+        if self._light is not None:
+            self._light.close()
         if self._process is not None:
             self._process.kill()
         self._lost()
@@ -72,7 +89,11 @@ class Launcher:
         # Threads that wait for each other look for half a millisecond: to sleep between two operations takes longer
         # than most operations, and to look for long takes the processors from those that decode and answer.
         environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        command = python_command("service.model_process.forkserver:main", [theirs], self._log_format)
+        if not has_temporary_folder():
+            # Importing torch asks for a folder for compiled kernels. It only has to exist: nothing is compiled here.
+            environment.setdefault("TORCHINDUCTOR_CACHE_DIR", "/")
+        libraries = "torch" if self._torch else ""
+        command = python_command("service.model_process.forkserver:main", [theirs], self._log_format, libraries)
         with theirs:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ait.allocator import keep_freed_memory
+from ait_lite.allocator import keep_freed_memory
 from service.machine import available_processors, freeze_garbage_collector
 from service.model_process import messages
-from service.model_process.classifier import Classifier, use_threads
-from service.model_process.explain import explain
+from service.model_process.classifier import Classifier
 from service.model_process.messages import Message
-from service.model_process.mixed_batch import MixedBatch
-from service.model_process.streams import Streams, streams_on
+from service.model_process.mixed_batch import MixedBatch, split
+from service.model_process.runtimes.choice import Wanted
+from service.model_process.runtimes.graphs import cache_folder
+from service.model_process.streams import Streams
 from service.repository.folders import ModelError, ModelFolder
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ BESIDES_SECONDS = 1.5e-3
 class _Operation(NamedTuple):
     """An operation of a model: results are arrays and what JSON can say, by name."""
 
-    run: Callable[[Classifier, Message], dict[str, Any]]
+    run: Callable[[Classifier, Message, int], dict[str, Any]]  # on so many threads
     alone: bool = False  # whether the model does nothing else meanwhile
 
 
@@ -57,8 +56,8 @@ def work(connection: socket.socket) -> None:
     threads = order["options"]["torch_threads"] or available_processors()
     answering = threading.Lock()
 
-    def answer(message: Message) -> None:
-        frame, broken = _answer(classifier, message)
+    def answer(message: Message, threads: int) -> None:
+        frame, broken = _answer(classifier, message, threads)
         with answering, suppress(ConnectionError):  # where the front is gone, reading ends this process
             connection.sendall(frame)
         if broken:
@@ -73,8 +72,8 @@ def work(connection: socket.socket) -> None:
     )
     threading.Thread(target=_read, args=(connection, shared.put), name="read", daemon=True).start()
     try:
-        classifier, streams, best_batch = _load(order["options"], threads)
-        explains = _try_explaining(classifier)
+        classifier, best_batch = _load(order["options"], threads)
+        explains = order["options"]["explain"] and _try_explaining(classifier)
         freeze_garbage_collector()
     except ModelError as error:
         messages.send(connection, {"id": order["id"], "error": str(error)})
@@ -85,24 +84,27 @@ def work(connection: socket.socket) -> None:
         "num_features": classifier.num_features,
         "temperature": classifier.temperature,
         "explains": explains,
-        "streams": streams,
+        "runtime": classifier.choice.to_dict(),
+        "no_torch": classifier.no_torch,
+        "streams": classifier.streams,
         "best_batch": best_batch,
     }
     messages.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
-    shared.run(streams)
+    shared.run(classifier.streams)
 
 
-def _logits(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.logits(_batch(classifier, message)).numpy()}
+def _logits(classifier: Classifier, message: Message, threads: int) -> dict[str, Any]:
+    return {"outputs": classifier.logits(_batch(message), threads)}
 
 
-def _features(classifier: Classifier, message: Message) -> dict[str, Any]:
-    return {"outputs": classifier.features(_batch(classifier, message)).numpy()}
+def _features(classifier: Classifier, message: Message, threads: int) -> dict[str, Any]:
+    return {"outputs": classifier.features(_batch(message), threads)}
 
 
-def _explain(classifier: Classifier, message: Message) -> dict[str, Any]:
-    pixels = _batch(classifier, message)
-    return explain(classifier, pixels, message.header["options"].get("class_index"))
+def _explain(classifier: Classifier, message: Message, threads: int) -> dict[str, Any]:
+    from service.model_process.explain import explain
+
+    return explain(classifier, _batch(message), message.header["options"].get("class_index"), threads)
 
 
 OPERATIONS = {
@@ -112,13 +114,13 @@ OPERATIONS = {
 }
 
 
-def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
+def _answer(classifier: Classifier, message: Message, threads: int) -> tuple[bytes, bool]:
     """Make an answer as it is sent; also return whether the process is of no use any more."""
     start = time.perf_counter()
     number = message.header["id"]
     broken = False
     try:
-        results = OPERATIONS[message.header["operation"]].run(classifier, message)
+        results = OPERATIONS[message.header["operation"]].run(classifier, message, threads)
         arrays = {name: value for name, value in results.items() if isinstance(value, np.ndarray)}
         values = {name: value for name, value in results.items() if name not in arrays}
         header = {"id": number, "values": values, "seconds": time.perf_counter() - start}
@@ -126,28 +128,36 @@ def _answer(classifier: Classifier, message: Message) -> tuple[bytes, bool]:
     except Exception as error:
         logger.exception("the model cannot do %s", message.header["operation"])
         frame = messages.encode({"id": number, "error": f"{type(error).__name__}: {error}"})
-        broken = isinstance(error, torch.AcceleratorError)  # nothing works in this process after one
+        broken = type(error).__name__ == "AcceleratorError"  # torch's; nothing works in this process after one
     return b"".join(frame), broken
 
 
-def _batch(classifier: Classifier, message: Message) -> Tensor:
+def _batch(message: Message) -> MixedBatch:
     arrays = message.arrays
-    return classifier.assemble(MixedBatch(arrays.get("images"), arrays.get("pixels"), message.header["pixel_places"]))
+    return MixedBatch(arrays.get("images"), arrays.get("pixels"), message.header["pixel_places"])
 
 
-def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
+def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int]:
     """Load and warm up; whatever goes wrong is a ModelError.
 
     Returns:
-        The model, how many batches it runs side by side, and how large they are best.
+        The model, and how large its batches are best.
     """
-    use_threads(threads)
     folder = ModelFolder(spec["name"], spec["version"], Path(spec["path"]), spec["config"])
     try:
-        classifier = Classifier(folder, device=spec["device"], max_batch=spec["max_batch"])
-        streams = streams_on(classifier.device.type, threads)
-        use_threads(max(threads // streams, 1))
-        return classifier, streams, _warm_up(classifier)
+        classifier = Classifier(
+            folder,
+            device=spec["device"],
+            max_batch=spec["max_batch"],
+            wanted=Wanted(spec["runtime"], spec["precision"]),
+            cache=cache_folder(spec["cache"]),
+            threads=threads,
+            apart=True,
+            use_torch=spec["torch"],
+        )
+        if spec["only_explains"]:
+            return classifier, 1
+        return classifier, _warm_up(classifier, max(threads // classifier.streams, 1))
     except ModelError:
         raise
     except Exception as error:
@@ -155,7 +165,7 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, int, int]:
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
 
 
-def _warm_up(classifier: Classifier) -> int:
+def _warm_up(classifier: Classifier, threads: int) -> int:
     """Run batches of 1, 2, 4, … and the largest: the first of a shape takes longer.
 
     Returns:
@@ -165,10 +175,10 @@ def _warm_up(classifier: Classifier) -> int:
     costs: dict[int, float] = {}  # seconds an input, by the size of the batch
     size = 1
     while time.perf_counter() - began < WARM_UP_SECONDS:
-        inputs, fastest = [np.zeros(classifier.input_size, np.uint8)] * size, math.inf
+        batch, fastest = split([np.zeros(classifier.input_size, np.uint8)] * size), math.inf
         for _ in range(3):  # the first of its shape does not count, nor what another program has held up
             start = time.perf_counter()
-            classifier.logits(classifier.batch(inputs))
+            classifier.logits(batch, threads)
             fastest = min(fastest, time.perf_counter() - start)
         costs[size] = (fastest + BESIDES_SECONDS) / size
         if size == classifier.max_batch:
@@ -179,10 +189,12 @@ def _warm_up(classifier: Classifier) -> int:
 
 def _try_explaining(classifier: Classifier) -> bool:
     """Find out whether the model can be explained; the first time takes longer, as with other batches."""
-    if not classifier.num_features:
+    if not classifier.num_features or classifier.torch_model is None:
         return False
+    from service.model_process.explain import explain
+
     try:
-        explain(classifier, classifier.batch([np.zeros(classifier.input_size, np.uint8)]), None)
+        explain(classifier, split([np.zeros(classifier.input_size, np.uint8)]), None)
     except Exception:  # of a model that is put together as none of timm's families is
         logger.exception("this model cannot be explained")
         return False

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 
 MOST = 16  # each needs memory for a batch, and Python lets one of them at a time decide what to compute next
@@ -37,7 +35,7 @@ class Streams(Generic[Item]):
 
     def __init__(
         self,
-        work: Callable[[Item], None],
+        work: Callable[[Item, int], None],
         threads: int,
         *,
         small: Callable[[Item], bool],
@@ -46,8 +44,8 @@ class Streams(Generic[Item]):
         """Prepare to work.
 
         Args:
-            work: What is done with an item. It must not raise.
-            threads: Torch's threads, of all items together.
+            work: What is done with an item, on that many threads. It must not raise.
+            threads: Of all items together.
             small: Whether an item is done before another one that comes meanwhile would miss the processors.
             alone: Whether nothing else may be worked on meanwhile.
         """
@@ -81,8 +79,7 @@ class Streams(Generic[Item]):
                 self._blocked = self._alone(item)
                 self._wake()
                 lone = number == 0 and len(self._busy) == 1 and not self._items and self._small(item)
-            torch.set_num_threads(self._threads if lone else max(self._threads // self._count, 1))  # of this thread
-            self._work(item)
+            self._work(item, self._threads if lone else max(self._threads // self._count, 1))
             with self._lock:
                 self._busy.discard(number)
                 self._blocked = False

@@ -94,6 +94,13 @@ class SupervisedProcess:
             process.kill()
             raise ProcessEnded("did not answer, and was ended") from None
 
+    def kill(self) -> None:
+        """End the process at once and start no other; calls fail."""
+        if self._supervision:
+            self._supervision.cancel()
+        if self._process:
+            self._process.kill()
+
     async def close(self) -> None:
         """Let the process end, and wait until it has."""
         if self._supervision:

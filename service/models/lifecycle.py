@@ -39,13 +39,13 @@ class Loader:
         self.failure: ModelError | None = None
         self._catalogue, self._settings, self._observer = catalogue, settings, observer
         self._launcher, self._on_change = launcher, on_change
-        self._ending: dict[asyncio.Task[None], ModelKey] = {}
+        self._ending: dict[asyncio.Task[None], tuple[ModelKey, ServedModel]] = {}
         self._changing = asyncio.Lock()  # one change at a time: loading takes memory
 
     @property
     def ending(self) -> set[ModelKey]:
         """Versions that finish what they began."""
-        return set(self._ending.values())
+        return {key for key, _ in self._ending.values()}
 
     async def watch(self) -> None:
         """Look for changes on disk again and again."""
@@ -101,6 +101,12 @@ class Loader:
             self.retire(key)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def kill(self) -> None:
+        """End at once what does not finish."""
+        for key, model in self._ending.values():
+            logger.error("model %s version %s does not finish and is killed", *key)
+            model.kill()
+
     def _stays(self, key: ModelKey) -> bool:
         """Find out whether a version answers on whatever is on disk: it is missing, or cannot be looked at."""
         entry = self._catalogue.entries.get(key)
@@ -148,10 +154,10 @@ class Loader:
     def _end(self, key: ModelKey, model: ServedModel) -> None:
         """End a model when it has finished what it began."""
         task = asyncio.create_task(model.retire())
-        self._ending[task] = key
+        self._ending[task] = key, model
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        key = self._ending.pop(task)
+        key, _ = self._ending.pop(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("ending model %s version %s failed", *key, exc_info=error)

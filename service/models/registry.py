@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from service.errors import ModelNotFound, ModelUnavailable, ServiceError, VersionNotFound
 from service.model_process.launcher import Launcher
@@ -38,6 +38,16 @@ class ModelStatus:
     reason: str = ""
 
 
+class MoreModels(Protocol):
+    """Models that come from elsewhere than a folder, each of one version, "1"."""
+
+    def find(self, name: str) -> ServedModel | None:
+        """Find the one of a name; None if it is not there, or does not answer."""
+
+    def answering(self) -> list[ServedModel]:
+        """List those that answer, by name."""
+
+
 class Models:
     """All models of a server process."""
 
@@ -53,6 +63,7 @@ class Models:
         self._default: str | None = None
         self._highest: dict[str, ServedModel] = {}
         self._started = False
+        self._more: MoreModels | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -67,10 +78,14 @@ class Models:
             raise ModelUnavailable("The model could not be loaded; the cause is in the server's log.")
         return self._default
 
+    def extend(self, more: MoreModels) -> None:
+        """Have models from elsewhere answer too; where names are the same, those from folders do."""
+        self._more = more
+
     @property
     def answering(self) -> list[ServedModel]:
-        """Of every model the version that answers by default, by name."""
-        return [model for model in self._highest.values() if model.ready]
+        """Of every model the version that answers by default, by name, and then those from elsewhere."""
+        return [model for model in self._highest.values() if model.ready] + self._elsewhere()
 
     @property
     def ready(self) -> bool:
@@ -99,6 +114,8 @@ class Models:
         """
         name = self.default if name is None else name
         model = self._highest.get(name) if version is None else self._loader.served.get(ModelKey(name, version))
+        if model is None and version in (None, "1") and name not in self._highest and self._more is not None:
+            model = self._more.find(name)
         if model is None:
             raise self._missing(name, version)
         if not model.ready:
@@ -115,7 +132,8 @@ class Models:
     def index(self) -> list[ModelStatus]:
         """List every version on disk or in memory, by name, then by version."""
         keys = {*self._loader.served, *self._loader.ending, *self._catalogue.entries}
-        return [self._status(key) for key in sorted(keys, key=lambda key: (key.name, key.order))]
+        own = [self._status(key) for key in sorted(keys, key=lambda key: (key.name, key.order))]
+        return own + [ModelStatus(each.folder.name, each.folder.version, "ready") for each in self._elsewhere()]
 
     @property
     def pid(self) -> int | None:
@@ -128,7 +146,13 @@ class Models:
 
     def versions(self, name: str) -> list[str]:
         """List the versions of a model that are loaded, the lowest first."""
-        return [key.version for key in sorted(self._loader.served, key=lambda key: key.order) if key.name == name]
+        ordered = sorted(self._loader.served, key=lambda key: key.order)
+        own = [key.version for key in ordered if key.name == name]
+        return own or [each.folder.version for each in self._elsewhere() if each.folder.name == name]
+
+    def _elsewhere(self) -> list[ServedModel]:
+        more = [] if self._more is None else self._more.answering()
+        return [model for model in more if model.folder.name not in self._highest]
 
     async def start(self) -> None:
         """Load what is to be served; what fails is kept, not raised."""
@@ -185,11 +209,19 @@ class Models:
         """Have a model that is not loaded stay so until it is loaded by name."""
         self._catalogue.reject(name)
 
-    async def close(self) -> None:
-        """Finish what has begun and end every model."""
+    async def close(self, seconds: float | None = None) -> None:
+        """Finish what has begun and end every model.
+
+        Args:
+            seconds: How long what has begun may take; None leaves that to `stuck_seconds`.
+        """
         if self._watcher:
             self._watcher.cancel()
-        await self._loader.close()
+        ending = asyncio.create_task(self._loader.close())
+        finished, _ = await asyncio.wait([ending], timeout=seconds)
+        if not finished:
+            self._loader.kill()
+        await ending
         if self._closes_launcher:
             self._launcher.close()
 

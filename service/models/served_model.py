@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ait_lite.checkpoint import WEIGHTS
 from ait_lite.crop import Cropping
+from ait_lite.runtimes import is_prepared
 from service.batching.batcher import Batcher, Closed
 from service.errors import ModelFailed, ModelUnavailable, ServiceError
 from service.model_process.client import ProcessEnded, Reply
 from service.model_process.launcher import Launcher
 from service.model_process.supervised import SupervisedProcess
+from service.models.explainer import Explainer
 from service.observability.events import Observer
-from service.repository.folders import ModelFolder, ServingSettings
+from service.repository.folders import ModelError, ModelFolder, ServingSettings
 from service.scores import softmax
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Operation = Literal["logits", "features"]
 
@@ -68,7 +76,8 @@ class ServedModel:
         num_features: Length of a feature vector; 0 if the model gives none.
         temperature: What logits are divided by, so that probabilities are shares of right answers; None if the
             checkpoint carries none.
-        explains: Whether `explain` has an answer.
+        no_torch: Why the model is not there in torch, which `explain` needs; empty if it is.
+        runtime: What it runs in, as `service.model_process.runtimes.choice.Choice.to_dict` says.
         max_batch: Most inputs in a batch.
     """
 
@@ -79,13 +88,26 @@ class ServedModel:
         settings: Settings,
         serving: ServingSettings,
         observer: Observer,
+        explainer: Explainer | None = None,
     ) -> None:
-        """Take a process that has loaded the folder's model; `load` does all of it."""
+        """Take a process that has loaded the folder's model; `load` does all of it.
+
+        Args:
+            folder: Of the model.
+            process: Answers.
+            settings: Of the server.
+            serving: Of the model.
+            observer: Is told what happens.
+            explainer: Explains in place of the process; None where that does so itself, or nothing does.
+        """
         self.folder = folder
         self.labels: list[str] = process.description["labels"]
         self.num_features: int = process.description["num_features"]
         self.temperature: float | None = process.description["temperature"]
-        self.explains: bool = process.description["explains"]
+        self._explains_itself: bool = process.description["explains"]
+        self._explaining = explainer
+        self.runtime: dict[str, Any] = process.description["runtime"]
+        self.no_torch: str = process.description["no_torch"]
         self.max_batch = serving.max_batch or settings.max_batch
         self._process, self._observer = process, observer
         self._crop = Cropping(process.description["data_config"])
@@ -126,7 +148,7 @@ class ServedModel:
             ModelError: It cannot be loaded.
         """
         name, version = folder.name, folder.version
-        spec = {
+        spec: dict[str, Any] = {
             "name": name,
             "version": version,
             "path": str(folder.path),
@@ -134,22 +156,56 @@ class ServedModel:
             "device": settings.device,
             "torch_threads": settings.torch_threads,
             "max_batch": serving.max_batch or settings.max_batch,
+            "runtime": serving.runtime or settings.runtime,
+            "precision": serving.precision or settings.precision,
+            "cache": settings.cache,
+            "explain": settings.explain == "auto",
+            "torch": True,
+            "only_explains": False,
         }
-        process = SupervisedProcess(
-            launcher,
-            spec,
-            load_seconds=settings.load_seconds,
-            stuck_seconds=settings.stuck_seconds,
-            on_ended=lambda: observer.ended(name, version, expected=False),
-            on_loaded=lambda seconds, error: observer.loaded(name, version, seconds, str(error) if error else None),
-        )
-        await process.start()
-        return cls(folder, process, settings, serving, observer)
+
+        def supervised(launcher: Launcher, spec: dict[str, Any]) -> SupervisedProcess:
+            return SupervisedProcess(
+                launcher,
+                spec,
+                load_seconds=settings.load_seconds,
+                stuck_seconds=settings.stuck_seconds,
+                on_ended=lambda: observer.ended(name, version, expected=False),
+                on_loaded=lambda seconds, error: observer.loaded(
+                    name, version, seconds, str(error) if error else None
+                ),
+            )
+
+        explainer = None
+        if _needs_no_torch(folder, spec):
+            process = supervised(launcher.light, spec | {"torch": False})
+            try:
+                await process.start()
+            except ModelError as error:
+                if not (folder.path / WEIGHTS).is_file() or find_spec("torch") is None:
+                    raise
+                logger.warning("%s Its weights are served instead.", error)
+                process = supervised(launcher, spec)
+                await process.start()
+            else:
+                if settings.explain == "auto" and not process.description["no_torch"]:
+                    explaining = spec | {"runtime": "torch", "precision": "fp32", "only_explains": True}
+                    explainer = Explainer(supervised(launcher, explaining))
+        else:
+            process = supervised(launcher, spec)
+            await process.start()
+        _log(folder, process.description["runtime"])
+        return cls(folder, process, settings, serving, observer, explainer)
 
     @property
     def ready(self) -> bool:
         """True while requests are answered."""
         return self._process.up and not self._closing
+
+    @property
+    def explains(self) -> bool:
+        """True if `explain` has an answer, as far as is known: the model may not have been loaded for it yet."""
+        return self._explaining.explains if self._explaining else self._explains_itself
 
     @property
     def calibrated(self) -> bool:
@@ -164,6 +220,11 @@ class ServedModel:
     def pid(self) -> int | None:
         """The process that holds the model; None while there is none."""
         return self._process.pid
+
+    @property
+    def explainer_pid(self) -> int | None:
+        """The process that explains in place of that one; None while there is none."""
+        return self._explaining.pid if self._explaining else None
 
     @property
     def depth(self) -> int:
@@ -263,8 +324,14 @@ class ServedModel:
         """Answer what is in the queues, then end the process."""
         self._closing = True
         await asyncio.gather(self._explainer.close(), *(each.close() for each in self._batchers.values()))
+        if self._explaining:
+            await self._explaining.close()
         await self._process.close()
         self._observer.ended(self.folder.name, self.folder.version, expected=True)
+
+    def kill(self) -> None:
+        """End the process at once, for good; what it has not answered fails."""
+        self._process.kill()
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -292,8 +359,33 @@ class ServedModel:
                 self._observer.rejected(self.folder.name, self.folder.version, reason)
 
     async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[_Row]:
+        if self._explaining:
+            self._explaining.postpone()
         reply = await self._process.call(operation, inputs)
         return [_Row(output, reply) for output in reply.arrays["outputs"]]
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
-        return [await self._process.call("explain", [each.pixels], **each.options) for each in questions]
+        process = await self._explaining.process() if self._explaining else self._process
+        return [await process.call("explain", [each.pixels], **each.options) for each in questions]
+
+
+def _needs_no_torch(folder: ModelFolder, spec: dict[str, Any]) -> bool:
+    """Find out whether a process without torch can serve a model as it is wanted: its graph is in its folder.
+
+    It is served in seconds then, and takes a fraction of the memory. On an accelerator, torch may be faster.
+    """
+    accelerated = spec["device"] not in ("auto", "cpu") or Path("/dev/nvidiactl").exists()
+    return spec["runtime"] != "torch" and is_prepared(folder.path) and not accelerated
+
+
+def _log(folder: ModelFolder, runtime: dict[str, Any]) -> None:
+    """Tell what a model runs in, and what the others did."""
+    logger.info(
+        "model %s version %s runs in %s %s: %s", folder.name, folder.version, runtime["name"], runtime["precision"],
+        runtime["reason"],
+    )  # fmt: skip
+    for each in runtime["tried"]:
+        rates = ", ".join(f"{rate:g} at batches of {size}" for size, rate in each["images_per_second"].items())
+        told = each["reason"] or (rates and f"images/s: {rates}")
+        if told:
+            logger.info("%s %s: %s", each["runtime"], each["precision"], told)

@@ -161,8 +161,18 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     memory = GaugeMetricFamily(
         "ait_resident_memory_bytes",
         "Memory of the processes: front (HTTP and decoding), launcher (starts the models, and shares its libraries "
-        "with them), model. Pages that several share count in each.",
+        "with them), model, explainer. Pages that several share count in each.",
         labels=["worker", "process", "model", "version"],
+    )
+    runtime = GaugeMetricFamily(
+        "ait_model_runtime",
+        "Runtimes and precisions that were tried when a model was loaded: 1 answers, 0 does not.",
+        labels=["worker", "model", "version", "runtime", "precision"],
+    )
+    rate = GaugeMetricFamily(
+        "ait_model_runtime_images_per_second",
+        "What was measured of each when the model was loaded, by the size of a batch.",
+        labels=["worker", "model", "version", "runtime", "precision", "batch"],
     )
     for snapshot in snapshots:
         worker = str(snapshot["worker"])
@@ -173,6 +183,10 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
             depth.add_metric([worker, name], images)
         for name, version, is_ready in snapshot["versions"]:
             ready.add_metric([worker, name, version], is_ready)
+        for name, version, kind, precision, answers, rates in snapshot["runtimes"]:
+            runtime.add_metric([worker, name, version, kind, precision], answers)
+            for batch, images in rates.items():
+                rate.add_metric([worker, name, version, kind, precision, batch], images)
         for process, name, version, size in snapshot["memory"]:
             memory.add_metric([worker, process, name, version], size)
-    yield from (workers, progress, decoding, depth, ready, memory)
+    yield from (workers, progress, decoding, depth, ready, runtime, rate, memory)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ait_lite.checkpoint import bundled_models
 from service.repository.folders import (
     Fingerprint,
     Found,
@@ -50,7 +51,7 @@ class Entry:
 
 
 class Catalogue:
-    """The folder of models, and the one model that is named apart from it.
+    """The folder of models, and the model that is named apart from it, or all bundled ones where nothing is named.
 
     Attributes:
         entries: All versions at the last look.
@@ -63,7 +64,7 @@ class Catalogue:
         self.default: str | None = None
         self._model = model
         self._root = Path(root).expanduser().resolve() if root is not None else None
-        self._fixed: ModelFolder | None = None
+        self._fixed: list[ModelFolder] = []
         self._unwanted: set[str] = set()
         self._limits: dict[str, int | None] = {}  # versions of a model that are served
         self._gone: set[ModelKey] = set()  # at the last look but not at the one before
@@ -80,8 +81,8 @@ class Catalogue:
             self._resolve()
             self._resolved = True
         found = self._known(scan(self._root)) if self._root else {}
-        if self._fixed:
-            found[ModelKey(self._fixed.name, self._fixed.version)] = Found(self._fixed.path)
+        for fixed in self._fixed:
+            found[ModelKey(fixed.name, fixed.version)] = Found(fixed.path)
         entries = {}
         for key, (path, refused) in found.items():
             files: Fingerprint = ()
@@ -144,7 +145,7 @@ class Catalogue:
 
     def relative(self, message: str) -> str:
         """Take the paths of this machine out of a message, for others than the operator."""
-        for folder in (self._root, self._fixed and self._fixed.path.parent):
+        for folder in (self._root, *(fixed.path.parent for fixed in self._fixed)):
             if folder:
                 message = message.replace(f"{folder}/", "")
         return message
@@ -165,8 +166,12 @@ class Catalogue:
         if self._root and (self._model is None or (self._root / self._model).is_dir()):
             self.default = self._model
             return
-        self._fixed = locate(self._model)
-        self.default = self._fixed.name
+        if self._root is None and self._model is None:
+            self.default = locate(None).name
+            self._fixed = [locate(name) for name in bundled_models()]
+        else:
+            self._fixed = [locate(self._model)]
+            self.default = self._fixed[0].name
 
     def _ranked(self) -> Iterator[tuple[tuple[int, bool, str], ModelKey]]:
         rank: dict[str, int] = {}

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ait_lite import checkpoint
-from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models
+from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models, default_model, resolve
+from ait_lite.runtimes.prepared import MANIFEST
+from service.settings import Precision, Runtime
 
 MOST_SERVING_BYTES = 65_536
 
@@ -71,6 +73,8 @@ class ServingSettings(BaseModel):
     max_batch: int | None = Field(None, ge=1, description="Most images in one forward pass.")
     max_delay_ms: float | None = Field(None, ge=0, description="Most that an idle model waits for more under load.")
     max_queue: int | None = Field(None, ge=1, description="Most images that wait.")
+    runtime: Runtime | None = Field(None, description="What the model runs in.")
+    precision: Precision | None = Field(None, description="What it computes in.")
     versions: int | None = Field(None, ge=1, description="How many of the highest versions are served; all if unset.")
 
 
@@ -156,20 +160,23 @@ def locate(reference: str | Path | None) -> ModelFolder:
     """Find the folder of a model without loading its weights.
 
     Args:
-        reference: A folder, the name of a bundled model, or None for the first bundled model. A folder called
+        reference: A folder, the name of a bundled model, or None for the bundled default. A folder called
             by a number is that version of the model its parent names; any other folder is version 1.
 
     Raises:
         ModelError: There is no such model, or its folder is incomplete.
     """
-    bundled = bundled_models()
+    reference = default_model() if reference is None else reference
     if reference is None:
-        if not bundled:
-            raise ModelError(f"No model is bundled with this installation. {_remedy(bundled)}")
-        reference = next(iter(bundled))
+        raise ModelError(f"No model is bundled with this installation. {_remedy({})}")
+    try:
+        ready = resolve(reference)  # which may prepare it
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    bundled = bundled_models()
     if path := bundled.get(str(reference)):
         return ModelFolder(name=str(reference), version="1", path=path, config=_read_config(path))
-    path = Path(reference).expanduser().resolve()
+    path = ready.resolve()
     if not path.is_dir():
         problem = "is not a folder" if path.exists() else "does not exist"
         raise ModelError(f"Model {str(reference)!r}: {path} {problem}. {_remedy(bundled)}")
@@ -221,14 +228,14 @@ def _has_config(path: Path) -> bool:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    for name in (CONFIG, WEIGHTS):
+    for names in ((CONFIG,), (WEIGHTS, MANIFEST)):
         try:
-            there = (path / name).is_file()
+            there = any((path / name).is_file() for name in names)
         except OSError as error:
             raise ModelError(unreadable(path, error)) from error
         if not there:
             raise ModelError(
-                f"{path} has no {name}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
+                f"{path} has no {names[0]}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
             )
     try:
         config = checkpoint.read_config(path)

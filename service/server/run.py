@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from service.addresses import url_of
 from service.app import create_app
 from service.auth.keys import KeyRing
 from service.engine import Engine
+from service.errors import SettingsError
 from service.http.connections import ConnectionLimits, bounded_protocol
 from service.http.middleware.trusted_host import is_loopback
 from service.machine import freeze_garbage_collector, return_freed_memory
@@ -27,7 +29,8 @@ from service.peers import PeerAddress
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError
 from service.server.supervisor import supervise
-from service.settings import Settings, SettingsError, load_settings
+from service.server.tls import tls_context
+from service.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def serve(
     try:
         settings = load_settings(host=host, port=port, model=model, models=models, workers=workers)
         keys = KeyRing.of(settings)
+        tls_context(settings)
     except SettingsError as error:
         return _fail(str(error), 2)
     configure_logging(settings.log_format)
@@ -69,7 +73,8 @@ def serve(
         return _fail(str(error), 1)
     if not keys.required and not is_loopback(settings.host):
         logger.warning("everybody who reaches %s may ask: there are no API keys (AIT_API_KEYS)", settings.host)
-    url = _url(listener)
+    address, port, *_ = listener.getsockname()
+    url = url_of(address, port, "https" if settings.tls_cert else "http")
     if settings.workers > 1:
         return supervise(settings, listener, lambda names: announce(names, url, settings.workers))
     return run(settings, listener, lambda names: announce(names, url))
@@ -93,8 +98,12 @@ def run(
         load_first: Whether connections are taken only once the models are loaded.
 
     Returns:
-        Exit code: 0 stopped on request, 1 the model cannot be used.
+        Exit code: 0 stopped on request, 1 the model cannot be used, 2 the certificate cannot.
     """
+    try:
+        tls = tls_context(settings)
+    except SettingsError as error:
+        return _fail(str(error), 2)
 
     def on_loaded(engine: Engine) -> None:
         freeze_garbage_collector()
@@ -107,7 +116,7 @@ def run(
     return_freed_memory()  # a large image shall not be felt for longer than it takes
     app = create_app(settings, on_loaded, address=address, load_first=load_first)
     engine: Engine = app.state.engine
-    server = _Server(_uvicorn_config(app, settings), engine, ignored=[signal.SIGINT] if address else [])
+    server = _Server(_uvicorn_config(app, settings, tls), engine, ignored=[signal.SIGINT] if address else [])
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -174,7 +183,7 @@ class _BindError(Exception):
     pass
 
 
-def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+def _uvicorn_config(app: object, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
     limits = ConnectionLimits(
         head_bytes=settings.max_head_bytes,
         headers=settings.max_headers,
@@ -184,7 +193,8 @@ def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
     )
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=bounded_protocol(limits),
+        http=bounded_protocol(limits, tls),
+        loop="asyncio" if tls else "auto",  # see `bounded_protocol`
         log_config=None,
         access_log=False,  # `service.http.middleware.access_log` writes one
         server_header=False,
@@ -210,11 +220,6 @@ def _bind(host: str, port: int) -> socket.socket:
             remedy = "Choose another address or port with --host and --port, or HOST and PORT."
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise _BindError(f"Cannot listen on {host} port {port}: {reason}. {remedy}") from error
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return url_of(host, port)
 
 
 def _fail(message: str, code: int) -> int:

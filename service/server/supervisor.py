@@ -1,4 +1,4 @@
-"""Run several server processes behind one port: start them, start again what dies, stop all of them cleanly.
+"""Run several server processes behind one port: start them, replace what dies or hangs, stop all of them cleanly.
 
 They accept from one listening socket, so that none of its connections waits for a process that is not there. One
 that is started again takes connections only when its models are loaded, as long as another one takes them.
@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-import tempfile
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +20,17 @@ from pathlib import Path
 
 from service.child_process import python_command
 from service.machine import available_processors
+from service.peers import Contact, PeerAddress, contact
 from service.restart import keep_running
+from service.server.shared_folder import NoFolder, shared_folder
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 END_SECONDS = 15.0  # beyond the time that requests in flight get, to end the models too
+# A process hangs if it leaves so many questions unanswered, one after the other: where everything was stopped for a
+# while, this one included, only one is.
+QUESTIONS = 4
 
 
 def supervise(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> int:
@@ -37,12 +42,15 @@ def supervise(settings: Settings, listener: socket.socket, announce: Callable[[s
         announce: Called with the names of the models when all processes answer.
 
     Returns:
-        Exit code: 0 all have answered what was in flight and ended, 1 one had to be killed, or else that with which
-        the first process failed.
+        Exit code: 0 all have answered what was in flight and ended, 1 one had to be killed or they have no folder to
+        share, or else that with which the first process failed.
     """
-    with tempfile.TemporaryDirectory(prefix="ait-", ignore_cleanup_errors=True) as folder:
-        (Path(folder) / "metrics").mkdir()
-        return asyncio.run(Supervisor(share(settings), listener, announce, Path(folder)).run())
+    try:
+        with shared_folder() as folder:
+            return asyncio.run(Supervisor(share(settings), listener, announce, folder).run())
+    except NoFolder as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
 
 
 def share(settings: Settings) -> Settings:
@@ -122,6 +130,7 @@ class Supervisor:
                 env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._folder / "metrics")},
             )
         self._processes[number] = process
+        watching = asyncio.create_task(self._watch(number, process))
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             writer.write(self._order(number, load_first))
@@ -133,10 +142,26 @@ class Supervisor:
             pass  # it is ending
         finally:
             code = await process.wait()
+            watching.cancel()
             writer.close()
             del self._processes[number]
             self._taking.discard(number)
         return code
+
+    async def _watch(self, number: int, process: asyncio.subprocess.Process) -> None:
+        """End a process that takes questions and does not answer them."""
+        address = PeerAddress(self._folder, number, self._settings.workers)
+        seconds = self._settings.hung_seconds / QUESTIONS
+        unanswered = 0
+        while unanswered < QUESTIONS:
+            if await contact(address, seconds) is Contact.SILENT:
+                unanswered += 1
+            else:  # it answers, or does not listen yet or any more
+                unanswered = 0
+                await asyncio.sleep(seconds)
+        logger.error("server process %d has not answered for %g s and is killed", number, self._settings.hung_seconds)
+        with suppress(ProcessLookupError):
+            process.kill()
 
     def _order(self, number: int, load_first: bool) -> bytes:
         order = {
@@ -171,6 +196,7 @@ class Supervisor:
         for process in self._processes.values():
             with suppress(ProcessLookupError):
                 process.terminate()
+                process.send_signal(signal.SIGCONT)  # one that is stopped would not hear of it
         seconds = self._settings.shutdown_seconds + END_SECONDS
         asyncio.get_running_loop().call_later(seconds, self._kill)
 

@@ -13,6 +13,7 @@ from typing import Any
 from service.observability.logs import configure_logging
 from service.peers import PeerAddress
 from service.server.run import run
+from service.server.shared_folder import hold
 from service.settings import Settings
 
 
@@ -27,6 +28,7 @@ def main(control: socket.socket, listener: socket.socket) -> int:
         settings = Settings(_env_file=None, **order["settings"])  # type: ignore[call-arg]
         configure_logging(settings.log_format)
         address = PeerAddress(Path(order["folder"]), order["number"], order["count"])
+        hold(address.folder)
         threading.Thread(target=_end_with, args=(control,), name="supervisor", daemon=True).start()
 
         def say_ready(name: str) -> None:

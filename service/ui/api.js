@@ -34,7 +34,8 @@ export async function request(path, { method = "GET", body, signal, onWait = () 
       if (currentKey() === key) await askForKey(problem);
       continue;
     }
-    if (answer.status !== 429 && answer.status !== 503) throw problem;
+    const full = problem.type === "urn:ait:memory-full"; // until somebody forgets something
+    if (full || (answer.status !== 429 && answer.status !== 503)) throw problem;
     const seconds = pause(answer);
     if (seconds > patience) throw problem;
     patience -= Math.max(seconds, 1);

@@ -1,5 +1,5 @@
-// What the associative memory of a block does with each patch: energies before and after retrieval, and the priors
-// that the patch recalls.
+// What the associative memories do with each patch: its energy through the blocks, which block's memory it is owed to,
+// and the priors that it recalls.
 
 import { element } from "./dom.js";
 import { choice } from "./choice.js";
@@ -8,10 +8,10 @@ import { scale } from "./legend.js";
 import { categorical, css, sequential } from "./palette.js";
 
 const MOST_TICKS = 12;
-const KINDS = [["energy_before", "Before"], ["energy_after", "After"], ["prior", "Prior"]];
+const KINDS = [["energy", "Energy"], ["share", "Share"], ["prior", "Prior"]];
 const MEANINGS = {
-  energy_before: "Energy of each patch before it asks the memory: low where the patch is like something stored.",
-  energy_after: "Energy after retrieval. What is recalled lies lower, nearer to what is stored.",
+  energy: "Energy of each patch under all blocks’ memories: low where the patch is like something stored.",
+  share: "How much of a patch’s energy is owed to this block’s memory rather than the other blocks’.",
   prior: "The prior that each patch recalls most. Patches of one colour share it; frames mark the chosen one.",
 };
 
@@ -36,12 +36,17 @@ export class MemoryView {
 
   #changed(onChange) {
     const at = `${this.slider.value} of ${this.blocks.length}`;
-    this.current = this.blocks[this.slider.value - 1];
+    this.place = this.slider.value - 1;
+    this.current = this.blocks[this.place];
     this.block.textContent = at;
     this.slider.setAttribute("aria-valuetext", `block ${at}`);
     this.meaning.textContent = MEANINGS[this.kind];
     this.strongestPrior = this.current.recalled.map(([[prior]]) => prior);
-    this.values = this.kind === "prior" ? this.strongestPrior : this.current[this.kind];
+    this.values = {
+      energy: this.current.energy,
+      share: this.current.responsibilities.map((shares) => shares[this.place]),
+      prior: this.strongestPrior,
+    }[this.kind];
     this.least = Math.min(...this.values);
     this.most = Math.max(...this.values);
     this.palette = this.kind === "prior" ? categorical : sequential(this.least, this.most);
@@ -51,13 +56,14 @@ export class MemoryView {
   colour = (index) => this.palette(this.values[index]);
 
   words = (index) => {
-    const { energy_before: before, energy_after: after, recalled } = this.current;
+    const { energy, responsibilities, recalled } = this.current;
     const priors = recalled[index].map(([prior, weight]) => `${prior} with ${percent(weight)}`).join(", ");
-    return `energy ${number(before[index])} before, ${number(after[index])} after; recalls prior ${priors}`;
+    const share = percent(responsibilities[index][this.place]);
+    return `energy ${number(energy[index])}, ${share} of it by this block; recalls prior ${priors}`;
   };
 
   strongest() {
-    return this.values.indexOf(this.least);
+    return this.values.indexOf(this.kind === "share" ? this.most : this.least);
   }
 
   /** Whether a patch recalls the same prior as another one does. */
@@ -70,14 +76,19 @@ export class MemoryView {
       const used = new Set(this.strongestPrior).size;
       return [element("span", "", `${used} of ${count(this.current.priors, "prior")} lead in some patch`)];
     }
-    return scale(this.palette, this.least, this.most, `${number(this.least)} low`, `high ${number(this.most)}`);
+    const say = this.kind === "share" ? percent : number;
+    return scale(this.palette, this.least, this.most, `${say(this.least)} low`, `high ${say(this.most)}`);
   }
 
   details(index) {
-    const { energy_before: before, energy_after: after, recalled } = this.current;
-    const [from, to] = [before, after].map((each) => element("strong", "figure", number(each[index])));
-    const rows = recalled[index].map(([prior, weight]) => this.#share(prior, weight));
-    return [element("p", "", "Energy ", from, " → ", to), element("ul", "priors", ...rows)];
+    const path = this.blocks.map((each) => number(each.energy[index])).join(" → ");
+    const shares = this.current.responsibilities[index].map(percent).join(", ");
+    const rows = this.current.recalled[index].map(([prior, weight]) => this.#share(prior, weight));
+    return [
+      element("p", "", "Energy ", element("strong", "figure", path)),
+      element("p", "quiet", `Shares of the blocks: ${shares}`),
+      element("ul", "priors", ...rows),
+    ];
   }
 
   #share(prior, weight) {

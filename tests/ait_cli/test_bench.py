@@ -12,7 +12,18 @@ run = CliRunner().invoke
 
 def test_bench_model_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     target = tmp_path / "bench.json"
-    options = ["--batch-size", "1", "--precision", "fp32", "--seconds", "0.01", "-o", str(target)]
+    options = [
+        "--batch-size",
+        "1",
+        "--precision",
+        "fp32",
+        "--runtime",
+        "torch",
+        "--seconds",
+        "0.01",
+        "-o",
+        str(target),
+    ]
     result = run(app, ["bench", "model", "ait_tiny_patch4_32", *options])
     assert result.exit_code == 0, result.output
     cases = json.loads(target.read_text())["measurements"]
@@ -23,3 +34,36 @@ def test_bench_model_prints_a_table_and_writes_json(tmp_path: Path) -> None:
         ("train", "vit"),
     ]
     assert all(case["images_per_second"] > 0 and case["gemm_fraction"] > 0 for case in cases)
+
+
+def test_bench_memory_times_and_compares_with_a_probe(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / split).symlink_to(labelled_images)
+    target = tmp_path / "bench.json"
+    words = ["bench", "memory", str(checkpoint), str(tmp_path / "data"), "--examples", "50", "--per-class", "3"]
+    result = run(app, [*words, "--width", "8", "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(target.read_text())
+    assert found["speed"][0]["recall_1"] > 0
+    assert found["accuracy"][0]["images"] == 6
+    assert found["accuracy"][0]["probe"] == 1.0  # the images asked about are those it was fitted to
+    assert set(found["accuracy"][0]["readouts"]) == {"ridge", "hopfield", "prototype"}
+
+
+def test_bench_memory_needs_a_model_and_data(checkpoint: Path) -> None:
+    result = run(app, ["bench", "memory", str(checkpoint)])
+    assert result.exit_code == 1
+    assert "both" in result.stderr
+
+
+def test_bench_predict_prints_a_table_and_writes_json(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "bench.json"
+    options = ["--small", "3", "--photos", "1", "--rounds", "1", "-o", str(target)]
+    result = run(app, ["bench", "predict", str(checkpoint), *options])
+    assert result.exit_code == 0, result.output
+    assert "of the plain loop's rate" in " ".join(result.output.replace("┃", " ").split())
+    assert [(rate["count"], rate["share"] > 0) for rate in json.loads(target.read_text())["rates"]] == [
+        (3, True),
+        (1, True),
+    ]

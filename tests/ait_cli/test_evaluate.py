@@ -1,14 +1,17 @@
 """Commands that measure a checkpoint, and that write what they find into it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from ait.interpret.exemplars import load_exemplars
 from ait_cli.main import app
+from ait_lite.checkpoint import bundled_models
 
 run = CliRunner().invoke
 
@@ -32,8 +35,25 @@ def test_evaluate_prints_json_and_writes_the_report(checkpoint: Path, labelled_i
 def test_evaluate_prints_tables(checkpoint: Path, labelled_images: Path) -> None:
     result = run(app, ["evaluate", str(checkpoint), str(labelled_images)])
     assert result.exit_code == 0, result.output
+    assert "the checkpoint is not calibrated" in result.stderr
+    assert "top-5" not in result.stdout
     for text in ("top-1 accuracy", "calibration error (ECE)", "6 images, 3 classes", "ant", "cat"):
         assert text in result.stdout
+
+
+def test_evaluate_compares_runtimes_side_by_side(checkpoint: Path, labelled_images: Path) -> None:
+    options = ["--runtime", "torch", "--runtime", "onnxruntime", "--precision", "fp32", "--precision", "bf16"]
+    result = run(app, ["evaluate", str(checkpoint), str(labelled_images), *options, "--json"])
+    assert result.exit_code == 0, result.output
+    found = {(each["runtime"], each["precision"]): each for each in json.loads(result.stdout)["runtimes"]}
+    eager = found["torch", "fp32"]
+    assert found["onnxruntime", "fp32"] == eager | {
+        "runtime": "onnxruntime",
+        "nll": pytest.approx(eager["nll"], abs=1e-4),
+    }
+    assert eager["same_label"] == 1.0
+    assert "does not compute in bf16" in found["onnxruntime", "bf16"]["reason"]
+    assert found["torch", "bf16"]["nll"] == pytest.approx(eager["nll"], abs=0.1)
 
 
 def test_calibrate_and_exemplars_write_into_the_checkpoint(
@@ -65,3 +85,73 @@ def test_annotating_refuses_what_is_no_checkpoint_or_no_data(command: str, check
     result = run(app, [command, str(checkpoint), str(tmp_path / "nowhere")])
     assert result.exit_code == 1
     assert "nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["calibrate", "exemplars"])
+def test_a_bundled_model_is_copied_and_never_written_to(command: str, tmp_path: Path) -> None:
+    name, bundled = next(iter(bundled_models().items()))
+    before = {path.name: path.read_bytes() for path in bundled.iterdir()}
+    images = tmp_path / "images"
+    for label in ("cat", "frog"):
+        (images / label).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (32, 32), (0, 60 * index, 99)).save(images / label / f"{index}.png")
+    for reference in (name, str(bundled)):
+        result = run(app, [command, reference, str(images)])
+        assert result.exit_code == 1
+        assert "came with the package and is not written to: pass --output FOLDER" in result.stderr
+    result = run(app, [command, name, str(images), "--output", str(tmp_path / "mine")])
+    assert result.exit_code == 0, result.output
+    assert {path.name: path.read_bytes() for path in bundled.iterdir()} == before
+    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == before["model.safetensors"]
+    changed = {"calibrate": "config.json", "exemplars": "exemplars.safetensors"}[command]
+    assert (tmp_path / "mine" / changed).read_bytes() != before[changed]
+    result = run(app, [command, name, str(images), "--output", str(tmp_path / "mine")])
+    assert result.exit_code == 1
+    assert "is not an empty folder" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate", "exemplars"])
+def test_the_layout_can_be_said(command: str, checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "data", tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    for split in ("train", "val"):
+        shutil.copytree(labelled_images, root / split)
+    (root / "notes" / "old").mkdir(parents=True)
+    result = run(app, [command, str(folder), str(root)])
+    assert result.exit_code == 1
+    assert "--layout splits" in result.stderr
+    result = run(app, [command, str(folder), str(root), "--layout", "splits"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_report_that_cannot_be_written_is_named(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(
+        app, ["evaluate", str(checkpoint), str(labelled_images), "--report", str(tmp_path / "file" / "report")]
+    )
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+    assert "choose another" in result.stderr
+
+
+@pytest.mark.parametrize("home", [None, "file"])
+def test_a_home_that_is_missing_or_cannot_be_written_costs_nothing(
+    home: str | None, checkpoint: Path, labelled_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    if home is None:  # as of a user number without a name, where containers run
+        monkeypatch.setattr(Path, "home", classmethod(_no_home))
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    result = run(app, ["evaluate", str(checkpoint), str(labelled_images), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["images"] == 6
+    assert list((tmp_path / "temporary" / f"ait-images-{os.getuid()}").glob("*.npy"))
+
+
+def _no_home(_: type[Path]) -> Path:
+    raise RuntimeError("Could not determine home directory.")

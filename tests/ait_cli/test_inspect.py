@@ -1,5 +1,7 @@
 """The drawing of a memory, and what is refused."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,38 @@ def test_a_missing_model_is_named_with_what_there_is(image_file: Path) -> None:
     result = run(app, ["inspect", "no_such_model", str(image_file)])
     assert result.exit_code == 1
     assert "no_such_model" in result.stderr
+
+
+def test_a_bad_checkpoint_and_an_unwritable_drawing_are_named(
+    checkpoint: Path, image_file: Path, tmp_path: Path
+) -> None:
+    result = run(app, ["inspect", str(checkpoint), str(image_file), "-o", str(tmp_path / "nowhere" / "x.png")])
+    assert (result.exit_code, "cannot be written" in result.stderr) == (1, True)
+    for file, content in (("model.safetensors", b"torn"), ("config.json", b"{"), ("config.json", b"{}")):
+        folder = tmp_path / "bad"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(checkpoint, folder)
+        (folder / file).write_bytes(content)
+        result = run(app, ["inspect", str(folder), str(image_file)])
+        assert result.exit_code == 1
+        assert f"error: {folder}: cannot be loaded (" in result.stderr
+    (folder / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (folder / "model.safetensors").unlink()
+    result = run(app, ["inspect", str(folder), str(image_file)])
+    assert result.exit_code == 1
+    assert "cannot be loaded" in result.stderr
+
+
+def test_inspect_ffn_draws_the_keys_of_every_network(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ffn"
+    result = run(app, ["inspect", str(checkpoint), "--ffn", "--data", str(labelled_images), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in target.iterdir()) == ["blocks.0.mlp.png", "blocks.1.mlp.png", "keys.json"]
+    told = json.loads((target / "keys.json").read_text())
+    assert len(told[0]["strongest"]) == 128
+    assert Path(told[0]["strongest"]["0"][0]).is_file()
+
+
+def test_inspect_needs_an_image_or_a_folder(checkpoint: Path) -> None:
+    assert "--data" in run(app, ["inspect", str(checkpoint), "--ffn"]).stderr
+    assert "name an image" in run(app, ["inspect", str(checkpoint)]).stderr

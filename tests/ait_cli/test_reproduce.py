@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from training.experiments import snr
 from training.experiments.outcome import Check, Outcome
+from training.experiments.retrieval import snr
 
 run = CliRunner().invoke
 
@@ -41,3 +41,12 @@ def test_names(tmp_path: Path) -> None:
     result = run(app, ["reproduce", "capacity-slope", "--output", str(tmp_path / "file")])
     assert result.exit_code == 1
     assert "cannot be written" in result.output
+
+
+def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
+    result = run(app, ["reproduce", "landscape", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "--data is for: unknown" in result.output
+    result = run(app, ["reproduce", "unknown", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.output.replace("\n", "")

@@ -9,6 +9,8 @@ import timm
 import torch
 from fastapi.testclient import TestClient
 
+from ait.export import export_serving
+from ait.pretrained import load_model
 from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
@@ -17,11 +19,14 @@ from tests.support.waiting import CEILING
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> Iterator[None]:
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)):
             patch.delenv(name, raising=False)
+        # Preparing a graph of every small model would take longer than all tests; those of runtimes ask for them.
+        patch.setenv("AIT_RUNTIME", "torch")
         patch.setenv("AIT_ALLOWED_HOSTS", "testserver")  # what TestClient calls an application
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))  # where memories are without a setting
         yield
 
 
@@ -51,6 +56,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another one, which answers otherwise."""
     return _classifier(tmp_path_factory.mktemp("models") / "others", seed=1)
+
+
+@pytest.fixture(scope="session")
+def prepared_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small classifier with a graph in place of its weights; a test that changes it takes a copy."""
+    folder = tmp_path_factory.mktemp("prepared") / "colours"
+    export_serving(load_model(model_folder), model_folder, folder, int8=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

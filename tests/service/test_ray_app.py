@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.errors import SettingsError
 from service.ray_app import Replica, Scale, build
 from service.repository.folders import ModelError
 from service.settings import Settings
@@ -33,6 +34,12 @@ def test_threads_that_were_chosen_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIT_TORCH_THREADS", "3")
     (settings,) = build(Scale(processors=2))._bound_deployment.init_args
     assert settings.torch_threads == 3
+
+
+def test_certificates_are_for_the_proxy_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIT_TLS_CERT", "certificate.pem")
+    with pytest.raises(SettingsError, match="ssl_certfile"):
+        build(Scale())
 
 
 def test_a_scale_that_cannot_be_is_refused() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.settings import Settings, SettingsError, load_settings
+from service.errors import SettingsError
+from service.settings import Settings, load_settings
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,22 +7,18 @@ starts a server, sends it that many, and reports statuses, the slowest answer an
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support.running_server import running_server
+from tests.support.fuzzing import RawClient, Report, run
 from tests.support.service_images import encode, many_scans, png_header, scene, webp_header
 
 REFUSALS = {400, 413, 415, 422}
@@ -67,6 +63,7 @@ def seeds() -> list[bytes]:
     ]
 
 
+@cache
 def edges() -> list[bytes]:
     """Files that lie about themselves."""
     sizes = [(0, 0), (0, 1), (1, 1), (1, 2**31 - 1), (2**31 - 1, 2**31 - 1), (65500, 65500), (100, 1), (1, 101)]
@@ -183,56 +180,26 @@ def cases(count: int, seed: int) -> Iterator[bytes]:
         yield mutated(rng, pool)
 
 
-@dataclass
-class Report:
-    """What came back: how often each status, what should not have, and the slowest answer in seconds."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-
-
-def fuzz(client: Any, *, count: int, seed: int = 0, each: Callable[[int], None] = lambda _: None) -> Report:
-    """Sends mutated images to be classified, one of ten as a form; `each` is called with the number of each."""
+def fuzz(client: Any, *, count: int, seed: int = 0) -> Report:
+    """Sends mutated images: one of ten as a form of two, some to be embedded, and a few to be explained."""
     report = Report()
     for number, data in enumerate(cases(count, seed)):
         start = time.perf_counter()
         if number % 10 == 9:
             response = client.post("/v1/classify", files=[("file", data), ("file", data)])
         else:
-            response = client.post("/v1/classify", content=data)
-        report.slowest = max(report.slowest, time.perf_counter() - start)
+            path = "/v1/explain" if number % 100 == 50 else "/v1/embed" if number % 10 == 5 else "/v1/classify"
+            response = client.post(path, content=data)
+        report.took(time.perf_counter() - start, f"case {number} of seed {seed}")
         report.statuses[response.status_code] += 1
         if response.status_code not in REFUSALS | {200} or "Traceback" in response.text:
             report.failures.append(f"case {number} of seed {seed}: {response.status_code} {response.text[:300]}")
-        each(number)
     return report
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    with running_server(AIT_ACCESS_LOG="false") as (url, pid), httpx.Client(base_url=url, timeout=60) as client:
-
-        def watch(number: int) -> None:
-            if number % 2000 == 1999:
-                memory = {
-                    line.split('process="')[1].split('"')[0]: round(float(line.rpartition(" ")[2]) / 1e6, 1)
-                    for line in client.get("/metrics").text.splitlines()
-                    if line.startswith("ait_resident_memory_bytes{")
-                }
-                threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
-                print(f"{number + 1} cases: MB resident {memory}, {threads} threads", flush=True)
-
-        start = time.perf_counter()
-        report = fuzz(client, count=arguments.cases, seed=arguments.seed, each=watch)
-        seconds = time.perf_counter() - start
-    print(f"{arguments.cases} cases in {seconds:.0f} s, the slowest {report.slowest * 1e3:.0f} ms")
-    print("statuses", dict(sorted(report.statuses.items())))
-    print(f"{len(report.failures)} failures", *report.failures[:20], sep="\n")
+def main() -> int:
+    return run(__doc__, lambda url, part: fuzz(RawClient(url), count=part.cases, seed=part.seed))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -15,7 +15,7 @@ from tests.support.waiting import CEILING
 SERVE: Final = (sys.executable, "-m", "service")
 
 # What a busy machine is given, where the defaults are for users who wait.
-PATIENT = {"AIT_DEADLINE_SECONDS": f"{CEILING:g}", "AIT_SHUTDOWN_SECONDS": f"{CEILING:g}"}
+PATIENT = {name: f"{CEILING:g}" for name in ("AIT_DEADLINE_SECONDS", "AIT_SHUTDOWN_SECONDS", "AIT_HUNG_SECONDS")}
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def running_server(
     try:
         assert process.stdout
         line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        found = re.search(r"https?://127\.0\.0\.1:\d+", line)
         assert found, f"the server said {line!r}"
         yield found[0], process.pid
     finally:

@@ -18,6 +18,7 @@ import pytest
 from service.errors import ServiceError
 from service.http.problems import problem_of
 from service.model_process.classifier import Classifier
+from service.model_process.mixed_batch import split
 from service.models.registry import Models
 from service.models.served_model import ServedModel
 from service.observability.events import Observer
@@ -65,7 +66,7 @@ def publish(folder: Path, root: Path, name: str, version: int) -> Path:
 def expected(folder: Path) -> np.ndarray:
     """Logits of the image, without a service."""
     classifier = Classifier(locate(folder))
-    return classifier.logits(classifier.batch([classifier.prepare(IMAGE)])).numpy()
+    return classifier.logits(split([classifier.prepare(IMAGE)]))
 
 
 async def ask(model: ServedModel, count: int = 1, **options: Any) -> np.ndarray:

@@ -7,26 +7,22 @@ starts a server, sends it that many, and reports statuses, the slowest answer an
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
+import pickle
 import random
-import re
-import tempfile
 import time
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 from tritonclient.http import InferenceServerClient
 
-from tests.support.running_server import running_server
+from tests.support.fuzzing import Part, RawClient, Report, run
 from tests.support.service_images import FORMATS, encode, scene
 
 REFUSALS = {400, 404, 405, 413, 415, 422, 504}
@@ -92,7 +88,7 @@ def seeds(model: str) -> list[Request]:
 
 def mutate(seed: Request, chance: random.Random) -> Request:
     """A request that differs from a good one in up to four ways; a few do not differ."""
-    request = deepcopy(seed)
+    request = pickle.loads(pickle.dumps(seed))  # ten times as fast as deepcopy
     for _ in range(chance.randrange(5)):
         chance.choice((_change_value, _change_value, _change_binary, _change_path))(request, chance)
     head = json.dumps(request.document).encode()
@@ -172,34 +168,17 @@ def _compress(request: Request, chance: random.Random) -> None:
     request.headers["accept-encoding"] = chance.choice(["gzip", "deflate", "*", "identity"])
 
 
-@dataclass
-class Report:
-    """What came of the cases: how often each status, the slowest answer in seconds, and what must not be."""
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    slowest: float = 0.0
-    failures: list[str] = field(default_factory=list)
-
-
-def fuzz(
-    client: httpx.Client, model: str, cases: int, seed: int, watch: Callable[[int], None] = lambda _: None
-) -> Report:
-    """Sends mutated requests, one after the other.
-
-    Args:
-        client: where to.
-        watch: told the number of each case.
-    """
+def fuzz(client: Any, model: str, cases: int, seed: int) -> Report:
+    """Sends mutated requests, one after the other; `client` says where to."""
     report, good = Report(), seeds(model)
     for case in range(cases):
         request = mutate(good[case % len(good)], random.Random(f"{seed}/{case}"))
         began = time.perf_counter()
         response = client.post(request.path, content=request.body, headers=request.headers)
-        report.slowest = max(report.slowest, time.perf_counter() - began)
+        report.took(time.perf_counter() - began, f"case {seed}/{case}")
         report.statuses[response.status_code] += 1
         if problem := wrong(response):
             report.failures.append(f"case {seed}/{case}: {response.status_code} {problem}: {response.content[:200]!r}")
-        watch(case)
     return report
 
 
@@ -220,40 +199,21 @@ def wrong(response: httpx.Response) -> str | None:
 
 def main() -> int:
     """Runs the cases against a server of their own; 1 if anything was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    memory: list[tuple[int, float]] = []
 
-    def watch(case: int) -> None:
-        if (case + 1) % max(arguments.cases // 10, 1) == 0:
-            memory.append((case + 1, resident(server)))
-            print(f"{memory[-1][0]} cases, {memory[-1][1]:.1f} MB", flush=True)
+    def send(url: str, part: Part) -> Report:
+        model = httpx.get(f"{url}/v1/models").json()["default"]
+        client = RawClient(url)
 
-    with tempfile.TemporaryFile("w+") as log:
-        with running_server(stderr=log) as (url, server), httpx.Client(base_url=url) as client:
-            client.timeout = httpx.Timeout(30)
-            model = client.get("/v1/models").json()["default"]
-            good = [client.post(each.path, content=each.encoded()).status_code for each in seeds(model)[:2]]
-            report = fuzz(client, model, arguments.cases, arguments.seed, watch)
-            good += [client.post(each.path, content=each.encoded()).status_code for each in seeds(model)[:2]]
-        log.seek(0)
-        logged = re.findall(r"Traceback|ERROR.*", log.read())
-    print(f"statuses {dict(sorted(report.statuses.items()))}, slowest {report.slowest:.3f} s, good ones {good}")
-    print(f"errors in the server's log: {len(logged)}", *logged[:10], *report.failures[:20], sep="\n")
-    return int(bool(report.failures or logged or good != [200] * 4))
+        def check() -> None:
+            for each in seeds(model)[:2]:
+                assert client.post(each.path, content=each.encoded()).status_code == 200
 
+        check()
+        report = fuzz(client, model, part.cases, part.seed)
+        check()
+        return report
 
-def resident(pid: int) -> float:
-    """Memory of a process and its descendants, in megabytes."""
-    pages, pending = 0, [pid]
-    while pending:
-        each = pending.pop()
-        pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
-        for task in Path(f"/proc/{each}/task").iterdir():
-            pending += map(int, (task / "children").read_text().split())
-    return pages * 4096 / 1e6
+    return run(__doc__, send)
 
 
 if __name__ == "__main__":

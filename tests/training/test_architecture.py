@@ -15,8 +15,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"data", "model"}),
     frozenset({"step"}),
     frozenset({"evaluation"}),
-    frozenset({"run"}),
-    frozenset({"benchmark", "experiments"}),
+    frozenset({"run", "teaching"}),
+    frozenset({"audit", "benchmark", "experiments"}),
     frozenset({"__main__"}),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -25,7 +25,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     "recipe": (frozenset({"keys"}), frozenset({"loading"})),
     "model": (
-        frozenset({"fine_tuning", "mimetic", "whitening"}),
+        frozenset({"fine_tuning", "freezing", "mimetic", "ridge_head", "whitening"}),
         frozenset({"learner"}),
     ),
     "storage": (frozenset({"history", "model_folder", "state_file"}),),
@@ -37,17 +37,16 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "evaluation": (
         frozenset({"calibration", "memory_health", "scoring"}),
-        frozenset({"exemplars", "metrics"}),
+        frozenset({"exemplars", "features", "metrics"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
-        frozenset({"annotate", "causal"}),
+        frozenset({"annotate", "causal", "compare", "runtimes"}),
     ),
     "run": (
-        frozenset(
-            {"accelerator", "images", "interruption", "lock", "plan", "progress", "provenance", "state", "tracking"}
-        ),
-        frozenset({"finiteness", "folder", "validation"}),
-        frozenset({"preparation", "writer"}),
+        frozenset({"accelerator", "images", "interruption", "plan", "progress"}),
+        frozenset({"head", "output", "validation"}),
+        frozenset({"finiteness", "preparation"}),
+        frozenset({"closed_form"}),
         frozenset({"trainer"}),
     ),
 }

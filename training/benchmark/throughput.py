@@ -129,7 +129,7 @@ def benchmark_training(
 
 
 def _synthetic(parts: RunParts, batch_size: int, device: torch.device, numbers: Iterator[int]) -> _Step:
-    """Updates with one batch of random images that lies ready."""
+    """Make a step that updates with one batch of random images that lies ready."""
     inputs = torch.randn(batch_size, *parts.preprocessing.input_size, device=device)
     targets = torch.arange(batch_size, device=device) % len(parts.images.training.classes)
 

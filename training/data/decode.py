@@ -11,8 +11,10 @@ date stay the same.
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -20,16 +22,17 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from PIL import Image
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from ait_lite.checkpoint import atomic_file, write_text
-from ait_lite.decode import ImageError, ImageLimits, readable_formats, refusal
-from ait_lite.decode import decode as decode_file
+from ait_lite.decode import ImageError, ImageLimits, refusal
+from ait_lite.image_files import decode_file
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing
-from training.data.samples import TRAINING_LIMITS, LabelledImages
+from training.data.samples import LabelledImages
 from training.errors import DataError
 
 Broken = Literal["error", "skip"]
@@ -70,9 +73,62 @@ class _Report:
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder for decoded images."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ait" / "images"
+    """Return the user's cache folder for decoded images, or one among temporary files where that cannot be written.
+
+    Raises:
+        DataError: Neither can be written to.
+    """
+    try:
+        return _writable(user_cache_path("ait") / "images")
+    except (OSError, RuntimeError):  # read-only, or there is no home
+        pass
+    # A folder that is not ours might hold what another has put there for us to read.
+    temporary = Path(tempfile.gettempdir()) / f"ait-images-{os.getuid()}"
+    try:
+        _writable(temporary)
+        if temporary.stat().st_uid == os.getuid():
+            return temporary
+    except OSError:
+        pass
+    raise DataError(
+        f"there is no folder to keep decoded images in: neither the home folder nor {temporary} can be written to; "
+        "name one with data.cache=FOLDER"
+    )
+
+
+def _writable(folder: Path) -> Path:
+    """Create a folder if there is none, and check that files can be made in it.
+
+    Raises:
+        OSError: They cannot.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    return folder
+
+
+def _cache_folder(cache: Path | None) -> Path:
+    if cache is None:
+        return default_cache()
+    try:
+        return _writable(cache)
+    except OSError as error:
+        raise DataError(
+            f"decoded images cannot be kept in {cache} ({error.strerror}): name another folder with data.cache=FOLDER"
+        ) from error
+
+
+@contextmanager
+def _room_named(cache: Path) -> Iterator[None]:
+    """Say where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"decoded images cannot be written to {cache} ({error.strerror}): make room, name another folder with "
+            "data.cache=FOLDER, or keep none with data.caching=none"
+        ) from error
 
 
 def decode(
@@ -98,15 +154,13 @@ def decode(
         memory-mapped file unless they were in memory and of the right size already.
 
     Raises:
-        DataError: Images that cannot be decoded, by name; or none is left; or the model takes images that files
-            do not hold.
+        DataError: Images that cannot be decoded, by name; or none is left; or they cannot be kept.
     """
     _tell(samples.remarks, console)
     if samples.pixels is not None and _fits(samples.pixels, preprocessing):
         seen = replace(samples, remarks=(), signatures=_signatures_in_memory(samples.pixels))
         return seen, samples.pixels.expand(-1, preprocessing.input_size[0], -1, -1)
-    _require_channels(preprocessing)
-    cache = cache or default_cache()
+    cache = _cache_folder(cache)
     contents = _contents(samples)
     report_path = cache / f"{_key(samples, contents)}.json"
     report = _read_report(report_path) or _Report()
@@ -114,10 +168,11 @@ def decode(
     place = _Place.of(cache, good, contents if good is samples else _contents(good), preprocessing)
     opened = place.open(len(good), preprocessing)
     if opened is None:
-        good, place, found = _decode_to(cache, good, preprocessing, broken, console)
-        report.broken |= found.broken
-        report.refused = found.refused
-        _write_report(report_path, report)
+        with _room_named(cache):
+            good, place, found = _decode_to(cache, good, preprocessing, broken, console)
+            report.broken |= found.broken
+            report.refused = found.refused
+            _write_report(report_path, report)
         opened = place.open(len(good), preprocessing)
         if opened is None:
             raise DataError(f"the decoded images in {place.images} vanished or changed while being written")
@@ -143,12 +198,12 @@ def check(
         The samples that were read, with their signatures.
 
     Raises:
-        DataError: Images that cannot be read, by name; or none is left.
+        DataError: Images that cannot be read, by name; or none is left; or what is found cannot be kept.
     """
     _tell(samples.remarks, console)
     if samples.pixels is not None:
         return replace(samples, remarks=(), signatures=_signatures_in_memory(samples.pixels))
-    cache = cache or default_cache()
+    cache = _cache_folder(cache)
     key = _key(samples, _contents(samples))
     report_path, signatures_path = cache / f"{key}.json", cache / f"{key}.checked.npy"
     report = _read_report(report_path)
@@ -169,9 +224,9 @@ def check(
                 report.refused[samples.names[index]] = result[1]
         good = _without(samples, report.broken, broken)
         signatures = np.stack(rows)
-        cache.mkdir(parents=True, exist_ok=True)
-        _save(signatures_path, signatures)
-        _write_report(report_path, report)
+        with _room_named(cache):
+            _save(signatures_path, signatures)
+            _write_report(report_path, report)
     else:
         good = _without(samples, report.broken, broken)
     _tell_skipped(samples, report, report_path, console)
@@ -183,18 +238,9 @@ def _read(samples: LabelledImages, index: int) -> _Read:
         image = samples.image(index)
         return _Read(image, signature(image.tobytes(), image), None)
     data = samples.file(index).read_bytes()
-    image = decode_file(data, TRAINING_LIMITS, readable_formats())
+    image = decode_file(data)
     error = refusal(data, image.size, ImageLimits())
     return _Read(image, signature(data, image), None if error is None else str(error))
-
-
-def _require_channels(preprocessing: Preprocessing) -> None:
-    channels = preprocessing.input_size[0]
-    if channels not in (1, 3):
-        raise DataError(
-            f"the model takes images of {channels} channels, and image files are read as grey or RGB: set "
-            "model.args.in_chans to 1 or 3"
-        )
 
 
 def _signatures_in_memory(pixels: Tensor) -> Tensor | None:
@@ -285,7 +331,6 @@ def _decode_to(
         image, made, refused = _read(samples, index)
         return preprocessing.decode(image).numpy(), made, refused
 
-    cache.mkdir(parents=True, exist_ok=True)
     size = preprocessing.input_size
     contents = _contents(samples)
     temporary = cache / f"{_key(samples, contents, preprocessing)}.{os.getpid()}.tmp"

@@ -114,8 +114,8 @@ def _alike(training: Tensor, validation: Tensor, chosen: Sequence[int]) -> dict[
     """For those of the chosen validation images that have a near copy, where it is among the training images."""
     if not chosen or not len(training):
         return {}
-    known, clear = _standardised(training)
-    asked, visible = _standardised(validation[torch.tensor(chosen)])
+    known, clear = standardised(training)
+    asked, visible = standardised(validation[torch.tensor(chosen)])
     best = torch.full((len(chosen),), -1.0)
     place = torch.zeros(len(chosen), dtype=torch.int64)
     for start in range(0, len(training), _CHUNK):
@@ -128,8 +128,20 @@ def _alike(training: Tensor, validation: Tensor, chosen: Sequence[int]) -> dict[
     return {chosen[row]: int(place[row]) for row in hits}
 
 
-def _standardised(signatures: Tensor) -> tuple[Tensor, Tensor]:
-    """Thumbnails of mean 0 and length 1, (N, 192) float32; and which vary enough to be compared, (N,) bool."""
+def digests(signatures: Tensor) -> list[bytes]:
+    """List the digest of each image's file, of signatures (N, SIGNATURE_BYTES) uint8."""
+    return [bytes(row) for row in signatures[:, :_DIGEST].numpy()]
+
+
+def standardised(signatures: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring thumbnails to mean 0 and length 1, so that the product of two is their correlation.
+
+    Args:
+        signatures: (N, SIGNATURE_BYTES) uint8.
+
+    Returns:
+        (N, 192) float32; and which vary enough to be compared, (N,) bool.
+    """
     thumbnails = signatures[:, _DIGEST:].float()
     centred = thumbnails - thumbnails.mean(1, keepdim=True)
     return F.normalize(centred, dim=1), centred.pow(2).mean(1).sqrt() >= _FLAT

@@ -6,7 +6,8 @@ of worker processes nor the batch that iteration starts from changes it.
 
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +81,7 @@ class BatchLoader:
         return len(self.images)
 
     def take(self, indices: Tensor) -> Tensor:
-        """The images at some positions, as they are: (B, C, H, W) uint8."""
+        """Return the images at some positions, as they are: (B, C, H, W) uint8."""
         if isinstance(self.images, Tensor):
             return self.images[indices.to(self.images.device)]
         return torch.stack([self.images.decode(index) for index in indices.tolist()])
@@ -162,6 +163,27 @@ class BatchLoader:
                 iterator._shutdown_workers()
 
 
+@contextmanager
+def dead_workers_named() -> Iterator[None]:
+    """Say what became of a process that loads images, where it was killed within the context.
+
+    torch raises from a signal handler, anywhere in the main thread, so that the loader alone cannot catch it.
+
+    Raises:
+        DataError: A worker of a `BatchLoader` was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).partition("\n")[0].rstrip(". ")
+        raise DataError(
+            f"a process that loads images was killed ({reason}). Most often the memory did not suffice: set "
+            "data.workers lower; the last checkpoint is intact, and --resume auto continues from it"
+        ) from error
+
+
 def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:
     """For every visit of an epoch, how many visits to the same image came before it; shaped as `indices`."""
     if not indices:
@@ -178,7 +200,7 @@ def repeat_positions(indices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
-    """Decoded images, held on an accelerator.
+    """Hold decoded images on an accelerator.
 
     Raises:
         DataError: They do not fit beside a model.

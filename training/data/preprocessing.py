@@ -15,6 +15,7 @@ from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
 from ait_lite.crop import Cropping
+from training.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,19 @@ class Preprocessing:
 
     @classmethod
     def of_model(cls, model: nn.Module, **overrides: Any) -> "Preprocessing":
-        """Read the preprocessing that a timm model asks for; overrides that are None are left out."""
+        """Read the preprocessing that a timm model asks for; overrides that are None are left out.
+
+        Raises:
+            DataError: It takes images of other channels than grey or RGB.
+        """
         given = {key: value for key, value in overrides.items() if value is not None}
         config = resolve_input_data_config(model, args=given)
+        channels = config["input_size"][0]
+        if channels not in (1, 3):
+            raise DataError(
+                f"the model takes images of {channels} channels, and image files are read as grey or RGB: "
+                "train one with model.args.in_chans=1 or 3"
+            )
         return cls(
             input_size=tuple(config["input_size"]),
             interpolation=str(config["interpolation"]),
@@ -61,9 +72,7 @@ class Preprocessing:
 
     def decode(self, image: Image.Image) -> Tensor:
         """Bring an image, as `ait_lite.decode` gives it, to the input size: (C, H, W) uint8."""
-        pixels = self._crop(image if image.mode == "RGB" else image.convert("RGB"))
-        # Where nothing was to be done, they are still the image's own.
-        return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        return torch.from_numpy(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Centre and scale each channel: (B, C, H, W), uint8 or float in [0, 255], to float32."""

@@ -9,11 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ait_lite.decode import ImageLimits, decode, readable_formats
-from training.data.names import to_path
-
-# Larger than what a service accepts: up to what takes half a gigabyte of memory.
-TRAINING_LIMITS = ImageLimits(pixels=180_000_000)
+from ait_lite.image_files import read_image
+from ait_lite.names import to_path
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class LabelledImages:
         origin: Where they come from, for messages; where they are files, the folder that names start from.
         classes: Class names; their positions are the labels.
         names: One printable, unique name for each image; where images are files, the path relative to `origin`
-            as `training.data.names` writes it.
+            as `ait_lite.names` writes it.
         labels: (N,) int64, the class of each image.
         pixels: (N, C, H, W) uint8, or None where the images are files.
         remarks: What a person should know of how they were found, a line each.
@@ -67,7 +64,7 @@ class LabelledImages:
             ImageError: It is no image, is damaged, or has too many pixels.
         """
         if self.pixels is None:
-            return decode(self.file(index).read_bytes(), TRAINING_LIMITS, readable_formats())
+            return read_image(self.file(index))
         pixels = self.pixels[index].numpy()
         shaped = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
         return Image.fromarray(shaped).convert("RGB")

@@ -3,6 +3,9 @@
 A run gives both to its best model; this is for checkpoints from elsewhere.
 """
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +13,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ait_lite.checkpoint import update_config
+from ait_lite.checkpoint import CONFIG, EXEMPLARS, WEIGHTS, atomic_folder, bundled_models, update_config
 from training.data import Preprocessing, decode, open_evaluation, open_training
+from training.data.sources.folder import Layout
+from training.errors import CheckpointError
 from training.evaluation.calibration import Calibration, calibrate
 from training.evaluation.evaluate import finite_logits, known_labels
 from training.evaluation.exemplars import Candidates, keep_exemplars
@@ -38,7 +43,9 @@ def calibrate_checkpoint(
     data_root: str | Path,
     *,
     source: str = "folder",
+    layout: Layout = "auto",
     only: str | Path | None = None,
+    output: Path | None = None,
     device: torch.device | str | None = None,
     cache: Path | None = None,
     console: Console | None = None,
@@ -50,7 +57,9 @@ def calibrate_checkpoint(
         data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
             `source` asks for.
         source: What `data_root` holds, as a recipe's ``data.source`` says.
+        layout: As a recipe's ``data.layout``.
         only: A text file of image names to use, one per line, such as a run's ``validation.txt``; None uses all.
+        output: A new folder for a copy of the checkpoint with what is found; None writes into the checkpoint.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
@@ -59,19 +68,22 @@ def calibrate_checkpoint(
         What was written.
 
     Raises:
-        CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite.
+        CheckpointError: The folder is no checkpoint, its weights are torn, or its answers are not finite; or it
+            must not be written to.
         DataError: The data cannot be used, or holds classes the model does not know.
-        OSError: The checkpoint cannot be written to.
+        OSError: The folder cannot be written to.
     """
+    _check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
-    samples = open_evaluation(source, data_root, only)
+    samples = open_evaluation(source, data_root, only, layout)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     place = _device(device)
     logits = finite_logits(model.to(place), images, preprocessing, place, samples.names, checkpoint)
     calibration = calibrate(logits, labels)
-    keep_temperature(Path(checkpoint), calibration)
+    with _opened(Path(checkpoint), output) as folder:
+        keep_temperature(folder, calibration)
     return calibration
 
 
@@ -80,9 +92,11 @@ def add_exemplars(
     data_root: str | Path,
     *,
     source: str = "folder",
+    layout: Layout = "auto",
     exclude: str | Path | None = None,
     count: int = 32,
     seed: int = 0,
+    output: Path | None = None,
     device: torch.device | str | None = None,
     cache: Path | None = None,
     console: Console | None = None,
@@ -93,9 +107,11 @@ def add_exemplars(
         checkpoint: timm ``local-dir`` folder.
         data_root: Class folders, or a folder with ``train/`` in it, which is then used; or what `source` asks for.
         source: What `data_root` holds, as a recipe's ``data.source`` says.
+        layout: As a recipe's ``data.layout``.
         exclude: A text file of image names to leave out, one per line, such as a run's ``validation.txt``.
         count: Images per class.
         seed: Which are chosen.
+        output: A new folder for a copy of the checkpoint with what is found; None writes into the checkpoint.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
@@ -104,12 +120,13 @@ def add_exemplars(
         Images kept; 0, and no file, if there are so many classes that one image of each would be too many.
 
     Raises:
-        CheckpointError: The folder is no checkpoint, or its weights are torn.
+        CheckpointError: The folder is no checkpoint, its weights are torn, or it must not be written to.
         DataError: The data cannot be used, or holds classes the model does not know.
-        OSError: The checkpoint cannot be written to.
+        OSError: The folder cannot be written to.
     """
+    _check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
-    samples = open_training(source, data_root, exclude)
+    samples = open_training(source, data_root, exclude, layout)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
     place = _device(device)
@@ -118,7 +135,37 @@ def add_exemplars(
         return decode(samples.select(positions.tolist()), preprocessing, cache=cache, console=console)[1]
 
     candidates = Candidates(take, labels, samples.names)
-    return keep_exemplars(Path(checkpoint), model.to(place), candidates, preprocessing, place, count, seed)
+    with _opened(Path(checkpoint), output) as folder:
+        return keep_exemplars(folder, model.to(place), candidates, preprocessing, place, count, seed)
+
+
+def _check_target(checkpoint: Path, output: Path | None) -> None:
+    """Refuse to write where nothing of the user's is, before anything is computed.
+
+    Raises:
+        CheckpointError: The checkpoint came with the package and there is no `output`; or that is not a new folder.
+    """
+    bundled = checkpoint.resolve() in {path.resolve() for path in bundled_models().values()}
+    if output is None and bundled:
+        raise CheckpointError(
+            f"{checkpoint.name} came with the package and is not written to: pass --output FOLDER for a copy of it"
+        )
+    if output is not None and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+        raise CheckpointError(f"--output {output} is not an empty folder: remove it or choose another")
+
+
+@contextmanager
+def _opened(checkpoint: Path, output: Path | None) -> Iterator[Path]:
+    """Yield the folder to write into; a copy becomes visible as a whole, at the end."""
+    if output is None:
+        yield checkpoint
+        return
+    with atomic_folder(output) as folder:
+        # Not what was made from the weights for serving, which has the old temperature in it.
+        for name in (CONFIG, WEIGHTS, EXEMPLARS):
+            if (checkpoint / name).is_file():
+                shutil.copyfile(checkpoint / name, folder / name)
+        yield folder
 
 
 def _device(device: torch.device | str | None) -> torch.device:

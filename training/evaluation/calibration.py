@@ -12,6 +12,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 BINS = 15
 # Beyond these a temperature says that the logits rank every image right, or say nothing.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+# Weight, in images, of the belief that the temperature is 1: the same wherever one is fitted, so that figures agree.
+PRIOR = 1.0
 _LARGEST_BELOW_ONE = 1 - 2**-24  # of float32
 _NEWTON_STEPS = 100
 
@@ -186,7 +188,7 @@ def calibrate(logits: Tensor, labels: Tensor) -> Calibration:
     if not logits.isfinite().all():
         raise ValueError("logits that are not finite have no temperature")
     logits, labels = logits.cpu(), labels.cpu()
-    temperature = fit_temperature(logits, labels, prior=1.0)
+    temperature = fit_temperature(logits, labels, PRIOR)
     nll, ece = errors_at(logits, labels, 1.0)
     return Calibration(temperature, len(labels), nll, ece, *errors_at(logits, labels, temperature))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
+from training.data.sources.folder import Layout
 from training.errors import CheckpointError, DataError
 from training.evaluation.memory_health import memory_columns, memory_sample
 from training.evaluation.metrics import EvaluationResult, measure
@@ -24,6 +25,7 @@ def evaluate(
     data_root: str | Path | None,
     *,
     source: str = "folder",
+    layout: Layout = "auto",
     only: str | Path | None = None,
     flip: bool = False,
     confusion_png: Path | None = None,
@@ -43,6 +45,7 @@ def evaluate(
         data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
             `source` asks for.
         source: What `data_root` holds, as a recipe's ``data.source`` says.
+        layout: As a recipe's ``data.layout``.
         only: A text file of image names (of files, paths relative to the folder of classes), one per line, such
             as a run's ``validation.txt`` where images were held out of the training images.
         flip: Answer with the mean of the probabilities of each image and its mirror image.
@@ -61,7 +64,7 @@ def evaluate(
     model = load_model(Path(checkpoint))
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
-    samples = open_evaluation(source, data_root, only)
+    samples = open_evaluation(source, data_root, only, layout)
     labels = known_labels(samples, model)
     classes = _classes(model) or samples.classes
     preprocessing = Preprocessing.of_model(model)
@@ -92,6 +95,7 @@ def evaluate(
             memory=memory_columns(model, sample, labels[chosen].to(place)),
             settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(data_root), "flip": flip}}
             | run.settings,
+            chosen_by=set(samples.names) == run.validation,
         )
     return result
 

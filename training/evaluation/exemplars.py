@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ait.interpret.embedding import embed_and_classify
 from ait.interpret.exemplars import Exemplars, per_class, thumbnail
 from training.data.preprocessing import Preprocessing
-from training.evaluation.scoring import EVALUATION_BATCH
+from training.evaluation.scoring import evaluation_rows
 from training.seeds import stream
 
 
@@ -79,7 +79,7 @@ def keep_exemplars(
         return 0
     positions = choose_exemplars(labels, count, seed)
     answers, thumbnails = [], []
-    for part in torch.split(positions, EVALUATION_BATCH):
+    for part in torch.split(positions, evaluation_rows(preprocessing)):
         images = candidates.take(part)
         features, logits = embed_and_classify(model, preprocessing.normalise(images.to(device)))
         answers.append((features.cpu(), logits.cpu()))

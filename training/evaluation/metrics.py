@@ -1,5 +1,6 @@
 """Measure what a classifier's logits on labelled images are worth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +10,18 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
 from training.evaluation.calibration import (
+    PRIOR,
     Reliability,
     errors_at,
     expected_calibration_error,
     fit_temperature,
     reliability,
 )
+
+_NORMAL_95 = 1.959964  # standard deviations that hold 95 % of a normal distribution
+_TOP = 5
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,14 @@ class EvaluationResult:
     Attributes:
         images: How many were seen, each once.
         top1: Share of images whose first label is right.
-        top5: Share of images whose label is among the first five (or all, of fewer classes).
+        top1_interval: 95 % confidence interval of `top1`, as if the images were drawn at random.
+        top5: Share of images whose label is among the first five; None of five classes or fewer.
+        top5_interval: As `top1_interval`.
         nll: Mean negative log-likelihood of the right label, in nats.
         brier: Mean over images of the squared distance of the probabilities from the right label's one-hot
             vector: 0 where all is right and sure, 2 where all is wrong and sure.
         ece: Expected calibration error over 15 bins, L1.
-        temperature: What the logits of these very images want to be divided by for the lowest `nll`.
+        temperature: What the logits of these very images want to be divided by, as `fit_temperature` finds it.
         nll_at_temperature: `nll` of the logits so divided.
         ece_at_temperature: `ece` of the logits so divided.
         checkpoint_temperature: What the checkpoint carries to divide its logits by, fitted to other images unless
@@ -44,7 +53,9 @@ class EvaluationResult:
 
     images: int
     top1: float
-    top5: float
+    top1_interval: Interval
+    top5: float | None
+    top5_interval: Interval | None
     nll: float
     brier: float
     ece: float
@@ -64,7 +75,9 @@ class EvaluationResult:
         return {
             "images": self.images,
             "top1": self.top1,
+            "top1_interval": list(self.top1_interval),
             "top5": self.top5,
+            "top5_interval": None if self.top5_interval is None else list(self.top5_interval),
             "nll": self.nll,
             "brier": self.brier,
             "ece": self.ece,
@@ -103,9 +116,11 @@ def measure(
     logits, labels = logits.cpu(), labels.cpu()
     # Of the logits as they came: rounding in a softmax could make two of them equal.
     confusion = multiclass_confusion_matrix(logits, labels, count)
-    top5 = multiclass_accuracy(logits, labels, count, top_k=min(5, count), average="micro")
+    top5 = None
+    if count > _TOP:
+        top5 = float(multiclass_accuracy(logits, labels, count, top_k=_TOP, average="micro"))
     right, totals = confusion.diag().tolist(), confusion.sum(dim=1).tolist()
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels, PRIOR)
     probabilities = logits.double().softmax(dim=1)
     nll_fitted, ece_fitted = errors_at(logits, labels, temperature)
     nll_carried, ece_carried = (
@@ -114,7 +129,9 @@ def measure(
     return EvaluationResult(
         images=len(labels),
         top1=sum(right) / len(labels),
-        top5=float(top5),
+        top1_interval=wilson_interval(sum(right), len(labels)),
+        top5=top5,
+        top5_interval=None if top5 is None else wilson_interval(round(top5 * len(labels)), len(labels)),
         nll=float(F.cross_entropy(logits.double(), labels)),
         brier=_brier(probabilities, labels),
         ece=expected_calibration_error(probabilities, labels),
@@ -129,6 +146,19 @@ def measure(
         confusion=confusion,
         reliability=reliability(probabilities, labels),
     )
+
+
+def wilson_interval(right: int, images: int) -> Interval:
+    """Compute the 95 % confidence interval of a share (Wilson's, which holds for few images and near 0 and 1 too).
+
+    Args:
+        right: Images that were answered right.
+        images: Images, at least 1.
+    """
+    share, square = right / images, _NORMAL_95**2
+    middle = (share + square / (2 * images)) / (1 + square / images)
+    half = _NORMAL_95 / (1 + square / images) * math.sqrt(share * (1 - share) / images + square / (4 * images**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _brier(probabilities: Tensor, labels: Tensor) -> float:

@@ -11,6 +11,8 @@ from training.data.preprocessing import Preprocessing
 
 # Fixed, so that the accuracy reported in training and that of a later evaluation come from the same products.
 EVALUATION_BATCH = 250
+# Of large images fewer go through the model at a time, so that what it holds in between stays within a few hundred MB.
+_PIXELS = EVALUATION_BATCH * 64 * 64
 
 
 @torch.inference_mode()
@@ -37,7 +39,9 @@ def predict(
         (B, classes) float32 on `device`.
     """
     model.eval()
-    for part in torch.split(images, EVALUATION_BATCH) if isinstance(images, Tensor) else images:
+    rows = evaluation_rows(preprocessing)
+    batches = torch.split(images, EVALUATION_BATCH) if isinstance(images, Tensor) else images
+    for part in (part for images in batches for part in torch.split(images, rows)):
         batch = preprocessing.normalise(part.to(device))
         logits = model(batch).float()
         if flip:
@@ -45,6 +49,12 @@ def predict(
             # log((p + q) / 2), which stays finite where p and q underflow.
             logits = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1)) - math.log(2)
         yield logits
+
+
+def evaluation_rows(preprocessing: Preprocessing) -> int:
+    """Return how many images go through a model at a time."""
+    _, height, width = preprocessing.input_size
+    return min(EVALUATION_BATCH, max(1, _PIXELS // (height * width)))
 
 
 def predict_all(

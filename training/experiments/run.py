@@ -15,24 +15,39 @@ from training.experiments.outcome import Outcome
 
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
-    "capacity-slope": "capacity_slope",
-    "cross-entropy": "cross_entropy",
-    "data-fraction": "data_fraction",
-    "head-comparison": "head_comparison",
-    "infinite-context": "infinite_context",
-    "landscape": "landscape",
-    "majoriser": "majoriser",
-    "nearest-neighbour": "nearest_neighbour",
-    "reachability": "reachability",
-    "recall": "recall",
-    "snr": "snr",
-    "swaps": "swaps",
-    "updates": "updates",
+    "association-capacity": "facts.association_capacity",
+    "capacity-slope": "energies.capacity_slope",
+    "cross-entropy": "energies.cross_entropy",
+    "data-fraction": "energies.data_fraction",
+    "embeddings": "scaling.embeddings",
+    "fact-storage": "facts.fact_storage",
+    "factual-recall": "facts.factual_recall",
+    "head-comparison": "heads.comparison",
+    "infinite-context": "retrieval.infinite_context",
+    "landscape": "energies.landscape",
+    "majoriser": "energies.majoriser",
+    "nearest-neighbour": "energies.nearest_neighbour",
+    "optimisers": "scaling.optimisers",
+    "reachability": "retrieval.reachability",
+    "recall": "retrieval.recall",
+    "sequential-learning": "facts.sequential_learning",
+    "snr": "retrieval.snr",
+    "storage-samples": "scaling.storage_samples",
+    "storage-strength": "scaling.storage_strength",
+    "storage-width": "scaling.storage_width",
+    "swaps": "retrieval.swaps",
+    "trained-recall": "retrieval.trained_recall",
+    "unknown": "familiarity.unknown",
+    "updates": "retrieval.updates",
 }
 _DPI = 160
 
 
-def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0) -> Outcome:
+# Experiments that take images of one's own, as `run(full, seed, data)`.
+WITH_DATA = frozenset({"unknown"})
+
+
+def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
     """Run one experiment; write ``NAME.json`` and ``NAME.png``.
 
     Args:
@@ -40,17 +55,20 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0) -
         output: Folder for the files, made if missing.
         full: Run at the paper's size, or with more trials, which takes longer.
         seed: Seed of everything random.
+        data: Folder of images, for ``WITH_DATA``; None: what the experiment draws.
 
     Returns:
         The outcome; a command that runs experiments fails where it has not passed.
 
     Raises:
-        ValueError: If there is no such experiment.
+        ValueError: If there is no such experiment, or it takes no images.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"Unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
-    run: Callable[[bool, int], Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
-    outcome = run(full, seed)
+    if data is not None and name not in WITH_DATA:
+        raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} does.")
+    run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
+    outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)
     report = {
         "experiment": name,

@@ -11,7 +11,9 @@ from torch import nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
-from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_models, named_labels, read_config, resolve
+from ait.pretrained.hub import create_pretrained
+from ait.pretrained.names import did_you_mean
+from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_folder, bundled_models, named_labels, read_config, resolve
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import ModelRecipe
 from training.storage.model_folder import missing_files
@@ -38,16 +40,24 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         _check_architecture(recipe, folder)
         _check_weights(folder)
         source, start = f"local-dir:{folder}", str(recipe.checkpoint)
+    elif bundled := bundled_folder(recipe.name):
+        source, start = f"local-dir:{bundled}", recipe.name
     else:
         if not timm.is_model_pretrained(recipe.name):
+            hint = "" if timm.is_model(recipe.name) else did_you_mean(recipe.name)
             raise RecipeError(
-                f"model.pretrained: timm knows no pretrained weights of {recipe.name!r}; "
+                f"model.pretrained: timm knows no pretrained weights of {recipe.name!r}{hint}; "
                 "choose another model.name, or leave model.pretrained out"
             )
         source = start = recipe.name
     try:
         # With its own classes, so that timm loads strictly: weights that are lacking are an error.
-        model = timm.create_model(source, pretrained=True, **recipe.args)
+        if not source.startswith("local-dir:"):
+            model = create_pretrained(source, **recipe.args)
+        else:
+            model = timm.create_model(source, pretrained=True, **recipe.args)
+    except FileNotFoundError as error:
+        raise CheckpointError(str(error)) from error
     except OSError as error:
         raise CheckpointError(f"the weights of {start} cannot be read or downloaded: {error}") from error
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
+from ait.pretrained.names import did_you_mean
 from training.errors import RecipeError
 from training.model.fine_tuning import load_start
 from training.recipe.keys import ModelRecipe
@@ -31,6 +32,9 @@ def create_model(recipe: ModelRecipe, classes: Sequence[str], console: Console |
         raise RecipeError("model.args.num_classes: the number of classes comes from the data folder")
     if recipe.checkpoint is not None or recipe.pretrained:
         return load_start(recipe, classes, console or Console(stderr=True))
+    name = recipe.name.partition(".")[0]
+    if ":" not in name and not timm.is_model(name):  # with one, it names a place: hf-hub:OWNER/NAME
+        raise RecipeError(f"model {recipe.name!r} is not one of timm's{did_you_mean(recipe.name)}")
     num_classes = len(classes)
     try:
         model: nn.Module = timm.create_model(recipe.name, num_classes=num_classes, **recipe.args)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _refuse_bool(value: Any) -> Any:
-    """A YAML ``true`` is not the number one."""
+    """Refuse booleans: a YAML ``true`` is not the number one."""
     if isinstance(value, bool):
         raise ValueError("expected a number, not true or false")
     return value
@@ -271,7 +271,28 @@ class Recipe(Section):
     data: DataRecipe
     model: ModelRecipe
     output: Path = Field(description="Folder for checkpoints, metrics and curves; created by the run.")
-    epochs: Count = Field(gt=0, description="Passes over the training images.")
+    method: Literal["gradient", "closed_form"] = Field(
+        default="gradient",
+        description="How the model is trained: gradient moves all layers; closed_form keeps the model that it starts "
+        "from and solves for its head by ridge regression, in one pass over the images as they are (no epochs, "
+        "optimiser, schedule or augmentation).",
+    )
+    epochs: Count = Field(default=1, gt=0, description="Passes over the training images.")
+    head_first: Flag = Field(
+        default=False,
+        description="Before the first update, solve for the head in closed form on the model as it starts, so that "
+        "fine-tuning begins with a head that fits; for models that end in a linear layer.",
+    )
+    patience: Count | None = Field(
+        default=None,
+        gt=0,
+        description="Validations without a better accuracy after which the run ends early; left out: all epochs.",
+    )
+    freeze: tuple[str, ...] = Field(
+        default=(),
+        description="Layers whose parameters stay as they are, by name as the model calls them, such as "
+        "[patch_embed, blocks.0-5].",
+    )
     batch_size: Count = Field(default=128, gt=0, description="Images per update, over all processes.")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
@@ -362,6 +383,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _keep_loaded_weights(self) -> "Recipe":
         if self.model.checkpoint is None and not self.model.pretrained:
+            if self.head_first:
+                raise ValueError("head_first needs trained weights: set model.pretrained=true or model.checkpoint")
             return self
         for key in ("mimetic_attention", "patch_whitening"):
             if getattr(self, key):

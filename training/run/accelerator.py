@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 
-from ait.allocator import keep_freed_memory
+from ait_lite.allocator import keep_freed_memory
 
 
 def create_accelerator(device: Literal["auto", "cpu"], precision: Literal["fp32", "bf16", "fp16"]) -> Accelerator:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training import sharding
 from training.errors import NonFiniteLossError
-from training.run.state import Position
+from training.run.output.state import Position
 from training.storage.history import Row
 
 

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from training.data import open_splits
+from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.learner import create_model
 from training.recipe.keys import Recipe
 from training.step.optimiser import create_optimizer, create_schedule
@@ -60,10 +60,12 @@ def plan(recipe: Recipe) -> Plan:
 
     Raises:
         RecipeError: The model, optimiser or schedule cannot be made.
-        DataError: The data folder cannot be used.
+        DataError: The data folder cannot be used, or the model takes other images.
     """
     training, validation = open_splits(recipe.data, recipe.seed)
     model = create_model(recipe.model, training.classes)
+    # Made to be refused, if at all, before a run: other channels, shifts larger than the images.
+    BatchTransform(recipe.augment, Preprocessing.of_model(model), len(training.classes))
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
     schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)
@@ -95,14 +97,15 @@ def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
         ("data", f"{recipe.data.root}"),
         ("classes", f"{len(found.classes)}: {names}"),
         ("images", f"{found.training_images:,} training, {found.validation_images:,} validation"),
-        ("updates", f"{found.steps:,} = {recipe.epochs} epochs of {found.steps_per_epoch:,}"),
-        ("batch", f"{recipe.batch_size} images over all processes, in {recipe.accumulate} part(s)"),
-        ("optimiser", f"{recipe.optimizer.name}, weight decay {recipe.optimizer.weight_decay:g}"),
-        ("precision", recipe.precision),
+        *_updates(found, recipe),
         ("output", f"{recipe.output}"),
     ):
         size.add_row(name, value)
     console.print(size)
+    if recipe.method == "closed_form":
+        console.print("one pass over the images, then the head in closed form: no epochs, optimiser or schedule")
+        console.print("dry run: nothing was trained or written")
+        return
     schedule = Table(title=f"learning rate, {recipe.schedule.kind}", title_justify="left", box=None)
     schedule.add_column("epoch", justify="right")
     schedule.add_column("rate", justify="right")
@@ -112,3 +115,15 @@ def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:
         schedule.add_row(f"{epoch:.2f}", f"{rate:.2e}", "█" * round(30 * rate / largest))
     console.print(schedule)
     console.print("dry run: nothing was trained or written")
+
+
+def _updates(found: Plan, recipe: Recipe) -> list[tuple[str, str]]:
+    """Describe the updates of a run; there are none where the head is solved for."""
+    if recipe.method == "closed_form":
+        return []
+    return [
+        ("updates", f"{found.steps:,} = {recipe.epochs} epochs of {found.steps_per_epoch:,}"),
+        ("batch", f"{recipe.batch_size} images over all processes, in {recipe.accumulate} part(s)"),
+        ("optimiser", f"{recipe.optimizer.name}, weight decay {recipe.optimizer.weight_decay:g}"),
+        ("precision", recipe.precision),
+    ]

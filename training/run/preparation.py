@@ -10,10 +10,12 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
 from training.data import BatchTransform, Preprocessing, open_splits
+from training.model.freezing import freeze
 from training.model.learner import create_model, enable_grad_checkpointing
 from training.model.mimetic import mimetic_attention
 from training.model.whitening import whiten_patch_embedding
 from training.recipe.keys import Recipe
+from training.run.head import Features, fit_head
 from training.run.images import RunImages
 from training.run.validation import Validation
 from training.seeds import stream_seed
@@ -78,6 +80,17 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         mimetic_attention(model, seed=recipe.seed)
     if recipe.patch_whitening:
         whiten_patch_embedding(model, preprocessing.normalise(images.some(_WHITENING_IMAGES).cpu()), seed=recipe.seed)
+    if recipe.head_first:
+        model = model.to(accelerator.device)
+        features = Features(model, preprocessing, accelerator.device, recipe.data.cache, console)
+        with accelerator.main_process_first():
+            solved = fit_head(model, features, images, recipe.seed)
+        console.print(
+            f"head solved for first: {solved.head.accuracy(images.labels):.2%} of the training images right when each "
+            "is left out",
+            soft_wrap=True,
+        )
+    freeze(model, recipe.freeze)
     if recipe.grad_checkpointing:
         enable_grad_checkpointing(model)
     architecture = copy.deepcopy(model).to("meta")

@@ -13,19 +13,21 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor
 
+from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
-from training.run import state
 from training.run.accelerator import create_accelerator
+from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
-from training.run.folder import RunFolder, accuracy
 from training.run.interruption import Interruption
-from training.run.lock import RunLock
+from training.run.output import state
+from training.run.output.folder import RunFolder, accuracy
+from training.run.output.lock import RunLock
+from training.run.output.state import Position
+from training.run.output.tracking import Trackers, check_trackers
+from training.run.output.writer import RunWriter
 from training.run.preparation import prepare
 from training.run.progress import EpochProgress
-from training.run.state import Position
-from training.run.tracking import Trackers, check_trackers
-from training.run.writer import RunWriter
 from training.storage.history import Row
 
 # A loss is looked at as often as that is free: reading it from an accelerator waits for the step to end.
@@ -65,7 +67,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         OutputError: The output folder holds files, and `resume` is not set; or another run is at work in it, or it
             cannot be written to.
         RecipeError: The model, optimiser or schedule cannot be made.
-        DataError: The data folder cannot be used.
+        DataError: The data folder cannot be used, or a process that loads images was killed.
         CheckpointError: The checkpoint is torn, or of another recipe.
         NonFiniteLossError: The loss became NaN or infinite; the last checkpoint is intact.
         TrainingInterrupted: SIGINT or SIGTERM arrived; a checkpoint of the last step was written.
@@ -78,12 +80,15 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
+        if recipe.method == "closed_form":
+            return _result(recipe, solve_run(recipe, accelerator, console, interruption))
+        with interruption.at_once("stopped before the first step"):
             trainer = Trainer(recipe, accelerator, console, interruption)
         trainer.open_output(resume)
         # One process writes; the others have nothing to track.
         trackers = recipe.tracking if accelerator.is_main_process else []
         settings = recipe.model_dump(mode="json")
-        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked:
+        with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked, dead_workers_named():
             return trainer.run(tracked)
 
 
@@ -195,7 +200,7 @@ class Trainer:
             f"on {device}",
             soft_wrap=True,
         )
-        while position.epoch < self._recipe.epochs:
+        while position.epoch < self._recipe.epochs and not self._exhausted():
             row, timing = self._train_epoch()
             if (position.epoch + 1) % self._recipe.evaluate_every == 0 or position.epoch + 1 == self._recipe.epochs:
                 row |= self._parts.validation()
@@ -216,9 +221,15 @@ class Trainer:
         if self._accelerator.is_main_process:
             page = self._writer.report(position, device)
             self._console.print(f"report: {page}", soft_wrap=True)
-        return TrainingResult(
-            self._folder.path, self._folder.best, position.best_epoch, position.best_accuracy, position.history
-        )
+        return _result(self._recipe, position)
+
+    def _exhausted(self) -> bool:
+        """Return True if as many validations as the recipe's patience have brought no better model."""
+        patience, position = self._recipe.patience, self.position
+        if patience is None or not position.best_epoch:
+            return False
+        later = [row for row in position.history if row["epoch"] > position.best_epoch and accuracy(row) is not None]
+        return len(later) >= patience
 
     def _train_epoch(self) -> EpochRows:
         """Visit every training image that the epoch has left."""
@@ -310,9 +321,12 @@ class Trainer:
             return
         if sums is not None:
             self._save(sums)
-        raise TrainingInterrupted(
-            number, f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
-        )
+        message = f"stopped after {self._done()}; continue with --resume auto in {self._folder.path}"
+        best = self._folder.best
+        if best.exists():
+            calibrate = f"ait calibrate {best} IMAGES --only {self._folder.validation}"
+            message += f". Until the run ends, {best} is not calibrated; `{calibrate}` does it now"
+        raise TrainingInterrupted(number, message)
 
     def _done(self) -> str:
         position = self.position
@@ -320,6 +334,11 @@ class Trainer:
             steps = self._images.steps_per_epoch
             return f"step {position.step}, {position.batch} of {steps} into epoch {position.epoch + 1}"
         return f"step {position.step}, the end of epoch {position.epoch} of {self._recipe.epochs}"
+
+
+def _result(recipe: Recipe, position: Position) -> TrainingResult:
+    folder = RunFolder(recipe.output)
+    return TrainingResult(folder.path, folder.best, position.best_epoch, position.best_accuracy, position.history)
 
 
 def _remedies(recipe: Recipe) -> list[str]:

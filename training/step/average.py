@@ -58,5 +58,5 @@ class WeightAverage:
 
 
 def _parts(model: nn.Module) -> nn.ParameterList:
-    """This process's parts of a model's parameters, in the same memory."""
+    """Collect this process's parts of a model's parameters, in the same memory."""
     return nn.ParameterList(nn.Parameter(local(parameter.detach())) for parameter in model.parameters())

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 import ait  # noqa: F401
 from ait_lite.checkpoint import CONFIG, WEIGHTS, CheckpointError, atomic_folder
 
+# Under "calibration" until a temperature is fitted.
+_UNCALIBRATED = "not done: a run fits a temperature at its end, and `ait calibrate` does it by hand"
+
 
 def save_model(
     folder: Path,
@@ -43,7 +46,12 @@ def save_model(
         timm.models.save_for_hf(
             model,
             str(temporary),
-            model_config={"label_names": list(label_names), "metrics": dict(metrics)},
+            model_config={
+                "label_names": list(label_names),
+                "metrics": dict(metrics),
+                "temperature": None,
+                "calibration": _UNCALIBRATED,
+            },
             safe_serialization=True,
             data_config=dict(data_config),
         )

@@ -17,7 +17,7 @@ METRICS = "/metrics"
 
 # What a browser needs to show the page and the reference, and what tells an orchestrator how the server is.
 PUBLIC = frozenset(
-    {"/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
+    {"/", "/teach", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
 )
 PUBLIC_BELOW = ("/ui/",)
 

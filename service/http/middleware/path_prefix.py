@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-HEADER: Final = "x-forwarded-prefix"
+HEADER: Final = b"x-forwarded-prefix"
 
 _PREFIX: Final = re.compile(r"(/[\w.~-]+)+")
 
@@ -35,5 +34,6 @@ class PathPrefixMiddleware:
         await self.app(scope, receive, send)
 
     def _prefix_of(self, scope: Scope) -> str:
-        told = Headers(scope=scope).get(HEADER, "").rstrip("/")
+        raw: bytes = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        told = raw.decode("latin-1").rstrip("/")
         return told if _PREFIX.fullmatch(told) else self._prefix

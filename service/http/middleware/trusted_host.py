@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.problems import Problem
+
+LONGEST_NAME: Final = 512  # characters of a host with its port; DNS names have at most 253
 
 
 class TrustedHostMiddleware:
@@ -27,22 +30,26 @@ class TrustedHostMiddleware:
         """
         self.app = app
         self._names = {name.strip().lower() for name in names if name.strip()}
+        # Nearly all requests name the same few hosts.
+        self._trusted_before = lru_cache(maxsize=256)(self._trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
-        if scope["type"] != "http" or self._trusted(Headers(scope=scope).get("host", "")):
+        if scope["type"] != "http" or self._trusted_before(_host(scope)):
             await self.app(scope, receive, send)
             return
         problem = Problem(
             403,
             "unknown-host",
-            "This server answers on this machine only, and the request names another host. Use http://127.0.0.1 or "
-            "http://localhost; behind a reverse proxy, set AIT_ALLOWED_HOSTS to the names that it is reached by.",
+            "This server answers on this machine only, and the request names another host. Ask 127.0.0.1 or "
+            "localhost; behind a reverse proxy, set AIT_ALLOWED_HOSTS to the names that it is reached by.",
         )
         await problem.response(scope)(scope, receive, send)
 
-    def _trusted(self, host: str) -> bool:
-        name = _without_port(host).lower().rstrip(".")
+    def _trusted(self, host: bytes) -> bool:
+        if len(host) > LONGEST_NAME:
+            return False
+        name = _without_port(host.decode("latin-1")).lower().rstrip(".")
         if not name:
             return True  # HTTP/1.0, and no browser
         if is_loopback(name) or name in self._names or "*" in self._names:
@@ -58,6 +65,11 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _host(scope: Scope) -> bytes:
+    host: bytes = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return host[: LONGEST_NAME + 1]
 
 
 def _without_port(host: str) -> str:

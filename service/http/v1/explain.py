@@ -66,7 +66,8 @@ async def _explain(
     engine: Engine, upload: Upload, model: ServedModel, question: _Question, deadline: float
 ) -> Response:
     if not model.explains:
-        raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained. Choose another.")
+        why = f" here: {model.no_torch}." if model.no_torch else "."
+        raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained{why} Choose another.")
     region: list[float] = []
 
     def prepare(image: Image.Image) -> np.ndarray:

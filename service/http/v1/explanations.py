@@ -31,6 +31,8 @@ def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         results.get("priors", ()),
         results.get("energy_before", ()),
         results.get("energy_after", ()),
+        results.get("energy", ()),
+        results.get("responsibilities", ()),
         results.get("recalled", ()),
         results.get("recall_weights", ()),
         strict=True,
@@ -40,12 +42,14 @@ def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "priors": priors,
             "energy_before": numbers(before),
             "energy_after": numbers(after),
+            "energy": numbers(energy),
+            "responsibilities": [[round(share, 4) for share in patch] for patch in shares.tolist()],
             "recalled": [
                 [[prior, round(weight, 4)] for prior, weight in zip(*patch, strict=True)]
                 for patch in zip(recalled.tolist(), weights.tolist(), strict=True)
             ],
         }
-        for priors, before, after, recalled, weights in rows
+        for priors, before, after, energy, shares, recalled, weights in rows
     ]
 
 

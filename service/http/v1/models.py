@@ -8,7 +8,7 @@ from ait_lite.decode import FORMATS
 from service.engine import Engine
 from service.http.dependencies import EngineDep, ModelName
 from service.http.problems import documented
-from service.http.v1.schemas import Limits, Model, Models, ModelVersion
+from service.http.v1.schemas import Limits, Model, Models, ModelVersion, Runtime
 from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["models"])
@@ -46,6 +46,7 @@ def _describe(model: ServedModel, engine: Engine) -> Model:
         labels=model.labels,
         input_size=list(model.input_size),
         calibrated=model.calibrated,
+        runtime=Runtime.model_validate(model.runtime),
         limits=Limits(
             body_bytes=settings.max_body_bytes,
             pixels=settings.max_pixels,

@@ -49,6 +49,38 @@ class Limits(BaseModel):
     formats: list[str] = Field(description="Media types of accepted images.", examples=[["image/jpeg"]])
 
 
+class Agreement(BaseModel):
+    """How far answers are from those of the model in torch and fp32."""
+
+    images: int = Field(description="Compared.", examples=[421])
+    largest_difference: float = Field(description="Of a logit.", examples=[4e-6])
+    features_difference: float = Field(description="Of a feature, as a share of the largest one.", examples=[2e-7])
+    same_label: float = Field(description="Share of images with the same best class.", examples=[1.0])
+    probability_difference: float = Field(description="Of the best class, on average.", examples=[1.7e-7])
+
+
+class TriedRuntime(BaseModel):
+    """A runtime and a precision that were tried when the model was loaded."""
+
+    runtime: Literal["torch", "onnxruntime", "openvino"]
+    precision: Literal["fp32", "bf16", "int8"]
+    reason: str = Field(description="Why it cannot be taken; empty if it can.")
+    agreement: Agreement | None = Field(description="null where nothing was compared.")
+    images_per_second: dict[str, float] = Field(
+        description="By the size of a batch, as many side by side as are served so; empty where none was measured.",
+        examples=[{"1": 391.0, "8": 854.0}],
+    )
+
+
+class Runtime(BaseModel):
+    """What a model runs in."""
+
+    name: Literal["torch", "onnxruntime", "openvino"]
+    precision: Literal["fp32", "bf16", "int8"]
+    reason: str = Field(description="Why it was chosen.")
+    tried: list[TriedRuntime]
+
+
 class ModelVersion(BaseModel):
     """A version on disk or in memory."""
 
@@ -70,6 +102,7 @@ class Model(BaseModel):
     calibrated: bool = Field(
         description="Whether the checkpoint carries a temperature, which its scores are divided by."
     )
+    runtime: Runtime = Field(description="What it runs in, and what else was tried.")
     limits: Limits
 
 
@@ -102,6 +135,11 @@ class Block(BaseModel):
     priors: int = Field(description="Priors in the memory.", examples=[32])
     energy_before: list[float] = Field(description="Energy of each patch's query.")
     energy_after: list[float] = Field(description="Energy of what it retrieved; not above the one before.")
+    energy: list[float] = Field(description="Energy of each patch's query under all blocks' memories together.")
+    responsibilities: list[list[float]] = Field(
+        description="Of each patch, the share of each block's memory in that energy; they add up to 1.",
+        examples=[[[0.1, 0.6, 0.2, 0.1]]],
+    )
     recalled: list[list[tuple[int, float]]] = Field(
         description="Of each patch, the priors it recalled most strongly, [prior, share of recall], strongest first.",
         examples=[[[[17, 0.61], [3, 0.2], [5, 0.05]]]],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from ait_cli.main import app as cli
 from service.auth.keys import Key, KeyRing, KeysError, new_key, parse_keys, presented_key
 from tests.support.keys import sha256
+from tests.support.waiting import CEILING
 
 
 def test_a_list_of_keys() -> None:
@@ -22,6 +25,8 @@ def test_a_list_of_keys() -> None:
     one {digest}          # unlimited
     two {digest.upper()} 2.5
     three@b.c {digest} 0.1, four {digest} 10 3
+    five {digest} teach
+    six {digest} 10 3 admin
     """
     raw = bytes.fromhex(digest)
     assert parse_keys(text, "file") == [
@@ -29,8 +34,20 @@ def test_a_list_of_keys() -> None:
         Key("two", raw, 2.5, 3),
         Key("three@b.c", raw, 0.1, 1),
         Key("four", raw, 10.0, 3),
+        Key("five", raw, scope="teach"),
+        Key("six", raw, 10.0, 3, scope="admin"),
     ]
     assert parse_keys("", "file") == []
+
+
+def test_a_scope_allows_those_below_it() -> None:
+    scopes = ("recall", "teach", "admin")
+    allowed = {scope: [each for each in scopes if Key("a", b"", scope=scope).allows(each)] for scope in scopes}
+    assert allowed == {"recall": ["recall"], "teach": ["recall", "teach"], "admin": ["recall", "teach", "admin"]}
+    ring = KeyRing(None, None, sha256("root"))
+    root = ring.find(b"root")
+    assert root is not None
+    assert root.allows("admin")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +60,8 @@ def test_a_list_of_keys() -> None:
         (f"a {sha256('x')} 0", "rate 0"),
         (f"a {sha256('x')} nan", "rate nan"),
         (f"a {sha256('x')} 1 many", "burst many"),
+        (f"a {sha256('x')} write", "rate write"),
+        (f"a {sha256('x')} teach admin", "rate teach"),
         (f"admin {sha256('x')}", "taken"),
         (f"a {sha256('x')}, a {sha256('y')}", "taken"),
     ],
@@ -122,5 +141,13 @@ def test_making_a_key() -> None:
     secret = re.search(r"only now: +(\S+)", result.stderr)
     assert secret
     assert parse_keys(result.stdout, "file") == [Key("ci", hashlib.sha256(secret[1].encode()).digest(), 2.0, 5)]
+    scoped = CliRunner().invoke(cli, ["key", "teacher", "--scope", "teach"])
+    assert [key.scope for key in parse_keys(scoped.stdout, "file")] == ["teach"]
+    assert CliRunner().invoke(cli, ["key", "teacher", "--scope", "write"]).exit_code == 1
     assert CliRunner().invoke(cli, ["key", "admin"]).stdout.startswith("AIT_ADMIN_KEY_SHA256=")
     assert CliRunner().invoke(cli, ["key", "no/name"]).exit_code == 1
+
+
+def test_making_a_key_waits_for_no_library() -> None:
+    script = "import sys, service.auth.keys; assert not {'pydantic', 'numpy', 'PIL'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=CEILING)

@@ -35,6 +35,14 @@ def test_a_path_prefix(path: str, taken_away: bool) -> None:
     assert unstarted().get(asked, headers={"x-forwarded-prefix": "/a/b"}).status_code == 200
 
 
+def test_the_description_names_the_prefix_as_the_server() -> None:
+    told = {"x-forwarded-prefix": "/a/b"}
+    assert unstarted(root_path="/a/b").get("/openapi.json").json()["servers"] == [{"url": "/a/b"}]
+    client = unstarted()
+    assert client.get("/openapi.json", headers=told).json()["servers"] == [{"url": "/a/b"}]
+    assert "servers" not in client.get("/openapi.json").json()  # a client without the proxy is told nothing of it
+
+
 def test_a_prefix_opens_nothing_that_needs_a_key() -> None:
     client = unstarted(api_keys="someone " + "0" * 64)
     for prefix in ("/health/live", "/v1", "/v1/models", "/ui", "//x", "nonsense"):

@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from service.http.connections import ConnectionLimits, bounded_protocol
+from tests.support.certificates import write_certificate
 
 PATIENCE = 60.0  # seconds; only a broken server takes so long
 
@@ -54,9 +57,12 @@ class Application:
 
 
 @asynccontextmanager
-async def serving(limits: ConnectionLimits) -> AsyncIterator[tuple[Application, uvicorn.Server, Address]]:
+async def serving(
+    limits: ConnectionLimits, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Application, uvicorn.Server, Address]]:
     application = Application()
-    config = uvicorn.Config(application, http=bounded_protocol(limits), lifespan="off", log_config=None, ws="none")
+    protocol = bounded_protocol(limits, tls)
+    config = uvicorn.Config(application, http=protocol, lifespan="off", log_config=None, ws="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -231,6 +237,19 @@ def test_an_answer_that_is_not_read_is_dropped() -> None:
     run(ConnectionLimits(write_seconds=0.2), test)
 
 
+def test_a_server_that_stops_waits_for_nobody_who_does_not_read() -> None:
+    async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
+        _, writer = await asyncio.open_connection(*address, limit=1)
+        writer.write(b"GET /large HTTP/1.1\r\n\r\n")
+        await application.release.wait()
+        server.should_exit = True
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    run(ConnectionLimits(write_seconds=1e6), test)
+
+
 def test_full_connections_leave_room_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
     """Bare connections never keep a request out, and requests never keep out who asks after health."""
 
@@ -261,3 +280,67 @@ def test_full_connections_leave_room_and_say_so(caplog: pytest.LogCaptureFixture
 
     with caplog.at_level(logging.WARNING):
         run(ConnectionLimits(connections=8), test)
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_what_cannot_be_read_behind_a_request_leaves_its_answer_alone(
+    half_closed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n")
+        if half_closed:
+            writer.write_eof()
+        await application.started.wait()
+        application.release.set()
+        answer = (await everything(reader)).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+    run(ConnectionLimits(), test)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_a_body_that_cannot_be_read_is_refused(half_closed: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n")
+        if half_closed:
+            writer.write_eof()
+        answer = await everything(reader)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+    run(ConnectionLimits(), test)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_encrypted_connections_have_the_same_limits(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=certificate)
+
+    async def test() -> None:
+        async with serving(ConnectionLimits(head_seconds=0.5, connections=8), tls) as (_, server, address):
+            idle = [await asyncio.open_connection(*address) for _ in range(20)]  # none begins a handshake
+            for reader, _ in idle:
+                assert await everything(reader) == b""
+            reader, writer = await asyncio.open_connection(*address, ssl=trusting)
+            for _ in range(2):
+                writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc")
+                assert (await reader.readuntil(b"\r\n\r\n3")).startswith(b"HTTP/1.1 200 ")
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 100_000 + b"\r\n\r\n")
+            assert (await everything(reader)).startswith(b"HTTP/1.1 431 ")
+            writer.close()
+            while server.server_state.connections:  # all are forgotten
+                await asyncio.sleep(0.01)
+
+    async def whole() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await test()
+
+    asyncio.run(whole())

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from service.http.pages import UI
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
+@pytest.mark.parametrize("path", ["/", "/teach", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
 def test_pages(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from service.model_process.classifier import Classifier
 from service.model_process.main import _load
+from service.model_process.mixed_batch import MixedBatch
 from service.repository.folders import ModelError, locate
 
 
@@ -23,6 +24,11 @@ def spec(path: Path, **options: Any) -> dict[str, Any]:
         "config": folder.config,
         "device": "cpu",
         "max_batch": 8,
+        "runtime": "torch",
+        "precision": "fp32",
+        "cache": None,
+        "torch": True,
+        "only_explains": False,
     } | options
 
 
@@ -34,8 +40,8 @@ def same_threads() -> Any:
 
 
 def test_a_model_is_warm_and_its_batches_are_within_bounds(model_folder: Path) -> None:
-    classifier, streams, best = _load(spec(model_folder, max_batch=6), threads=2)
-    assert (streams, torch.get_num_threads()) == (2, 1)
+    classifier, best = _load(spec(model_folder, max_batch=6), threads=2)
+    assert (classifier.streams, torch.get_num_threads()) == (2, 1)
     assert best in (1, 2, 4, 6)
     assert classifier.max_batch == 6
 
@@ -43,10 +49,10 @@ def test_a_model_is_warm_and_its_batches_are_within_bounds(model_folder: Path) -
 def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = Classifier.logits
 
-    def limited(self: Classifier, batch: Tensor) -> Tensor:
-        if len(batch) > 2:
+    def limited(self: Classifier, batch: MixedBatch, threads: int) -> np.ndarray:
+        if batch.images is not None and len(batch.images) > 2:
             raise RuntimeError("not enough memory")
-        return logits(self, batch)
+        return logits(self, batch, threads)
 
     monkeypatch.setattr(Classifier, "logits", limited)
     with pytest.raises(ModelError, match=r"cannot be loaded: not enough memory\. The cause is in the log"):

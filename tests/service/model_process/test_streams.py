@@ -1,4 +1,4 @@
-"""Batches side by side: how many at a time, in which order, and with how many of torch's threads."""
+"""Batches side by side: how many at a time, in which order, and on how many threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
-import torch
 
 from service.model_process.streams import MOST, Streams, streams_on
 from tests.support.waiting import CEILING, wait_for_event
@@ -40,8 +39,8 @@ class Watched:
         self.put = streams.put
         threading.Thread(target=streams.run, args=(count,), daemon=True).start()
 
-    def _work(self, job: Job) -> None:
-        job.threads = torch.get_num_threads()
+    def _work(self, job: Job, threads: int) -> None:
+        job.threads = threads
         with self._lock:
             self.order.append(job)
             self.overlaps.append((job, set(self._running)))

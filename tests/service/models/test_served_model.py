@@ -13,8 +13,10 @@ import pytest
 
 from service.errors import ModelUnavailable, QueueFull
 from service.model_process.classifier import Classifier
+from service.model_process.mixed_batch import split
 from service.models.registry import Models, ModelStatus
 from service.repository.folders import locate
+from tests.support.processes import alive
 from tests.support.served_models import (
     Witness,
     ask,
@@ -38,10 +40,12 @@ def test_answers_are_those_of_the_model(served: Any, model_folder: Path) -> None
 
         direct = Classifier(locate(model_folder))
         cropped = [model.prepare(scene(40 + side, 50)) for side in range(11)]
-        batch = direct.batch(cropped)
-        logits = direct.logits(batch).numpy()
+        batch = split(cropped)
+        logits = direct.logits(batch)
+        assert direct.torch_model is not None
+        pixels = direct.torch_model.assemble(batch).numpy()
         # Some as bytes, some normalised; more of them than a batch holds.
-        mixed = [batch[place].numpy() if place % 3 else each for place, each in enumerate(cropped)]
+        mixed = [pixels[place] if place % 3 else each for place, each in enumerate(cropped)]
         inference = await model.infer(mixed)
         assert inference.outputs.dtype == np.float32
         np.testing.assert_allclose(inference.outputs, logits, rtol=1e-4, atol=1e-4)
@@ -53,8 +57,8 @@ def test_answers_are_those_of_the_model(served: Any, model_folder: Path) -> None
 
         features = (await model.infer(cropped, operation="features")).outputs
         assert features.shape == (11, model.num_features)
-        np.testing.assert_allclose(features, direct.features(batch).numpy(), rtol=1e-4, atol=1e-4)
-        head = direct.model.get_classifier()
+        np.testing.assert_allclose(features, direct.features(batch), rtol=1e-4, atol=1e-4)
+        head = direct.torch_model.module.get_classifier()
         weights, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
         np.testing.assert_allclose(features @ weights.T + bias, logits, rtol=1e-3, atol=1e-3)
 
@@ -136,6 +140,20 @@ def test_a_process_that_hangs_is_restarted(served: Any) -> None:
             await ask(model)
         await ask_until_answered(model)
         assert ("ended", "colours/1", False) in witness.told
+
+
+def test_a_process_that_hangs_does_not_keep_the_server_from_ending(served: Any) -> None:
+    @served(stuck_seconds=1e6)
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        pid = model.pid
+        assert pid
+        with stopped(model):
+            running, last = await fill(model, 1)
+            await models.close(0.1)
+            answers = await asyncio.gather(*running, last, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {ModelUnavailable}
+        await until(lambda: not alive(pid), "the process to end")
 
 
 def test_processes_end_with_their_models(served: Any, model_folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.http_fuzz import fuzz
 from tests.support.running_server import SERVE, running_server
 from tests.support.service_images import encode, scene
 from tests.support.waiting import CEILING, wait_for
@@ -87,6 +88,14 @@ def test_bare_connections_keep_nobody_out(address: Address, url: str, log: Path)
         assert httpx.get(f"{url}/health/ready", timeout=CEILING).status_code == 200
         assert httpx.post(f"{url}/v1/classify", content=IMAGE, timeout=CEILING).status_code == 200
         wait_for(lambda: "connections are taken" in log.read_text(), "the log to say so")
+
+
+def test_mutated_requests_bring_no_internal_error(url: str, log: Path) -> None:
+    """A few of those of `http_fuzz`, which makes many more."""
+    report = fuzz(url, count=300, seed=1)
+    assert not report.failures
+    assert {200, 400} <= report.statuses.keys()
+    assert "Traceback" not in log.read_text()
 
 
 def test_only_the_names_of_this_machine_are_answered(url: str) -> None:

@@ -22,7 +22,7 @@ from service.server.supervisor import share
 from service.settings import Settings
 from tests.support.keys import sha256
 from tests.support.processes import children
-from tests.support.running_server import PATIENT
+from tests.support.running_server import PATIENT, SERVE
 from tests.support.service_images import encode, scene
 from tests.support.waiting import CEILING, wait_for
 
@@ -183,6 +183,34 @@ def test_it_stops_when_it_has_answered_what_it_has_begun(server: Server) -> None
         server.ask("GET", "/health/live")
     for line in server.log.read_text().splitlines():
         assert json.loads(line)["message"]
+
+
+@pytest.mark.parametrize("patience", ["2", f"{CEILING:g}"], ids=["noticed", "woken"])
+def test_a_process_that_hangs_holds_nothing_up(model_folder: Path, tmp_path: Path, patience: str) -> None:
+    """It is replaced when that is noticed; until then it does not keep the server from stopping."""
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*SERVE, "--port", "0", "--model", str(model_folder), "--workers", "2"],
+            env=os.environ | PATIENT | {"AIT_TORCH_THREADS": "1", "AIT_HUNG_SECONDS": patience},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout
+        assert process.stdout.readline()
+        victim = children(process.pid)[0]
+        os.kill(victim, signal.SIGSTOP)
+        if patience == "2":
+            wait_for(lambda: victim not in children(process.pid), "the process to be killed")
+            wait_for(lambda: len(children(process.pid)) == 2, "another one to be started")
+            assert "has not answered for 2 s and is killed" in (tmp_path / "log").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(CEILING) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout and process.stdout.close()
 
 
 def test_models_that_cannot_be_served(model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

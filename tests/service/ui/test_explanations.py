@@ -107,25 +107,29 @@ def test_another_class(here: Visit) -> None:
 @pytest.mark.parametrize("index", [0, 3])
 def test_energies_of_a_block(here: Visit, told: dict[str, Any], index: int) -> None:
     block = told["blocks"][index]
-    before, after = block["energy_before"], block["energy_after"]
-    show_block(here, index, "Before")
+    energy = block["energy"]
+    show_block(here, index, "Energy")
     assert here.cards.locator(".field .figure").first.inner_text() == f"{index + 1} of {len(told['blocks'])}"
     expect(here.cards.locator(".legend")).to_have_text(
-        re.compile(f"^{number(min(before))} low.*high {number(max(before))}$")
+        re.compile(f"^{number(min(energy))} low.*high {number(max(energy))}$")
     )
     painted = colours(here)
-    assert painted[before.index(min(before))][:3] == pytest.approx(DARKEST, abs=2)
-    assert painted[before.index(max(before))][:3] == pytest.approx(BRIGHTEST, abs=2)
-    show_block(here, index, "After")
-    assert colours(here)[after.index(max(after))][:3] == pytest.approx(BRIGHTEST, abs=2)
+    assert painted[energy.index(min(energy))][:3] == pytest.approx(DARKEST, abs=2)
+    assert painted[energy.index(max(energy))][:3] == pytest.approx(BRIGHTEST, abs=2)
+    show_block(here, index, "Share")
+    shares = [each[index] for each in block["responsibilities"]]
+    assert colours(here)[shares.index(max(shares))][:3] == pytest.approx(BRIGHTEST, abs=2)
 
     for patch in (0, 27, 63):
         patches(here).nth(patch).hover()
         details = here.cards.locator(".patch")
         expect(details.locator("h4")).to_have_text(f"Row {patch // 8 + 1}, column {patch % 8 + 1}")
-        expect(details.locator("p")).to_have_text(f"Energy {number(before[patch])} → {number(after[patch])}")
-        shares = [f"Prior {prior}{percent(weight)}" for prior, weight in block["recalled"][patch]]
-        assert [each.replace("\n", "") for each in details.locator("li").all_inner_texts()] == shares
+        path = " → ".join(number(each["energy"][patch]) for each in told["blocks"])
+        expect(details.locator("p").first).to_have_text(f"Energy {path}")
+        of_blocks = ", ".join(percent(share) for share in block["responsibilities"][patch])
+        expect(details.locator("p").nth(1)).to_have_text(f"Shares of the blocks: {of_blocks}")
+        recalled = [f"Prior {prior}{percent(weight)}" for prior, weight in block["recalled"][patch]]
+        assert [each.replace("\n", "") for each in details.locator("li").all_inner_texts()] == recalled
 
 
 def test_priors_of_a_block(here: Visit, told: dict[str, Any]) -> None:

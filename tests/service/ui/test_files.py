@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from service.http.pages import UI
 
-PAGES = ("index.html", "docs.html")
+PAGES = ("index.html", "teach.html", "docs.html")
 
 
 def used(name: str) -> set[str]:

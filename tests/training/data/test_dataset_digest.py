@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from training.data import LabelledImages
-from training.data.sources.splits import dataset_digest, describe_changes
+from training.data.sources.splits import SplitDigest, dataset_digest, describe_changes
 
 
 def images(*names: str) -> LabelledImages:
@@ -15,20 +16,30 @@ def images(*names: str) -> LabelledImages:
     return LabelledImages(Path("x"), ("ant", "bee"), names, labels)
 
 
+def in_folders(*names: str) -> LabelledImages:
+    labels = torch.tensor([int(name.startswith("bee/")) for name in names])
+    return LabelledImages(Path("x"), ("ant", "bee"), names, labels)
+
+
 def test_changes_are_named() -> None:
     training, validation = images("a/0", "a/1", "b/0"), images("a/2", "b/1")
-    before = dataset_digest(training), dataset_digest(validation)
-    assert describe_changes(training, validation, *before) is None
-    assert describe_changes(images("a/0", "a/1", "b/0", "b/7"), validation, *before) == "1 new (b/7)"
-    assert describe_changes(images("a/0", "b/0"), validation, *before) == "1 gone or renamed"
-    swapped = describe_changes(images("a/0", "a/2", "b/0"), images("a/1", "b/1"), *before)
+    before = SplitDigest.of(training, validation)
+    assert describe_changes(training, validation, before) is None
+    assert describe_changes(images("a/0", "a/1", "b/0", "b/7"), validation, before) == "1 new (b/7)"
+    assert describe_changes(images("a/0", "b/0"), validation, before) == "1 gone or renamed"
+    swapped = describe_changes(images("a/0", "a/2", "b/0"), images("a/1", "b/1"), before)
     assert swapped == "2 on the other side (a/2 from validation to training, a/1 from training to validation)"
-    order = describe_changes(images("a/1", "a/0", "b/0"), validation, *before)
+    order = describe_changes(images("a/1", "a/0", "b/0"), validation, before)
     assert order == "the same images in another order"
 
 
-def test_another_label_is_another_image() -> None:
-    samples = images("a/0", "b/0")
-    relabelled = LabelledImages(samples.origin, samples.classes, samples.names, 1 - samples.labels)
-    assert not torch.equal(dataset_digest(samples), dataset_digest(relabelled))
-    assert dataset_digest(samples.select([])).shape == (0,)
+def test_a_relabelled_image_is_called_so() -> None:
+    """As in a table, where a label changes and the name stays."""
+    training, validation = images("a/0", "a/1", "b/0"), images("a/2", "b/1")
+    before = SplitDigest.of(training, validation)
+    relabelled = replace(training, labels=torch.tensor([0, 1, 1]))
+    assert describe_changes(relabelled, validation, before) == "1 relabelled (a/1)"
+    before = SplitDigest.of(in_folders("ant/0", "ant/1", "bee/2"), validation)
+    assert describe_changes(in_folders("ant/0", "bee/1", "bee/2"), validation, before) == "1 relabelled (bee/1)"
+    assert describe_changes(in_folders("ant/0", "ant/1", "bee/1", "bee/2"), validation, before) == "1 new (bee/1)"
+    assert dataset_digest(training.select([])).shape == (0, 2)

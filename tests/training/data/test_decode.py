@@ -1,8 +1,10 @@
 """Images are decoded once; broken ones are named, and stop the run or are left out."""
 
 import dataclasses
+import errno
 import io
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from training.data import LabelledImages, Preprocessing, check, decode
+from training.data.decode import default_cache
 from training.data.sources.folder import scan_folder
 from training.errors import DataError
 
@@ -153,6 +156,32 @@ def test_a_file_replaced_under_its_size_and_date_is_decoded_again(tmp_path: Path
     assert decode(samples, PREPROCESSING, cache=tmp_path)[1][0, :, 5, 5].tolist() == [40, 50, 60]
 
 
-def test_a_model_of_other_channels_is_told_of(mixed: LabelledImages, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"4 channels.*model\.args\.in_chans"):
-        decode(mixed, dataclasses.replace(PREPROCESSING, input_size=(4, 16, 16)), cache=tmp_path)
+def test_an_unwritable_cache_is_named(mixed: LabelledImages, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for open_ in (decode, lambda samples, _, **options: check(samples, **options)):
+        with pytest.raises(DataError, match=r"cannot be kept in .*file/cache.*data\.cache=FOLDER"):
+            open_(mixed, PREPROCESSING, cache=tmp_path / "file" / "cache")
+
+
+def test_without_a_home_decoded_images_are_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache() == tmp_path / "home" / ".cache" / "ait" / "images"
+    (tmp_path / "file").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    found = default_cache()
+    assert (found.parent, found.stat().st_mode & 0o777) == (tmp_path / "temporary", 0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"name one with data\.cache=FOLDER"):
+        default_cache()
+
+
+def test_a_full_disk_is_named(mixed: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(import_module("training.data.decode"), "_save", full)
+    with pytest.raises(DataError, match=r"No space left.*make room"):
+        decode(mixed, PREPROCESSING, broken="skip", cache=tmp_path / "cache")

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from training.data import BatchLoader, LabelledImages, Preprocessing, UndecodedImages, decode, to_device
+from training.data import (
+    BatchLoader,
+    LabelledImages,
+    Preprocessing,
+    UndecodedImages,
+    dead_workers_named,
+    decode,
+    to_device,
+)
 from training.data.loading import repeat_positions
 from training.data.sources.folder import scan_folder
 from training.errors import DataError
@@ -32,6 +40,11 @@ def add_noise(image: Tensor, seed: int) -> Tensor:
 
 def fail_on_image(image: Tensor, seed: int) -> Tensor:
     raise ZeroDivisionError("in the transform")
+
+
+def kill_the_worker(image: Tensor, seed: int) -> Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return image
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +195,12 @@ def test_image_seeds_differ_in_every_part() -> None:
     seeds = {image_seed(a, b, c, d) for a in range(3) for b in range(3) for c in range(3) for d in range(3)}
     assert len(seeds) == 81
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_killed_worker_is_named_with_the_remedy(array: Tensor) -> None:
+    batches = BatchLoader(array, workers=2).batches(BATCHES, transform=kill_the_worker)
+    with pytest.raises(DataError, match=r"was killed.*data\.workers") as error, dead_workers_named():
+        list(batches)
+    assert "--resume auto" in str(error.value)
+    with pytest.raises(RuntimeError, match="something else"), dead_workers_named():
+        raise RuntimeError("something else")

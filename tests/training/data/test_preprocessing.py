@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from training.data import Preprocessing
+from training.errors import DataError
 
 PREPROCESSING = Preprocessing((3, 16, 16), "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 0.9, "center")
 
@@ -32,3 +33,9 @@ def test_preprocessing_is_the_models() -> None:
     assert found.input_size == (3, 32, 32)
     assert found.mean == tuple(model.pretrained_cfg["mean"])
     assert found.crop_pct == 1.0
+
+
+def test_a_model_of_other_channels_is_told_of() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, embed_dim=12, in_chans=4)
+    with pytest.raises(DataError, match=r"4 channels.*model\.args\.in_chans"):
+        Preprocessing.of_model(model)

@@ -8,12 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from tests.support.logits import made_logits
-from training.evaluation.calibration import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
-    calibrate,
-)
-from training.evaluation.metrics import measure
+from training.evaluation.calibration import calibrate
+from training.evaluation.metrics import measure, wilson_interval
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -23,13 +19,15 @@ LABELS = torch.arange(40) % 4
 
 def test_a_perfect_classifier() -> None:
     result = measure(100.0 * F.one_hot(LABELS, 4), LABELS, CLASSES)
-    assert (result.images, result.top1, result.top5) == (40, 1.0, 1.0)
+    assert (result.images, result.top1) == (40, 1.0)
+    assert result.top1_interval == pytest.approx((0.9124, 1.0), abs=1e-4)
     assert result.per_class == dict.fromkeys(CLASSES, 1.0)
     assert result.confusion.tolist() == torch.diag(torch.full((4,), 10)).tolist()
     assert result.nll == pytest.approx(0, abs=1e-12)
     assert result.brier == pytest.approx(0, abs=1e-12)
     assert result.ece == pytest.approx(0, abs=1e-6)
-    assert result.temperature == MIN_TEMPERATURE
+    # Nothing is left to gain by being surer.
+    assert result.temperature == pytest.approx(1, abs=1e-3)
 
 
 def test_a_classifier_that_is_sure_and_wrong() -> None:
@@ -38,7 +36,7 @@ def test_a_classifier_that_is_sure_and_wrong() -> None:
     assert result.brier == pytest.approx(2)
     assert result.ece == pytest.approx(1, abs=1e-6)
     assert result.nll == pytest.approx(100)
-    assert result.temperature == MAX_TEMPERATURE
+    assert result.temperature > 10
 
 
 def test_a_classifier_that_knows_nothing() -> None:
@@ -61,7 +59,27 @@ def test_a_constant_classifier() -> None:
 def test_top5_counts_labels_among_the_first_five() -> None:
     labels = torch.arange(7)
     logits = -torch.arange(7.0).expand(7, 7)  # ranks the classes 0, 1, …, 6 for every image
-    assert measure(logits, labels, tuple("abcdefg")).top5 == pytest.approx(5 / 7)
+    result = measure(logits, labels, tuple("abcdefg"))
+    assert result.top5 == pytest.approx(5 / 7)
+    assert result.top5_interval == pytest.approx(wilson_interval(5, 7))
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_of_few_classes_there_are_no_first_five(classes: int) -> None:
+    result = measure(torch.eye(classes), torch.arange(classes), tuple("abcde"[:classes]))
+    assert (result.top5, result.top5_interval) == (None, None)
+    assert result.to_json()["top5"] is None
+
+
+def test_intervals_are_wilsons() -> None:
+    # By another implementation: statsmodels' proportion_confint(method="wilson").
+    assert wilson_interval(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775328), abs=1e-6)
+
+
+def test_a_temperature_is_the_same_wherever_it_is_fitted() -> None:
+    logits, labels = made_logits(0)
+    assert measure(logits, labels, tuple("abcde")).temperature == calibrate(logits, labels).temperature
 
 
 def test_classes_without_images_are_left_out() -> None:

@@ -1,16 +1,30 @@
 """Experiments run by name, write their files, and agree with theory."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from training.experiments import EXPERIMENTS, Check, Outcome, run_experiment
-from training.experiments import landscape as example
+from training.experiments.energies import landscape as example
 
-# The others train for up to a minute; their parts have tests of their own.
-QUICK = sorted(set(EXPERIMENTS) - {"swaps", "data-fraction", "head-comparison"})
+# The others train for up to a minute or more; their parts have tests of their own.
+SLOW = {
+    "association-capacity",
+    "data-fraction",
+    "fact-storage",
+    "factual-recall",
+    "head-comparison",
+    "optimisers",
+    "sequential-learning",
+    "storage-width",
+    "swaps",
+    "trained-recall",
+    "unknown",
+}
+QUICK = sorted(set(EXPERIMENTS) - SLOW)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -43,3 +57,13 @@ def test_what_failed_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_unknown_experiments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="landscape"):
         run_experiment("nothing", tmp_path)
+
+
+def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown"):
+        run_experiment("landscape", tmp_path, data=tmp_path)
+
+
+def test_every_name_is_a_module() -> None:
+    for module in EXPERIMENTS.values():
+        assert callable(import_module(f"training.experiments.{module}").run)

@@ -172,8 +172,12 @@ def test_pretrained_weights_that_do_not_exist_or_cannot_be_had(
 ) -> None:
     with pytest.raises(RecipeError, match="no pretrained weights of 'ait_base_patch16_224'"):
         create_model(ModelRecipe(name="ait_base_patch16_224", pretrained=True), ANIMALS)
+    with pytest.raises(RecipeError, match=r"no pretrained weights of 'resnet81' \(did you mean 'resnet"):
+        create_model(ModelRecipe(name="resnet81", pretrained=True), ANIMALS)
+    with pytest.raises(RecipeError, match=r"'vit_tiny_patch16_242' is not one of timm's \(did you mean 'vit_tiny"):
+        create_model(ModelRecipe(name="vit_tiny_patch16_242"), ANIMALS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match=r"test_vit cannot be read or downloaded"):
+    with pytest.raises(CheckpointError, match=r"test_vit: its pretrained weights are not on this machine"):
         create_model(ModelRecipe(name="test_vit", pretrained=True, args={"cache_dir": str(tmp_path)}), ANIMALS)
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app
 from tests.support.training_runs import MakeRecipe
-from training.errors import DataError
+from training.errors import DataError, RecipeError
 from training.run.plan import plan, print_plan
 
 
@@ -40,6 +40,8 @@ def test_printed_plan_names_everything(make_recipe: MakeRecipe) -> None:
 def test_plan_refuses_what_the_run_would(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such data folder"):
         plan(make_recipe(data={"root": str(tmp_path / "nowhere")}))
+    with pytest.raises(RecipeError, match="crop_padding"):
+        plan(make_recipe(augment={"crop_padding": 16}))
 
 
 def test_command_writes_nothing(data_root: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs go on exactly where they stopped, however they stopped."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from torch import Tensor
 from ait_lite.checkpoint import atomic
 from tests.support.training_runs import MakeRecipe, assert_same_run, run_until, write_recipe
 from training.errors import CheckpointError, TrainingInterrupted
-from training.run import state
-from training.run import writer as run_writer
+from training.run.output import state
+from training.run.output import writer as run_writer
 from training.run.trainer import Trainer, TrainingResult, train
 from training.step.training_step import TrainingStep
 from training.step.update import UpdateResult
@@ -49,6 +50,9 @@ def test_resumed_run_equals_an_uninterrupted_one(
         with pytest.raises(TrainingInterrupted, match="stopped after step 8, 3 of 5 into epoch 2") as error:
             train(recipe, console=quiet)
     assert error.value.exit_code == 128 + number
+    best = recipe.output / "best"
+    assert f"{best} is not calibrated; `ait calibrate {best} IMAGES --only" in str(error.value)
+    assert "not done" in json.loads((best / "config.json").read_text())["calibration"]
     assert signal.getsignal(signal.SIGINT) is before
     result = train(recipe, resume=True, console=quiet)
     assert len(result.history) == 3

@@ -13,6 +13,7 @@ from training.data.augment.erasing import ErasingDraws, RandomErasing
 from training.data.augment.mixing import Mixing, MixingDraws, partner_rows
 from training.data.augment.operations import Augmentation, Draws
 from training.data.preprocessing import Preprocessing
+from training.errors import RecipeError
 from training.recipe.keys import AugmentRecipe
 
 
@@ -54,12 +55,20 @@ class BatchTransform:
         recipe: What is switched on.
         preprocessing: Size and normalisation of the images.
         num_classes: Classes of the labels.
+
+    Raises:
+        RecipeError: The images are too small for the recipe's shift.
     """
 
     def __init__(self, recipe: AugmentRecipe, preprocessing: Preprocessing, num_classes: int) -> None:
         self.preprocessing = preprocessing
         self.augmentation = Augmentation(recipe)
         size = preprocessing.input_size
+        if recipe.crop_padding >= min(size[1:]):
+            raise RecipeError(
+                f"augment.crop_padding={recipe.crop_padding} moves images of {size[1]} x {size[2]} pixels away: "
+                f"set it to {min(size[1:]) // 8}"
+            )
         self.erasing: RandomErasing | None = None
         if recipe.random_erasing:
             self.erasing = RandomErasing(recipe.random_erasing, recipe.random_erasing_fill, size, preprocessing.mean)
@@ -76,7 +85,7 @@ class BatchTransform:
         )
 
     def share(self, count: int, rows: Tensor) -> Share:
-        """What a process needs that has some rows, (n,) int64 without repetition, of a batch of `count`."""
+        """Select what a process needs that has some rows, (n,) int64 without repetition, of a batch of `count`."""
         if self.mixing is None:
             return Share(rows, len(rows), torch.arange(len(rows)))
         partners = partner_rows(count, rows)

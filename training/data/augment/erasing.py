@@ -33,7 +33,7 @@ class ErasingDraws:
         return replace(self, box=self.box[rows], offset=self.offset[rows])
 
     def to(self, device: torch.device) -> "ErasingDraws":
-        """The same draws on a device."""
+        """Move the draws to a device."""
         return ErasingDraws(*(value.to(device, non_blocking=True) for value in (self.box, self.offset, self.noise)))
 
 

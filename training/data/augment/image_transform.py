@@ -33,7 +33,7 @@ class ImageTransform:
 
 
 def create_image_transform(recipe: AugmentRecipe, preprocessing: Preprocessing) -> ImageTransform | None:
-    """The operations a recipe wants done image by image, or None.
+    """Build the operations that a recipe wants done image by image, or None.
 
     Args:
         recipe: Reads `resized_crop`, `policy`, `num_ops` and `magnitude`.

@@ -33,7 +33,7 @@ class MixingDraws:
         return MixingDraws(self.blend[rows], self.box[rows], self.weight[rows])
 
     def to(self, device: torch.device) -> "MixingDraws":
-        """The same draws on a device."""
+        """Move the draws to a device."""
         return MixingDraws(*(value.to(device, non_blocking=True) for value in (self.blend, self.box, self.weight)))
 
 
@@ -90,5 +90,5 @@ class Mixing:
 
 
 def partner_rows(count: int, rows: Tensor) -> Tensor:
-    """The row of each row's partner in a batch of `count` images; a row alone is its own partner."""
+    """Return the row of each row's partner in a batch of `count` images; a row alone is its own partner."""
     return (rows + count // 2) % count

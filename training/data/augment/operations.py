@@ -36,7 +36,7 @@ class Draws:
         return Draws(self.shift[rows], self.flip[rows], self.colour[rows], self.centre[rows])
 
     def to(self, device: torch.device) -> "Draws":
-        """The same draws on a device."""
+        """Move the draws to a device."""
         values = (self.shift, self.flip, self.colour, self.centre)
         return Draws(*(value.to(device, non_blocking=True) for value in values))
 
@@ -67,13 +67,7 @@ class Augmentation:
 
         Returns:
             (B, C, H, W), uint8, or float32 in [0, 255] where colours change.
-
-        Raises:
-            ValueError: Images too small for the recipe's shift.
         """
-        side = min(images.shape[-2:])
-        if self.recipe.crop_padding >= side:
-            raise ValueError(f"augment.crop_padding {self.recipe.crop_padding} needs images larger than {side} pixels")
         if self.recipe.crop_padding or self.recipe.flip:
             images = shift_and_flip(images, draws.shift, draws.flip)
         if self.recipe.brightness or self.recipe.contrast or self.recipe.saturation:

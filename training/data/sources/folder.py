@@ -3,14 +3,14 @@
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from training.data.names import to_name
-from training.data.samples import LabelledImages
-from training.data.sources.listing import (
+from ait_lite.image_files import (
     EXTENSIONS,
     Listing,
     describe_others,
@@ -18,6 +18,8 @@ from training.data.sources.listing import (
     list_images,
     visible_folders,
 )
+from ait_lite.names import to_name
+from training.data.samples import LabelledImages
 from training.errors import DataError
 
 Layout = Literal["auto", "splits", "classes"]
@@ -26,6 +28,16 @@ _VALIDATION_NAMES = ("val", "validation", "valid", "test")
 _SPLIT_NAMES = ("train", *_VALIDATION_NAMES)
 
 
+@contextmanager
+def _unlistable_named() -> Iterator[None]:
+    """Name a folder that cannot be listed."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{to_name(str(error.filename))} cannot be listed: {error.strerror}") from error
+
+
+@_unlistable_named()
 def scan_folder(root: str | Path, wrapped: bool = False) -> LabelledImages:
     """List the images of a folder of class folders.
 
@@ -92,6 +104,7 @@ def scan_splits(root: str | Path, layout: Layout = "auto") -> tuple[LabelledImag
     return train, validation
 
 
+@_unlistable_named()
 def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
     """Find the folders of splits in a folder, in any case, by their names in lower case.
 
@@ -128,7 +141,8 @@ def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
         rest = [to_name(name) for name in folders if name not in doubtful]
         raise DataError(
             f"{root}/{doubtful[0]} holds folders as a split does, and beside it is {', '.join(rest[:5])}, which does "
-            "not: say data.layout=splits, or data.layout=classes if each of them is a class"
+            "not: say data.layout=splits, or data.layout=classes if each of them is a class (without a recipe, "
+            "--layout splits or classes)"
         )
     return {}
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.data.names import to_path
+from ait_lite.names import to_path
 from training.data.samples import LabelledImages
 from training.data.sources.folder import (
     Layout,

@@ -1,8 +1,10 @@
 """Validation images held out of training images, and what tells that a later split is the same."""
 
 import hashlib
+import sys
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,51 +60,91 @@ def choose_validation(
 
 
 def dataset_digest(samples: LabelledImages) -> Tensor:
-    """Digest each image's name and class name, in order: (N,) int64.
+    """Digest each image's name, and its class's name, in order: (N, 2) int64.
 
     Kept in the state of a run for its training and its validation images, they tell whether a run that continues
-    has the same ones on the same sides. Eight bytes an image, so that differences can be named.
+    has the same ones on the same sides. Eight bytes a name, so that differences can be told image by image.
     """
-    classes = [name.encode() for name in samples.classes]
+    classes = [_digest(name) for name in samples.classes]
     digests = b"".join(
-        hashlib.blake2b(name.encode() + b"\0" + classes[label], digest_size=8).digest()
-        for name, label in zip(samples.names, samples.labels.tolist(), strict=True)
+        _digest(name) + classes[label] for name, label in zip(samples.names, samples.labels.tolist(), strict=True)
     )
-    return torch.frombuffer(bytearray(digests), dtype=torch.int64) if digests else torch.empty(0, dtype=torch.int64)
+    found = torch.frombuffer(bytearray(digests), dtype=torch.int64) if digests else torch.empty(0, dtype=torch.int64)
+    return found.view(-1, 2)
 
 
-def describe_changes(
-    training: LabelledImages, validation: LabelledImages, old_training: Tensor, old_validation: Tensor
-) -> str | None:
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True)
+class SplitDigest:
+    """What tells the images of a run, and on which side each is.
+
+    Attributes:
+        training: The `dataset_digest` of the training images, (N, 2) int64.
+        validation: That of the validation images.
+    """
+
+    training: Tensor
+    validation: Tensor
+
+    @classmethod
+    def of(cls, training: LabelledImages, validation: LabelledImages) -> "SplitDigest":
+        """Digest the images of both sides."""
+        return cls(dataset_digest(training), dataset_digest(validation))
+
+    def sides(self) -> dict[str, Tensor]:
+        """Return both by the name of their side."""
+        return {"training": self.training, "validation": self.validation}
+
+
+def describe_changes(training: LabelledImages, validation: LabelledImages, before: SplitDigest) -> str | None:
     """Say how the images of a run differ from those it began with; None where they are the same in the same order.
 
     Args:
         training: Today's.
         validation: Today's.
-        old_training: The `dataset_digest` of the training images that the run began with.
-        old_validation: Of the validation images.
+        before: Of the images that the run began with.
     """
-    now = {"training": dataset_digest(training), "validation": dataset_digest(validation)}
-    before = {"training": old_training, "validation": old_validation}
-    if all(torch.equal(now[side], before[side]) for side in now):
+    now, then = SplitDigest.of(training, validation).sides(), before.sides()
+    if all(torch.equal(now[side], then[side]) for side in now):
         return None
     names = {"training": training.names, "validation": validation.names}
-    known = {digest: side for side in before for digest in before[side].tolist()}
-    gone = Counter(digest for side in before for digest in before[side].tolist())
+    known = {image: (side, label) for side, rows in then.items() for image, label in rows.tolist()}
+    gone = Counter(image for rows in then.values() for image, _ in rows.tolist())
+    gone.subtract(image for rows in now.values() for image, _ in rows.tolist())
     added: list[str] = []
     moved: list[str] = []
-    for side, digests in now.items():
-        for name, digest in zip(names[side], digests.tolist(), strict=True):
-            gone[digest] -= 1
-            if digest not in known:
-                added.append(name)
-            elif known[digest] != side:
-                moved.append(f"{name} from {known[digest]} to {side}")
-    found = [_counted(added, "new"), _counted(moved, "on the other side")]
+    relabelled: list[str] = []
+    for side, rows in now.items():
+        for name, (image, label) in zip(names[side], rows.tolist(), strict=True):
+            origin = image
+            if image not in known:
+                # Where the folder is the label, a relabelled image has another name.
+                others = (other for other in _in_other_classes(name, training.classes) if gone[other] > 0)
+                origin = next(others, None)
+                if origin is None:
+                    added.append(name)
+                    continue
+                gone[origin] -= 1
+            if known[origin][1] != label:
+                relabelled.append(name)
+            if known[origin][0] != side:
+                moved.append(f"{name} from {known[origin][0]} to {side}")
+    found = [_counted(added, "new"), _counted(relabelled, "relabelled"), _counted(moved, "on the other side")]
     missing = sum(count for count in gone.values() if count > 0)
     if missing:
         found.append(f"{missing} gone or renamed")
     return "; ".join(part for part in found if part) or "the same images in another order"
+
+
+def _in_other_classes(name: str, classes: Sequence[str]) -> Iterator[int]:
+    """Digest the names that an image would have in the folders of the other classes."""
+    folder, slash, rest = name.partition("/")
+    if slash and folder in classes:
+        for other in classes:
+            yield int.from_bytes(_digest(f"{other}/{rest}"), sys.byteorder, signed=True)
 
 
 def _counted(names: list[str], what: str) -> str:

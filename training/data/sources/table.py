@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from training.data.names import to_name
+from ait_lite.names import to_name
 from training.data.samples import LabelledImages
 from training.errors import DataError
 

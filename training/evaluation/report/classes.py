@@ -8,6 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from training.evaluation.metrics import Interval, wilson_interval
 from training.evaluation.report.figure import READABLE_CLASSES, label_text, save_figure
 
 # Of more classes than are readable, so many of the worst and of the best.
@@ -34,6 +35,11 @@ class ClassScore:
     def accuracy(self) -> float:
         """Share of the class's images that were answered right, its recall."""
         return self.right / self.images
+
+    @property
+    def interval(self) -> Interval:
+        """95 % confidence interval of the accuracy."""
+        return wilson_interval(self.right, self.images)
 
     @property
     def precision(self) -> float | None:

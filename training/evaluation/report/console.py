@@ -6,6 +6,7 @@ from rich.table import Table
 
 from training.evaluation.metrics import EvaluationResult
 from training.evaluation.report.classes import class_scores, extremes
+from training.evaluation.report.figure import percent
 
 
 def print_result(result: EvaluationResult, console: Console) -> None:
@@ -18,22 +19,24 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     overall = Table(title=f"{result.images:,} images, {len(result.classes):,} classes", show_header=False)
     overall.add_column()
     overall.add_column(justify="right")
-    carried = []
-    if result.checkpoint_temperature is not None:
-        carried = [
-            ("the checkpoint's temperature", f"{result.checkpoint_temperature:.3f}"),
-            ("calibration error at it", f"{result.ece_at_checkpoint_temperature:.2%}"),
-        ]
-    for name, value in (
-        ("top-1 accuracy", f"{result.top1:.2%}"),
-        ("top-5 accuracy", f"{result.top5:.2%}"),
+    rows = [("top-1 accuracy", f"{result.top1:.2%}"), ("  95 % interval", percent(result.top1_interval))]
+    if result.top5 is not None:
+        rows.append(("top-5 accuracy", f"{result.top5:.2%}"))
+    rows += [
         ("negative log-likelihood", f"{result.nll:.4f}"),
         ("Brier score", f"{result.brier:.4f}"),
         ("calibration error (ECE)", f"{result.ece:.2%}"),
-        ("best temperature here", f"{result.temperature:.3f}"),
-        ("calibration error at it", f"{result.ece_at_temperature:.2%}"),
-        *carried,
-    ):
+    ]
+    if result.checkpoint_temperature is not None:
+        rows += [
+            ("the checkpoint's temperature", f"{result.checkpoint_temperature:.3f}"),
+            ("  calibration error at it", f"{result.ece_at_checkpoint_temperature:.2%}"),
+        ]
+    rows += [
+        ("the temperature that fits these images", f"{result.temperature:.3f}"),
+        ("  calibration error at it", f"{result.ece_at_temperature:.2%}"),
+    ]
+    for name, value in rows:
         overall.add_row(name, value)
     console.print(overall)
     scores = class_scores(result.confusion, result.classes)

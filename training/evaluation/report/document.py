@@ -1,5 +1,6 @@
 """Write the report of a run: one Markdown page, with its figures beside it."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from training.evaluation.report.calibration import draw_reliability
 from training.evaluation.report.classes import class_scores, draw_class_accuracy, extremes
 from training.evaluation.report.confusion import draw_confusion, top_confusions
 from training.evaluation.report.curves import draw_curves
+from training.evaluation.report.figure import percent
 from training.evaluation.report.memory import (
     NORM_RATIO,
     QUANTITIES,
@@ -25,6 +27,7 @@ from training.evaluation.report.memory import (
 from training.evaluation.report.mistakes import Images, Mistake, draw_mistakes, worst_mistakes
 
 _CONFUSIONS = 10
+_SAME_TEMPERATURE = 1e-3  # relative
 
 
 def write_report(
@@ -40,6 +43,7 @@ def write_report(
     best_epoch: int | None = None,
     memory: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
+    chosen_by: bool = False,
 ) -> Path:
     """Write ``report.md`` and its figures into a folder; what lies there under the same names is replaced.
 
@@ -56,6 +60,7 @@ def write_report(
         memory: Columns of `training.evaluation.memory_health` for the model reported on; empty leaves the memory out,
             None takes the best epoch's from `history`.
         settings: The run's recipe and whatever else YAML can hold; empty or None leaves them out.
+        chosen_by: True where the images are those by which the best epoch was chosen.
 
     Returns:
         The page's path.
@@ -68,7 +73,7 @@ def write_report(
     if memory is None:
         memory = next((row for row in history if row["epoch"] == best_epoch), {})
     parts = [
-        [f"# {_plain(title)}", *_summary(result, len(history), best_epoch)],
+        [f"# {_plain(title)}", *_summary(result, len(history), best_epoch, chosen_by)],
         _curves(history, folder),
         _classes(result, folder),
         _confusions(result, folder),
@@ -82,19 +87,28 @@ def write_report(
     return path
 
 
-def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None) -> list[str]:
+def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None, chosen_by: bool) -> list[str]:
     rows = [
-        ("images", f"{result.images:,}"),
-        ("classes", f"{len(result.classes):,}"),
-        ("top-1 accuracy", f"{result.top1:.2%}"),
-        ("top-5 accuracy", f"{result.top5:.2%}"),
-        ("negative log-likelihood (nats)", f"{result.nll:.4f}"),
-        ("Brier score, 0 to 2", f"{result.brier:.4f}"),
-        ("expected calibration error, 15 bins", f"{result.ece:.2%}"),
+        ("images", f"{result.images:,}", ""),
+        ("classes", f"{len(result.classes):,}", ""),
+        ("top-1 accuracy", f"{result.top1:.2%}", percent(result.top1_interval)),
+    ]
+    if result.top5 is not None and result.top5_interval is not None:
+        rows.append(("top-5 accuracy", f"{result.top5:.2%}", percent(result.top5_interval)))
+    rows += [
+        ("negative log-likelihood (nats)", f"{result.nll:.4f}", ""),
+        ("Brier score, 0 to 2", f"{result.brier:.4f}", ""),
+        ("expected calibration error, 15 bins", f"{result.ece:.2%}", ""),
     ]
     if best_epoch is not None:
-        rows.insert(0, ("best epoch", f"{best_epoch} of {epochs}" if epochs else str(best_epoch)))
-    return [_table(("", ""), rows)]
+        rows.insert(0, ("best epoch", f"{best_epoch} of {epochs}" if epochs else str(best_epoch), ""))
+    paragraphs = [_table(("", "", "95 % interval"), rows)]
+    if chosen_by:
+        paragraphs.append(
+            "The best epoch was chosen by these same images, and the temperature fitted to them: expect a little less "
+            "on others. `ait evaluate` scores the model on images that had no part in the run."
+        )
+    return paragraphs
 
 
 def _curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[str]:
@@ -108,7 +122,7 @@ def _classes(result: EvaluationResult, folder: Path) -> list[str]:
     scores = class_scores(result.confusion, result.classes)
     draw_class_accuracy(scores, folder / "classes.png")
     best, worst = extremes(scores)
-    header = ("class", "images", "right", "accuracy", "precision")
+    header = ("class", "images", "right", "accuracy", "precision", "95 % interval of the accuracy")
     rows = [
         (
             _plain(score.name),
@@ -116,6 +130,7 @@ def _classes(result: EvaluationResult, folder: Path) -> list[str]:
             f"{score.right:,}",
             f"{score.accuracy:.1%}",
             "–" if score.precision is None else f"{score.precision:.1%}",
+            percent(score.interval),
         )
         for score in (*best, *worst)
     ]
@@ -144,33 +159,46 @@ def _confusions(result: EvaluationResult, folder: Path) -> list[str]:
 
 def _calibration(result: EvaluationResult, folder: Path) -> list[str]:
     draw_reliability(result.reliability, folder / "reliability.png", f"calibration error {result.ece:.2%}")
-    tendency = "too sure of itself" if result.temperature > 1 else "too unsure"
+    carried, best = result.checkpoint_temperature, result.temperature
+    columns = [("as they are", result.nll, result.ece)]
+    told = []
+    if carried is not None:
+        told.append(
+            f"The checkpoint carries the temperature {carried:.3f}, which the service divides its logits by: "
+            f"it was found {_tendency(carried)}."
+        )
+        columns.append((f"divided by {carried:.3f}", *_carried_errors(result)))
+    if carried is None or not math.isclose(carried, best, rel_tol=_SAME_TEMPERATURE):
+        told.append(
+            f"The temperature that fits these images best is {best:.3f}: on them the model is {_tendency(best)}."
+            + (" The checkpoint's was fitted to other images." if carried is not None else "")
+        )
+        columns.append((f"divided by {best:.3f}", result.nll_at_temperature, result.ece_at_temperature))
+    fitted = "The last column was" if len(columns) > 2 or carried is None else "The temperature was"
     return [
         "## Calibration",
         "![Accuracy by confidence](reliability.png)",
-        f"The temperature of lowest negative log-likelihood is {result.temperature:.3f}: the model is {tendency} on "
-        "these images. With the logits divided by it:",
+        " ".join(told),
         _table(
-            ("", "as they are", "divided"),
+            ("of the logits", *(name for name, _, _ in columns)),
             [
-                ("negative log-likelihood (nats)", f"{result.nll:.4f}", f"{result.nll_at_temperature:.4f}"),
-                ("expected calibration error", f"{result.ece:.2%}", f"{result.ece_at_temperature:.2%}"),
+                ("negative log-likelihood (nats)", *(f"{nll:.4f}" for _, nll, _ in columns)),
+                ("expected calibration error", *(f"{ece:.2%}" for _, _, ece in columns)),
             ],
         ),
-        "The temperature was fitted to these same images, so that other images gain a little less.",
-        *_carried(result),
+        f"{fitted} fitted to these same images, so that other images gain a little less.",
     ]
 
 
-def _carried(result: EvaluationResult) -> list[str]:
-    temperature, nll = result.checkpoint_temperature, result.nll_at_checkpoint_temperature
-    if temperature is None:
-        return []
-    return [
-        f"The checkpoint carries the temperature {temperature:.3f}, which the service divides its logits by. On these "
-        f"images that makes a negative log-likelihood of {nll:.4f} nats and a calibration error of "
-        f"{result.ece_at_checkpoint_temperature:.2%}."
-    ]
+def _tendency(temperature: float) -> str:
+    return "too sure of itself" if temperature > 1 else "too unsure"
+
+
+def _carried_errors(result: EvaluationResult) -> tuple[float, float]:
+    nll, ece = result.nll_at_checkpoint_temperature, result.ece_at_checkpoint_temperature
+    assert nll is not None
+    assert ece is not None
+    return nll, ece
 
 
 def _mistakes(
@@ -243,12 +271,15 @@ def _effects(memory: Mapping[str, float]) -> list[str]:
 def _settings(settings: Mapping[str, Any]) -> list[str]:
     if not settings:
         return []
-    return ["## Settings", f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```"]
+    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    # Longer than any fence within, for a path may hold one.
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
+    return ["## Settings", f"{fence}yaml\n{text}{fence}"]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with the first column to the left and numbers to the right."""
-    numeric = [all(re.match(r"[-–]?[\d.,]*\s?%?$", row[column]) for row in rows) for column in range(len(header))]
+    """Lay out a Markdown table with the first column to the left and numbers to the right."""
+    numeric = [all(re.match(r"[-–]?[\d.,–]*\s?%?$", row[column]) for row in rows) for column in range(len(header))]
     rule = ["--:" if right and column else ":--" for column, right in enumerate(numeric)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 

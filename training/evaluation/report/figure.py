@@ -28,3 +28,9 @@ def label_text(name: str, length: int = 24) -> str:
     name = " ".join(name.split())
     shortened = name if len(name) <= length else f"{name[: length - 1]}…"
     return shortened.replace("$", r"\$")
+
+
+def percent(interval: tuple[float, float]) -> str:
+    """Write an interval of shares in per cent: 79.1–80.7%."""
+    low, high = interval
+    return f"{100 * low:.1f}–{100 * high:.1f}%"

@@ -38,6 +38,8 @@ def test_the_answer_is_what_the_library_says(
         assert block["priors"] == 32
         np.testing.assert_allclose(block["energy_before"], known.energy_before, rtol=1e-4)
         np.testing.assert_allclose(block["energy_after"], known.energy_after, rtol=1e-4)
+        np.testing.assert_allclose(block["energy"], known.energy, rtol=1e-4)
+        np.testing.assert_allclose(block["responsibilities"], known.responsibilities, atol=1e-3)
         assert all(after <= before + 1e-4 for before, after in zip(*list(block.values())[1:3], strict=True))
         np.testing.assert_array_equal([[prior for prior, _ in patch] for patch in block["recalled"]], known.priors)
         shares = [[share for _, share in patch] for patch in block["recalled"]]

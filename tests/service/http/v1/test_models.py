@@ -16,4 +16,12 @@ def test_models(client: TestClient) -> None:
     assert model["input_size"] == [3, 32, 32]
     assert model["versions"] == ["1"]
     assert model["limits"]["body_bytes"] == 1_000_000
+    assert (model["runtime"]["name"], model["runtime"]["precision"]) == ("torch", "fp32")
+    assert model["runtime"]["reason"] == "asked for"
+    assert [each["runtime"] for each in model["runtime"]["tried"]] == ["torch"]
     assert listed["index"] == [{"model": "colours", "version": "1", "state": "ready", "reason": ""}]
+
+
+def test_metrics_tell_the_runtime(client: TestClient) -> None:
+    labels = 'model="colours",precision="fp32",runtime="torch",version="1",worker="0"'
+    assert f"ait_model_runtime{{{labels}}} 1.0" in client.get("/metrics").text

@@ -22,6 +22,7 @@ from tritonclient.http.auth import BasicAuth
 from tritonclient.utils import InferenceServerException
 
 from service.model_process.classifier import Classifier
+from service.model_process.mixed_batch import split
 from service.repository.folders import locate
 from tests.support.running_server import running_server
 from tests.support.service_client import LABELS
@@ -59,7 +60,7 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def logits(model_folder: Path, pixels: np.ndarray) -> np.ndarray:
     classifier = Classifier(locate(model_folder))
-    return classifier.logits(classifier.batch(list(pixels))).numpy()
+    return classifier.logits(split(list(pixels)))
 
 
 def tensor(name: str, array: np.ndarray, binary: bool = True) -> TritonInput:

@@ -1,5 +1,8 @@
 """Batches are transformed as drawn, by one process or several."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from torch import Tensor
 
 from tests.support.augmentation import CLASSES, PREPROCESSING, some_batch
 from training.data import BatchTransform
+from training.errors import RecipeError
 from training.recipe.keys import AugmentRecipe
 from training.seeds import stream
 
@@ -63,3 +67,8 @@ def test_nothing_switched_on_only_normalises() -> None:
     inputs, targets = transform_all(transform, images, labels)
     assert torch.equal(inputs, PREPROCESSING.normalise(images))
     assert torch.equal(targets, labels)
+
+
+def test_a_shift_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"augment\.crop_padding=16 .* 16 x 24 pixels.*set it to 2"):
+        BatchTransform(AugmentRecipe(crop_padding=16), replace(PREPROCESSING, input_size=(3, 16, 24)), CLASSES)

@@ -34,7 +34,7 @@ def made_answers(classes: int, images: int = 120) -> tuple[Tensor, Tensor]:
 
 def write(folder: Path, logits: Tensor, labels: Tensor, classes: Sequence[str], **options: Any) -> str:
     images = options.pop("images", torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8))
-    result = measure(logits, labels, classes)
+    result = measure(logits, labels, classes, options.pop("temperature", None))
     return write_report(folder, result, logits, labels, images, title="made", **options).read_text(encoding="utf-8")
 
 
@@ -77,6 +77,39 @@ def test_the_page_tells_epoch_accuracy_memory_and_settings(tmp_path: Path) -> No
     assert "model:\n  name: ait_x\n" in page
 
 
+def test_figures_have_intervals_and_five_classes_no_first_five(tmp_path: Path) -> None:
+    logits, labels = made_answers(6)
+    result = measure(logits, labels, "abcdef")
+    assert result.top5_interval is not None
+    (low, high), (low5, high5) = result.top1_interval, result.top5_interval
+    page = write(tmp_path, logits, labels, "abcdef")
+    assert f"| top-1 accuracy | {result.top1:.2%} | {100 * low:.1f}–{100 * high:.1f}% |" in page
+    assert f"| top-5 accuracy | {result.top5:.2%} | {100 * low5:.1f}–{100 * high5:.1f}% |" in page
+    assert "chosen by these same images" not in page
+    page = write(tmp_path, *made_answers(5), "abcde", chosen_by=True)
+    assert "top-5" not in page
+    assert "chosen by these same images" in page
+
+
+def test_one_temperature_is_told_where_there_is_one(tmp_path: Path) -> None:
+    logits, labels = made_answers(3)
+    best = measure(logits, labels, "abc").temperature
+    header = "| of the logits | as they are |"
+    page = write(tmp_path, logits, labels, "abc")
+    assert f"{header} divided by {best:.3f} |" in page
+    page = write(tmp_path, logits, labels, "abc", temperature=best)
+    assert f"carries the temperature {best:.3f}" in page
+    assert f"{header} divided by {best:.3f} |\n" in page
+    page = write(tmp_path, logits, labels, "abc", temperature=2 * best)
+    assert f"{header} divided by {2 * best:.3f} | divided by {best:.3f} |\n" in page
+    assert "The checkpoint's was fitted to other images." in page
+
+
+def test_settings_with_a_fence_stay_in_theirs(tmp_path: Path) -> None:
+    page = write(tmp_path, *made_answers(2), "ab", settings={"root": "a ```` b"})
+    assert page.rstrip().endswith("\n`````")
+
+
 def test_what_is_lost_without_the_memory_comes_with_its_interval(tmp_path: Path) -> None:
     effect = {"accuracy_change": -0.0125, "accuracy_interval": 0.02, "loss_change": 0.5, "loss_interval": 0.1}
     memory = {f"memory/effect/retrieval_off/{name}": value for name, value in effect.items()}
@@ -97,7 +130,7 @@ def test_names_with_marks_of_markdown_and_formulas_stay_as_they_are(tmp_path: Pa
     page = write(tmp_path, *made_answers(len(names)), names, files=[f"{index}|.png" for index in range(120)])
     for line in page.splitlines():
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 5, 6), line
+            assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 5, 6, 7), line
     assert r"a\|b" in page
     assert r"y\$ \_z\_" in page
     assert "two lines" in page
@@ -160,5 +193,5 @@ def test_of_many_classes_the_extremes_are_told(tmp_path: Path) -> None:
     names = [f"kind{label}" for label in range(classes)]
     page = write(tmp_path, logits, labels, names)
     assert "The 12 best and the 12 worst of 50 classes:" in page
-    assert "| kind7 | 10 | 0 | 0.0% | – |" in page
+    assert "| kind7 | 10 | 0 | 0.0% | – | 0.0–27.8% |" in page
     assert "| kind7 | kind8 | 10 | 100.0% |" in page

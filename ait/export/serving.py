@@ -1,0 +1,43 @@
+"""Write a checkpoint folder that is served without torch."""
+
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from ait.export.agreement import ExportError
+from ait.export.graph import write_graphs
+from ait.export.place import new_folder
+from ait_lite.checkpoint import CONFIG, EXEMPLARS, WEIGHTS, read_config, read_temperature
+from ait_lite.runtimes import PreparedModel, read_prepared
+from ait_lite.runtimes.prepared import sha256
+
+
+def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, int8: bool = True) -> PreparedModel:
+    """Write a folder with a model's graphs in place of its weights.
+
+    It holds ``config.json`` (labels, preprocessing, temperature) and the exemplars of the checkpoint, the graph in
+    fp32 and, where that answers as the model does, in int8, and the answers that they were compared with.
+
+    Args:
+        model: The checkpoint's model.
+        checkpoint: Its folder.
+        folder: Created; an existing one must be empty.
+        int8: Whether to try int8.
+
+    Raises:
+        ExportError: `checkpoint` is no checkpoint folder, `folder` holds files, or the model cannot be exported.
+        OSError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    if not (checkpoint / CONFIG).is_file() or not (checkpoint / WEIGHTS).is_file():
+        raise ExportError(f"{checkpoint} is no folder of a checkpoint, whose labels and preprocessing are needed.")
+    temperature = read_temperature(read_config(checkpoint))
+    with new_folder(folder) as candidate:
+        for name in (CONFIG, EXEMPLARS):
+            if (checkpoint / name).is_file():
+                shutil.copyfile(checkpoint / name, candidate / name)
+        write_graphs(
+            model, candidate, checkpoint, weights=sha256(checkpoint / WEIGHTS), temperature=temperature, int8=int8
+        )
+    return read_prepared(folder)

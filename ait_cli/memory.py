@@ -1,0 +1,220 @@
+"""``ait memory``: classes taught with a few images, without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ait_cli.output import fail, progress_bar
+
+if TYPE_CHECKING:
+    from training.teaching.memory import Recalled
+
+memory = typer.Typer(
+    help="Teach classes with a few images, without training, and forget them exactly.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class Readout(StrEnum):
+    """Ways to read labels out of a memory."""
+
+    ridge = "ridge"
+    hopfield = "hopfield"
+    prototype = "prototype"
+
+
+_Memory = Annotated[Path, typer.Argument(metavar="MEMORY", help="Folder of the memory.")]
+_Model = Annotated[
+    str | None,
+    typer.Option(help="Where the model is now; default: where it was when the memory was made."),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """End the command with the reason where something cannot be done."""
+    from ait_lite.class_memory import MemoryFolderError
+    from training.errors import CheckpointError, DataError
+
+    try:
+        yield
+    except (CheckpointError, DataError, MemoryFolderError, OSError, ValueError) as error:
+        fail(str(error))
+
+
+@memory.command()
+def create(
+    path: _Memory,
+    model: Annotated[str, typer.Option(help="Folder of a checkpoint, or name of a bundled model.")],
+    readout: Annotated[Readout, typer.Option(help="How labels are read out of the examples.")] = Readout.ridge,
+    random_features: Annotated[
+        int, typer.Option(min=0, help="Random ReLU features that ridge may use where they err less; 0 for none.")
+    ] = 0,
+    beta: Annotated[float, typer.Option(min=0.01, help="Inverse temperature of hopfield.")] = 20.0,
+    unknown_level: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Share of known images that may be called unknown.")
+    ] = 0.01,
+) -> None:
+    """Create an empty memory, bound to a model.
+
+    The memory keeps the model's feature vectors, not the images. Another model is refused later.
+    """
+    from training.teaching.memory import create_memory
+
+    with _refusals():
+        made = create_memory(
+            path,
+            model,
+            readout=readout,
+            random_features=random_features,
+            beta=beta,
+            unknown_level=unknown_level,
+        )
+    typer.echo(f"created: {path} ({made.memory.dim} features of {made.model}, readout {readout})")
+
+
+@memory.command()
+def teach(
+    path: _Memory,
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with a folder of images per class; with --label, images or folders."),
+    ],
+    label: Annotated[str | None, typer.Option(help="What all the images show.")] = None,
+    model: _Model = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Teach a memory labelled images.
+
+    An image that is known already is not taught twice; under another label, its label is corrected.
+    """
+    from training.teaching.images import labelled_files
+    from training.teaching.memory import LocalMemory
+
+    with _refusals():
+        files = labelled_files(images, label)
+        with progress_bar("teaching") as progress:
+            result = LocalMemory(path, model).teach(files, skip_broken=skip_broken, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2))
+        return
+    for reason in result.skipped:
+        typer.echo(f"left out: {reason}", err=True)
+    typer.echo(
+        f"taught: {result.added} new, {result.relabelled} relabelled, {result.known} known already; "
+        f"{result.examples} examples of {len(result.labels)} labels now"
+    )
+
+
+@memory.command()
+def forget(
+    path: _Memory,
+    images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, known by their bytes.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Forget all examples of a label; repeatable.")] = None,
+    identifier: Annotated[list[str] | None, typer.Option("--id", help="Forget an example; repeatable.")] = None,
+) -> None:
+    """Forget examples exactly.
+
+    The memory is then the same, to the bit, as if they had never been taught.
+    """
+    from training.teaching.memory import forget as forget_examples
+
+    if not (images or label or identifier):
+        fail("name what to forget: images, --label or --id.")
+    with _refusals():
+        count = forget_examples(path, ids=identifier or (), labels=label or (), files=images or ())
+    typer.echo(f"forgotten: {count} examples")
+
+
+@memory.command()
+def recall(
+    path: _Memory,
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Labels per image.")] = 3,
+    evidence: Annotated[int, typer.Option(min=0, help="Most similar taught images to name per image.")] = 3,
+    readout: Annotated[Readout | None, typer.Option(help="Readout in place of the memory's own.")] = None,
+    model: _Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+) -> None:
+    """Ask a memory what images show.
+
+    Prints labels with scores, the p-value of belonging to what was taught, the most similar taught images, and what
+    the label would be without the strongest of them.
+    """
+    from training.teaching.images import image_files
+    from training.teaching.memory import LocalMemory
+
+    with _refusals():
+        files = image_files(images)
+        with progress_bar("recalling") as progress:
+            answers = LocalMemory(path, model).recall(
+                files, top_k=top_k, evidence=evidence, readout=readout, progress=progress
+            )
+    say: Callable[[Recalled], str] = (lambda answer: json.dumps(answer.to_json())) if as_json else _describe
+    for answer in answers:
+        typer.echo(say(answer), err=answer.error is not None and not as_json)
+    if any(answer.error is not None for answer in answers):
+        raise typer.Exit(1)
+
+
+@memory.command()
+def verify(
+    path: _Memory,
+    model: Annotated[str | None, typer.Option(help="Checkpoint that must be the memory's own.")] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Rebuild a memory from its examples, and compare to the bit.
+
+    Prints its digest and how full it is. Exit code 1 where anything differs.
+    """
+    from training.teaching.memory import verify as verify_memory
+
+    with _refusals():
+        result = verify_memory(path, model)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2))
+    else:
+        typer.echo(f"{'sound' if result.sound else 'DAMAGED'}: {result.examples} examples, digest {result.digest}")
+        if (full := result.fullness) is not None:
+            typer.echo(
+                f"effective dimension {full.effective_dimension:.1f} of {full.width}, leave-one-out accuracy "
+                f"{full.accuracy:.1%}, regularisation {full.regularisation:g}"
+            )
+    if not result.sound:
+        raise typer.Exit(1)
+
+
+@memory.command()
+def export(
+    path: _Memory,
+    output: Annotated[Path, typer.Argument(help="A .safetensors file for the memory, or .csv for its examples.")],
+) -> None:
+    """Write a memory as one file, or its examples as a table."""
+    from training.teaching.memory import export as export_memory
+
+    with _refusals():
+        export_memory(path, output)
+    typer.echo(f"written: {output}")
+
+
+def _describe(answer: Recalled) -> str:
+    if answer.error is not None:
+        return answer.error
+    scores = "  ".join(f"{label} {score:.2f}" for label, score in answer.labels)
+    lines = [f"{answer.path}: {'unknown; nearest ' if answer.unknown else ''}{scores}  (p = {answer.p_value:.3g})"]
+    lines += [f"  {each.label} ({each.similarity:.3f})  {each.path or each.id}" for each in answer.evidence]
+    if answer.strongest is not None and answer.label_without_strongest is not None:
+        path = next((each.path for each in answer.evidence if each.id == answer.strongest), "")
+        lines.append(f"  without {path or answer.strongest}: {answer.label_without_strongest}")
+    return "\n".join(lines)

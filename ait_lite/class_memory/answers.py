@@ -1,0 +1,88 @@
+"""Answers to queries: labels with scores, how sure, by which examples, and what would be said without the best one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ait_lite.class_memory.examples import ExampleStore
+from ait_lite.class_memory.features import SCALE
+from ait_lite.class_memory.readouts import Readout
+from ait_lite.class_memory.results import Evidence, Recall
+
+
+def answer(
+    queries: np.ndarray,
+    store: ExampleStore,
+    readout: Readout,
+    labels: Sequence[str],
+    distances: np.ndarray,
+    unknown_level: float,
+    evidence: int,
+) -> list[Recall]:
+    """Answer queries from stored examples.
+
+    Args:
+        queries: Integer queries, shape (b, d), b at least 1.
+        store: The examples, at least one.
+        readout: How labels are read out of them.
+        labels: All labels, sorted.
+        distances: Sorted products of every example with the nearest other, shape (n,).
+        unknown_level: A query is unknown where its p-value is at most this.
+        evidence: Number of nearest examples to name.
+    """
+    rows, products, cosines = store.search(queries, max(1, evidence))
+    scores = readout.scores(queries, cosines)
+    code = {label: index for index, label in enumerate(labels)}
+    codes = np.array([[code[store.labels[row]] for row in near] for near in rows.tolist()])
+    keys = store.keys(rows)  # (b, k, d)
+    weights = readout.weights(queries, cosines, keys, codes)
+    winners = scores.argmax(axis=1)
+
+    # The strongest example among the evidence for the winning label, where there is one.
+    supporting = np.where(codes == winners[:, None], weights, -np.inf)
+    strongest = supporting.argmax(axis=1)
+    chosen = np.arange(len(queries)), strongest
+    runners = readout.without(scores, weights[chosen], queries, keys[chosen], codes[chosen]).argmax(axis=1).tolist()
+    supported = np.isfinite(supporting[chosen]).tolist()
+    named = _name(rows[:, :evidence], products[:, :evidence], weights[:, :evidence], store)
+
+    p_values = _p_values(products[:, 0], distances)
+    unknown = (p_values <= unknown_level).tolist()
+    strongest_rows = rows[chosen].tolist()
+    several = len(store) > 1
+    return [
+        Recall(
+            label=labels[winner],
+            labels=tuple(labels),
+            scores=scores[i],
+            p_value=p_value,
+            resolution=1.0 / (len(store) + 1),
+            unknown=unknown[i],
+            evidence=named[i],
+            strongest=store.ids[strongest_rows[i]] if supported[i] else None,
+            label_without_strongest=labels[runners[i] if supported[i] else winner] if several else None,
+        )
+        for i, (winner, p_value) in enumerate(zip(winners.tolist(), p_values.tolist(), strict=True))
+    ]
+
+
+def _name(
+    rows: np.ndarray, products: np.ndarray, weights: np.ndarray, store: ExampleStore
+) -> list[tuple[Evidence, ...]]:
+    similarities = (products / SCALE**2).tolist()
+    ids, labels = store.ids, store.labels
+    return [
+        tuple(
+            map(
+                Evidence._make,
+                zip([ids[row] for row in near], [labels[row] for row in near], alike, adds, strict=True),
+            )
+        )
+        for near, alike, adds in zip(rows.tolist(), similarities, weights.tolist(), strict=True)
+    ]
+
+
+def _p_values(products: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Conformal p-values of queries from their product with the nearest key, shape (b,)."""
+    at_least_as_far = np.searchsorted(distances, products, side="right")
+    return (1.0 + at_least_as_far) / (len(distances) + 1.0)

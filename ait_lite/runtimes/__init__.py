@@ -1,0 +1,36 @@
+"""Run a classifier's graph without torch: in OpenVINO or in ONNX Runtime, whichever is installed.
+
+A prepared model is an ONNX file that maps normalised pixels (batch, C, H, W) to logits (batch, classes) and, of a
+model that has them, features (batch, F), at any batch size; beside it stand inputs with the answers of the model it
+was made of, so that whoever runs the graph can compare before it answers.
+"""
+
+from ait_lite.runtimes.agreement import Agreement, compare, compare_graph
+from ait_lite.runtimes.graph import (
+    GRAPH_RUNTIMES,
+    PRECISIONS,
+    Graph,
+    Outputs,
+    RuntimeUnavailable,
+    check_available,
+    open_graph,
+)
+from ait_lite.runtimes.prepared import PreparedError, PreparedModel, Reference, is_prepared, read_prepared
+
+__all__ = [
+    "GRAPH_RUNTIMES",
+    "PRECISIONS",
+    "Agreement",
+    "Graph",
+    "Outputs",
+    "PreparedError",
+    "PreparedModel",
+    "Reference",
+    "RuntimeUnavailable",
+    "check_available",
+    "compare",
+    "compare_graph",
+    "is_prepared",
+    "open_graph",
+    "read_prepared",
+]

@@ -1,0 +1,81 @@
+"""The one interface of the inference libraries: pixels in, logits and features out."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+GRAPH_RUNTIMES: Final = ("openvino", "onnxruntime")
+PRECISIONS: Final = ("fp32", "bf16", "int8")
+
+
+class RuntimeUnavailable(Exception):
+    """A library that is not installed, or cannot compute so on this processor; the message names the remedy."""
+
+
+class Outputs(NamedTuple):
+    """What a graph gives for a batch.
+
+    Attributes:
+        logits: Float32 (B, classes).
+        features: Float32 (B, F); None for a model that has none.
+    """
+
+    logits: np.ndarray
+    features: np.ndarray | None
+
+
+class Graph(Protocol):
+    """A graph that is ready to run, on several threads at the same time."""
+
+    def __call__(self, pixels: np.ndarray) -> Outputs:
+        """Run a batch of normalised float32 pixels (B, C, H, W)."""
+
+
+def check_available(runtime: str, precision: str = "fp32") -> None:
+    """Check that a library is installed and computes in a precision here.
+
+    Args:
+        runtime: One of `GRAPH_RUNTIMES`.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        RuntimeUnavailable: It is not, or it cannot.
+    """
+    if find_spec(runtime) is None:
+        raise RuntimeUnavailable(f"{runtime} is not installed: pip install {runtime}")
+    if precision != "bf16":
+        return
+    if runtime == "onnxruntime":
+        raise RuntimeUnavailable("onnxruntime does not compute in bf16 on processors; choose openvino or int8")
+    from ait_lite.runtimes.openvino_graph import computes_bf16
+
+    if not computes_bf16():
+        raise RuntimeUnavailable("this processor has no bf16 arithmetic")
+
+
+def open_graph(runtime: str, path: Path, precision: str = "fp32", *, threads: int = 1, streams: int = 1) -> Graph:
+    """Make a graph ready to run.
+
+    Args:
+        runtime: One of `GRAPH_RUNTIMES`.
+        path: The ONNX file.
+        precision: ``bf16`` computes a float32 graph so; ``int8`` stands for a graph that was quantised.
+        threads: A batch is run on; the calling thread waits for them.
+        streams: Batches that are run at the same time.
+
+    Raises:
+        RuntimeUnavailable: As `check_available`.
+        Exception: Whatever the library raises for a file that it cannot run.
+    """
+    check_available(runtime, precision)
+    if runtime == "openvino":
+        from ait_lite.runtimes.openvino_graph import OpenVinoGraph
+
+        return OpenVinoGraph(path, precision, threads=threads, streams=streams)
+    from ait_lite.runtimes.onnxruntime_graph import OnnxRuntimeGraph
+
+    return OnnxRuntimeGraph(path, threads=threads)

@@ -1,0 +1,63 @@
+"""Run a graph in OpenVINO.
+
+OpenVINO's converter counts its users with the package `openvino-telemetry`. Files are read here by OpenVINO's core,
+which does not, and that package is kept from being imported at all: OpenVINO then takes a stand-in that does nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ait_lite.runtimes.graph import Outputs
+
+if "openvino" not in sys.modules:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
+import openvino as openvino  # offered to others, who then have it without reports of its use
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
+
+
+def computes_bf16() -> bool:
+    """Find out whether the processor has bf16 arithmetic."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoGraph:
+    """An ONNX file in OpenVINO, on threads of OpenVINO's own."""
+
+    def __init__(self, path: Path, precision: str = "fp32", *, threads: int = 1, streams: int = 1) -> None:
+        """Compile the file.
+
+        Args:
+            path: The ONNX file.
+            precision: One of ``fp32``, ``bf16`` and ``int8``.
+            threads: A batch is run on.
+            streams: Batches that are run at the same time.
+        """
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads * streams,
+            # Pinned threads of two models, or of two processes, would share one core and leave another idle.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._model = core.compile_model(core.read_model(path), "CPU", settings)
+        self._logits = self._model.output("logits")
+        names = {name for output in self._model.outputs for name in output.get_names()}
+        self._features = self._model.output("features") if "features" in names else None
+        self._own = threading.local()  # a request runs one batch at a time
+
+    def __call__(self, pixels: np.ndarray) -> Outputs:
+        """Run a batch of normalised float32 pixels (B, C, H, W)."""
+        request: Any = getattr(self._own, "request", None)
+        if request is None:
+            request = self._own.request = self._model.create_infer_request()
+        # Results that are shared would be overwritten by the request's next batch.
+        found = request.infer({0: pixels}, share_inputs=True, share_outputs=False)
+        return Outputs(found[self._logits], None if self._features is None else found[self._features])

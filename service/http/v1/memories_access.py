@@ -1,0 +1,156 @@
+"""Who may do what with memories, and what the headers of their requests say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Header, Path, Request, Response
+from pydantic import BaseModel, ValidationError
+
+from service.auth.keys import KeyRing, Scope, presented_key
+from service.http.problems import Problem, key_missing
+from service.http.uploads import inflated
+from service.memories.memories import Memories
+from service.observability.request_context import record_of
+
+REVISION_HEADER: Final = "Memory-Revision"
+_MOST_JSON: Final = 65_536
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def _get_memories(request: Request) -> Memories:  # async: FastAPI runs others on a thread
+    memories: Memories = request.app.state.memories
+    return memories
+
+
+def allow(scope: Scope) -> Callable[[Request], Awaitable[str]]:
+    """Make a dependency that lets requests pass whose key has a scope, and gives the key's name."""
+
+    async def check(request: Request) -> str:
+        if request.method not in ("GET", "HEAD"):
+            _check_origin(request)
+        keys: KeyRing = request.app.state.keys
+        secret = presented_key(request.headers)
+        key = None if secret is None else keys.find(secret)
+        if keys.required:
+            if key is None:
+                raise key_missing("This server asks for an API key.")
+            if not key.allows(scope):
+                detail = f"Key {key.name} has the scope {key.scope}, and this needs {scope}. Ask who runs the server."
+                raise Problem(403, "scope-missing", detail)
+        elif scope != "recall" and not request.app.state.teaching_open and (key is None or not key.allows(scope)):
+            raise Problem(
+                403,
+                "teaching-off",
+                "This server listens to other machines and has no API keys, so memories can only be read. Set "
+                "AIT_API_KEYS with a key of the scope teach, or AIT_ADMIN_KEY_SHA256.",
+            )
+        record = record_of(request.scope)
+        return record.key if record and record.key else key.name if key else ""
+
+    return check
+
+
+def only(*names: str) -> Any:
+    """Make a dependency that refuses query parameters with other names: whoever sends one expects something of it."""
+
+    async def check(request: Request) -> None:
+        check_parameters(request, names)
+
+    return Depends(check)
+
+
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that would be ignored.
+
+    Raises:
+        Problem: 400 for one that is not known.
+    """
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
+        detail = f"There is no query parameter {unknown[:100]!r} here. {takes}"
+        raise Problem(400, "unknown-parameter", detail)
+
+
+async def read_json(request: Request, kind: type[Body]) -> Body:
+    """Read a small body of JSON; an empty one stands for an object without members.
+
+    Raises:
+        Problem: 400 if it does not fit, 413 if it is too large.
+    """
+    body = bytearray()
+    async for chunk in inflated(request, _MOST_JSON):
+        body += chunk
+    try:
+        return kind.model_validate_json(bytes(body) or b"{}")
+    except ValidationError as error:
+        details = [f"{'.'.join(map(str, item['loc'])) or 'the body'}: {item['msg']}" for item in error.errors()]
+        raise Problem(400, "invalid-body", "; ".join(details)) from None
+
+
+def json_body(kind: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    """Describe a body that `read_json` reads."""
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def set_revision(response: Response, revision: int) -> None:
+    """Say in the headers of an answer which revision it is of."""
+    response.headers["ETag"] = f'"{revision}"'
+    response.headers[REVISION_HEADER] = str(revision)
+
+
+async def _expected(
+    if_match: Annotated[
+        str | None, Header(description="The revision, as in ETag, that the memory must have; any other is a 412.")
+    ] = None,
+) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = re.fullmatch(r'\s*"([0-9]{1,18})"\s*', if_match)
+    return int(found[1]) if found else -1  # what no memory has, so that it does not match
+
+
+async def _least(
+    memory_revision: Annotated[
+        int | None,
+        Header(
+            ge=0,
+            le=2**62,
+            description="The least revision that may answer, such as one's own last write's; a 503 until it can.",
+        ),
+    ] = None,
+) -> int | None:
+    return memory_revision
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a page of another origin has sent: a browser says so, and other clients say nothing."""
+    origin = request.headers.get("origin")
+    listed = {each.strip() for each in request.app.state.engine.settings.cors_origins.split(",")}
+    if origin is not None and (origin in listed or "*" in listed):
+        return
+    site = request.headers.get("sec-fetch-site", "none")
+    host = request.headers.get("host", "").lower()
+    if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc.lower() != host):
+        raise Problem(
+            403,
+            "cross-origin",
+            "The request comes from a web page of another origin, which may not use memories. AIT_CORS_ORIGINS names "
+            "origins that may.",
+        )
+
+
+MemoriesDep = Annotated[Memories, Depends(_get_memories)]
+MemoryName = Annotated[str, Path(description="Name of a memory, as listed at /v1/memories.")]
+ExampleId = Annotated[str, Path(description="Of an example.")]
+Expected = Annotated[int | None, Depends(_expected)]
+Least = Annotated[int | None, Depends(_least)]
+MayRecall = Annotated[str, Depends(allow("recall"))]
+MayTeach = Annotated[str, Depends(allow("teach"))]
+MayAdmin = Annotated[str, Depends(allow("admin"))]

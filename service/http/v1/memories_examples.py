@@ -1,0 +1,265 @@
+"""/v1/memories/{memory}/examples: teach, list, correct and forget."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from service.errors import ServiceError
+from service.http.dependencies import EngineDep
+from service.http.disconnect import while_connected
+from service.http.problems import Problem, ProblemDocument, documented, problem_of
+from service.http.uploads import UploadLimits, read_uploads
+from service.http.v1.memories_access import (
+    ExampleId,
+    Expected,
+    MayRecall,
+    MayTeach,
+    MemoriesDep,
+    MemoryName,
+    json_body,
+    only,
+    read_json,
+    set_revision,
+)
+from service.http.v1.memories_schemas import (
+    Correction,
+    ExampleDescription,
+    ExampleList,
+    Forgotten,
+    TaughtExample,
+    TaughtItem,
+    TaughtMany,
+    example_description,
+)
+from service.http.v1.requests import body
+from service.images.upload import Upload
+from service.memories.archive import Limits, unpack
+from service.memories.embedding import sha256
+from service.memories.memories import Taught
+from service.memories.records import NOT, Selection
+
+router = APIRouter(prefix="/v1/memories/{memory}/examples", tags=["memories"])
+
+_PAGE: Final = 1000
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_IMAGES = {media_type: _BINARY for media_type in ("image/jpeg", "image/png", "image/webp")}
+_SIGNATURES: Final = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "image/webp"))
+
+Label = Annotated[str | None, Query(description="What the images show.")]
+Source = Annotated[str, Query(description="Where the images come from, to forget them by.")]
+
+
+def _many_body() -> dict[str, Any]:
+    described = body()
+    described["description"] += (
+        " A ZIP archive may stand for the images in it; folders in it, or in names, are labels."
+    )
+    described["content"]["application/zip"] = _BINARY
+    return {"requestBody": described}
+
+
+@router.get("", responses=documented(400, 404, 503), dependencies=[only("label", "source", "after", "limit")])
+async def list_examples(
+    memories: MemoriesDep,
+    memory: MemoryName,
+    by: MayRecall,
+    label: Annotated[
+        str | None, Query(description="Only those of a label; ¬ before it means what they are not.")
+    ] = None,
+    source: Annotated[str | None, Query(description="Only those of a source.")] = None,
+    after: Annotated[str, Query(description="The id after which the list begins.")] = "",
+    limit: Annotated[int, Query(ge=1, le=_PAGE, description="Most examples of an answer.")] = 100,
+) -> ExampleList:
+    """List examples by id."""
+    which = None if label is None and source is None else _selection(label, source)
+    found = await memories.run(memories.store.examples, memory, which, after, limit + 1)
+    following = found[limit - 1].id if len(found) > limit else None
+    return ExampleList(examples=[example_description(each) for each in found[:limit]], next=following)
+
+
+@router.post(
+    "",
+    responses=documented(400, 404, 409, 412, 413, 503, 504),
+    openapi_extra=_many_body(),
+    dependencies=[only("label", "source")],
+)
+async def teach_many(
+    request: Request,
+    response: Response,
+    engine: EngineDep,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    expected: Expected,
+    by: MayTeach,
+    label: Label = None,
+    source: Source = "",
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=200, description="Names the request: sent again, it gets the first answer for a day."),
+    ] = None,
+) -> TaughtMany:
+    """Teach many images, each on its own: the answer says what became of every one.
+
+    An example's id is the beginning of its file's SHA-256, so that the same image is never stored twice.
+    """
+    engine.check_open()
+    settings = engine.settings
+    await memories.run(memories.store.memory, memory)  # before a large body is read in vain
+    uploads = await read_uploads(request, UploadLimits(settings.max_teach_bytes, settings.max_teach_files))
+    identity = b"" if idempotency_key is None else _identity(uploads, label, source)
+    if idempotency_key is not None and (before := await memories.answered(memory, idempotency_key, identity)):
+        answer = TaughtMany.model_validate_json(before)
+        set_revision(response, answer.revision)
+        return answer
+    limits = Limits(settings.max_teach_files, settings.max_teach_bytes, settings.max_body_bytes)
+    items = await memories.run(unpack, uploads, limits)
+    work = memories.teach_many(memory, items, label or "", source, expected, by)
+    revision, results = await while_connected(request, work)
+    listed = [_item(index, item.name, taught) for index, (item, taught) in enumerate(zip(items, results, strict=True))]
+    refused = sum(each.outcome == "refused" for each in listed)
+    answer = TaughtMany(revision=revision, stored=len(listed) - refused, refused=refused, results=listed)
+    if idempotency_key is not None:
+        await memories.keep_answer(memory, idempotency_key, identity, answer.model_dump_json())
+    set_revision(response, revision)
+    return answer
+
+
+@router.delete("", responses=documented(400, 404, 412, 503), dependencies=[only("label", "source")])
+async def forget_many(
+    response: Response,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    expected: Expected,
+    by: MayTeach,
+    label: Annotated[str | None, Query(description="Of the examples; ¬ before it means what they are not.")] = None,
+    source: Annotated[str | None, Query(description="Of the examples.")] = None,
+) -> Forgotten:
+    """Forget all examples of a label or of a source."""
+    revision, count = await memories.forget(memory, _selection(label, source), expected, by)
+    set_revision(response, revision)
+    return Forgotten(revision=revision, forgotten=count)
+
+
+@router.put(
+    "/{identifier:path}",
+    responses={
+        **documented(400, 404, 409, 412, 413, 415, 422, 503, 504),
+        201: {"model": TaughtExample, "description": "It is new."},
+    },
+    openapi_extra={"requestBody": body(several=False)},
+    dependencies=[only("label", "source")],
+)
+async def teach_example(
+    request: Request,
+    response: Response,
+    engine: EngineDep,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    identifier: ExampleId,
+    expected: Expected,
+    by: MayTeach,
+    label: Annotated[str, Query(description="What the image shows.")],
+    source: Source = "",
+) -> TaughtExample:
+    """Teach one image under an id of one's own; sent again, it changes nothing."""
+    engine.check_open()
+    (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))
+    work = memories.teach(memory, identifier, label, source, upload, expected, by)
+    revision, taught = await while_connected(request, work)
+    assert not isinstance(taught.outcome, ServiceError)
+    response.status_code = 201 if taught.outcome == "created" else 200
+    set_revision(response, revision)
+    return TaughtExample(id=taught.id, label=taught.label, outcome=taught.outcome, revision=revision)
+
+
+@router.get(
+    "/{identifier:path}",
+    responses={**documented(400, 404, 503), 200: {"model": ExampleDescription, "content": _IMAGES}},
+    response_model=None,
+    dependencies=[only("image")],
+)
+async def show_example(
+    memories: MemoriesDep,
+    memory: MemoryName,
+    identifier: ExampleId,
+    by: MayRecall,
+    image: Annotated[
+        Literal["thumbnail", "file"] | None, Query(description="Give what is kept of the image in place of words.")
+    ] = None,
+) -> Response:
+    """Describe an example, or give its image."""
+    if image is None:
+        found = await memories.run(memories.store.example, memory, identifier)
+        return Response(example_description(found).model_dump_json(), media_type="application/json")
+    data = await memories.run(lambda: memories.store.image(memory, identifier, whole=image == "file"))
+    media_type = next((name for start, name in _SIGNATURES if data.startswith(start)), "application/octet-stream")
+    return Response(data, media_type=media_type)
+
+
+@router.patch(
+    "/{identifier:path}",
+    responses=documented(400, 404, 412, 413, 503),
+    openapi_extra=json_body(Correction, required=True),
+    dependencies=[only()],
+)
+async def correct_example(
+    request: Request,
+    response: Response,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    identifier: ExampleId,
+    expected: Expected,
+    by: MayTeach,
+) -> ExampleDescription:
+    """Correct what an example shows, or say what it does not show."""
+    asked = await read_json(request, Correction)
+    if (asked.label is None) == (asked.not_ is None):
+        raise Problem(400, "invalid-body", 'Send {"label": "what it shows"} or {"not": "what it does not show"}.')
+    negative = asked.label is None
+    revision, example = await memories.correct(
+        memory, identifier, asked.label or asked.not_ or "", negative, expected, by
+    )
+    set_revision(response, revision)
+    return example_description(example)
+
+
+@router.delete("/{identifier:path}", responses=documented(400, 404, 412, 503), dependencies=[only()])
+async def forget_example(
+    response: Response,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    identifier: ExampleId,
+    expected: Expected,
+    by: MayTeach,
+) -> Forgotten:
+    """Forget an example: on return nothing of it is left in any file of the store."""
+    revision, count = await memories.forget(memory, Selection(id=identifier), expected, by)
+    set_revision(response, revision)
+    return Forgotten(revision=revision, forgotten=count)
+
+
+def _selection(label: str | None, source: str | None) -> Selection:
+    if (label is None) == (source is None) or not (label or source):
+        raise Problem(400, "invalid-parameter", "Say which examples are meant: ?label= or ?source=, one of the two.")
+    return Selection(label=label, source=source)
+
+
+def _identity(uploads: list[Upload], label: str | None, source: str) -> bytes:
+    parts = [label or "", source, *(f"{upload.filename or ''}\0{sha256(upload)}" for upload in uploads)]
+    return "\n".join(parts).encode("utf-8", "surrogatepass")
+
+
+def _item(index: int, name: str, taught: Taught) -> TaughtItem:
+    problem = None
+    if isinstance(taught.outcome, ServiceError):
+        problem = ProblemDocument.model_validate(problem_of(taught.outcome).document)
+    return TaughtItem(
+        index=index,
+        name=name[:256],
+        id=taught.id,
+        label=taught.label.removeprefix(NOT),
+        outcome="refused" if isinstance(taught.outcome, ServiceError) else taught.outcome,
+        problem=problem,
+    )

@@ -1,0 +1,159 @@
+"""Memories in one SQLite file, for the server processes of one machine.
+
+Commits are flushed to the disk (WAL, `synchronous=FULL`). Deleted content is overwritten with zeros (`secure_delete`),
+and the log in which it still stands is emptied before forgetting returns.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from service.errors import StoreUnavailable
+from service.memories.schema import MIGRATIONS
+from service.memories.sql import SqlStore, Transaction, migrate
+
+BUSY_SECONDS: Final = 10.0  # that a writer waits for another, and emptying the log for readers
+
+_WORDS = {"number": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "bytes": "BLOB"}
+
+
+class SqliteStore(SqlStore):
+    """A store in a file, which is made when it is first written to."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the path of the file."""
+        self._path = path
+        self._writer: sqlite3.Connection | None = None
+        self._watcher: sqlite3.Connection | None = None
+        self._write_lock, self._watch_lock = threading.Lock(), threading.Lock()
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+
+    def erased(self) -> bool:
+        if not self._path.exists():
+            return True
+        with self._write_lock, _answering(self._path):
+            ((busy, _, _),) = self._writing_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not busy
+
+    def token(self) -> Hashable:
+        with self._watch_lock, _answering(self._path):
+            if self._watcher is None:
+                if not self._path.exists():
+                    return 0
+                self._watcher = _connect(self._path)
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        for connection in (self._writer, self._watcher, *self._readers):
+            if connection is not None:
+                connection.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Transaction]:
+        with _answering(self._path):
+            connection = self._reading_connection()
+            connection.execute("BEGIN")
+            try:
+                yield _Transaction(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        with self._write_lock, _answering(self._path):
+            connection = self._writing_connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _Transaction(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _erase(self) -> None:
+        if not self.erased():
+            raise StoreUnavailable(
+                "It is forgotten, but a reader holds on to the log in which it still stands. Ask again to erase it."
+            )
+
+    def _reading_connection(self) -> sqlite3.Connection:
+        """Get the calling thread's own connection; to an empty store while there is no file."""
+        if not self._path.exists():
+            return _migrated(sqlite3.connect(":memory:", isolation_level=None))
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = _migrated(_connect(self._path))
+            self._readers.append(connection)
+        return connection
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Images are nobody else's business; SQLite gives the log the permissions of the file.
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = _migrated(_connect(self._path))
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a killed process had forgotten last
+            self._writer = connection
+        return self._writer
+
+
+class _Transaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def change(self, statement: str, *values: Any) -> int:
+        return self._connection.execute(statement, values).rowcount
+
+    def next_revision(self) -> int:
+        ((revision,),) = self.rows("UPDATE revisions SET last = last + 1 RETURNING last")
+        return int(revision)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _migrated(connection: sqlite3.Connection) -> sqlite3.Connection:
+    if _version(connection) == len(MIGRATIONS):
+        return connection
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection)  # another process may have been first
+    if version > len(MIGRATIONS):
+        connection.execute("ROLLBACK")
+        raise StoreUnavailable(
+            f"The store of the memories has version {version}; this server knows versions up to {len(MIGRATIONS)}. "
+            "Upgrade the server."
+        )
+    if version == 0:
+        connection.execute("CREATE TABLE revisions (last INTEGER NOT NULL)")
+        connection.execute("INSERT INTO revisions VALUES (0)")
+    version = migrate(version, MIGRATIONS, connection.execute, **_WORDS)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _answering(path: Path) -> Iterator[None]:
+    """Say in the store's words what SQLite or the file system refuses."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(f"The store of the memories, {path.name}, cannot be used: {error}.") from error

@@ -1,0 +1,190 @@
+"""The interface of a store of memories: the truth, of which everything else is a copy that can be made again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+
+from service.errors import MemoryFull
+from service.memories.records import Binding, Changes, Example, Lesson, Memory, Options, Outcome, Quotas, Selection
+
+
+class MemoryStore(ABC):
+    """A store of memories. Its methods block, and may be called by several threads at once.
+
+    Every method is one transaction: it happens as a whole or not at all, and what it has written stays when it has
+    returned. All of them raise `StoreUnavailable` where the store does not answer. `expected` is the revision that the
+    memory must have now, else `StaleRevision` is raised; None is any.
+    """
+
+    @abstractmethod
+    def memories(self) -> list[Memory]:
+        """List all memories by name."""
+
+    @abstractmethod
+    def memory(self, name: str) -> Memory:
+        """Look up a memory.
+
+        Raises:
+            MemoryNotFound: There is none of this name.
+        """
+
+    @abstractmethod
+    def create(self, name: str, options: Options, binding: Binding, quotas: Quotas) -> tuple[Memory, bool]:
+        """Create a memory; one that is there already with the same options and binding is left as it is.
+
+        Returns:
+            The memory, and whether it is new.
+
+        Raises:
+            MemoryConflict: It is there with other ones.
+            MemoryFull: There are too many.
+        """
+
+    @abstractmethod
+    def delete(self, name: str, expected: int | None = None) -> None:
+        """Delete a memory; nothing of it is left in any file of the store on return.
+
+        Raises:
+            MemoryNotFound: There is none of this name.
+        """
+
+    @abstractmethod
+    def teach(
+        self, name: str, lessons: Sequence[Lesson], fingerprint: str, quotas: Quotas, expected: int | None = None
+    ) -> tuple[int, list[Outcome | MemoryFull]]:
+        """Store examples; those with an identifier that is there already are replaced.
+
+        Args:
+            name: Of the memory.
+            lessons: The examples.
+            fingerprint: Of the model that made their keys.
+            quotas: Limits; an example that does not fit is left out.
+            expected: As for all methods.
+
+        Returns:
+            The memory's revision, and what has become of each example.
+
+        Raises:
+            MemoryNotFound: There is no such memory.
+            MemoryConflict: It is bound to another model by now.
+        """
+
+    @abstractmethod
+    def correct(self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None) -> int:
+        """Change the label of an example; return the memory's revision.
+
+        Raises:
+            MemoryNotFound: There is no such memory or example.
+            MemoryFull: The memory has no room for another label.
+        """
+
+    @abstractmethod
+    def forget(self, name: str, which: Selection, expected: int | None = None) -> tuple[int, int]:
+        """Forget examples; nothing of their keys and images is left in any file of the store on return.
+
+        Returns:
+            The memory's revision, and how many they were.
+
+        Raises:
+            MemoryNotFound: There is no such memory, or no such example.
+        """
+
+    @abstractmethod
+    def replace(
+        self,
+        name: str,
+        options: Options,
+        binding: Binding,
+        lessons: Sequence[Lesson],
+        quotas: Quotas,
+        expected: int | None = None,
+    ) -> Memory:
+        """Put examples in the place of all that a memory holds, with their options and model; it need not be there.
+
+        Raises:
+            MemoryFull: They are more than a memory may hold.
+        """
+
+    @abstractmethod
+    def rebind(self, name: str, binding: Binding, keys: dict[str, bytes], expected: int) -> Memory:
+        """Give every example another key, made by another model.
+
+        Args:
+            name: Of the memory.
+            binding: To the other model.
+            keys: By identifier, of all examples.
+            expected: As for all methods.
+        """
+
+    @abstractmethod
+    def changes(self, name: str, since: int | None = None) -> Changes:
+        """Read a memory and those of its examples that were written after a revision; None is all.
+
+        Raises:
+            MemoryNotFound: There is no such memory.
+        """
+
+    @abstractmethod
+    def numbers(self, memory: Memory) -> tuple[int, set[int]]:
+        """Read the revision of a memory and the numbers of its examples; 0 and none if it is gone."""
+
+    @abstractmethod
+    def labels(self, name: str) -> dict[str, int]:
+        """Count the examples of each label, by label.
+
+        Raises:
+            MemoryNotFound: There is no such memory.
+        """
+
+    @abstractmethod
+    def examples(self, name: str, which: Selection | None, after: str, limit: int) -> list[Example]:
+        """List examples by identifier, from the first one after another.
+
+        Raises:
+            MemoryNotFound: There is no such memory.
+        """
+
+    @abstractmethod
+    def example(self, name: str, identifier: str) -> Example:
+        """Look up an example.
+
+        Raises:
+            MemoryNotFound: There is no such memory or example.
+        """
+
+    @abstractmethod
+    def image(self, name: str, identifier: str, *, whole: bool) -> bytes:
+        """Read what is kept of an example's image: the file, or its thumbnail.
+
+        Raises:
+            MemoryNotFound: There is no such memory or example, or that is not kept of it.
+        """
+
+    @abstractmethod
+    def duplicates(self, name: str, limit: int) -> list[list[str]]:
+        """List examples that were taught with the very same file, at most `limit` groups."""
+
+    @abstractmethod
+    def answered(self, name: str, key: str, digest: str) -> str | None:
+        """Look up the answer to an earlier request with this idempotency key; None if there was none.
+
+        Raises:
+            MemoryConflict: The key came with another request.
+        """
+
+    @abstractmethod
+    def keep_answer(self, name: str, key: str, digest: str, answer: str) -> None:
+        """Keep the answer to a request with an idempotency key for a day."""
+
+    @abstractmethod
+    def erased(self) -> bool:
+        """Make sure that nothing of what was forgotten is left in a file; return False where that takes longer."""
+
+    @abstractmethod
+    def token(self) -> Hashable:
+        """Get a value, at next to no cost, that is another one once anybody has written."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,1 @@
+"""The runtimes that a model can be served in, and the choice among them."""

@@ -1,0 +1,84 @@
+// A class of a memory: how many examples it has, how well it is told, and its images.
+
+import { element } from "./dom.js";
+import { count, percent } from "./format.js";
+import { examplesOf, thumbnail } from "./memory_client.js";
+
+/** Calls `onFiles(files)` with what is dropped onto a node. */
+export function takeDrops(node, onFiles) {
+  let depth = 0; // dragenter and dragleave also fire for every child
+  const over = (on) => node.classList.toggle("over", on);
+  node.addEventListener("dragenter", () => over(++depth > 0));
+  node.addEventListener("dragleave", () => over(--depth > 0));
+  node.addEventListener("dragover", (event) => event.preventDefault());
+  node.addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    const files = [...event.dataTransfer.files];
+    if (files.length) onFiles(files);
+  });
+}
+
+/** `host` has the name of the `memory`, and `teach(label, files)`, `forgetLabel(label)` and `forget(id)`. */
+export function labelCard(label, examples, health, host) {
+  const card = element("li", "label-card");
+  const input = element("input", "hidden");
+  Object.assign(input, { type: "file", accept: "image/jpeg,image/png,image/webp", multiple: true });
+  input.addEventListener("change", () => host.teach(label, [...input.files]));
+  const add = element("label", "button file-button", "Add images", element("span", "hidden", ` of ${label}`), input);
+  const gone = button("Forget", `Forget the class ${label}`, () => host.forgetLabel(label));
+  card.append(
+    element("h3", "", label),
+    element("p", "quiet", count(examples, "example"), standing(health)),
+    bar(health?.accuracy),
+    element("div", "actions", add, gone),
+    gallery(label, host),
+  );
+  takeDrops(card, (files) => host.teach(label, files));
+  return card;
+}
+
+function standing(health) {
+  if (health?.accuracy == null) return "";
+  return ` · ${percent(health.accuracy)} told right`;
+}
+
+function bar(accuracy) {
+  const fill = element("div", "fill");
+  fill.style.width = `${(accuracy ?? 0) * 100}%`;
+  return element("div", "track", fill);
+}
+
+function gallery(label, host) {
+  const list = element("ul", "thumbs");
+  const details = element("details", "", element("summary", "quiet", "Its images"), list);
+  details.addEventListener("toggle", async () => {
+    if (!details.open || list.childElementCount) return;
+    for (const example of await examplesOf(host.memory, label)) list.append(exampleItem(example, host));
+  });
+  return details;
+}
+
+function exampleItem(example, host) {
+  const gone = button("×", `Forget example ${example.id}`, () => host.forget(example.id));
+  return element("li", "", exampleImage(host.memory, example.id, example.keeps !== "nothing", example.label), gone);
+}
+
+/** The thumbnail of an example, or a box with its label where none is kept. */
+export function exampleImage(memory, id, kept, label) {
+  if (!kept) return element("span", "no-image", label);
+  const image = element("img", "");
+  image.alt = label;
+  thumbnail(memory, id).then((url) => { image.src = url; }, () => image.replaceWith(element("span", "no-image", label)));
+  return image;
+}
+
+export function button(text, title, onClick, className = "plain") {
+  const node = element("button", className, text);
+  node.type = "button";
+  node.title = title;
+  node.setAttribute("aria-label", title);
+  node.addEventListener("click", onClick);
+  return node;
+}

@@ -1,0 +1,73 @@
+// Requests about memories.
+
+import { request } from "./api.js";
+import { currentKey } from "./key.js";
+
+const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
+const thumbnails = new Map(); // path -> promise of an object URL
+
+export async function listMemories() {
+  return (await request("v1/memories")).document.memories;
+}
+
+export async function makeMemory(name) {
+  return (await request(at(name), { method: "PUT", body: "{}" })).document;
+}
+
+export async function describeMemory(memory) {
+  return (await request(at(memory))).document;
+}
+
+export async function examine(memory) {
+  return (await request(at(memory, "/health"))).document;
+}
+
+/** Teaches files as examples of a label; what became of each is in the answer. */
+export async function teach(memory, label, files) {
+  const body = new FormData();
+  for (const file of files) body.append("file", file, file.name);
+  const path = at(memory, `/examples?label=${encodeURIComponent(label)}`);
+  return (await request(path, { method: "POST", body })).document;
+}
+
+export async function examplesOf(memory, label) {
+  return (await request(at(memory, `/examples?limit=200&label=${encodeURIComponent(label)}`))).document.examples;
+}
+
+export function forget(memory, id) {
+  return request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "DELETE" });
+}
+
+export function forgetLabel(memory, label) {
+  return request(at(memory, `/examples?label=${encodeURIComponent(label)}`), { method: "DELETE" });
+}
+
+/** Asks about one image; `signal` gives it up. */
+export async function recall(memory, file, signal) {
+  const { document } = await request(at(memory, "/recall?evidence=5"), { method: "POST", body: file, signal });
+  return document;
+}
+
+/** An image of an example, as the address of an <img>; the key, if there is one, cannot go with an address. */
+export function thumbnail(memory, id) {
+  const path = at(memory, `/examples/${encodeURIComponent(id)}?image=thumbnail`);
+  if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path).then((blob) => URL.createObjectURL(blob)));
+  return thumbnails.get(path);
+}
+
+/** Forgets the images of examples that are forgotten. */
+export function dropThumbnails() {
+  for (const url of thumbnails.values()) url.then(URL.revokeObjectURL, () => {});
+  thumbnails.clear();
+}
+
+export function exportFile(memory) {
+  return fetchBlob(at(memory, "/file"));
+}
+
+async function fetchBlob(path) {
+  const key = currentKey();
+  const answer = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  if (!answer.ok) throw new Error(`The server answered with status ${answer.status}.`);
+  return answer.blob();
+}

@@ -1,0 +1,166 @@
+// The page on which a memory is taught, asked and corrected.
+
+import { AnswerCard } from "./answer_card.js";
+import { $, announce, element } from "./dom.js";
+import { bytes, count, percent } from "./format.js";
+import { labelCard, takeDrops } from "./label_card.js";
+import * as client from "./memory_client.js";
+import { Pool } from "./pool.js";
+
+let cards = [];
+let taught = []; // ids that the last teaching has added, for undoing it
+
+const host = {
+  memory: null,
+  labels: [],
+  pool: new Pool(4),
+  teach: (label, files) => change(async () => {
+    const answer = await client.teach(host.memory, label, files);
+    taught = answer.results.filter((each) => each.outcome === "created").map((each) => each.id);
+    const refused = answer.results.filter((each) => each.outcome === "refused");
+    announce(`${count(answer.stored, "image")} taught as ${label}`);
+    return refused.map((each) => `${each.name}: ${each.problem.detail}`).join(" ");
+  }),
+  forget: (id) => change(async () => {
+    await client.forget(host.memory, id);
+    announce("Example forgotten");
+  }),
+  forgetLabel: (label) => change(async () => {
+    await client.forgetLabel(host.memory, label);
+    announce(`${label} forgotten`);
+  }),
+  remove: (card) => {
+    card.close();
+    cards = cards.filter((each) => each !== card);
+    announce(`${card.file.name} removed`);
+    $("files").focus();
+  },
+};
+
+/** Changes the memory, then shows it anew and asks it about every image again. */
+async function change(work) {
+  taught = [];
+  let note = "";
+  try {
+    note = (await work()) ?? "";
+  } catch (problem) {
+    note = `${problem.title ? `${problem.title}: ` : ""}${problem.message}`;
+  }
+  client.dropThumbnails();
+  await show();
+  notice(note);
+}
+
+function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+async function show() {
+  const memory = host.memory;
+  const [described, health] = await Promise.all([client.describeMemory(memory), client.examine(memory)]);
+  if (memory !== host.memory) return; // another one was chosen meanwhile
+  host.labels = Object.keys(described.labels);
+  const states = new Map(health.labels.map((each) => [each.label, each]));
+  const items = host.labels.map((label) => labelCard(label, described.labels[label], states.get(label), host));
+  $("labels").replaceChildren(...items);
+  const told = health.accuracy == null ? "" : ` · ${percent(health.accuracy)} told right without themselves`;
+  $("health").textContent = `${count(described.examples, "example")} · ${bytes(described.bytes)}${told}`;
+  $("facts").textContent = advice(described, health);
+  $("undo").hidden = !taught.length;
+  for (const card of cards) card.ask();
+}
+
+function advice(described, health) {
+  if (!described.examples) return `It sees with ${described.model}. Give it two classes of a few images each.`;
+  const [first] = health.advice;
+  return first ? `${first.label}: ${first.reason}` : `It sees with ${described.model}.`;
+}
+
+async function choose(name) {
+  for (const card of cards) card.close();
+  cards = [];
+  taught = [];
+  client.dropThumbnails();
+  host.memory = name;
+  $("open").hidden = !name;
+  notice("");
+  if (name) await show();
+}
+
+async function list(chosen) {
+  const memories = await client.listMemories();
+  const options = memories.map(({ name }) => {
+    const option = element("option", "", name);
+    option.value = name;
+    return option;
+  });
+  if (!options.length) options.push(element("option", "", "No memory yet"));
+  $("memory").replaceChildren(...options);
+  $("memory").disabled = !memories.length;
+  const current = memories.find(({ name }) => name === chosen)?.name ?? memories[0]?.name ?? null;
+  if (current) $("memory").value = current;
+  await choose(current);
+}
+
+function ask(files) {
+  const fresh = files.map((file) => new AnswerCard(file, host));
+  $("answers").prepend(...fresh.map((card) => card.node));
+  cards = [...fresh, ...cards];
+  for (const card of fresh) card.ask();
+}
+
+function teachNew(files) {
+  const label = $("add-name").value.trim();
+  if (label && files.length) {
+    $("add-name").value = "";
+    host.teach(label, files);
+  } else {
+    notice("Type the name of the class first.");
+    $("add-name").focus();
+  }
+}
+
+/** Has what fails here said on the page. */
+function told(work) {
+  work.catch((problem) => notice(problem.message));
+}
+
+$("memory").addEventListener("change", ({ target }) => told(choose(target.value)));
+$("make").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("make-name").value.trim();
+  $("make-name").value = "";
+  told(client.makeMemory(name).then(() => list(name)));
+});
+$("add").addEventListener("submit", (event) => event.preventDefault());
+$("add-files").addEventListener("change", ({ target }) => {
+  const files = [...target.files];
+  target.value = "";
+  teachNew(files);
+});
+takeDrops($("add"), teachNew);
+$("files").addEventListener("change", ({ target }) => {
+  ask([...target.files]);
+  target.value = "";
+});
+takeDrops($("drop"), ask);
+// What misses a target must not replace the page.
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => event.preventDefault());
+$("undo").addEventListener("click", () => {
+  const ids = taught;
+  change(async () => {
+    for (const id of ids) await client.forget(host.memory, id);
+    announce("Undone");
+  });
+});
+$("export").addEventListener("click", () => told(client.exportFile(host.memory).then((blob) => {
+  const link = element("a", "");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${host.memory}.safetensors`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+})));
+
+told(list(null));

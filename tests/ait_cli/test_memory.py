@@ -1,0 +1,49 @@
+"""Teaching classes by command."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ait_cli.main import app
+
+run = CliRunner().invoke
+
+
+def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    memory = str(tmp_path / "memory")
+    assert run(app, ["memory", "create", memory, "--model", str(checkpoint)]).exit_code == 0
+    result = run(app, ["memory", "teach", memory, str(labelled_images)])
+    assert result.exit_code == 0, result.output
+    assert "6 new" in result.stdout
+    image = str(labelled_images / "ant" / "0.png")
+
+    result = run(app, ["memory", "recall", memory, image, "--json"])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["labels"][0]["label"] == "ant"
+    assert answer["evidence"][0]["path"] == image
+    assert "ant (1.000)" in run(app, ["memory", "recall", memory, image]).stdout
+
+    assert "3 examples" in run(app, ["memory", "forget", memory, "--label", "cat"]).stdout
+    result = run(app, ["memory", "verify", memory, "--json"])
+    assert json.loads(result.stdout)["examples"] == 3
+    assert "sound: 3" in run(app, ["memory", "verify", memory]).stdout
+    assert run(app, ["memory", "export", memory, str(tmp_path / "list.csv")]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["create", "{tmp}/memory", "--model", "nowhere"], "nowhere"),
+        (["teach", "{tmp}/memory", "{tmp}/none"], "{tmp}/none"),
+        (["forget", "{tmp}/memory"], "name what to forget"),
+        (["recall", "{tmp}/memory", "{tmp}"], "holds no images"),
+        (["verify", "{tmp}/memory"], "ait memory create"),
+    ],
+)
+def test_what_cannot_be_done_is_said(words: list[str], message: str, tmp_path: Path) -> None:
+    result = run(app, ["memory", *(word.format(tmp=tmp_path) for word in words)])
+    assert result.exit_code == 1
+    assert message.format(tmp=tmp_path) in result.stderr

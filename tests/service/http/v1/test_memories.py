@@ -1,0 +1,326 @@
+"""Memories over HTTP: made, taught, asked, corrected, forgotten, moved."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from ait_lite.class_memory import ClassMemory
+from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours, zipped
+from tests.support.service_client import problem
+from tests.support.service_images import encode, scene
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store") / "memories.sqlite3"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, other_folder: Path) -> Path:
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(model_folder, root / "colours" / "1")
+    shutil.copytree(other_folder, root / "others" / "1")
+    return root
+
+
+@pytest.fixture(scope="module")
+def teacher(store: Path, models: Path) -> Iterator[TestClient]:
+    with serving(models / "colours" / "1", store, model="colours", models=str(models), reload_seconds=0) as client:
+        yield client
+
+
+def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
+    made = create(teacher, "made", readout="hopfield", keep="nothing", unknown_level=0.1)
+    assert (made["model"], made["readout"], made["keep"], made["unknown_level"]) == (
+        "colours",
+        "hopfield",
+        "nothing",
+        0.1,
+    )
+    assert (made["examples"], made["labels"], made["negatives"]) == (0, {}, {})
+    again = teacher.put("/v1/memories/made", json={"readout": "hopfield", "keep": "nothing", "unknown_level": 0.1})
+    assert (again.status_code, again.json()) == (200, made)
+    assert again.headers["etag"] == f'"{made["revision"]}"'
+    problem(teacher.put("/v1/memories/made", json={}), 409, "memory-conflict")
+    problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
+    assert teacher.get("/v1/memories/made").json() == made
+    assert "made" in [each["name"] for each in teacher.get("/v1/memories").json()["memories"]]
+    stale = {"if-match": f'"{made["revision"] - 1}"'}
+    problem(teacher.delete("/v1/memories/made", headers=stale), 412, "stale-revision")
+    assert teacher.delete("/v1/memories/made").status_code == 204
+    problem(teacher.get("/v1/memories/made"), 404, "unknown-memory")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"readout": "guess"}', "invalid-body"),
+        (b'{"unknown_level": 1}', "invalid-body"),
+        (b'{"colour": "red"}', "invalid-body"),
+        (b"{", "invalid-body"),
+        (b"x" * 70_000, "too-many-bytes"),
+    ],
+)
+def test_wrong_options_are_refused(teacher: TestClient, body: bytes, kind: str) -> None:
+    problem(teacher.put("/v1/memories/wrong", content=body), 413 if kind == "too-many-bytes" else 400, kind)
+    problem(teacher.put("/v1/memories/.wrong", content=b""), 400, "invalid-memory")
+    problem(teacher.put("/v1/memories/wrong?colour=red"), 400, "unknown-parameter")
+    problem(teacher.put("/v1/memories/wrong", json={"model": "none"}), 404, "unknown-model")
+
+
+def test_teaching_asking_correcting_and_forgetting(teacher: TestClient) -> None:
+    create(teacher, "story")
+    empty = recall(teacher, "story", coloured("red"))
+    assert (empty["labels"], empty["unknown"], empty["evidence"]) == ([], None, [])
+    assert "Nothing" in empty["reason"]
+    for label in COLOURS:
+        for number in range(3):
+            response = teach(teacher, "story", f"{label}-{number}", label, coloured(label, number))
+            assert response.status_code == 201, response.text
+            assert response.json()["outcome"] == "created"
+    revision = int(response.headers["memory-revision"])
+    answer = recall(teacher, "story", coloured("green", 9), headers={"memory-revision": str(revision)})
+    assert answer["labels"][0]["label"] == "green"
+    assert sum(each["score"] for each in answer["labels"]) == pytest.approx(1, abs=1e-4)
+    assert answer["unknown"] is None
+    assert "19 examples" in answer["reason"]
+    assert answer["evidence"][0]["label"] == "green"
+    assert answer["evidence"][0]["thumbnail"]
+    assert answer["without_strongest"]["id"].startswith("green-")
+
+    corrected = teacher.patch("/v1/memories/story/examples/green-0", json={"label": "lawn"})
+    assert corrected.json()["label"] == "lawn"
+    assert teacher.get("/v1/memories/story").json()["labels"] == {"blue": 3, "green": 2, "lawn": 1, "red": 3}
+    assert recall(teacher, "story", coloured("green", 0))["evidence"][0]["label"] == "lawn"
+
+    forgotten = teacher.delete("/v1/memories/story/examples/green-0").json()
+    assert forgotten["forgotten"] == 1
+    problem(teacher.get("/v1/memories/story/examples/green-0"), 404, "unknown-example")
+    assert teacher.delete("/v1/memories/story/examples", params={"label": "green"}).json()["forgotten"] == 2
+    answer = recall(teacher, "story", coloured("green", 9))
+    assert {each["label"] for each in answer["labels"]} == {"blue", "red"}
+    verified = teacher.post("/v1/memories/story/verify").json()
+    assert (verified["equal"], verified["erased"]) == (True, True)
+
+
+def test_a_negative_example_takes_its_label_off_what_is_like_it(teacher: TestClient) -> None:
+    create(teacher, "negative")
+    teach_colours(teacher, "negative", 2)
+    strange = encode(scene(32, 32))
+    before = recall(teacher, "negative", strange)["labels"]
+    wrong = before[0]["label"]
+    teach(teacher, "negative", "strange", wrong, strange)
+    response = teacher.patch("/v1/memories/negative/examples/strange", json={"not": wrong})
+    assert (response.json()["label"], response.json()["negative"]) == (wrong, True)
+    after = recall(teacher, "negative", strange)
+    assert after["labels"][0]["label"] != wrong
+    assert {each["label"] for each in after["labels"]} == set(COLOURS)
+    assert after["evidence"][0]["negative"]
+    assert after["evidence"][0]["weight"] < 0
+    assert teacher.get("/v1/memories/negative").json()["negatives"] == {wrong: 1}
+    problem(teacher.patch("/v1/memories/negative/examples/strange", json={}), 400, "invalid-body")
+    problem(teacher.patch("/v1/memories/negative/examples/strange", json={"label": "¬x"}), 400, "invalid-memory")
+
+
+def test_teaching_one_image_is_idempotent_by_its_id(teacher: TestClient) -> None:
+    create(teacher, "idempotent")
+    first = teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red"))
+    again = teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red"))
+    assert (again.status_code, again.json()["outcome"]) == (200, "unchanged")
+    assert again.json()["revision"] == first.json()["revision"]
+    other = teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red", 1))
+    assert (other.status_code, other.json()["outcome"]) == (200, "replaced")
+    example = teacher.get("/v1/memories/idempotent/examples/folder/a b.png").json()
+    assert (example["id"], example["keeps"], example["negative"]) == ("folder/a b.png", "thumbnail", False)
+    stale = {"if-match": f'"{first.json()["revision"]}"'}
+    problem(teach(teacher, "idempotent", "b", "red", coloured("red"), headers=stale), 412, "stale-revision")
+    problem(
+        teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red", 1), headers=stale), 412, "stale-revision"
+    )
+    current = {"if-match": f'"{other.json()["revision"]}"'}
+    assert teach(teacher, "idempotent", "b", "red", coloured("red"), headers=current).status_code == 201
+    ahead = {"memory-revision": str(10**6)}
+    response = teacher.post("/v1/memories/idempotent/recall", content=coloured("red"), headers=ahead)
+    problem(response, 503, "unavailable")
+    assert response.headers["retry-after"] == "1"
+
+
+def test_many_images_get_a_result_each(teacher: TestClient) -> None:
+    create(teacher, "many")
+    files = {
+        "pile/red/1.png": coloured("red", 1),
+        "pile/blue/2.png": coloured("blue", 2),
+        "pile/blue/broken.png": coloured("blue", 3)[:200],
+        "pile/blue/notes.txt": b"no image by its name",
+        "__MACOSX/pile/red/._1.png": b"what macOS adds",
+        "nolabel.png": coloured("red", 4),
+    }
+    answer = teacher.post("/v1/memories/many/examples", content=zipped(files), params={"source": "pile"}).json()
+    assert (answer["stored"], answer["refused"]) == (2, 2)
+    outcomes = {each["name"]: each["outcome"] for each in answer["results"]}
+    assert outcomes == {
+        "pile/red/1.png": "created",
+        "pile/blue/2.png": "created",
+        "pile/blue/broken.png": "refused",
+        "nolabel.png": "refused",
+    }
+    broken = next(each for each in answer["results"] if "broken" in each["name"])
+    assert broken["problem"]["type"] == "urn:ait:undecodable-image"
+    form = [("file", (f"{number}.png", coloured("red", number), "image/png")) for number in (1, 5)]
+    answer = teacher.post("/v1/memories/many/examples", files=form, params={"label": "red"}).json()
+    assert [each["outcome"] for each in answer["results"]] == ["replaced", "created"]  # the first has no source now
+    listed = teacher.get("/v1/memories/many/examples", params={"limit": 2}).json()
+    rest = teacher.get("/v1/memories/many/examples", params={"after": listed["next"]}).json()
+    assert len(listed["examples"]) + len(rest["examples"]) == 3
+    assert rest["next"] is None
+    assert teacher.delete("/v1/memories/many/examples", params={"source": "pile"}).json()["forgotten"] == 1
+    problem(teacher.delete("/v1/memories/many/examples"), 400, "invalid-parameter")
+
+
+def test_a_repeated_request_with_a_key_gets_the_first_answer(teacher: TestClient) -> None:
+    create(teacher, "keyed")
+    send = zipped({"red/1.png": coloured("red", 1)})
+    headers = {"idempotency-key": "once"}
+    first = teacher.post("/v1/memories/keyed/examples", content=send, headers=headers)
+    teacher.delete("/v1/memories/keyed/examples", params={"label": "red"})
+    again = teacher.post("/v1/memories/keyed/examples", content=send, headers=headers)
+    assert again.json() == first.json()
+    assert teacher.get("/v1/memories/keyed").json()["examples"] == 0  # it was not taught again
+    other = teacher.post(
+        "/v1/memories/keyed/examples", content=coloured("red"), headers=headers, params={"label": "a"}
+    )
+    problem(other, 409, "memory-conflict")
+
+
+def test_what_is_kept_of_an_image(teacher: TestClient) -> None:
+    data = encode(scene(300, 200))
+    for keep, thumbnail, file in (("nothing", False, False), ("thumbnail", True, False), ("image", True, True)):
+        name = f"keeps-{keep}"
+        create(teacher, name, keep=keep)
+        teach(teacher, name, "a", "red", data)
+        url = f"/v1/memories/{name}/examples/a"
+        small, whole = (teacher.get(url, params={"image": what}) for what in ("thumbnail", "file"))
+        assert (small.status_code == 200, whole.status_code == 200) == (thumbnail, file)
+        assert recall(teacher, name, data)["evidence"][0]["thumbnail"] is thumbnail
+        if thumbnail:
+            assert small.headers["content-type"] == "image/jpeg"
+            assert Image.open(BytesIO(small.content)).size == (96, 64)
+        if file:
+            assert (whole.headers["content-type"], whole.content) == ("image/png", data)
+
+
+def test_unknown_is_said_once_it_can_be_promised(teacher: TestClient) -> None:
+    create(teacher, "unknown", unknown_level=0.05)
+    teach_colours(teacher, "unknown", 9)
+    known = recall(teacher, "unknown", coloured("blue", 50))
+    assert known["unknown"] is False
+    assert known["p_value"] > 0.05
+    rng = np.random.default_rng(0)
+    noise = encode(Image.fromarray(rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)))
+    strange = recall(teacher, "unknown", noise)
+    assert strange["unknown"] is True
+    assert strange["p_value"] <= 0.05
+    health = teacher.get("/v1/memories/unknown/health").json()
+    assert health["judged"] == 27
+    assert {each["label"]: each["examples"] for each in health["labels"]} == dict.fromkeys(COLOURS, 9)
+    assert health["accuracy"] > 0.9
+    assert 0 < health["effective_dimension"] <= health["width"]
+
+
+def test_health_names_what_is_doubtful(teacher: TestClient) -> None:
+    create(teacher, "doubtful")
+    teach_colours(teacher, "doubtful", 6)
+    teach(teacher, "doubtful", "liar", "red", coloured("blue", 60))
+    teach(teacher, "doubtful", "twin", "blue", coloured("blue", 60))
+    health = teacher.get("/v1/memories/doubtful/health").json()
+    assert ("liar", "blue") in [(each["id"], each["taken_for"]) for each in health["doubts"]]
+    assert health["same_file"] == [["liar", "twin"]]
+    assert any(sorted(each["ids"]) == ["liar", "twin"] for each in health["near_duplicates"])
+    create(teacher, "little")
+    teach(teacher, "little", "a", "red", coloured("red"))
+    little = teacher.get("/v1/memories/little/health").json()
+    assert [each["label"] for each in little["advice"]] == ["red"]
+    create(teacher, "nothing")
+    assert teacher.get("/v1/memories/nothing/health").json()["labels"] == []
+
+
+def test_a_memorys_file_is_the_librarys(teacher: TestClient, tmp_path: Path) -> None:
+    create(teacher, "filed", readout="prototype")
+    teach_colours(teacher, "filed", 2)
+    response = teacher.get("/v1/memories/filed/file")
+    (tmp_path / "memory.safetensors").write_bytes(response.content)
+    memory = ClassMemory.load(tmp_path / "memory.safetensors")
+    assert memory.counts == dict.fromkeys(sorted(COLOURS), 2)
+    assert memory.digest() == teacher.post("/v1/memories/filed/verify").json()["digest"]
+    memory.forget(memory.ids("blue"))
+    put = teacher.put("/v1/memories/from-python/file", content=memory.to_bytes(), params={"model": "colours"})
+    assert put.status_code == 200, put.text
+    assert put.json()["labels"] == {"green": 2, "red": 2}
+    assert put.json()["readout"] == "prototype"
+    assert teacher.post("/v1/memories/from-python/verify").json()["digest"] == memory.digest()
+    again = teacher.put("/v1/memories/from-python/file", content=response.content)
+    assert again.json()["examples"] == 6
+    other = teacher.put("/v1/memories/of-others/file", content=response.content, params={"model": "others"})
+    problem(other, 409, "memory-conflict")
+    for data in (b"", b"x" * 100, response.content[:-1], response.content[:200]):
+        problem(teacher.put("/v1/memories/from-python/file", content=data), 400, "invalid-memory")
+
+
+def test_a_memory_of_kept_images_moves_to_another_model(teacher: TestClient) -> None:
+    create(teacher, "moving", keep="image")
+    teach_colours(teacher, "moving", 3)
+    before = teacher.get("/v1/memories/moving").json()
+    response = teacher.post("/v1/memories/moving/rebind", params={"model": "others"})
+    assert response.status_code == 200, response.text
+    after = response.json()
+    assert (after["model"], after["labels"]) == ("others", before["labels"])
+    assert after["fingerprint"] != before["fingerprint"]
+    assert recall(teacher, "moving", coloured("red", 9))["labels"][0]["label"] == "red"
+    create(teacher, "staying")
+    teach(teacher, "staying", "a", "red", coloured("red"))
+    problem(teacher.post("/v1/memories/staying/rebind", params={"model": "others"}), 409, "memory-conflict")
+
+
+def test_a_memory_answers_as_a_model(teacher: TestClient) -> None:
+    create(teacher, "classifier")
+    teach_colours(teacher, "classifier", 4)
+
+    def listed() -> list[str]:
+        return [each["name"] for each in teacher.get("/v1/models").json()["models"]]
+
+    wait_for(lambda: "classifier" in listed(), "the memory to be listed")
+    description = teacher.get("/v1/models/classifier").json()
+    assert description["labels"] == sorted(COLOURS)
+    asked = coloured("green", 30)
+    classified = teacher.post("/v1/models/classifier/classify", content=asked).json()
+    recalled = recall(teacher, "classifier", asked)
+    assert classified["predictions"][0]["labels"][0]["label"] == "green"
+    for ours, theirs in zip(classified["predictions"][0]["labels"], recalled["labels"], strict=True):
+        assert ours["label"] == theirs["label"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+    metadata = teacher.get("/v2/models/classifier").json()
+    assert [each["shape"] for each in metadata["outputs"]] == [[-1, 3], [-1, 3]]
+    infer = {"inputs": [{"name": "pixels", "datatype": "FP32", "shape": [1, 3, 32, 32], "data": [0.1] * 3072}]}
+    outputs = teacher.post("/v2/models/classifier/infer", json=infer).json()["outputs"]
+    assert {each["name"] for each in outputs} == {"logits", "probabilities"}
+    problem(teacher.get("/v1/models/none"), 404, "unknown-model")
+
+
+def test_a_restarted_server_knows_what_was_taught(store: Path, teacher: TestClient, model_folder: Path) -> None:
+    create(teacher, "lasting")
+    teach_colours(teacher, "lasting", 2)
+    digest = teacher.post("/v1/memories/lasting/verify").json()["digest"]
+    with serving(model_folder, store) as second:  # beside the first, as other server processes are
+        assert second.post("/v1/memories/lasting/verify").json()["digest"] == digest
+        teach(second, "lasting", "new", "red", coloured("red", 40))
+        assert recall(teacher, "lasting", coloured("red", 40))["evidence"][0]["id"] == "new"
+        wait_for(lambda: teacher.get("/v1/models/lasting").status_code == 200, "the first to follow")

@@ -1,0 +1,267 @@
+"""Every store keeps the same laws."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.errors import (
+    ExampleNotFound,
+    MemoryConflict,
+    MemoryFull,
+    MemoryNotFound,
+    RevisionNotReached,
+    StaleRevision,
+)
+from service.memories.index import MemoryIndex, filled_memory
+from service.memories.opening import open_store
+from service.memories.records import NOT, Binding, Options, Quotas, Selection
+from service.memories.store import MemoryStore
+from tests.support.memory_histories import BINDING, DIM, QUOTAS, Step, follow, lesson, taught, vector
+
+ROOMY = Quotas(100_000, 1000, 20, 10_000_000)
+QUERIES = np.stack([vector(seed) for seed in range(900, 905)])
+STEPS = st.lists(
+    st.builds(
+        Step,
+        what=st.sampled_from(["teach", "teach", "teach", "correct", "forget", "forget label"]),
+        id=st.sampled_from("abcdefgh"),
+        label=st.sampled_from(["ant", "bee", "cat", f"{NOT}ant"]),
+        seed=st.integers(0, 20),
+    ),
+    max_size=24,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryStore]:
+    where = tmp_path / "memories.sqlite3" if request.param == "sqlite" else request.getfixturevalue("database")
+    yield from emptied(where)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStore]:
+    folder = tmp_path_factory.mktemp("store")
+    yield from emptied(
+        folder / "memories.sqlite3" if request.param == "sqlite" else request.getfixturevalue("database")
+    )
+
+
+def emptied(where: Path | str) -> Iterator[MemoryStore]:
+    store = open_store(str(where))
+    for memory in store.memories():
+        store.delete(memory.name)
+    yield store
+    store.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(steps=STEPS, readout=st.sampled_from(["ridge", "hopfield", "prototype"]))
+def test_a_history_with_forgetting_is_one_without_what_was_forgotten(
+    shared: MemoryStore, steps: list[Step], readout: str
+) -> None:
+    for name in ("long", "short"):
+        if any(memory.name == name for memory in shared.memories()):
+            shared.delete(name)
+        taught(shared, name=name, readout=readout)
+    follower = MemoryIndex(shared, "long")
+    half = len(steps) // 2
+    follow(shared, steps[:half], "long")
+    with follower.state() as state:  # it takes over the rest step by step, not from the beginning
+        assert len(state.content) == shared.memory("long").examples
+    for identifier in [each.id for each in shared.examples("long", None, "", 100)]:
+        shared.forget("long", Selection(id=identifier))
+    left = follow(shared, steps, "long")
+    if left:
+        shared.teach("short", list(left.values()), BINDING.fingerprint, QUOTAS)
+    rebuilt = filled_memory(shared.changes("short"))
+    with follower.state() as state:
+        assert state.content.digest() == rebuilt.digest()
+        assert state.content.verify()
+        assert state.memory.examples == len(left)
+        if left:
+            for ours, theirs in zip(state.content.recall(QUERIES), rebuilt.recall(QUERIES), strict=True):
+                if readout != "hopfield":  # its sum over all rows runs in their order
+                    assert ours.scores.tobytes() == theirs.scores.tobytes()
+                np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-6)
+                assert (ours.p_value, ours.evidence[0].id) == (theirs.p_value, theirs.evidence[0].id)
+    assert shared.labels("long") == shared.labels("short")
+    assert shared.memory("long").bytes == shared.memory("short").bytes
+
+
+def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemoryStore) -> None:
+    memory, new = store.create("pets", Options(), BINDING, QUOTAS)
+    assert new
+    assert store.create("pets", Options(), BINDING, QUOTAS) == (memory, False)
+    with pytest.raises(MemoryConflict):
+        store.create("pets", Options(readout="hopfield"), BINDING, QUOTAS)
+    with pytest.raises(MemoryConflict):
+        store.create("pets", Options(), Binding("colours", "0" * 64, DIM), QUOTAS)
+    assert store.memories() == [memory]
+
+
+def test_what_is_not_there_is_said(store: MemoryStore) -> None:
+    for ask in (store.memory, store.labels, store.changes, store.delete):
+        with pytest.raises(MemoryNotFound):
+            ask("pets")
+    taught(store)
+    with pytest.raises(ExampleNotFound):
+        store.example("pets", "a")
+    with pytest.raises(ExampleNotFound):
+        store.correct("pets", "a", "cat", QUOTAS)
+    with pytest.raises(ExampleNotFound):
+        store.forget("pets", Selection(label="cat"))
+
+
+def test_teaching_the_same_again_changes_nothing(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    revision = store.memory("pets").revision
+    assert store.teach("pets", [lesson("a")], BINDING.fingerprint, QUOTAS) == (revision, ["unchanged"])
+    later, outcomes = store.teach("pets", [lesson("a", "dog"), lesson("b")], BINDING.fingerprint, QUOTAS)
+    assert later > revision
+    assert outcomes == ["replaced", "created"]
+    assert store.labels("pets") == {"cat": 1, "dog": 1}
+
+
+def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
+    taught(store, lesson("a", thumbnail=b"small", image=b"large", source="camera"), lesson("b", thumbnail=b"tiny"))
+    taught(store, lesson("c"))
+    assert [each.keeps for each in store.examples("pets", None, "", 10)] == ["image", "thumbnail", "nothing"]
+    assert [each.id for each in store.examples("pets", Selection(source="camera"), "", 10)] == ["a"]
+    assert [each.id for each in store.examples("pets", None, "a", 1)] == ["b"]
+    assert store.image("pets", "a", whole=True) == b"large"
+    assert store.image("pets", "b", whole=False) == b"tiny"
+    with pytest.raises(ExampleNotFound, match="no image is kept"):
+        store.image("pets", "b", whole=True)
+    assert store.memory("pets").bytes == 3 * 2 * DIM + len(b"smalllargetiny")
+
+
+def test_limits_are_held_example_by_example(store: MemoryStore) -> None:
+    quotas = Quotas(memories=1, examples=3, labels=2, bytes=1000)
+    store.create("pets", Options(), BINDING, quotas)
+    with pytest.raises(MemoryFull):
+        store.create("more", Options(), BINDING, quotas)
+    lessons = [lesson("a", "ant"), lesson("b", "bee"), lesson("c", "cat"), lesson("d", "ant", image=b"x" * 1000)]
+    _, outcomes = store.teach("pets", lessons, BINDING.fingerprint, quotas)
+    assert outcomes[:2] == ["created", "created"]
+    assert [type(each) for each in outcomes[2:]] == [MemoryFull, MemoryFull]
+    _, outcomes = store.teach("pets", [lesson("e", "ant"), lesson("f", "ant")], BINDING.fingerprint, quotas)
+    assert isinstance(outcomes[1], MemoryFull)
+    assert "3 examples" in str(outcomes[1])
+    with pytest.raises(MemoryFull):
+        store.correct("pets", "a", "cat", quotas)
+    assert store.memory("pets").examples == 3
+    store.forget("pets", Selection(label="bee"))
+    assert store.correct("pets", "a", "cat", quotas) == store.memory("pets").revision
+
+
+def test_a_stale_revision_is_refused_by_every_change(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    stale = store.memory("pets").revision
+    store.teach("pets", [lesson("b")], BINDING.fingerprint, QUOTAS, stale)
+    changes = (
+        lambda: store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS, stale),
+        lambda: store.correct("pets", "a", "dog", QUOTAS, stale),
+        lambda: store.forget("pets", Selection(id="a"), stale),
+        lambda: store.delete("pets", stale),
+        lambda: store.replace("pets", Options(), BINDING, [], QUOTAS, stale),
+        lambda: store.rebind("pets", BINDING, {}, stale),
+    )
+    for change in changes:
+        with pytest.raises(StaleRevision):
+            change()
+    assert store.memory("pets").examples == 2
+
+
+def test_of_writers_with_the_same_revision_one_wins(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    revision = store.memory("pets").revision
+    start, outcomes = threading.Barrier(8), []
+
+    def write(number: int) -> None:
+        start.wait()
+        try:
+            store.teach("pets", [lesson(f"w{number}")], BINDING.fingerprint, QUOTAS, revision)
+            outcomes.append("written")
+        except StaleRevision:
+            outcomes.append("stale")
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["stale"] * 7 + ["written"]
+    assert store.memory("pets").examples == 2
+
+
+def test_revisions_grow_over_all_memories_and_outlive_them(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    first = store.memory("pets").revision
+    other = taught(store, name="tools").memory("tools").revision
+    store.delete("pets")
+    again = taught(store).memory("pets").revision
+    assert first < other < again
+
+
+def test_an_index_follows_every_change_of_others(store: MemoryStore) -> None:
+    taught(store, lesson("a"), lesson("b", "dog"), lesson("c", "dog"))
+    index = MemoryIndex(store, "pets")
+
+    def contents() -> dict[str, str]:
+        with index.state() as state:
+            return {each: state.content.label_of(each) for each in state.content.ids()}
+
+    assert contents() == {"a": "cat", "b": "dog", "c": "dog"}
+    store.forget("pets", Selection(id="a"))
+    store.teach("pets", [lesson("d", "eel")], BINDING.fingerprint, QUOTAS)  # as many as before
+    assert contents() == {"b": "dog", "c": "dog", "d": "eel"}
+    store.correct("pets", "b", "eel", QUOTAS)
+    assert contents() == {"b": "eel", "c": "dog", "d": "eel"}
+    store.replace("pets", Options(), BINDING, [lesson("b", "ant", seed=3), lesson("x", "ant")], QUOTAS)
+    assert contents() == {"b": "ant", "x": "ant"}
+    store.delete("pets")
+    with pytest.raises(MemoryNotFound):
+        contents()
+    taught(store, lesson("y"), beta=3.0)
+    assert contents() == {"y": "cat"}
+    with pytest.raises(RevisionNotReached), index.state(store.memory("pets").revision + 1):
+        pass
+
+
+def test_rebinding_gives_every_example_its_new_key(store: MemoryStore) -> None:
+    taught(store, lesson("a"), lesson("b", "dog"))
+    index = MemoryIndex(store, "pets")
+    with index.state():
+        pass
+    wide = Binding("others", "e" * 64, 2 * DIM)
+    keys = {"a": b"\x00\x40" + bytes(4 * DIM - 2), "b": bytes(4 * DIM - 2) + b"\x00\x40"}
+    before = store.memory("pets")
+    memory = store.rebind("pets", wide, keys, before.revision)
+    assert (memory.binding, memory.examples, memory.bytes) == (wide, 2, before.bytes + 4 * DIM)
+    with index.state(memory.revision) as state:
+        assert state.content.dim == 2 * DIM
+        assert state.content.labels == ("cat", "dog")
+    with pytest.raises(MemoryConflict):
+        store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS)
+
+
+def test_answers_are_kept_by_key_and_request(store: MemoryStore) -> None:
+    taught(store)
+    assert store.answered("pets", "k", "d") is None
+    store.keep_answer("pets", "k", "d", "first")
+    store.keep_answer("pets", "k", "d", "second")
+    assert store.answered("pets", "k", "d") == "first"
+    with pytest.raises(MemoryConflict):
+        store.answered("pets", "k", "other")
+
+
+def test_the_same_file_under_several_ids_is_found(store: MemoryStore) -> None:
+    taught(store, lesson("a", sha256="1"), lesson("b", sha256="1"), lesson("c", sha256="2"), lesson("d", sha256=""))
+    assert store.duplicates("pets", 10) == [["a", "b"]]

@@ -1,0 +1,64 @@
+"""Models that are served in each runtime, and explained in torch beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ait_lite.checkpoint import WEIGHTS
+from ait_lite.runtimes.prepared import GRAPH
+from service.models.registry import Models
+from tests.support.served_models import IMAGE, Witness, ask, expected
+
+
+@pytest.fixture
+def root(tmp_path: Path, prepared_folder: Path) -> Path:
+    """A folder of models with one in it, which is prepared and has no weights."""
+    shutil.copytree(prepared_folder, tmp_path / "root" / "colours" / "1")
+    return tmp_path / "root"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_prepared_model_is_served_without_torch(
+    served: Any, launcher: Any, model_folder: Path, runtime: str
+) -> None:
+    @served(runtime=runtime)
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        assert (model.runtime["name"], model.runtime["precision"]) == (runtime, "fp32")
+        np.testing.assert_allclose(await ask(model, 6), expected(model_folder).repeat(6, axis=0), atol=1e-3)
+        features = (await model.infer([model.prepare(IMAGE)], operation="features")).outputs
+        assert features.shape == (1, model.num_features)
+        assert not model.explains
+        assert "holds a graph and no weights" in model.no_torch
+        libraries = Path(f"/proc/{model.pid}/maps").read_text()
+        assert "libtorch" not in libraries
+
+
+def test_it_is_explained_by_another_process(served: Any, root: Path, model_folder: Path) -> None:
+    shutil.copyfile(model_folder / WEIGHTS, root / "colours" / "1" / WEIGHTS)
+
+    @served(runtime="auto")
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        assert model.runtime["name"] != "torch"
+        assert model.explains
+        found = await model.explain(model.prepare(IMAGE))
+        np.testing.assert_allclose(found["logits"], expected(model_folder)[0], atol=1e-3)
+        assert ("batch", "explain", 1) in witness.told
+
+
+def test_weights_are_served_where_the_graph_was_altered(served: Any, root: Path, model_folder: Path) -> None:
+    folder = root / "colours" / "1"
+    shutil.copyfile(model_folder / WEIGHTS, folder / WEIGHTS)
+    (folder / GRAPH).write_bytes((folder / GRAPH).read_bytes()[:-1])
+
+    @served(runtime="auto", explain="off", cache="/dev/null/nowhere")
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        np.testing.assert_allclose(await ask(model), expected(model_folder), atol=1e-3)
+        assert not model.explains

@@ -1,0 +1,123 @@
+"""Teaching on the page: make a memory, show it classes, ask, correct, forget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.support.browsing import PHONE, Visit, payload
+from tests.support.memories_client import coloured
+from tests.support.running_server import running_server
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
+    store = tmp_path_factory.mktemp("store") / "memories.sqlite3"
+    with running_server(AIT_MODEL=str(model_folder), AIT_MEMORIES=str(store), AIT_TORCH_THREADS="1") as (address, _):
+        yield address
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
+    visits: list[Visit] = []
+
+    def visit(**options: object) -> Visit:
+        visits.append(Visit(browser, server, "/teach", **options))
+        return visits[-1]
+
+    yield visit
+    for each in visits:
+        each.close()
+        each.check()
+
+
+def make(here: Visit, name: str) -> None:
+    here.page.get_by_label("New memory").fill(name)
+    here.page.get_by_role("button", name="Make it").click()
+    expect(here.page.locator("#memory")).to_have_value(name)
+    expect(here.page.locator("#labels > li")).to_have_count(0)
+
+
+def add_class(here: Visit, label: str, count: int) -> None:
+    here.page.get_by_label("New class").fill(label)
+    files = [payload(coloured(label, number), f"{label}-{number}.png") for number in range(count)]
+    here.page.locator("#add-files").set_input_files(files)
+    expect(card(here, label)).to_contain_text(f"{count} example")
+
+
+def card(here: Visit, label: str) -> Locator:
+    return here.page.locator(".label-card").filter(has=here.page.get_by_role("heading", name=label, exact=True))
+
+
+def best(answer: Locator) -> Locator:
+    return answer.locator(".scores li").first.locator(".name")
+
+
+def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "page")
+    add_class(here, "red", 3)
+    add_class(here, "blue", 3)
+    here.page.locator("#files").set_input_files([payload(coloured("green", 7), "leaf.png")])
+    answer = here.page.locator("#answers .card").first
+    expect(best(answer)).to_have_text(re.compile("red|blue"))
+    expect(answer.locator(".evidence img")).to_have_count(5)
+    expect(answer.locator(".evidence img").first).to_have_js_property("naturalWidth", 24)
+    expect(answer).to_contain_text("It takes 19 examples")
+
+    # A wrong answer is corrected, and every answer changes at once.
+    answer.get_by_label("What leaf.png shows").fill("green")
+    answer.get_by_role("button", name="Teach").click()
+    expect(best(answer)).to_have_text("green")
+    expect(card(here, "green")).to_contain_text("1 example")
+    here.page.get_by_role("button", name="Undo").click()
+    expect(card(here, "green")).to_have_count(0)
+    expect(best(answer)).to_have_text(re.compile("red|blue"))
+    answer.get_by_role("button", name=re.compile("It is red|Yes, it is red")).click()
+    expect(card(here, "red")).to_contain_text("4 examples")
+
+    card(here, "red").get_by_text("Its images").click()
+    expect(card(here, "red").locator(".thumbs img")).to_have_count(4)
+    card(here, "red").get_by_role("button", name=re.compile("Forget example")).first.click()
+    expect(card(here, "red")).to_contain_text("3 examples")
+    here.page.get_by_role("button", name="Forget the class red").click()
+    expect(card(here, "red")).to_have_count(0)
+    expect(best(answer)).to_have_text("blue")
+
+    with here.page.expect_download() as download:
+        here.page.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == "page.safetensors"
+    here.page.reload()
+    expect(card(here, "blue")).to_contain_text("3 examples")  # nothing is lost
+
+
+def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:
+    here = open_page()
+    make(here, "strangers")
+    for label in ("red", "blue"):
+        add_class(here, label, 11)
+    here.page.locator("#files").set_input_files([payload(coloured("green", 3), "leaf.png")])
+    answer = here.page.locator("#answers .card").first
+    expect(answer.locator(".unknown")).to_contain_text("Unknown")
+    expect(here.page.locator("#health")).to_contain_text("told right")
+    here.page.get_by_label("New class").fill("text")
+    here.page.locator("#add-files").set_input_files([payload(b"no image", "notes.txt", "text/plain")])
+    expect(here.page.locator("#notice")).to_contain_text("notes.txt")
+    expect(card(here, "text")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off(open_page: Callable[..., Visit], scheme: str) -> None:
+    here = open_page(**PHONE, color_scheme=scheme)
+    make(here, f"phone-{scheme}")
+    add_class(here, "red", 2)
+    here.page.locator("#files").set_input_files([payload(coloured("red", 7), "a long name " * 10 + ".png")])
+    expect(best(here.page.locator("#answers .card").first)).to_have_text("red")
+    width = here.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 360

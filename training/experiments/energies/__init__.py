@@ -1,0 +1,1 @@
+"""Energies and stored patterns (arXiv 2405.08707)."""

@@ -1,0 +1,1 @@
+"""Factual recall (arXiv 2412.06538)."""

@@ -1,0 +1,1 @@
+"""How well a trained model tells images of classes that it has not learned."""

@@ -1,0 +1,1 @@
+"""Kernels, update rules and DeltaFormer (arXiv 2505.19488)."""

@@ -1,0 +1,155 @@
+"""Image files to teach from, and their feature vectors."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from ait.classifier import Classifier
+from ait.interpret.embedding import embed_and_classify
+from ait_lite.decode import ImageError
+from ait_lite.image_files import holds_images, list_images, visible_folders
+from training.data.sources.folder import scan_folder
+from training.errors import DataError
+
+# Told how many images of how many are done.
+Progress = Callable[[int, int], None]
+
+_ID_CHARACTERS: Final = 16  # of the SHA-256 in hexadecimal: 64 bits, among which a million images do not meet
+_NAMED_PROBLEMS: Final = 5
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """An image file and what it shows.
+
+    Attributes:
+        path: The file.
+        label: Its label.
+    """
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class EmbeddedFile:
+    """What a model makes of an image file.
+
+    Attributes:
+        path: The file.
+        sha256: Of its bytes, in hexadecimal.
+        features: Feature vector, shape (F,), float64.
+        logits: The model's answer, shape (classes,), float64.
+    """
+
+    path: Path
+    sha256: str
+    features: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def id(self) -> str:
+        """Identifier of the image: the same bytes have the same, wherever they lie."""
+        return self.sha256[:_ID_CHARACTERS]
+
+
+def labelled_files(places: Sequence[Path], label: str | None = None) -> list[LabelledFile]:
+    """List image files with their labels.
+
+    Args:
+        places: With a label: image files, and folders of them at any depth. Without: folders that hold one folder
+            of images per class.
+        label: What all of them show; None takes the names of the class folders.
+
+    Raises:
+        DataError: A place is missing or holds no images, or there is no label for it.
+    """
+    found: list[LabelledFile] = []
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place}: there is no such file or folder.")
+        if label is not None:
+            found += [LabelledFile(path, label) for path in image_files([place])]
+        elif place.is_file():
+            raise DataError(f"{place} is a file: say what it shows with --label.")
+        elif holds_images(place) and not visible_folders(place):
+            raise DataError(f"{place} holds images and no class folders: say what they show with --label.")
+        else:
+            samples = scan_folder(place, wrapped=True)
+            labels = samples.labels.tolist()
+            found += [LabelledFile(samples.file(i), samples.classes[code]) for i, code in enumerate(labels)]
+    return found
+
+
+def image_files(places: Sequence[Path]) -> list[Path]:
+    """List image files, those in folders at any depth.
+
+    Raises:
+        DataError: A place is missing or holds no images.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            listed = list_images(place).images
+            if not listed:
+                raise DataError(f"{place} holds no images.")
+            found += [place / name for name in listed]
+        elif place.exists():
+            found.append(place)
+        else:
+            raise DataError(f"{place}: there is no such file or folder.")
+    return found
+
+
+def embed_files(
+    classifier: Classifier,
+    paths: Sequence[Path],
+    *,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+    on_skip: Callable[[str], None] | None = None,
+) -> Iterator[EmbeddedFile]:
+    """Run a model on image files, batch by batch.
+
+    Args:
+        classifier: The model.
+        paths: The files.
+        skip_broken: Leave out files that cannot be read or decoded, instead of refusing all.
+        progress: Told after each batch.
+        on_skip: Told why a file is left out.
+
+    Yields:
+        One entry per file, in their order, without those left out.
+
+    Raises:
+        DataError: A file cannot be read or decoded.
+    """
+    size = classifier.batch_size
+    broken: list[str] = []
+    for start in range(0, len(paths), size):
+        part: list[tuple[Path, bytes, torch.Tensor]] = []
+        for path in paths[start : start + size]:
+            try:
+                data = path.read_bytes()
+                part.append((path, data, classifier.pixels([data])))
+            except (ImageError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                broken.append(f"{path}: {reason}")
+                if on_skip is not None:
+                    on_skip(broken[-1])
+        if broken and not skip_broken:
+            named = "; ".join(broken[:_NAMED_PROBLEMS])
+            raise DataError(f"{named}. Repair or remove what cannot be read, or leave it out with --skip-broken.")
+        if part:
+            with torch.inference_mode():
+                features, logits = embed_and_classify(classifier.model, torch.cat([pixels for _, _, pixels in part]))
+            rows = features.double().cpu().numpy(), logits.double().cpu().numpy()
+            for (path, data, _), vector, answer in zip(part, *rows, strict=True):
+                yield EmbeddedFile(path, hashlib.sha256(data).hexdigest(), vector, answer)
+        if progress is not None:
+            progress(min(start + size, len(paths)), len(paths))

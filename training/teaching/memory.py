@@ -1,0 +1,384 @@
+"""Memories of classes on files: teach images, recall, forget, verify, export."""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from ait.classifier import Classifier, load
+from ait.interpret.embedding import embed
+from ait_lite.checkpoint import CONFIG, CheckpointError, atomic_file, bundled_models, fingerprint, resolve
+from ait_lite.class_memory import ClassMemory, Fullness, MemoryFolder, MemoryFolderError, Source, locked, open_memory
+from training.errors import DataError
+from training.teaching.images import LabelledFile, Progress, embed_files
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What teaching changed.
+
+    Attributes:
+        added: New examples.
+        relabelled: Images that were stored under another label.
+        known: Images that were stored with this label already.
+        skipped: Files that could not be read, with the reason.
+        examples: Examples in the memory now.
+        labels: Number of examples per label now.
+    """
+
+    added: int
+    relabelled: int
+    known: int
+    skipped: tuple[str, ...]
+    examples: int
+    labels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class EvidenceFile:
+    """A taught image that resembles the one asked about.
+
+    Attributes:
+        id: Its identifier.
+        label: Its label.
+        path: Where it was when it was taught.
+        similarity: Cosine of its features with those of the image asked about.
+        weight: What it adds to the score of its label.
+    """
+
+    id: str
+    label: str
+    path: str
+    similarity: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What a memory says to one image.
+
+    Attributes:
+        path: The image.
+        labels: (label, score), the highest first.
+        unknown: True where the image resembles the taught ones less than they resemble each other.
+        p_value: Share of the taught examples that are at least as far from the others.
+        resolution: The smallest p-value that this many examples can give.
+        evidence: The most similar taught images.
+        strongest: Identifier of the example that speaks most for the first label, if there is one.
+        label_without_strongest: The label without that example.
+        error: Why the file could not be used, in place of all this.
+    """
+
+    path: str
+    labels: tuple[tuple[str, float], ...] = ()
+    unknown: bool = False
+    p_value: float | None = None
+    resolution: float | None = None
+    evidence: tuple[EvidenceFile, ...] = ()
+    strongest: str | None = None
+    label_without_strongest: str | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as what JSON can hold."""
+        told = asdict(self)
+        told["labels"] = [{"label": label, "score": score} for label, score in self.labels]
+        return told
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The result of rebuilding a memory from its examples.
+
+    Attributes:
+        sound: True where everything is equal to the bit.
+        digest: Of the examples, whatever their order.
+        examples: Number of examples.
+        fullness: How much of its capacity is in use; None of an empty memory.
+    """
+
+    sound: bool
+    digest: str
+    examples: int
+    fullness: Fullness | None
+
+
+def create_memory(
+    path: Path,
+    model: str,
+    *,
+    readout: str = "ridge",
+    random_features: int = 0,
+    beta: float = 20.0,
+    unknown_level: float = 0.01,
+) -> MemoryFolder:
+    """Create an empty memory folder, bound to a model.
+
+    Args:
+        path: The folder; it must not exist.
+        model: A checkpoint folder, or name of a bundled model.
+        readout: ``ridge``, ``hopfield`` or ``prototype``.
+        random_features: Number of random ReLU features that ridge may use.
+        beta: Inverse temperature of the Hopfield readout.
+        unknown_level: Share of known images that may be called unknown.
+
+    Raises:
+        MemoryFolderError: There is something at `path`.
+        CheckpointError: The model cannot be used.
+        ValueError: An option is out of range.
+        OSError: The folder cannot be written.
+    """
+    bound = _fingerprint(model)
+    classifier = _load(model)
+    options = {"readout": readout, "random_features": random_features, "beta": beta, "unknown_level": unknown_level}
+    with torch.inference_mode():
+        blank = torch.zeros(1, *classifier.data_config["input_size"], device=classifier.device)
+        width = embed(classifier.model, blank).shape[1]
+    memory = ClassMemory(width, **options)  # type: ignore[arg-type]
+    name = model if model in bundled_models() else str(resolve(model).resolve())
+    with locked(path):
+        if path.exists():
+            raise MemoryFolderError(f"{path} exists already: choose another name, or delete it.")
+        folder = MemoryFolder(path, memory, name, bound)
+        folder.save()
+    return folder
+
+
+class LocalMemory:
+    """A memory folder with its model, ready to be taught and asked.
+
+    Its methods take and return what could travel over HTTP: paths, labels, identifiers and plain results.
+
+    Args:
+        path: The memory folder.
+        model: Where the model is now; None is where it was when the memory was made.
+
+    Raises:
+        MemoryFolderError: The folder is no memory, is damaged, or belongs to another model.
+        CheckpointError: The model cannot be loaded.
+    """
+
+    def __init__(self, path: Path, model: str | None = None) -> None:
+        self.path = path
+        folder = open_memory(path)
+        reference = model or folder.model
+        folder.require(_fingerprint(reference), reference)
+        self.folder = folder
+        self.classifier = _load(reference)
+
+    def teach(
+        self, files: Sequence[LabelledFile], *, skip_broken: bool = False, progress: Progress | None = None
+    ) -> Taught:
+        """Teach labelled image files; an image that is known already is taught its new label.
+
+        Args:
+            files: The files.
+            skip_broken: Leave out files that cannot be read.
+            progress: Told how many images are done.
+
+        Raises:
+            DataError: A file cannot be read, or the same image has two labels. Nothing is taught then.
+            MemoryFolderError: Another process is changing the memory.
+            OSError: The folder cannot be written.
+        """
+        skipped: list[str] = []
+        labels = {file.path: file.label for file in files}
+        with locked(self.path):
+            folder = self.folder = open_memory(self.path)
+            now = datetime.now(UTC).isoformat("T", "seconds")
+            chosen: dict[str, str] = {}
+            sources: dict[str, Source] = {}
+            vectors: dict[str, np.ndarray] = {}
+            for image in embed_files(
+                self.classifier,
+                [file.path for file in files],
+                skip_broken=skip_broken,
+                progress=progress,
+                on_skip=skipped.append,
+            ):
+                label = labels[image.path]
+                if chosen.setdefault(image.id, label) != label:
+                    raise DataError(
+                        f"{image.path} ({label}) and {sources[image.id].path} ({chosen[image.id]}) are the same image "
+                        "under two labels: remove one of them."
+                    )
+                sources[image.id] = Source(str(image.path), image.sha256, now)
+                vectors[image.id] = image.features
+            new = [key for key in chosen if key not in folder.memory]
+            changed = [key for key in chosen if key in folder.memory and folder.memory.label_of(key) != chosen[key]]
+            if new:
+                folder.memory.write(new, np.stack([vectors[key] for key in new]), [chosen[key] for key in new])
+            for key in changed:
+                folder.memory.relabel(key, chosen[key])
+            if new or changed:
+                folder.sources |= {key: sources[key] for key in (*new, *changed)}
+                folder.save()
+        return Taught(
+            len(new),
+            len(changed),
+            len(chosen) - len(new) - len(changed),
+            tuple(skipped),
+            len(folder.memory),
+            folder.memory.counts,
+        )
+
+    def recall(
+        self,
+        paths: Sequence[Path],
+        *,
+        top_k: int = 5,
+        evidence: int = 3,
+        readout: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Recalled]:
+        """Ask what image files show; one that cannot be used does not stop the others.
+
+        Args:
+            paths: The files.
+            top_k: Labels per image.
+            evidence: Taught images to name per image.
+            readout: Readout in place of the memory's own.
+            progress: Told how many images are done.
+
+        Raises:
+            ValueError: The memory is empty, or the readout is unknown.
+        """
+        memory = self.folder.memory
+        errors: list[str] = []
+        answers: dict[Path, Recalled] = {}
+        embedded = list(
+            embed_files(self.classifier, paths, skip_broken=True, progress=progress, on_skip=errors.append)
+        )
+        if embedded or not len(memory):
+            found = memory.recall(
+                np.array([image.features for image in embedded]).reshape(len(embedded), memory.dim),
+                evidence=max(evidence, 1),
+                readout=readout,
+            )
+            for image, answer in zip(embedded, found, strict=True):
+                order = np.argsort(-answer.scores, kind="stable")[:top_k]
+                answers[image.path] = Recalled(
+                    path=str(image.path),
+                    labels=tuple((answer.labels[index], float(answer.scores[index])) for index in order),
+                    unknown=answer.unknown,
+                    p_value=answer.p_value,
+                    resolution=answer.resolution,
+                    evidence=tuple(self._evidence_file(*each) for each in answer.evidence[:evidence]),
+                    strongest=answer.strongest,
+                    label_without_strongest=answer.label_without_strongest,
+                )
+        refused = iter(errors)
+        return [answers[path] if path in answers else Recalled(str(path), error=next(refused)) for path in paths]
+
+    def _evidence_file(self, identifier: str, label: str, similarity: float, weight: float) -> EvidenceFile:
+        source = self.folder.sources.get(identifier)
+        return EvidenceFile(identifier, label, source.path if source else "", similarity, weight)
+
+
+def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), files: Sequence[Path] = ()) -> int:
+    """Forget examples exactly: the memory is then as if they had never been taught. Needs no model.
+
+    Args:
+        path: The memory folder.
+        ids: Identifiers.
+        labels: Labels of which all examples are forgotten.
+        files: Image files, known by their bytes.
+
+    Returns:
+        Number of examples forgotten.
+
+    Raises:
+        MemoryFolderError: The folder is no memory, is damaged, or is being changed by another process.
+        DataError: An example or label is not there. Nothing is forgotten then.
+        OSError: A file cannot be read, or the folder not written.
+    """
+    with locked(path):
+        folder = open_memory(path)
+        memory = folder.memory
+        by_digest = {source.sha256: identifier for identifier, source in folder.sources.items()}
+        gone = dict.fromkeys(ids)
+        for label in labels:
+            if label not in memory.counts:
+                raise DataError(f"memory {path} holds no examples of {label!r}; it knows {', '.join(memory.labels)}.")
+            gone |= dict.fromkeys(memory.ids(label))
+        for file in files:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            if digest not in by_digest:
+                raise DataError(f"memory {path} does not hold the image {file}.")
+            gone[by_digest[digest]] = None
+        unknown = [identifier for identifier in gone if identifier not in memory]
+        if unknown:
+            raise DataError(f"memory {path} holds no example {', '.join(unknown[:5])}.")
+        memory.forget(list(gone))
+        for identifier in gone:
+            folder.sources.pop(identifier, None)
+        folder.save()
+    return len(gone)
+
+
+def verify(path: Path, model: str | None = None) -> Verified:
+    """Rebuild a memory from its examples and compare everything to the bit.
+
+    Args:
+        path: The memory folder.
+        model: Checkpoint that must be the memory's own; None does not look at it.
+
+    Raises:
+        MemoryFolderError: The folder is no memory, is damaged, or belongs to another model.
+        CheckpointError: The model cannot be read.
+    """
+    folder = open_memory(path)
+    if model is not None:
+        folder.require(_fingerprint(model), model)
+    memory = folder.memory
+    listed = set(folder.sources) == set(memory.ids())
+    fullness = memory.fullness() if len(memory) else None
+    return Verified(memory.verify() and listed, memory.digest(), len(memory), fullness)
+
+
+def export(path: Path, output: Path) -> None:
+    """Write a memory as one file, without its model.
+
+    Args:
+        path: The memory folder.
+        output: A ``.safetensors`` file, which `ClassMemory.load` reads, or a ``.csv`` list of the examples.
+
+    Raises:
+        MemoryFolderError: The folder is no memory, or is damaged.
+        DataError: The ending is another one.
+        OSError: The file cannot be written.
+    """
+    folder = open_memory(path)
+    if output.suffix == ".safetensors":
+        folder.memory.save(output)
+    elif output.suffix == ".csv":
+        with atomic_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["id", "label", "path", "sha256", "time"])
+            for identifier in folder.memory.ids():
+                source = folder.sources.get(identifier, Source("", "", ""))
+                rows.writerow([identifier, folder.memory.label_of(identifier), *asdict(source).values()])
+    else:
+        raise DataError(f"{output}: give a file that ends in .safetensors (the memory) or .csv (its examples).")
+
+
+def _fingerprint(model: str) -> str:
+    folder = resolve(model)
+    if not (folder / CONFIG).is_file():
+        names = ", ".join(bundled_models()) or "none"
+        raise CheckpointError(f"{model} is neither a checkpoint folder nor a bundled model (there is: {names}).")
+    return fingerprint(folder)
+
+
+def _load(model: str) -> Classifier:
+    try:
+        return load(model)
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{model}: cannot be loaded ({error}).") from error
