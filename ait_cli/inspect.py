@@ -60,6 +60,7 @@ def inspect(
 
 def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
     from ait.associative_transformer import AssociativeTransformer
+    from ait.interpret.causal import logits_without_retrieval
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
     from ait_lite.decode import ImageError
@@ -77,11 +78,16 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
         fail(f"{image}: cannot be read ({error.strerror}).")
     # Not beside the image, whose folder may be one of training images.
     target = output or Path(f"{image.stem}.memory.png")
+    pixels = classifier.pixels([decoded])
     try:
-        report = draw_memory(classifier.model, decoded, classifier.pixels([decoded]), target, classifier.labels)
+        report = draw_memory(classifier.model, decoded, pixels, target, classifier.labels)
     except OSError as error:
         fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
     typer.echo(describe(report))
+    own = classifier.model(pixels)[0].softmax(-1).detach()
+    without, best = logits_without_retrieval(classifier.model, pixels)[0].softmax(-1), int(own.argmax())
+    name = classifier.labels[best] if classifier.labels else f"class {best}"
+    typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")
     if priors is not None:
         from ait_cli.inspect_priors import inspect_priors

@@ -196,6 +196,25 @@ def causal_report(
     return CausalReport(len(images), float(right.mean()), float(loss.mean()), effects, means)
 
 
+@torch.no_grad()
+def logits_without_retrieval(model: AssociativeTransformer, images: Tensor) -> Tensor:
+    """Answer as if the blocks retrieved nothing; beside the model's own logits, what the memory adds to an answer.
+
+    Args:
+        model: An AiT model with a head, which is left as it was.
+        images: Normalised images, shape (B, C, H, W), on the model's device.
+
+    Returns:
+        Logits, shape (B, num_classes), float32.
+    """
+    training = model.training
+    model.eval()
+    try:
+        return _logits(model, images, max(len(images), 1), _retrieval_off)
+    finally:
+        model.train(training)
+
+
 def _watch_norms(hooks: ExitStack, model: AssociativeTransformer, ratios: list[list[Tensor]]) -> None:
     for block, found in zip(model.associative_blocks(), ratios, strict=True):
 
@@ -206,16 +225,20 @@ def _watch_norms(hooks: ExitStack, model: AssociativeTransformer, ratios: list[l
         hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
 
 
+def _logits(model: AssociativeTransformer, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
+    with ExitStack() as hooks:
+        intervene(hooks, model)
+        # By the trace, which writes nothing even where a memory is adaptive.
+        return torch.cat(
+            [model.forward_head(trace_queries(model, batch).tokens).float() for batch in images.split(batch_size)]
+        )
+
+
 def _scores(
     model: AssociativeTransformer, images: Tensor, labels: Tensor, batch_size: int, intervene: Hooks
 ) -> tuple[Tensor, Tensor]:
     """Points for a right answer, and cross-entropy in nats, of every image: both (B,), float64."""
-    with ExitStack() as hooks:
-        intervene(hooks, model)
-        # By the trace, which writes nothing even where a memory is adaptive.
-        logits = torch.cat(
-            [model.forward_head(trace_queries(model, batch).tokens).float() for batch in images.split(batch_size)]
-        )
+    logits = _logits(model, images, batch_size, intervene)
     labels = labels.to(logits.device)
     largest = logits.amax(-1, keepdim=True)
     # Classes that hold the same are answered alike but for rounding.

@@ -23,6 +23,7 @@ def test_inspect_draws_the_memory(checkpoint: Path, image_file: Path, tmp_path: 
         assert drawn.format == "PNG"
         assert drawn.width > drawn.height > 300
     assert "rank(priors)" in result.stdout
+    assert "if the blocks retrieved nothing" in result.stdout
 
 
 def test_inspect_tells_what_is_lost_without_the_memory(

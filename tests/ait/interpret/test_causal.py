@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
-from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects
+from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_without_retrieval
 from tests.ait.conftest import MakeModel
 
 
@@ -32,6 +32,7 @@ def test_without_retrieval_it_is_the_model_whose_scale_is_zero(
     model, without = make_model().eval(), make_model().eval()
     for block in without.associative_blocks():
         nn.init.zeros_(block.workspace.ls.gamma)
+    torch.testing.assert_close(logits_without_retrieval(model, images), without(images))
     expected = F.cross_entropy(without(images), labels, reduction="none").detach() - F.cross_entropy(
         model(images).detach(), labels, reduction="none"
     )
@@ -47,7 +48,7 @@ def test_equal_priors_are_their_mean(make_model: MakeModel, images: Tensor, labe
         priors = block.workspace.memory.priors
         priors.copy_(priors.mean(0, keepdim=True).expand_as(priors))
     effect = causal_report(model, images, labels).effects["equal_priors"]
-    assert effect.loss == pytest.approx(float(F.cross_entropy(equal(images), labels)), rel=1e-5)
+    assert effect.loss == pytest.approx(float(F.cross_entropy(equal(images), labels).detach()), rel=1e-5)
     # In a memory whose priors are equal already nothing is lost by making them so, or by shuffling them.
     for name in ("equal_priors", "shuffled_priors"):
         nothing = causal_report(equal, images, labels).effects[name]
