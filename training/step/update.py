@@ -11,6 +11,7 @@ from training import sharding
 from training.model.learner import Learner
 from training.recipe.keys import UpdateSettings
 from training.step.average import WeightAverage
+from training.step.distillation import Teacher, distillation_losses
 from training.step.learned import Learned
 from training.step.loss import sample_losses
 from training.step.optimiser import create_optimizer, float32_newton_schulz
@@ -21,7 +22,7 @@ class UpdateResult(NamedTuple):
 
     Attributes:
         loss: Of the update's images that this process has, a scalar.
-        sums: (3,) float32: this process's sums over images of cross-entropy, balance loss and correct answers.
+        sums: (3,) float32: this process's sums over images of the loss, balance loss and correct answers.
     """
 
     loss: Tensor
@@ -36,6 +37,7 @@ class Update:
         model: On its device. With ``sharding=full`` its parameters are spread over the processes.
         accelerator: Device, precision and processes.
         class_weights: (classes,) factors of the loss, or None.
+        teacher: Gives soft targets, or None.
 
     Attributes:
         learner: The model as it is called.
@@ -46,9 +48,15 @@ class Update:
     """
 
     def __init__(
-        self, settings: UpdateSettings, model: nn.Module, accelerator: Accelerator, class_weights: Tensor | None
+        self,
+        settings: UpdateSettings,
+        model: nn.Module,
+        accelerator: Accelerator,
+        class_weights: Tensor | None,
+        teacher: Teacher | None = None,
     ) -> None:
         self._settings = settings
+        self._teacher = teacher
         self._accelerator = accelerator
         self._class_weights = class_weights
         learner: Any = Learner(model)
@@ -111,8 +119,13 @@ class Update:
         # For a learner that accelerate wrapped this changes nothing.
         with self._accelerator.autocast():
             logits, balance = self.learner(inputs)
+            taught = None if self._teacher is None else self._teacher(inputs)
         logits = logits.float()
-        total = sample_losses(logits, targets, settings.loss, settings.label_smoothing, self._class_weights).sum()
+        losses = sample_losses(logits, targets, settings.loss, settings.label_smoothing, self._class_weights)
+        if taught is not None:
+            share = settings.distil.weight
+            losses = (1 - share) * losses + share * distillation_losses(logits, taught, settings.distil.temperature)
+        total = losses.sum()
         # Processes average their gradients, and in a last, partial batch their shares may differ.
         loss = total * (self._accelerator.num_processes / batch_size)
         loss = loss + settings.balance_weight * balance_share * balance
