@@ -41,7 +41,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"exemplars", "features", "metrics"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
-        frozenset({"annotate", "compare"}),
+        frozenset({"annotate", "compare", "runtimes"}),
     ),
     "tuning": (frozenset({"ranges"}), frozenset({"study"})),
     "run": (

@@ -42,8 +42,9 @@ class DataRecipe(Section):
     source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle"] = Field(
         default="folder",
         description="What data.root holds: folder, one folder of images per class; table, a .csv or .parquet file "
-        "with the columns path, label and, if wanted, split (train, val or test); cifar10, cifar100 and "
-        "oxford_iiit_pet, the published files as torchvision lays them out. triangle is generated and needs no root.",
+        "with the columns path, label and, if wanted, split (train, val or test) and weight (of the image in the "
+        "loss); cifar10, cifar100 and oxford_iiit_pet, the published files as torchvision lays them out. triangle is "
+        "generated and needs no root.",
     )
     root: Path | None = Field(
         default=None,

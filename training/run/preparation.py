@@ -106,7 +106,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         architecture=architecture,
         model=model,
         update=update,
-        step=TrainingStep(update, transform, images.labels, accelerator, recipe.seed),
+        step=TrainingStep(update, transform, images.labels, accelerator, recipe.seed, images.weights),
         schedule=create_schedule(
             update.learned.optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, images.steps_per_epoch
         ),

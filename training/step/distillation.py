@@ -81,8 +81,8 @@ def load_teacher(
         some = ", ".join(lacking[:_NAMED_CLASSES]) + (", …" if len(lacking) > _NAMED_CLASSES else "")
         has = ", ".join(list(known)[:_NAMED_CLASSES]) + (", …" if len(known) > _NAMED_CLASSES else "")
         raise RecipeError(
-            f"distil.teacher {recipe.teacher} does not know {len(lacking)} of the {len(classes)} classes here ({some});"
-            f" it knows {len(known)} ({has or 'without names'}): choose a teacher of these classes"
+            f"distil.teacher {recipe.teacher} does not know {len(lacking)} of the {len(classes)} classes here "
+            f"({some}); it knows {len(known)} ({has or 'without names'}): choose a teacher of these classes"
         )
     if Preprocessing.of_model(model).input_size[0] != student.input_size[0]:
         raise RecipeError(f"distil.teacher {recipe.teacher} takes images of other channels than the model")

@@ -72,7 +72,9 @@ class Update:
         self._optimizer = accelerator.prepare(optimizer)
         self.learned = Learned(model, optimizer, average, accelerator.scaler)
 
-    def __call__(self, inputs: Tensor, targets: Tensor, batch_size: int, step: int) -> UpdateResult:
+    def __call__(
+        self, inputs: Tensor, targets: Tensor, batch_size: int, step: int, weights: Tensor | None = None
+    ) -> UpdateResult:
         """Update the model once.
 
         Args:
@@ -80,6 +82,7 @@ class Update:
             targets: Their labels (B,), or probabilities (B, classes).
             batch_size: Images of the update, over all processes.
             step: Updates before this one.
+            weights: How much each image counts in the loss, (B,) float32 around 1; None counts all alike.
         """
         settings, accelerator = self._settings, self._accelerator
         losses, sums = [], torch.zeros(3, device=accelerator.device)
@@ -91,7 +94,13 @@ class Update:
             # Gradients travel between processes once per update.
             last = number + 1 == parts
             with nullcontext() if last else self._gradients_stay():
-                loss, part_sums = self._gradient(inputs[rows], targets[rows], batch_size, 1 / parts)
+                loss, part_sums = self._gradient(
+                    inputs[rows],
+                    targets[rows],
+                    None if weights is None else weights[rows],
+                    batch_size,
+                    1 / parts,
+                )
             losses.append(loss)
             sums += part_sums
         if settings.clip_grad is not None:
@@ -106,12 +115,15 @@ class Update:
     def _gradients_stay(self) -> AbstractContextManager[None]:
         return sharding.gradients_stay(self.learner) if self._sharded else self._accelerator.no_sync(self.learner)
 
-    def _gradient(self, inputs: Tensor, targets: Tensor, batch_size: int, balance_share: float) -> UpdateResult:
+    def _gradient(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None, batch_size: int, balance_share: float
+    ) -> UpdateResult:
         """Add the gradient of some of a batch's images to what is there.
 
         Args:
             inputs: (B, C, H, W) float32.
             targets: (B,) labels or (B, classes) probabilities.
+            weights: (B,) factors of the images' losses, or None.
             batch_size: Images of the update, over all processes and parts.
             balance_share: Weight of the balance loss, which each of an update's parts has.
         """
@@ -125,7 +137,7 @@ class Update:
         if taught is not None:
             share = settings.distil.weight
             losses = (1 - share) * losses + share * distillation_losses(logits, taught, settings.distil.temperature)
-        total = losses.sum()
+        total = losses.sum() if weights is None else (losses * weights).sum()
         # Processes average their gradients, and in a last, partial batch their shares may differ.
         loss = total * (self._accelerator.num_processes / batch_size)
         loss = loss + settings.balance_weight * balance_share * balance
