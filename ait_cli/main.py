@@ -22,6 +22,7 @@ from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
 from ait_cli.train import TrainCommand, train
+from ait_cli.tune import tune
 
 app = typer.Typer(
     help="AiT: train image classifiers with an associative memory, look into them, and serve them.",
@@ -54,6 +55,7 @@ def _options(
 
 
 app.command(cls=TrainCommand)(train)
+app.command()(tune)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(calibrate)

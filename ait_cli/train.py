@@ -46,6 +46,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print model, data sizes, steps and schedule; train nothing.")
     ] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr", help="Raise the learning rate over a short run and suggest one, with a curve; keep no model."
+        ),
+    ] = False,
 ) -> None:
     """Train an image classifier on folders of images.
 
@@ -70,6 +76,13 @@ def train(
             from training.run.plan import plan, print_plan
 
             print_plan(plan(checked), checked, Console())
+        elif find_lr:
+            from training.run.rate_sweep import draw_sweep, sweep_path, sweep_rates
+
+            sweep, path = sweep_rates(checked), sweep_path(checked)
+            draw_sweep(sweep, path)
+            ended = "the loss exploded" if sweep.exploded else "all rates were tried"
+            typer.echo(f"optimizer.lr={sweep.suggestion:g} (after {len(sweep.rates)} updates {ended}; {path})")
         else:
             from training.run import trainer
 

@@ -47,6 +47,20 @@ def create_pretrained(name: str, seconds: float = 5.0, **kwargs: Any) -> nn.Modu
     return timm.create_model(name, pretrained=True, **kwargs)
 
 
+def cached_weights(name: str, cache: str | Path | None = None) -> Path | None:
+    """Find a timm model's pretrained weights where the hub's client keeps what it has downloaded.
+
+    Args:
+        name: Of a timm model.
+        cache: The folder; None is the client's own.
+
+    Returns:
+        The file; None where there is none, or where the weights are no download.
+    """
+    config = timm.get_pretrained_cfg(name)
+    return None if config is None or config.file or config.custom_load else _kept(config, cache)
+
+
 def _kept(config: PretrainedCfg, cache: str | Path | None) -> Path | None:
     """Find weights that were downloaded before."""
     if config.hf_hub_id:

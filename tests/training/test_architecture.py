@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"step"}),
     frozenset({"evaluation"}),
     frozenset({"run", "teaching"}),
-    frozenset({"audit", "benchmark", "experiments"}),
+    frozenset({"audit", "benchmark", "experiments", "tuning"}),
     frozenset({"__main__"}),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -25,12 +25,13 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     "recipe": (frozenset({"keys"}), frozenset({"loading"})),
     "model": (
-        frozenset({"fine_tuning", "freezing", "mimetic", "ridge_head", "whitening"}),
+        frozenset({"freezing", "mimetic", "ridge_head", "start", "whitening"}),
+        frozenset({"fine_tuning"}),
         frozenset({"learner"}),
     ),
     "storage": (frozenset({"history", "model_folder", "state_file"}),),
     "step": (
-        frozenset({"average", "loss", "optimiser"}),
+        frozenset({"average", "distillation", "loss", "optimiser"}),
         frozenset({"learned"}),
         frozenset({"update"}),
         frozenset({"training_step"}),
@@ -42,11 +43,12 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"evaluate"}),
         frozenset({"annotate", "causal", "compare", "runtimes"}),
     ),
+    "tuning": (frozenset({"ranges"}), frozenset({"study"})),
     "run": (
         frozenset({"accelerator", "images", "interruption", "plan", "progress"}),
         frozenset({"head", "output", "validation"}),
         frozenset({"finiteness", "preparation"}),
-        frozenset({"closed_form"}),
+        frozenset({"closed_form", "rate_sweep"}),
         frozenset({"trainer"}),
     ),
 }

@@ -27,6 +27,7 @@ class LabelledImages:
         remarks: What a person should know of how they were found, a line each.
         signatures: (N, S) uint8, by which copies of an image are found (`training.data.duplicates`); None where
             the images were not read yet.
+        weights: (N,) float32, how much each image counts in the loss; None where all count alike.
     """
 
     origin: Path
@@ -36,6 +37,7 @@ class LabelledImages:
     pixels: Tensor | None = None
     remarks: tuple[str, ...] = ()
     signatures: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,6 +52,7 @@ class LabelledImages:
             pixels=None if self.pixels is None else self.pixels[chosen],
             remarks=(),
             signatures=None if self.signatures is None else self.signatures[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
     def file(self, index: int) -> Path:

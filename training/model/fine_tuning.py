@@ -12,11 +12,10 @@ from torch import nn
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from ait.pretrained.hub import create_pretrained
-from ait.pretrained.names import did_you_mean
-from ait_lite.checkpoint import CONFIG, WEIGHTS, bundled_folder, bundled_models, named_labels, read_config, resolve
+from ait_lite.checkpoint import CONFIG, WEIGHTS, named_labels, read_config
 from training.errors import CheckpointError, RecipeError
+from training.model.start import find_start
 from training.recipe.keys import ModelRecipe
-from training.storage.model_folder import missing_files
 
 
 def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) -> nn.Module:
@@ -35,51 +34,30 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
         RecipeError: The recipe's name contradicts the checkpoint, or its arguments do not fit the weights.
         CheckpointError: The checkpoint is missing, torn or incomplete, or cannot be downloaded.
     """
-    if recipe.checkpoint is not None:
-        folder = _checkpoint_folder(recipe.checkpoint)
-        _check_architecture(recipe, folder)
-        _check_weights(folder)
-        source, start = f"local-dir:{folder}", str(recipe.checkpoint)
-    elif bundled := bundled_folder(recipe.name):
-        source, start = f"local-dir:{bundled}", recipe.name
-    else:
-        if not timm.is_model_pretrained(recipe.name):
-            hint = "" if timm.is_model(recipe.name) else did_you_mean(recipe.name)
-            raise RecipeError(
-                f"model.pretrained: timm knows no pretrained weights of {recipe.name!r}{hint}; "
-                "choose another model.name, or leave model.pretrained out"
-            )
-        source = start = recipe.name
+    start = find_start(recipe)
+    if start.search is not None:
+        console.print(start.search, soft_wrap=True, markup=False, highlight=False)
+    if recipe.checkpoint is not None and start.folder is not None:
+        _check_architecture(recipe, start.folder)
+        _check_weights(start.folder)
     try:
         # With its own classes, so that timm loads strictly: weights that are lacking are an error.
-        if not source.startswith("local-dir:"):
-            model = create_pretrained(source, **recipe.args)
+        if start.folder is None:
+            model = create_pretrained(start.source, **recipe.args)
         else:
-            model = timm.create_model(source, pretrained=True, **recipe.args)
+            model = timm.create_model(start.source, pretrained=True, **recipe.args)
     except FileNotFoundError as error:
-        raise CheckpointError(str(error)) from error
+        unasked = ", or set model.pretrained=false for random weights" if recipe.pretrained == "auto" else ""
+        raise CheckpointError(f"{error}{unasked}") from error
     except OSError as error:
-        raise CheckpointError(f"the weights of {start} cannot be read or downloaded: {error}") from error
+        raise CheckpointError(f"the weights of {start.name} cannot be read or downloaded: {error}") from error
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         if recipe.args:
-            raise RecipeError(f"the weights of {start} do not fit model.args={recipe.args}: {error}") from error
-        raise CheckpointError(f"the weights of {start} do not fit the model they name: {error}") from error
-    another = recipe.checkpoint is not None and _another_head(recipe, folder)
-    _fit_head(model, classes, start, console, another)
+            raise RecipeError(f"the weights of {start.name} do not fit model.args={recipe.args}: {error}") from error
+        raise CheckpointError(f"the weights of {start.name} do not fit the model they name: {error}") from error
+    another = recipe.checkpoint is not None and start.folder is not None and _another_head(recipe, start.folder)
+    _fit_head(model, classes, start.name, console, another)
     return model
-
-
-def _checkpoint_folder(reference: str) -> Path:
-    folder = resolve(reference)
-    missing = missing_files(folder)
-    if not missing:
-        return folder
-    if folder.is_dir():
-        inside = folder / "best"
-        hint = f"; did you mean {inside}?" if (inside / CONFIG).is_file() else ""
-        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
-    names = ", ".join(bundled_models())
-    raise CheckpointError(f"model.checkpoint: {reference} is neither a folder nor a bundled model (there is: {names})")
 
 
 def _check_architecture(recipe: ModelRecipe, folder: Path) -> None:

@@ -42,8 +42,9 @@ class DataRecipe(Section):
     source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle"] = Field(
         default="folder",
         description="What data.root holds: folder, one folder of images per class; table, a .csv or .parquet file "
-        "with the columns path, label and, if wanted, split (train, val or test); cifar10, cifar100 and "
-        "oxford_iiit_pet, the published files as torchvision lays them out. triangle is generated and needs no root.",
+        "with the columns path, label and, if wanted, split (train, val or test) and weight (of the image in the "
+        "loss); cifar10, cifar100 and oxford_iiit_pet, the published files as torchvision lays them out. triangle is "
+        "generated and needs no root.",
     )
     root: Path | None = Field(
         default=None,
@@ -130,16 +131,17 @@ class ModelRecipe(Section):
         "model.name. Everything is loaded (position embeddings are resampled for another img_size); the head is "
         "new unless the classes have the same names in the same order. Left out: random weights.",
     )
-    pretrained: Flag = Field(
+    pretrained: Literal[True, False, "auto"] = Field(
         default=False,
         description="Fine-tune timm's pretrained weights of model.name, in the same way; bundled ones are read "
-        "from the package, others downloaded.",
+        "from the package, others downloaded. auto: from model.checkpoint, else what is installed (any tag, where "
+        "model.name has none), the hub's cache, or the hub, and says which. Never random weights but for false.",
     )
 
     @model_validator(mode="after")
     def _one_start(self) -> "ModelRecipe":
-        if self.pretrained and self.checkpoint is not None:
-            raise ValueError("checkpoint and pretrained name two starts; give one")
+        if self.pretrained is True and self.checkpoint is not None:
+            raise ValueError("checkpoint and pretrained=true name two starts; give one, or pretrained=auto")
         return self
 
 
@@ -238,6 +240,22 @@ class AugmentRecipe(Section):
         return value
 
 
+class DistilRecipe(Section):
+    """Soft targets from a trained model, beside the labels."""
+
+    teacher: str | None = Field(
+        default=None,
+        description="A checkpoint's folder or a bundled model, of any architecture, whose answers to the same "
+        "augmented images the model learns too; it must know every class here, by name. Left out: none.",
+    )
+    temperature: Number = Field(
+        default=2.0, gt=0, description="What the logits of both are divided by before they are compared."
+    )
+    weight: Number = Field(
+        default=0.5, gt=0, le=1, description="Share of the teacher in the loss; the labels have the rest."
+    )
+
+
 @dataclass(frozen=True)
 class UpdateSettings:
     """How one update changes the model: the section `optimizer`, and the top-level keys of the same names.
@@ -246,6 +264,7 @@ class UpdateSettings:
         optimizer: Kind and arguments of the optimiser.
         loss: Loss of the logits.
         label_smoothing: Probability spread over all classes.
+        distil: Temperature and share of a teacher.
         ema_decay: Decay per update of the averaged weights; None averages none.
         balance_weight: Weight of the balance loss.
         clip_grad: Largest global gradient norm; None sets no limit.
@@ -257,6 +276,7 @@ class UpdateSettings:
     optimizer: OptimizerRecipe
     loss: Literal["cross_entropy", "bce"]
     label_smoothing: float
+    distil: DistilRecipe
     ema_decay: float | None
     balance_weight: float
     clip_grad: float | None
@@ -308,6 +328,7 @@ class Recipe(Section):
         lt=1,
         description="Probability taken from an image's class or classes and spread over all alike.",
     )
+    distil: DistilRecipe = DistilRecipe()
     ema_decay: Number | None = Field(
         default=None,
         ge=0,
@@ -381,10 +402,22 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_teacher(self) -> "Recipe":
+        if self.distil.teacher is not None:
+            if self.loss != "cross_entropy":
+                raise ValueError("distil.teacher needs loss=cross_entropy")
+            if self.method == "closed_form":
+                raise ValueError("distil.teacher needs method=gradient; a head in closed form learns the labels alone")
+        return self
+
+    @model_validator(mode="after")
     def _keep_loaded_weights(self) -> "Recipe":
         if self.model.checkpoint is None and not self.model.pretrained:
             if self.head_first:
-                raise ValueError("head_first needs trained weights: set model.pretrained=true or model.checkpoint")
+                raise ValueError(
+                    "head_first needs trained weights: set model.pretrained=auto or model.checkpoint, or "
+                    "head_first=false"
+                )
             return self
         for key in ("mimetic_attention", "patch_whitening"):
             if getattr(self, key):

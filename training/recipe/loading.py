@@ -157,7 +157,7 @@ def _type_name(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return _type_name(get_args(kind)[0])
     if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
+        return "|".join(str(value).lower() if isinstance(value, bool) else value for value in get_args(kind))
     if get_origin(kind) in (tuple, list):
         return "list of " + _type_name(get_args(kind)[0])
     if get_origin(kind) is dict:

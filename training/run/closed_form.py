@@ -45,7 +45,7 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
         raise RecipeError("method=closed_form runs in one process; start it without torchrun")
     if recipe.model.checkpoint is None and not recipe.model.pretrained:
         raise RecipeError(
-            "method=closed_form keeps the model as it is and needs trained weights: set model.pretrained=true or "
+            "method=closed_form keeps the model as it is and needs trained weights: set model.pretrained=auto or "
             "model.checkpoint, or method=gradient"
         )
     started, device = time.perf_counter(), accelerator.device

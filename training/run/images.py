@@ -1,6 +1,7 @@
 """The images of a run: decoded, ordered, and handed out in batches."""
 
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -19,7 +20,7 @@ from training.data import (
     to_device,
 )
 from training.data.remarks import remarks_on
-from training.errors import RecipeError
+from training.errors import DataError, RecipeError
 from training.evaluation.scoring import EVALUATION_BATCH
 from training.recipe.keys import Recipe
 from training.seeds import epoch_order, repeat_order
@@ -41,6 +42,7 @@ class RunImages:
         validation: The images held out, likewise.
         labels: (N,) int64, of the training images.
         class_weights: (classes,) float32 factors of the loss, or None.
+        weights: (N,) float32 factors of the training images' losses, 1 on average, or None.
 
     Raises:
         DataError: Images cannot be decoded, or do not fit on the device.
@@ -78,12 +80,15 @@ class RunImages:
         self.training, images = ready(training)
         self.validation, held_out = ready(validation)
         random_weights = recipe.model.checkpoint is None and not recipe.model.pretrained
+        if self.training.weights is not None and (recipe.method == "closed_form" or recipe.head_first):
+            console.print("a head in closed form counts all images alike, whatever their weight", soft_wrap=True)
         for line in remarks_on(self.training, self.validation, random_weights):
             console.print(line, soft_wrap=True, markup=False)
         self.labels = self.training.labels
         self.class_weights: Tensor | None = None
         if recipe.data.balance == "loss":
             self.class_weights = class_weights(self.labels, len(self.training.classes)).to(device)
+        self.weights = _mean_one(self.training.weights, self.training.origin)
         pinned = device.type == "cuda"
         self._loader = BatchLoader(images, recipe.data.workers, pin_memory=pinned)
         self._validation_loader = BatchLoader(held_out, recipe.data.workers, pin_memory=pinned)
@@ -135,6 +140,16 @@ class RunImages:
     def validation_images(self, positions: Tensor) -> Tensor:
         """Take the validation images at some positions: (n, C, H, W) uint8."""
         return self._validation_loader.take(positions)
+
+
+def _mean_one(weights: Tensor | None, origin: Path) -> Tensor | None:
+    """Scale weights to a mean of 1, so that the loss, and with it the learning rate, keeps its scale."""
+    if weights is None:
+        return None
+    total = weights.double().sum()
+    if not total:
+        raise DataError(f"all training images of {origin} have the weight 0")
+    return (weights.double() * (len(weights) / total)).float()
 
 
 class ImageByPosition:

@@ -10,6 +10,7 @@ from rich.table import Table
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.learner import create_model
 from training.recipe.keys import Recipe
+from training.step.distillation import load_teacher
 from training.step.optimiser import create_optimizer, create_schedule
 
 _SCHEDULE_POINTS = 9
@@ -61,11 +62,15 @@ def plan(recipe: Recipe) -> Plan:
     Raises:
         RecipeError: The model, optimiser or schedule cannot be made.
         DataError: The data folder cannot be used, or the model takes other images.
+        CheckpointError: The checkpoint to start from, or the teacher, cannot be used.
     """
     training, validation = open_splits(recipe.data, recipe.seed)
     model = create_model(recipe.model, training.classes)
-    # Made to be refused, if at all, before a run: other channels, shifts larger than the images.
-    BatchTransform(recipe.augment, Preprocessing.of_model(model), len(training.classes))
+    # Made to be refused, if at all, before a run: other channels, shifts larger than the images, a teacher of other
+    # classes.
+    preprocessing = Preprocessing.of_model(model)
+    BatchTransform(recipe.augment, preprocessing, len(training.classes))
+    load_teacher(recipe.distil, training.classes, preprocessing, torch.device("cpu"))
     optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
     schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)

@@ -19,6 +19,7 @@ from training.run.head import Features, fit_head
 from training.run.images import RunImages
 from training.run.validation import Validation
 from training.seeds import stream_seed
+from training.step.distillation import load_teacher
 from training.step.optimiser import create_schedule
 from training.step.training_step import TrainingStep
 from training.step.update import Update
@@ -74,6 +75,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         interpolation=recipe.data.interpolation,
         crop_pct=recipe.data.crop_pct,
     )
+    # Before images are decoded, which may take long: it may not fit.
+    teacher = load_teacher(recipe.distil, training.classes, preprocessing, accelerator.device)
     with accelerator.main_process_first():
         images = RunImages(recipe, training, validation, preprocessing, accelerator.device, console)
     if recipe.mimetic_attention:
@@ -95,7 +98,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         enable_grad_checkpointing(model)
     architecture = copy.deepcopy(model).to("meta")
     model = model.to(accelerator.device)
-    update = Update(recipe.update, model, accelerator, images.class_weights)
+    update = Update(recipe.update, model, accelerator, images.class_weights, teacher)
     transform = BatchTransform(recipe.augment, preprocessing, len(training.classes))
     return RunParts(
         images=images,
@@ -103,7 +106,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         architecture=architecture,
         model=model,
         update=update,
-        step=TrainingStep(update, transform, images.labels, accelerator, recipe.seed),
+        step=TrainingStep(update, transform, images.labels, accelerator, recipe.seed, images.weights),
         schedule=create_schedule(
             update.learned.optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, images.steps_per_epoch
         ),

@@ -1,7 +1,7 @@
 """The training loop: from a recipe to checkpoints, metrics and curves."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,12 @@ class TrainingResult:
     history: list[Row] = field(repr=False)
 
 
-def train(recipe: Recipe, resume: bool = False, console: Console | None = None) -> TrainingResult:
+def train(
+    recipe: Recipe,
+    resume: bool = False,
+    console: Console | None = None,
+    after_epoch: Callable[[Row], None] | None = None,
+) -> TrainingResult:
     """Train a model, or continue training it.
 
     The result on a CPU does not depend on how often the run was killed and resumed, wherever in an epoch.
@@ -62,6 +67,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         recipe: What to train, on what, how.
         resume: Continue from the last checkpoint in ``recipe.output`` (from the start if there is none).
         console: Where progress goes; None is the standard error stream.
+        after_epoch: Told the metrics of every epoch, once its checkpoint is written; what it raises ends the run.
 
     Raises:
         OutputError: The output folder holds files, and `resume` is not set; or another run is at work in it, or it
@@ -89,7 +95,7 @@ def train(recipe: Recipe, resume: bool = False, console: Console | None = None) 
         trackers = recipe.tracking if accelerator.is_main_process else []
         settings = recipe.model_dump(mode="json")
         with Trackers(trackers, recipe.output, settings, step=trainer.position.step) as tracked, dead_workers_named():
-            return trainer.run(tracked)
+            return trainer.run(tracked, after_epoch)
 
 
 @contextmanager
@@ -181,11 +187,12 @@ class Trainer:
         if self._accelerator.is_main_process:
             self._writer.describe(self.position)
 
-    def run(self, trackers: Trackers) -> TrainingResult:
+    def run(self, trackers: Trackers, after_epoch: Callable[[Row], None] | None = None) -> TrainingResult:
         """Train the epochs that are left, then report on the best model.
 
         Args:
             trackers: Told the metrics of every epoch.
+            after_epoch: Likewise, once its checkpoint is written.
 
         Raises:
             OutputError: The folder cannot be written to.
@@ -212,6 +219,8 @@ class Trainer:
             trackers.log(row)
             self._keep(row)
             self._console.print(_summary(row, timing, self._recipe.epochs), highlight=False, soft_wrap=True)
+            if after_epoch is not None:
+                after_epoch(row)
             self._stop_if_asked(None)
         self._console.print(
             f"best: epoch {position.best_epoch}, {position.best_accuracy:.2%} of the validation images right; "

@@ -19,16 +19,24 @@ class TrainingStep:
         labels: (N,) int64, of all training images.
         accelerator: Device, and which of how many processes this is.
         seed: The recipe's.
+        weights: (N,) float32, how much each of them counts in the loss; None where all count alike.
     """
 
     def __init__(
-        self, update: Update, transform: BatchTransform, labels: Tensor, accelerator: Accelerator, seed: int
+        self,
+        update: Update,
+        transform: BatchTransform,
+        labels: Tensor,
+        accelerator: Accelerator,
+        seed: int,
+        weights: Tensor | None = None,
     ) -> None:
         self._update = update
         self._transform = transform
         self._labels = labels
         self._accelerator = accelerator
         self._seed = seed
+        self._weights = weights
 
     def __call__(self, chosen: Tensor, images: Tensor, step: int) -> UpdateResult:
         """Take one step; it is a function of the model and the arguments, so a run can go on from any.
@@ -45,7 +53,11 @@ class TrainingStep:
         share = self._share(len(chosen))
         labels = self._labels[chosen[share.loaded]].to(device, non_blocking=True)
         inputs, targets = self._transform.apply(images.to(device, non_blocking=True), labels, draws, share)
-        return self._update(inputs, targets, len(chosen), step)
+        weights = None
+        if self._weights is not None:
+            loaded = self._weights[chosen[share.loaded]].to(device, non_blocking=True)
+            weights = self._transform.mix_weights(loaded, draws, share)
+        return self._update(inputs, targets, len(chosen), step, weights)
 
     def loaded_rows(self, count: int) -> Tensor:
         """List the rows, (n,) int64, that this process loads of a batch of `count` images."""

@@ -11,6 +11,7 @@ from training import sharding
 from training.model.learner import Learner
 from training.recipe.keys import UpdateSettings
 from training.step.average import WeightAverage
+from training.step.distillation import Teacher, distillation_losses
 from training.step.learned import Learned
 from training.step.loss import sample_losses
 from training.step.optimiser import create_optimizer, float32_newton_schulz
@@ -21,7 +22,7 @@ class UpdateResult(NamedTuple):
 
     Attributes:
         loss: Of the update's images that this process has, a scalar.
-        sums: (3,) float32: this process's sums over images of cross-entropy, balance loss and correct answers.
+        sums: (3,) float32: this process's sums over images of the loss, balance loss and correct answers.
     """
 
     loss: Tensor
@@ -36,6 +37,7 @@ class Update:
         model: On its device. With ``sharding=full`` its parameters are spread over the processes.
         accelerator: Device, precision and processes.
         class_weights: (classes,) factors of the loss, or None.
+        teacher: Gives soft targets, or None.
 
     Attributes:
         learner: The model as it is called.
@@ -46,9 +48,15 @@ class Update:
     """
 
     def __init__(
-        self, settings: UpdateSettings, model: nn.Module, accelerator: Accelerator, class_weights: Tensor | None
+        self,
+        settings: UpdateSettings,
+        model: nn.Module,
+        accelerator: Accelerator,
+        class_weights: Tensor | None,
+        teacher: Teacher | None = None,
     ) -> None:
         self._settings = settings
+        self._teacher = teacher
         self._accelerator = accelerator
         self._class_weights = class_weights
         learner: Any = Learner(model)
@@ -64,7 +72,9 @@ class Update:
         self._optimizer = accelerator.prepare(optimizer)
         self.learned = Learned(model, optimizer, average, accelerator.scaler)
 
-    def __call__(self, inputs: Tensor, targets: Tensor, batch_size: int, step: int) -> UpdateResult:
+    def __call__(
+        self, inputs: Tensor, targets: Tensor, batch_size: int, step: int, weights: Tensor | None = None
+    ) -> UpdateResult:
         """Update the model once.
 
         Args:
@@ -72,6 +82,7 @@ class Update:
             targets: Their labels (B,), or probabilities (B, classes).
             batch_size: Images of the update, over all processes.
             step: Updates before this one.
+            weights: How much each image counts in the loss, (B,) float32 around 1; None counts all alike.
         """
         settings, accelerator = self._settings, self._accelerator
         losses, sums = [], torch.zeros(3, device=accelerator.device)
@@ -83,7 +94,13 @@ class Update:
             # Gradients travel between processes once per update.
             last = number + 1 == parts
             with nullcontext() if last else self._gradients_stay():
-                loss, part_sums = self._gradient(inputs[rows], targets[rows], batch_size, 1 / parts)
+                loss, part_sums = self._gradient(
+                    inputs[rows],
+                    targets[rows],
+                    None if weights is None else weights[rows],
+                    batch_size,
+                    1 / parts,
+                )
             losses.append(loss)
             sums += part_sums
         if settings.clip_grad is not None:
@@ -98,12 +115,15 @@ class Update:
     def _gradients_stay(self) -> AbstractContextManager[None]:
         return sharding.gradients_stay(self.learner) if self._sharded else self._accelerator.no_sync(self.learner)
 
-    def _gradient(self, inputs: Tensor, targets: Tensor, batch_size: int, balance_share: float) -> UpdateResult:
+    def _gradient(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None, batch_size: int, balance_share: float
+    ) -> UpdateResult:
         """Add the gradient of some of a batch's images to what is there.
 
         Args:
             inputs: (B, C, H, W) float32.
             targets: (B,) labels or (B, classes) probabilities.
+            weights: (B,) factors of the images' losses, or None.
             batch_size: Images of the update, over all processes and parts.
             balance_share: Weight of the balance loss, which each of an update's parts has.
         """
@@ -111,8 +131,13 @@ class Update:
         # For a learner that accelerate wrapped this changes nothing.
         with self._accelerator.autocast():
             logits, balance = self.learner(inputs)
+            taught = None if self._teacher is None else self._teacher(inputs)
         logits = logits.float()
-        total = sample_losses(logits, targets, settings.loss, settings.label_smoothing, self._class_weights).sum()
+        losses = sample_losses(logits, targets, settings.loss, settings.label_smoothing, self._class_weights)
+        if taught is not None:
+            share = settings.distil.weight
+            losses = (1 - share) * losses + share * distillation_losses(logits, taught, settings.distil.temperature)
+        total = losses.sum() if weights is None else (losses * weights).sum()
         # Processes average their gradients, and in a last, partial batch their shares may differ.
         loss = total * (self._accelerator.num_processes / batch_size)
         loss = loss + settings.balance_weight * balance_share * balance

@@ -9,6 +9,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from training.data import Preprocessing, decode, open_evaluation, open_splits
+from training.data.sources.splits import SplitDigest, describe_changes
 from training.data.sources.table import read_table
 from training.errors import DataError
 from training.recipe.keys import DataRecipe
@@ -124,3 +125,32 @@ def test_files_that_are_no_tables_are_refused(folder: Path) -> None:
     (folder / "comma.csv").write_text("path,label\nimages/0.png,a\nimages/1.png,b, or c\n")
     with pytest.raises(DataError, match="more values than columns in row 2; quote"):
         read_table(folder / "comma.csv")
+
+
+def test_weights_are_read_and_follow_their_images(folder: Path) -> None:
+    table = write(folder / "table.csv", {"path": paths(3, 1, 2), "label": ["a", "b", "a"], "weight": [1.5, 0, 3]})
+    (samples,) = read_table(table).values()
+    assert samples.weights is not None
+    assert samples.weights.tolist() == [1.5, 0, 3]
+    chosen = samples.select([2, 0])
+    assert chosen.weights is not None
+    assert chosen.weights.tolist() == [3, 1.5]
+
+
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf", "much"])
+def test_weights_that_are_none_are_named_by_row(folder: Path, weight: str) -> None:
+    table = write(folder / "table.csv", {"path": paths(0, 1), "label": ["a", "b"], "weight": [1, weight]})
+    with pytest.raises(DataError, match=f"column 'weight' holds row 2: {weight}; expected numbers from 0 up"):
+        read_table(table)
+
+
+def test_a_changed_weight_is_a_changed_image(folder: Path) -> None:
+    before, after = (
+        next(
+            iter(read_table(write(folder / "t.csv", {"path": paths(0, 1), "label": ["a", "b"], "weight": w})).values())
+        )
+        for w in ([1, 2], [1, 3])
+    )
+    digest = SplitDigest.of(before, before.select([]))
+    assert describe_changes(before, before.select([]), digest) is None
+    assert describe_changes(after, after.select([]), digest) == "1 relabelled or weighed otherwise (images/1.png)"

@@ -87,5 +87,5 @@ def test_a_whole_run(tmp_path: Path, backbone: Path) -> None:
 
 def test_random_weights_are_refused(tmp_path: Path, backbone: Path) -> None:
     write_images(tmp_path / "images", 4, seed=1)
-    with pytest.raises(RecipeError, match=r"model\.pretrained=true"):
+    with pytest.raises(RecipeError, match=r"model\.pretrained=auto"):
         train(recipe(tmp_path, backbone, model={"name": "vit_tiny_patch16_224", "args": ARGS}))

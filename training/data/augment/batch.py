@@ -118,3 +118,20 @@ class BatchTransform:
         mixing = draws.mixing[share.loaded[own]].to(device)
         targets = self.mixing.targets(labels[own], labels[partner], mixing)
         return self.mixing.apply(inputs[own], inputs[partner], mixing), targets
+
+    def mix_weights(self, weights: Tensor, draws: BatchDraws, share: Share) -> Tensor:
+        """Compute how much each image of a share counts, of which a mixed one has a part of its partner's weight.
+
+        Args:
+            weights: (L,) float32, of the rows `share.loaded`.
+            draws: Of the whole batch.
+            share: The rows.
+
+        Returns:
+            (own,) float32.
+        """
+        mine = weights[: share.own]
+        if draws.mixing is None:
+            return mine
+        part = draws.mixing[share.loaded[: share.own]].to(weights.device).weight
+        return torch.lerp(weights[share.partner.to(weights.device)], mine, part)

@@ -60,15 +60,18 @@ def choose_validation(
 
 
 def dataset_digest(samples: LabelledImages) -> Tensor:
-    """Digest each image's name, and its class's name, in order: (N, 2) int64.
+    """Digest each image's name, and its class's name with its weight, if it has one, in order: (N, 2) int64.
 
     Kept in the state of a run for its training and its validation images, they tell whether a run that continues
     has the same ones on the same sides. Eight bytes a name, so that differences can be told image by image.
     """
-    classes = [_digest(name) for name in samples.classes]
-    digests = b"".join(
-        _digest(name) + classes[label] for name, label in zip(samples.names, samples.labels.tolist(), strict=True)
-    )
+    if samples.weights is None:
+        classes = [_digest(name) for name in samples.classes]
+        labels = [classes[label] for label in samples.labels.tolist()]
+    else:
+        weighted = zip(samples.labels.tolist(), samples.weights.tolist(), strict=True)
+        labels = [_digest(f"{samples.classes[label]} {weight!r}") for label, weight in weighted]
+    digests = b"".join(_digest(name) + label for name, label in zip(samples.names, labels, strict=True))
     found = torch.frombuffer(bytearray(digests), dtype=torch.int64) if digests else torch.empty(0, dtype=torch.int64)
     return found.view(-1, 2)
 
@@ -132,7 +135,8 @@ def describe_changes(training: LabelledImages, validation: LabelledImages, befor
                 relabelled.append(name)
             if known[origin][0] != side:
                 moved.append(f"{name} from {known[origin][0]} to {side}")
-    found = [_counted(added, "new"), _counted(relabelled, "relabelled"), _counted(moved, "on the other side")]
+    changed = "relabelled" if training.weights is None else "relabelled or weighed otherwise"
+    found = [_counted(added, "new"), _counted(relabelled, changed), _counted(moved, "on the other side")]
     missing = sum(count for count in gone.values() if count > 0)
     if missing:
         found.append(f"{missing} gone or renamed")

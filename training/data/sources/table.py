@@ -1,6 +1,7 @@
 """Tables of image paths and labels: CSV, or parquet with pyarrow installed."""
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from training.data.samples import LabelledImages
 from training.errors import DataError
 
 _REQUIRED = ("path", "label")
+_OPTIONAL = ("split", "weight")
 _SPLITS = ("train", "val", "test")
 _NAMED_PROBLEMS = 10
 
@@ -19,9 +21,9 @@ _NAMED_PROBLEMS = 10
 def read_table(path: str | Path) -> dict[str, LabelledImages]:
     """Read the images that a table lists.
 
-    The table has the columns ``path`` (relative to the table's folder) and ``label`` (a name or an integer),
-    and may have ``split`` (train, val or test). Labels that are all integers are ordered as numbers, others
-    as text. The classes are those of the whole table, whatever the split.
+    The table has the columns ``path`` (relative to the table's folder) and ``label`` (a name or an integer), and may
+    have ``split`` (train, val or test) and ``weight`` (how much an image counts in the loss). Labels that are all
+    integers are ordered as numbers, others as text. The classes are those of the whole table, whatever the split.
 
     Args:
         path: A file that ends in ``.csv`` or ``.parquet``.
@@ -32,7 +34,7 @@ def read_table(path: str | Path) -> dict[str, LabelledImages]:
 
     Raises:
         DataError: The table is missing, unreadable or empty, lacks a column or a value, has an unknown
-            split, or lists an image twice or one that does not exist.
+            split or a weight that is no number from 0 up, or lists an image twice or one that does not exist.
     """
     path = Path(path)
     columns = _read_columns(path)
@@ -57,6 +59,7 @@ def read_table(path: str | Path) -> dict[str, LabelledImages]:
         classes,
         tuple(map(to_name, paths)),
         torch.tensor([number[label] for label in labels], dtype=torch.int64),
+        weights=_weights(path, columns["weight"]) if "weight" in columns else None,
     )
     positions: dict[str, list[int]] = {}
     for index, split in enumerate(splits):
@@ -89,7 +92,7 @@ def _read_columns(path: Path) -> dict[str, list[str]]:
     lacking = [name for name in _REQUIRED if name not in found]
     if lacking:
         raise DataError(f"{path} lacks the column {' and '.join(map(repr, lacking))}; it has {', '.join(found)}")
-    columns = {name: found[name] for name in (*_REQUIRED, "split") if name in found}
+    columns = {name: found[name] for name in (*_REQUIRED, *_OPTIONAL) if name in found}
     if not columns["path"]:
         raise DataError(f"{path} lists no images")
     empty = [
@@ -124,13 +127,33 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
         ) from None
     try:
         schema = parquet.read_schema(path)
-        wanted = [name for name in schema.names if name in (*_REQUIRED, "split")]
+        wanted = [name for name in schema.names if name in (*_REQUIRED, *_OPTIONAL)]
         values = parquet.read_table(path, columns=wanted).to_pydict()
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is not a parquet table: {error}") from None
     columns = {name: ["" if value is None else str(value) for value in values[name]] for name in wanted}
     # A table without the wanted columns is told by the names that it has.
     return columns if set(_REQUIRED) <= columns.keys() else {name: columns.get(name, []) for name in schema.names}
+
+
+def _weights(path: Path, values: list[str]) -> torch.Tensor:
+    """Read the column of weights, (N,) float32."""
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return math.nan
+
+    numbers = [number(value) for value in values]
+    wrong = [
+        f"row {row}: {value}"
+        for row, (value, weight) in enumerate(zip(values, numbers, strict=True), 1)
+        if not 0 <= weight < math.inf
+    ]
+    if wrong:
+        raise DataError(f"{path}: column 'weight' holds {_some(wrong)}; expected numbers from 0 up")
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 def _ordered(labels: set[str]) -> tuple[str, ...]:
