@@ -12,7 +12,7 @@ from ait_lite.class_memory import ClassMemory
 from service.errors import RevisionNotReached
 from service.memories.reading import Reading
 from service.memories.records import Changes, Lesson, Memory, Row
-from service.memories.store import MemoryStore
+from service.memories.stores.store import MemoryStore
 
 _KEY_TYPE = "<i2"
 

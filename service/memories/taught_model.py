@@ -100,7 +100,7 @@ class TaughtModel(ServedModel):
         """Do nothing: the model is somebody else's."""
 
     def _logits(self, features: np.ndarray) -> np.ndarray:
-        with self._memories.index(self.folder.name).state() as state:
+        with self._memories.state(self.folder.name) as state:
             if state.memory.binding != self._memory.binding or not state.reading.labels:
                 raise ModelUnavailable(f"Memory {self.folder.name} has changed. Ask again.")
             logits = state.reading.logits(state.content.recall(features, evidence=1))
@@ -184,5 +184,5 @@ class TaughtModels:
         self._known = known
 
     def _read(self, name: str) -> tuple[Memory, list[str], bool]:
-        with self._memories.index(name).state() as state:
+        with self._memories.state(name) as state:
             return state.memory, list(state.reading.labels), state.reading.calibrated

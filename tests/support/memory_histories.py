@@ -12,7 +12,7 @@ import numpy as np
 from ait_lite.class_memory.features import quantise
 from service.memories.index import pack
 from service.memories.records import Binding, Lesson, Options, Quotas, Selection
-from service.memories.store import MemoryStore
+from service.memories.stores.store import MemoryStore
 
 DIM = 8
 BINDING = Binding("colours", "f" * 64, DIM)

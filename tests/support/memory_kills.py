@@ -23,9 +23,9 @@ from typing import Any
 
 from service.errors import MemoryNotFound
 from service.memories.index import MemoryIndex, filled_memory
-from service.memories.opening import open_store
 from service.memories.records import NOT, Selection
-from service.memories.store import MemoryStore
+from service.memories.stores.opening import open_store
+from service.memories.stores.store import MemoryStore
 from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
 
 NAME = "killed"

@@ -115,10 +115,9 @@ class RemoteMemory:
 
     def forget(self, *, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> int:
         """Forget examples exactly; return how many they were."""
-        count: int = sum(self._ask("DELETE", f"/examples/{quote(each, safe='')}")["forgotten"] for each in ids)
-        for label in labels:
-            count += self._ask("DELETE", f"/examples?{urlencode({'label': label})}")["forgotten"]
-        return count
+        which = [f"/examples/{quote(each, safe='')}" for each in ids]
+        which += [f"/examples?{urlencode({'label': label})}" for label in labels]
+        return sum(int(self._ask("DELETE", each)["forgotten"]) for each in which)
 
     def verify(self) -> dict[str, Any]:
         """Have the server build the memory anew and compare it: `digest`, and whether it is `equal` and `erased`."""

@@ -37,8 +37,8 @@ from service.http.v1.requests import body
 from service.images.upload import Upload
 from service.memories.archive import Limits, unpack
 from service.memories.embedding import sha256
-from service.memories.memories import Taught
 from service.memories.records import NOT, Selection
+from service.memories.results import Taught
 
 router = APIRouter(prefix="/v1/memories/{memory}/examples", tags=["memories"])
 

@@ -20,8 +20,8 @@ from service.http.v1.memories_schemas import (
 )
 from service.http.v1.requests import TIMEOUT, body
 from service.http.v1.schemas import LabelScore, Timing
-from service.memories.memories import Recalled
 from service.memories.reading import Answer
+from service.memories.results import Recalled
 from service.observability.request_context import record_of
 
 router = APIRouter(prefix="/v1/memories", tags=["memories"])

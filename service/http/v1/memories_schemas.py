@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.problems import ProblemDocument
 from service.http.v1.schemas import LabelScore, Timing
-from service.memories.memories import Described
 from service.memories.records import NOT, Example, Keep, Memory, Quotas
+from service.memories.results import Described
 
 Readout = Literal["ridge", "hopfield", "prototype"]
 

@@ -74,6 +74,15 @@ def test_pages_of_other_origins_may_not_write(small: TestClient, headers: dict[s
             problem(response, 403, "cross-origin")
 
 
+def test_names_of_what_is_not_there_leave_nothing_behind(small: TestClient) -> None:
+    for number in range(5):
+        for path in ("", "/health", "/file", "/examples"):
+            problem(small.get(f"/v1/memories/none{number}{path}"), 404, "unknown-memory")
+        problem(small.post(f"/v1/memories/none{number}/verify"), 404, "unknown-memory")
+    known = small.app.state.memories._indices  # type: ignore[attr-defined]
+    assert not [name for name in known if name.startswith("none")]
+
+
 def test_limits_of_a_memory(small: TestClient) -> None:
     create(small, "full")
     for identifier, label in (("a", "red"), ("b", "blue")):

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.errors import StoreUnavailable
-from service.memories.schema import MIGRATIONS
-from service.memories.sql import SqlStore, Transaction, migrate
+from service.memories.stores.rows import Transaction
+from service.memories.stores.schema import MIGRATIONS, migrate
+from service.memories.stores.sql import SqlStore
 
 BUSY_SECONDS: Final = 10.0  # that a writer waits for another, and emptying the log for readers
 

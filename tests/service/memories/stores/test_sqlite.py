@@ -14,8 +14,8 @@ import pytest
 from service.errors import MemoryNotFound, StoreUnavailable
 from service.memories.index import MemoryIndex
 from service.memories.records import Lesson, Options, Selection
-from service.memories.schema import MIGRATIONS
-from service.memories.sqlite import SqliteStore
+from service.memories.stores.schema import MIGRATIONS
+from service.memories.stores.sqlite import SqliteStore
 from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
 
 SECRET = b"an image that nobody may ever find again" * 200
@@ -91,7 +91,7 @@ def test_nothing_is_left_however_pages_were_filled_and_merged(tmp_path: Path) ->
 
 
 def test_erasing_waits_for_a_reader_and_says_so_when_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.memories.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("service.memories.stores.sqlite.BUSY_SECONDS", 0.05)
     path = tmp_path / "memories.sqlite3"
     store = SqliteStore(path)
     taught(store, lesson("a"), lesson("b"))
@@ -114,11 +114,11 @@ def test_another_process_sees_a_write_by_its_token(tmp_path: Path) -> None:
         assert state.content.ids() == ["a"]
     before = store.token()
     script = (
-        "import sys; from pathlib import Path; from service.memories.sqlite import SqliteStore;"
+        "import sys; from pathlib import Path; from service.memories.stores.sqlite import SqliteStore;"
         "from tests.support.memory_histories import BINDING, QUOTAS, lesson;"
         "SqliteStore(Path(sys.argv[1])).teach('pets', [lesson('b')], BINDING.fingerprint, QUOTAS)"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[4])
     assert store.token() != before
     with index.state() as state:
         assert state.content.ids() == ["a", "b"]

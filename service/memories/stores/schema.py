@@ -6,6 +6,7 @@ databases.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 _FIRST: Final = (
@@ -37,3 +38,21 @@ _FIRST: Final = (
 )
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+
+def migrate(version: int, migrations: Sequence[Sequence[str]], run: Callable[[str], object], **words: str) -> int:
+    """Bring the tables of a store up to date.
+
+    Args:
+        version: Of the store; 0 has no tables.
+        migrations: All there are.
+        run: Runs a statement.
+        words: What the braces stand for in this database.
+
+    Returns:
+        The version it has now.
+    """
+    for statements in migrations[version:]:
+        for statement in statements:
+            run(statement.format(**words))
+    return max(version, len(migrations))

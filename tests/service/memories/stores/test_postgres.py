@@ -10,9 +10,9 @@ import pytest
 
 from service.errors import StoreUnavailable
 from service.memories.index import MemoryIndex
-from service.memories.opening import open_store
-from service.memories.postgres import PostgresStore
 from service.memories.records import Selection
+from service.memories.stores.opening import open_store
+from service.memories.stores.postgres import PostgresStore
 from service.settings import SettingsError
 from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
 from tests.support.postgres_server import PostgresServer, running_postgres
@@ -90,6 +90,6 @@ def test_a_database_that_is_not_there_is_said() -> None:
 
 def test_what_it_needs_is_said_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.delitem(sys.modules, "service.memories.postgres")
+    monkeypatch.delitem(sys.modules, "service.memories.stores.postgres")
     with pytest.raises(SettingsError, match="pip install"):
         open_store("postgresql://127.0.0.1/memories")

@@ -16,8 +16,9 @@ from typing import Any, Final
 import psycopg
 
 from service.errors import StoreUnavailable
-from service.memories.schema import MIGRATIONS
-from service.memories.sql import SqlStore, Transaction, migrate
+from service.memories.stores.rows import Transaction
+from service.memories.stores.schema import MIGRATIONS, migrate
+from service.memories.stores.sql import SqlStore
 
 logger = logging.getLogger(__name__)
 

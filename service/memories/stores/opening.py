@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from service.errors import SettingsError
-from service.memories.sqlite import SqliteStore
-from service.memories.store import MemoryStore
+from service.memories.stores.sqlite import SqliteStore
+from service.memories.stores.store import MemoryStore
 
 _POSTGRES = ("postgresql://", "postgres://")
 
@@ -26,7 +26,7 @@ def open_store(where: str | None) -> MemoryStore:
         return SqliteStore(Path(data).expanduser() / "ait" / "memories.sqlite3")
     if where.startswith(_POSTGRES):
         try:
-            from service.memories.postgres import PostgresStore
+            from service.memories.stores.postgres import PostgresStore
         except ImportError as error:
             raise SettingsError(
                 f"AIT_MEMORIES names a PostgreSQL database, which needs psycopg ({error}). Install it with "

@@ -20,9 +20,9 @@ from service.errors import (
     StaleRevision,
 )
 from service.memories.index import MemoryIndex, filled_memory
-from service.memories.opening import open_store
 from service.memories.records import NOT, Binding, Options, Quotas, Selection
-from service.memories.store import MemoryStore
+from service.memories.stores.opening import open_store
+from service.memories.stores.store import MemoryStore
 from tests.support.memory_histories import BINDING, DIM, QUOTAS, Step, follow, lesson, taught, vector
 
 ROOMY = Quotas(100_000, 1000, 20, 10_000_000)

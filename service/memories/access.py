@@ -1,0 +1,121 @@
+"""What all work on memories needs: the store, the models, the threads, and the copies in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from service.engine import Engine
+from service.errors import MemoryConflict, MemoryNotFound
+from service.memories.binding import Bindings
+from service.memories.embedding import Embedder
+from service.memories.index import MemoryIndex, State
+from service.memories.records import Quotas
+from service.memories.results import Described
+from service.memories.stores.opening import open_store
+from service.memories.stores.store import MemoryStore
+from service.settings import Settings
+
+T = TypeVar("T")
+audit = logging.getLogger("service.memories.audit")
+
+_THREADS: Final = 4
+
+
+class MemoryAccess:
+    """Access to the memories of a server process. What blocks runs on threads of its own.
+
+    Attributes:
+        bindings: Compares memories with models.
+        quotas: Limits of each memory, and of how many there are.
+        off: True if the server has no memories.
+        engine: Decodes images and runs models.
+        embedder: Turns images into examples.
+        changed: Set when this process has changed a memory.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        """Take the settings and the engine; nothing is opened yet."""
+        self.bindings = Bindings(engine.models)
+        self.quotas = Quotas(
+            settings.max_memories,
+            settings.max_memory_examples,
+            settings.max_memory_labels,
+            settings.max_memory_bytes,
+        )
+        self.off = settings.memories == "off"
+        self.engine, self.embedder = engine, Embedder(engine)
+        self._store: MemoryStore | None = None if self.off else open_store(settings.memories)
+        self._pool = ThreadPoolExecutor(_THREADS, "memories")
+        self._indices: dict[str, MemoryIndex] = {}
+        self.changed = asyncio.Event()
+
+    @property
+    def store(self) -> MemoryStore:
+        """The truth.
+
+        Raises:
+            MemoryNotFound: The server has no memories.
+        """
+        if self._store is None:
+            raise MemoryNotFound("This server has no memories: AIT_MEMORIES is off.")
+        return self._store
+
+    def close(self) -> None:
+        """Finish what has begun and close the store."""
+        self._pool.shutdown()
+        if self._store is not None:
+            self._store.close()
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks on a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    @contextmanager
+    def state(self, name: str, revision: int | None = None) -> Iterator[State]:
+        """Hold the newest state of a memory, as `MemoryIndex.state` does; it blocks.
+
+        Raises:
+            ServiceError: As there.
+        """
+        index = self._indices.get(name) or MemoryIndex(self.store, name)
+        try:
+            with index.state(revision) as state:
+                self._indices.setdefault(name, index)  # names of what is not there leave nothing behind
+                yield state
+        except MemoryNotFound:
+            self._indices.pop(name, None)
+            raise
+
+    async def describe(self, name: str) -> Described:
+        """Describe a memory.
+
+        Raises:
+            MemoryNotFound: There is none of this name.
+        """
+        return await self.run(self._describe, name)
+
+    def check_is_no_model(self, name: str) -> None:
+        """Check that a memory can have a name.
+
+        Raises:
+            MemoryConflict: A model has it.
+        """
+        if any(model.folder.name == name for model in self.engine.models.loaded()):
+            raise MemoryConflict(f"There is a model {name!r}. A memory answers as a model too: choose another name.")
+
+    def at(self, expected: int | None) -> tuple[Quotas, int | None]:
+        """Pair the limits with the revision that is expected, as the store takes them."""
+        return self.quotas, expected
+
+    def note_change(self, message: str, by: str, *values: object) -> None:
+        """Log what somebody has changed, and have it followed; `message` begins with who it was."""
+        audit.info(message, by or "somebody", *values)
+        self.changed.set()
+
+    def _describe(self, name: str) -> Described:
+        return Described(self.store.memory(name), self.store.labels(name))

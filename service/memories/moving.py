@@ -1,0 +1,93 @@
+"""Move memories: into files and out of them, and to other models."""
+
+from __future__ import annotations
+
+from service.errors import MemoryConflict, MemoryNotFound, ServiceError
+from service.images.upload import Upload
+from service.memories import exchange
+from service.memories.access import MemoryAccess
+from service.memories.embedding import Draft
+from service.memories.records import Example, Keep, Lesson, Memory, Options, check_name
+from service.memories.results import Described
+
+
+class Moving(MemoryAccess):
+    """Moves memories."""
+
+    async def write_file(self, name: str) -> tuple[Memory, bytes]:
+        """Write the file of a memory.
+
+        Raises:
+            MemoryNotFound: There is none of this name.
+        """
+
+        def write() -> tuple[Memory, bytes]:
+            with self.state(name) as state:
+                return state.memory, exchange.write_file(state.content, state.memory.binding)
+
+        return await self.run(write)
+
+    async def read_file(
+        self, name: str, data: bytes, model: str | None, keep: Keep, expected: int | None, by: str
+    ) -> Described:
+        """Put what a file holds in the place of what a memory holds; it need not be there.
+
+        Args:
+            name: Of the memory.
+            data: The file.
+            model: The model that the memory is to belong to; None is that of the memory if it is there, else the
+                default one.
+            keep: What a new memory is to keep of images.
+            expected: The revision that the memory must have.
+            by: Who does it.
+
+        Raises:
+            ServiceError: The file is not one of a memory of that model, or holds too much.
+        """
+        check_name(name)
+        try:
+            present = await self.run(self.store.memory, name)
+            model, keep = model or present.binding.model, present.options.keep
+        except MemoryNotFound:
+            self.check_is_no_model(name)
+        bound = await self.bindings.bind(model)
+        options, binding, lessons = await self.run(exchange.read_file, data, bound, keep)
+        memory = await self.run(self.store.replace, name, options, binding, lessons, *self.at(expected))
+        self.note_change(
+            "%s put a file of %d examples into memory %s (revision %d)", by, len(lessons), name, memory.revision
+        )
+        return await self.describe(name)
+
+    async def rebind(self, name: str, model: str | None, expected: int | None, by: str) -> Described:
+        """Have another model look at the images that a memory keeps, and bind the memory to it.
+
+        Raises:
+            MemoryConflict: It does not keep all its images, or was changed meanwhile.
+            ServiceError: The model does not answer.
+        """
+        memory = await self.run(self.store.memory, name)
+        revision = memory.revision if expected is None else expected
+        binding = await self.bindings.bind(model or memory.binding.model)
+        served = self.engine.models.get(binding.model)
+        bare = Memory(0, name, Options(keep="nothing"), binding, 0.0, 0, 0, 0)
+        keys: dict[str, bytes] = {}
+        after = ""
+        with served.held():
+            while listed := await self.run(self.store.examples, name, None, after, 64):
+                after = listed[-1].id
+                drafts = [await self.run(self._kept, name, each) for each in listed]
+                async for chunk in self.embedder.lessons(drafts, bare, served):
+                    for made in chunk:
+                        if isinstance(made, ServiceError):
+                            raise made
+                        keys[made.id] = made.key
+        await self.run(self.store.rebind, name, binding, keys, revision)
+        self.note_change("%s bound memory %s to model %s", by, name, binding.model)
+        return await self.describe(name)
+
+    def _kept(self, name: str, example: Example) -> Draft:
+        if example.keeps != "image":
+            raise MemoryConflict(
+                f"Of example {example.id!r} no image is kept, so no other model can look at it. Teach it again."
+            )
+        return Draft(Lesson(example.id, example.label, b""), Upload(self.store.image(name, example.id, whole=True)))

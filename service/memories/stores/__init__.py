@@ -1,0 +1,1 @@
+"""Where memories are stored: in a SQLite file, or in PostgreSQL."""
