@@ -10,7 +10,7 @@ import typer
 
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision, ServingRuntime
 from ait_cli.output import fail
-from ait_lite.checkpoint import CONFIG, EXEMPLARS, resolve
+from ait_lite.checkpoint import CONFIG, EXEMPLARS, CheckpointError, read_config, resolve
 
 _Only = Annotated[
     Path | None, typer.Option(help="Text file that lists the images to use, such as a run's validation.txt.")
@@ -76,6 +76,10 @@ def evaluate(
             fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
         _compare_runtimes(checkpoint, data, source, only, runtime, precision, as_json=as_json)
         return
+    if _tells_several_classes(checkpoint):
+        unfit = bool(flip or confusion or reliability)
+        _evaluate_multi_label(checkpoint, data, only, report, unfit=unfit, as_json=as_json)
+        return
     try:
         result = evaluate_checkpoint(
             resolve(checkpoint),
@@ -103,6 +107,41 @@ def evaluate(
     for path in (report and report / "report.md", confusion, reliability):
         if path is not None:
             progress.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def _tells_several_classes(checkpoint: str) -> bool:
+    """Return True for the checkpoint of a model whose classes do not exclude each other."""
+    try:
+        return bool(read_config(resolve(checkpoint)).get("multi_label"))
+    except CheckpointError:  # told, with the reason, where it is loaded
+        return False
+
+
+def _evaluate_multi_label(
+    checkpoint: str, table: Path | None, only: Path | None, report: Path | None, *, unfit: bool, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.evaluate import evaluate_multi_label
+    from training.evaluation.report.multi_label import print_multi_label
+
+    if unfit:
+        fail("a model that tells any number of classes an image has no --flip, --confusion or --reliability.")
+    if table is None:
+        fail("DATA is needed: the table of images and their classes.")
+    try:
+        result = evaluate_multi_label(
+            resolve(checkpoint), table, only=only, report=report, console=Console(stderr=True)
+        )
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; choose another file or folder.")
+    if as_json:
+        typer.echo(json.dumps({"checkpoint": checkpoint, "data": str(table)} | result.to_json(), indent=2))
+    else:
+        print_multi_label(result, Console())
 
 
 def _compare_runtimes(

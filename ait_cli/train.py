@@ -67,6 +67,8 @@ def train(
     )
     from training.recipe.loading import load_recipe
 
+    if find_lr and (dry_run or resume == "auto"):
+        raise typer.BadParameter("--find-lr trains nothing that --dry-run or --resume could be about")
     try:
         checked = load_recipe(recipe, overrides or [])
         # After the recipe: a mistyped one is refused without waiting for torch.

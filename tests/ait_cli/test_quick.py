@@ -81,4 +81,4 @@ def test_a_quick_run_goes_through_every_command(tmp_path: Path, monkeypatch: pyt
         image = (later / "bee" / "000.png").read_bytes()
         ((first, *_),) = labels(post(client, image))
     assert first["label"] in CLASSES
-    assert 0 < first["probability"] <= 1
+    assert 0 < first["score"] <= 1

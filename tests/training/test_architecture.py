@@ -38,7 +38,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "evaluation": (
         frozenset({"calibration", "memory_health", "scoring"}),
-        frozenset({"exemplars", "features", "metrics"}),
+        frozenset({"exemplars", "features", "metrics", "multi_label"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
         frozenset({"annotate", "causal", "compare", "runtimes"}),

@@ -22,11 +22,13 @@ class LabelledImages:
         classes: Class names; their positions are the labels.
         names: One printable, unique name for each image; where images are files, the path relative to `origin`
             as `ait_lite.names` writes it.
-        labels: (N,) int64, the class of each image.
+        labels: (N,) int64, the class of each image; of several, the first.
         pixels: (N, C, H, W) uint8, or None where the images are files.
         remarks: What a person should know of how they were found, a line each.
         signatures: (N, S) uint8, by which copies of an image are found (`training.data.duplicates`); None where
             the images were not read yet.
+        targets: (N, classes) float32, 1 for each class that an image has, where it may have any number of them; None
+            where each has one.
         weights: (N,) float32, how much each image counts in the loss; None where all count alike.
     """
 
@@ -37,6 +39,7 @@ class LabelledImages:
     pixels: Tensor | None = None
     remarks: tuple[str, ...] = ()
     signatures: Tensor | None = None
+    targets: Tensor | None = None
     weights: Tensor | None = None
 
     def __len__(self) -> int:
@@ -52,6 +55,7 @@ class LabelledImages:
             pixels=None if self.pixels is None else self.pixels[chosen],
             remarks=(),
             signatures=None if self.signatures is None else self.signatures[chosen],
+            targets=None if self.targets is None else self.targets[chosen],
             weights=None if self.weights is None else self.weights[chosen],
         )
 

@@ -18,7 +18,7 @@ from training.data import Preprocessing, decode, open_evaluation, open_training
 from training.data.sources.folder import Layout
 from training.errors import CheckpointError
 from training.evaluation.calibration import Calibration, calibrate
-from training.evaluation.evaluate import finite_logits, known_labels
+from training.evaluation.evaluate import finite_logits, known_labels, refuse_multi_label
 from training.evaluation.exemplars import Candidates, keep_exemplars
 from training.storage.model_folder import load_model
 
@@ -75,6 +75,7 @@ def calibrate_checkpoint(
     """
     _check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
+    refuse_multi_label(checkpoint)
     samples = open_evaluation(source, data_root, only, layout)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
@@ -126,6 +127,7 @@ def add_exemplars(
     """
     _check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
+    refuse_multi_label(checkpoint)
     samples = open_training(source, data_root, exclude, layout)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)

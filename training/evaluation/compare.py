@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ait_lite.checkpoint import atomic_file, named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
-from training.evaluation.evaluate import finite_logits, known_labels
+from training.evaluation.evaluate import finite_logits, known_labels, refuse_multi_label
 from training.evaluation.metrics import Interval
 from training.storage.model_folder import load_model
 
@@ -182,6 +182,7 @@ def _probabilities(
 ) -> Tensor:
     """Compute a checkpoint's probabilities of the images' classes, and of the likeliest other class it may know."""
     model = load_model(checkpoint).to(place)
+    refuse_multi_label(checkpoint)
     known_labels(samples, model)  # refuses images of classes that the model does not know
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)

@@ -14,7 +14,9 @@ from training.data.sources.folder import Layout
 from training.errors import CheckpointError, DataError
 from training.evaluation.memory_health import memory_columns, memory_sample
 from training.evaluation.metrics import EvaluationResult, measure
+from training.evaluation.multi_label import MultiLabelResult, measure_multi_label
 from training.evaluation.report import draw_confusion, draw_reliability, write_report
+from training.evaluation.report.multi_label import write_multi_label_report
 from training.evaluation.report.run import read_run
 from training.evaluation.scoring import predict_all
 from training.storage.model_folder import load_model
@@ -62,6 +64,7 @@ def evaluate(
         DataError: The data folder cannot be used, or holds classes the model does not know.
     """
     model = load_model(Path(checkpoint))
+    refuse_multi_label(checkpoint)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = model.to(place)
     samples = open_evaluation(source, data_root, only, layout)
@@ -98,6 +101,72 @@ def evaluate(
             chosen_by=set(samples.names) == run.validation,
         )
     return result
+
+
+def evaluate_multi_label(
+    checkpoint: str | Path,
+    table: str | Path,
+    *,
+    only: str | Path | None = None,
+    report: Path | None = None,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> MultiLabelResult:
+    """Score a checkpoint whose classes do not exclude each other on every image of a table.
+
+    Args:
+        checkpoint: A run's ``best``, trained with ``data.multi_label=true``.
+        table: As the recipe's ``data.root``; where it has splits, the validation or test images are used.
+        only: As for `evaluate`.
+        report: Folder for a report on these images; None writes none.
+        device: As for `evaluate`, as are the rest.
+        cache: Folder of decoded images.
+        console: Where progress is shown.
+
+    Raises:
+        CheckpointError: The folder is no such checkpoint, its weights are torn, or its answers are not finite.
+        DataError: The table cannot be used, or holds classes the model does not know.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = load_model(Path(checkpoint)).to(place)
+    config = read_config(Path(checkpoint))
+    if not config.get("multi_label"):
+        raise CheckpointError(f"the classes of {checkpoint} exclude each other: evaluate it on one class an image")
+    samples = open_evaluation("table", table, only, multi_label=True)
+    classes = _classes(model)
+    columns = _columns(samples, classes)
+    assert samples.targets is not None  # as asked for
+    targets = torch.zeros(len(samples), len(classes))
+    targets[:, columns] = samples.targets
+    preprocessing = Preprocessing.of_model(model)
+    _, images = decode(samples, preprocessing, cache=cache, console=console)
+    logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
+    result = measure_multi_label(logits, targets, classes, config.get("thresholds"))
+    if report is not None:
+        run = read_run(Path(checkpoint).resolve())
+        write_multi_label_report(
+            report,
+            result,
+            title=f"{_architecture(model)} on {table}",
+            history=run.history,
+            settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(table)}} | run.settings,
+            chosen_by=set(samples.names) == run.validation,
+        )
+    return result
+
+
+def refuse_multi_label(checkpoint: str | Path) -> None:
+    """Refuse a checkpoint whose classes do not exclude each other, where each image must have one.
+
+    Raises:
+        CheckpointError: It is one; or it has no readable configuration.
+    """
+    if read_config(Path(checkpoint)).get("multi_label"):
+        raise CheckpointError(
+            f"{checkpoint} tells any number of classes an image, and this takes models that tell one; `ait evaluate` "
+            "scores it on a table"
+        )
 
 
 def finite_logits(
@@ -154,11 +223,15 @@ def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
                 "and the checkpoint does not name them"
             )
         return samples.labels
+    return _columns(samples, classes)[samples.labels]
+
+
+def _columns(samples: LabelledImages, classes: Sequence[str]) -> Tensor:
+    """Look up the model's label of each of the images' classes, (classes,) int64."""
     unknown = sorted(set(samples.classes) - set(classes))
     if unknown:
         raise DataError(f"{samples.origin} holds classes the model does not know: {', '.join(unknown[:5])}")
-    known = torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
-    return known[samples.labels]
+    return torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
 
 
 def _classes(model: nn.Module) -> tuple[str, ...]:

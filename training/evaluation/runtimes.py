@@ -15,7 +15,7 @@ from ait.export.graph import write_graphs
 from ait_lite.checkpoint import read_config, read_temperature
 from ait_lite.runtimes import Graph, PreparedModel, RuntimeUnavailable, open_graph
 from training.data import Preprocessing, decode, open_evaluation
-from training.evaluation.evaluate import known_labels
+from training.evaluation.evaluate import known_labels, refuse_multi_label
 from training.evaluation.scoring import predict_all
 from training.storage.model_folder import load_model
 
@@ -67,6 +67,7 @@ def compare_runtimes(
         DataError: The data folder cannot be used, or holds classes the model does not know.
     """
     model = load_model(checkpoint).eval()
+    refuse_multi_label(checkpoint)
     temperature = read_temperature(read_config(checkpoint)) or 1.0
     samples = open_evaluation(source, data_root, only)
     labels = known_labels(samples, model)

@@ -58,6 +58,11 @@ class DataRecipe(Section):
         "folders, or classes. auto: splits where every folder is called like one and holds folders; "
         "for classes that are called like splits, and splits beside other folders.",
     )
+    multi_label: Flag = Field(
+        default=False,
+        description="An image has any number of classes: the table's column label holds a|b, or nothing for none; or "
+        "in its place there is a column of 0 and 1 for each class. Needs loss=bce.",
+    )
     validation_fraction: Number | None = Field(
         default=None,
         gt=0,
@@ -265,6 +270,7 @@ class UpdateSettings:
         loss: Loss of the logits.
         label_smoothing: Probability spread over all classes.
         distil: Temperature and share of a teacher.
+        multi_label: True where an image has any number of classes.
         ema_decay: Decay per update of the averaged weights; None averages none.
         balance_weight: Weight of the balance loss.
         clip_grad: Largest global gradient norm; None sets no limit.
@@ -277,6 +283,7 @@ class UpdateSettings:
     loss: Literal["cross_entropy", "bce"]
     label_smoothing: float
     distil: DistilRecipe
+    multi_label: bool
     ema_decay: float | None
     balance_weight: float
     clip_grad: float | None
@@ -388,6 +395,11 @@ class Recipe(Section):
     seed: Count = Field(default=0, ge=0, description="Seed of the start, the order, the augmentation and the split.")
 
     @property
+    def multi_label(self) -> bool:
+        """True where an image has any number of classes."""
+        return self.data.multi_label
+
+    @property
     def update(self) -> UpdateSettings:
         """The keys that say how one update changes the model."""
         return UpdateSettings(**{field.name: getattr(self, field.name) for field in fields(UpdateSettings)})
@@ -408,6 +420,20 @@ class Recipe(Section):
                 raise ValueError("distil.teacher needs loss=cross_entropy")
             if self.method == "closed_form":
                 raise ValueError("distil.teacher needs method=gradient; a head in closed form learns the labels alone")
+        return self
+
+    @model_validator(mode="after")
+    def _check_multi_label(self) -> "Recipe":
+        needed: dict[str, tuple[Any, Any]] = {
+            "data.source": (self.data.source, "table"),
+            "loss": (self.loss, "bce"),
+            "method": (self.method, "gradient"),
+            "head_first": (self.head_first, False),
+            "data.balance": (self.data.balance, "none"),
+        }
+        wrong = [f"{key}={str(value).lower()}" for key, (now, value) in needed.items() if now != value]
+        if self.multi_label and wrong:
+            raise ValueError(f"data.multi_label needs {', '.join(wrong)}")
         return self
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class RunImages:
     Attributes:
         training: The images to learn from; without those that cannot be decoded, if the recipe skips them.
         validation: The images held out, likewise.
-        labels: (N,) int64, of the training images.
+        labels: (N,) int64, of the training images; or (N, classes) float32, 1 for each class that one has.
         class_weights: (classes,) float32 factors of the loss, or None.
         weights: (N,) float32 factors of the training images' losses, 1 on average, or None.
 
@@ -84,7 +84,8 @@ class RunImages:
             console.print("a head in closed form counts all images alike, whatever their weight", soft_wrap=True)
         for line in remarks_on(self.training, self.validation, random_weights):
             console.print(line, soft_wrap=True, markup=False)
-        self.labels = self.training.labels
+        targets = self.training.targets
+        self.labels = self.training.labels if targets is None else targets
         self.class_weights: Tensor | None = None
         if recipe.data.balance == "loss":
             self.class_weights = class_weights(self.labels, len(self.training.classes)).to(device)

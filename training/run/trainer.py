@@ -223,8 +223,13 @@ class Trainer:
                 after_epoch(row)
             self._stop_if_asked(None)
         self._console.print(
-            f"best: epoch {position.best_epoch}, {position.best_accuracy:.2%} of the validation images right; "
-            f"{self._folder.best}",
+            f"best: epoch {position.best_epoch}, "
+            + (
+                f"mean average precision {position.best_accuracy:.2%} on the validation images; "
+                if self._recipe.multi_label
+                else f"{position.best_accuracy:.2%} of the validation images right; "
+            )
+            + f"{self._folder.best}",
             soft_wrap=True,
         )
         if self._accelerator.is_main_process:
@@ -362,10 +367,9 @@ def _remedies(recipe: Recipe) -> list[str]:
 
 def _summary(row: Row, timing: Row, epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"loss {row['train_loss']:.4f}", f"acc {row['train_acc']:.2%}"]
-    if "val_acc" in row:
-        parts.append(f"val {row['val_acc']:.2%}")
-    if "ema_val_acc" in row:
-        parts.append(f"ema {row['ema_val_acc']:.2%}")
+    for column, name in (("val_acc", "val"), ("ema_val_acc", "ema"), ("val_map", "mAP"), ("ema_val_map", "ema mAP")):
+        if column in row:
+            parts.append(f"{name} {row[column]:.2%}")
     parts.append(f"lr {row['lr']:.2e}")
     parts.append(f"{timing['images_per_second']:.0f} images/s, {timing['seconds']:.0f} s")
     return "  ".join(parts)

@@ -3,12 +3,16 @@
 import math
 from contextlib import closing
 
+import torch
 from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
 
 from training import sharding
 from training.data import Preprocessing
 from training.evaluation.memory_health import memory_columns, memory_sample
-from training.evaluation.scoring import score, shard
+from training.evaluation.multi_label import mean_average_precision
+from training.evaluation.scoring import predict_all, score, shard
 from training.run.images import RunImages
 from training.step.update import Update
 from training.storage.history import Row
@@ -36,7 +40,8 @@ class Validation:
         """Score the weights as they are now; all processes call this together.
 
         Returns:
-            ``val_loss`` and ``val_acc``, the same of the averaged weights with ``ema_`` before them, and the
+            ``val_loss`` and ``val_acc`` (``val_map``, mean average precision, where an image has any number of
+            classes), the same of the averaged weights with ``ema_`` before them, and the
             columns of the memory's health. A loss may be infinite or NaN.
         """
         learned, learner = self._update.learned, self._update.learner
@@ -56,9 +61,19 @@ class Validation:
     def _score(self) -> Row:
         """Compute loss and accuracy with the weights that the model has now."""
         accelerator, count = self._accelerator, len(self._images.validation)
+        targets = self._images.validation.targets
+        if targets is not None:
+            return self._score_multi_label(targets)
         mine = shard(count, accelerator.process_index, accelerator.num_processes)
         labels = self._images.validation.labels[mine]
         with closing(self._images.validation_batches(mine)) as batches:
             sums = score(self._update.learned.model, batches, labels, self._preprocessing, accelerator.device)
         loss, correct = (value / count for value in accelerator.reduce(sums, "sum").tolist())
         return {"val_loss": loss, "val_acc": correct}
+
+    def _score_multi_label(self, targets: Tensor) -> Row:
+        """Compute loss and mean average precision; every process scores all images, for ranks are of all."""
+        with closing(self._images.validation_batches(torch.arange(len(targets)))) as batches:
+            logits = predict_all(self._update.learned.model, batches, self._preprocessing, self._accelerator.device)
+        loss = F.binary_cross_entropy_with_logits(logits, targets)
+        return {"val_loss": float(loss), "val_map": mean_average_precision(logits, targets)}

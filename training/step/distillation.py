@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ait_lite.checkpoint import named_labels
+from ait_lite.checkpoint import named_labels, read_config
 from training.data import Preprocessing
 from training.errors import RecipeError
 from training.model.start import checkpoint_folder
@@ -74,6 +74,10 @@ def load_teacher(
     if recipe.teacher is None:
         return None
     folder = checkpoint_folder(recipe.teacher, "distil.teacher")
+    if read_config(folder).get("multi_label"):
+        raise RecipeError(
+            f"distil.teacher {recipe.teacher} tells any number of classes an image; choose one that tells one"
+        )
     model = load_model(folder)
     known = {name: label for label, name in enumerate(named_labels(getattr(model, "pretrained_cfg", None) or {}))}
     lacking = [name for name in classes if name not in known]

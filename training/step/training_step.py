@@ -16,7 +16,7 @@ class TrainingStep:
     Args:
         update: What is done with the inputs.
         transform: Makes inputs and targets of bytes and labels.
-        labels: (N,) int64, of all training images.
+        labels: (N,) int64, of all training images; or (N, classes) float32, 1 for each class that one has.
         accelerator: Device, and which of how many processes this is.
         seed: The recipe's.
         weights: (N,) float32, how much each of them counts in the loss; None where all count alike.

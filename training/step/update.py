@@ -79,7 +79,7 @@ class Update:
 
         Args:
             inputs: This process's images, (B, C, H, W) float32.
-            targets: Their labels (B,), or probabilities (B, classes).
+            targets: Their labels (B,), or probabilities (B, classes), of which more than one may be 1.
             batch_size: Images of the update, over all processes.
             step: Updates before this one.
             weights: How much each image counts in the loss, (B,) float32 around 1; None counts all alike.
@@ -143,7 +143,14 @@ class Update:
         loss = loss + settings.balance_weight * balance_share * balance
         self._accelerator.backward(loss)
         with torch.no_grad():
-            labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-            correct = (logits.argmax(dim=1) == labels).sum()
-            sums = torch.stack([total.detach(), balance.detach() * len(labels), correct.float()])
+            correct = _correct(logits, targets, settings.multi_label)
+            sums = torch.stack([total.detach(), balance.detach() * len(targets), correct])
         return UpdateResult(loss.detach(), sums)
+
+
+def _correct(logits: Tensor, targets: Tensor, multi_label: bool) -> Tensor:
+    """Count right answers, a float32 scalar; of several classes an image, the share that is right."""
+    if multi_label:
+        return ((logits > 0) == (targets > 0.5)).float().mean(dim=1).sum()
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+    return (logits.argmax(dim=1) == labels).sum().float()

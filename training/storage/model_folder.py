@@ -17,6 +17,8 @@ from ait_lite.checkpoint import CONFIG, WEIGHTS, CheckpointError, atomic_folder
 # Under "calibration" until a temperature is fitted.
 _UNCALIBRATED = "not done: a run fits a temperature at its end, and `ait calibrate` does it by hand"
 
+_INDEPENDENT = "none: classes do not exclude each other"
+
 
 def save_model(
     folder: Path,
@@ -25,6 +27,7 @@ def save_model(
     data_config: Mapping[str, Any],
     label_names: Sequence[str],
     metrics: Mapping[str, Any],
+    multi_label: bool = False,
 ) -> None:
     """Write a model folder, in float32 as trained.
 
@@ -35,6 +38,8 @@ def save_model(
         data_config: How its inputs are preprocessed, under timm's names (`timm.data.resolve_data_config`).
         label_names: Class names by label.
         metrics: Kept in ``config.json`` under ``metrics``, for people.
+        multi_label: True for classes that do not exclude each other, each with a probability (sigmoid) of its own;
+            ``config.json`` then says so, and a run adds ``thresholds`` by class at its end.
 
     Raises:
         OSError: The folder cannot be written.
@@ -50,8 +55,9 @@ def save_model(
                 "label_names": list(label_names),
                 "metrics": dict(metrics),
                 "temperature": None,
-                "calibration": _UNCALIBRATED,
-            },
+                "calibration": _INDEPENDENT if multi_label else _UNCALIBRATED,
+            }
+            | ({"multi_label": True} if multi_label else {}),
             safe_serialization=True,
             data_config=dict(data_config),
         )

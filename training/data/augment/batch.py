@@ -99,12 +99,12 @@ class BatchTransform:
 
         Args:
             images: (L, C, H, W) uint8, of the rows `share.loaded`.
-            labels: (L,) int64, theirs, on the same device.
+            labels: (L,) int64, theirs, on the same device; or (L, classes) float32, 1 for each class that one has.
             draws: Of the whole batch.
             share: The rows.
 
         Returns:
-            Inputs (own, C, H, W) float32; and targets, (own,) int64 labels, or (own, classes) float32
+            Inputs (own, C, H, W) float32; and targets, (own,) int64 labels as they came, or (own, classes) float32
             probabilities where images are mixed.
         """
         device = images.device

@@ -84,8 +84,10 @@ class Mixing:
         return torch.lerp(partners, images, blend)
 
     def targets(self, labels: Tensor, partners: Tensor, draws: MixingDraws) -> Tensor:
-        """Class probabilities of the mixed images: two times (B,) int64 to (B, classes) float32."""
-        mine, theirs = (F.one_hot(value, self.num_classes).float() for value in (labels, partners))
+        """Class probabilities of the mixed images: two times (B,) int64 or (B, classes) to (B, classes) float32."""
+        mine, theirs = (
+            F.one_hot(value, self.num_classes).float() if value.ndim == 1 else value for value in (labels, partners)
+        )
         return torch.lerp(theirs, mine, draws.weight[:, None])
 
 

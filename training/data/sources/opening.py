@@ -30,12 +30,16 @@ def open_splits(recipe: DataRecipe, seed: int) -> tuple[LabelledImages, Labelled
     Raises:
         DataError: The source's files are missing or cannot be used, or hold a single class.
     """
-    train, validation = _splits(recipe.source, recipe.root, recipe.layout)
+    train, validation = _splits(recipe.source, recipe.root, recipe.layout, recipe.multi_label)
     return choose_validation(require_classes(train), validation, recipe.validation_fraction, seed)
 
 
 def open_evaluation(
-    source: str, root: str | Path | None, only: str | Path | None = None, layout: Layout = "auto"
+    source: str,
+    root: str | Path | None,
+    only: str | Path | None = None,
+    layout: Layout = "auto",
+    multi_label: bool = False,
 ) -> LabelledImages:
     """Open the images to evaluate a model on.
 
@@ -46,19 +50,20 @@ def open_evaluation(
         only: A text file with the names of the images to use, one a line, such as a run's
             ``validation.txt`` where images were held out of the training images.
         layout: As the recipe's ``data.layout``.
+        multi_label: As the recipe's ``data.multi_label``.
 
     Raises:
         DataError: The source's files are missing or cannot be used, or lack images named in `only`.
     """
     if only is not None:
-        return _named(_read_names(only), _candidates(source, root, layout))
+        return _named(_read_names(only), _candidates(source, root, layout, multi_label))
     if source == "folder" and root is not None:
         splits = find_splits(Path(root), layout)
         if splits:
             return scan_folder(validation_folder(splits) or splits["train"])
         return scan_folder(root, wrapped=layout == "classes")
     if source == "table" and root is not None:
-        listed = read_table(root)
+        listed = read_table(root, multi_label)
         return next(listed[name] for name in ("val", "test", "train") if name in listed)
     train, validation = _splits(source, root, layout)
     return train if validation is None else validation
@@ -91,7 +96,9 @@ def open_training(
     return samples.select(kept)
 
 
-def _splits(source: str, root: str | Path | None, layout: Layout) -> tuple[LabelledImages, LabelledImages | None]:
+def _splits(
+    source: str, root: str | Path | None, layout: Layout, multi_label: bool = False
+) -> tuple[LabelledImages, LabelledImages | None]:
     if source == "triangle":
         return triangle_splits()
     if root is None:
@@ -99,19 +106,19 @@ def _splits(source: str, root: str | Path | None, layout: Layout) -> tuple[Label
     if source == "folder":
         return scan_splits(root, layout)
     if source == "table":
-        return table_splits(root)
+        return table_splits(root, multi_label)
     if source not in SETS:
         raise DataError(f"no data source {source!r}; choose from folder, table, triangle, {', '.join(SETS)}")
     return SETS[source](root)
 
 
-def _candidates(source: str, root: str | Path | None, layout: Layout) -> list[LabelledImages]:
+def _candidates(source: str, root: str | Path | None, layout: Layout, multi_label: bool) -> list[LabelledImages]:
     """Where listed names are looked for: held-out images lie among the training images, if there are any."""
     if source == "folder" and root is not None:
         splits = find_splits(Path(root), layout)
         if splits and "train" not in splits:
             return [scan_folder(path) for path in splits.values()]
-    return [samples for samples in _splits(source, root, layout) if samples is not None]
+    return [samples for samples in _splits(source, root, layout, multi_label) if samples is not None]
 
 
 def _read_names(path: str | Path) -> list[str]:

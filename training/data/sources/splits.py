@@ -5,6 +5,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -19,12 +21,22 @@ DEFAULT_FRACTION = 0.1
 def split(samples: LabelledImages, fraction: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a share of every class: (rest, held out). A pure function of the images and the seed.
 
+    Where an image may have several classes, a share of all images is held out, whatever their classes.
+
     Raises:
         DataError: A class has a single image, which cannot be on both sides.
     """
     generator = stream(seed, 0, "split")
     kept: list[int] = []
     held: list[int] = []
+    if samples.targets is not None:
+        if len(samples) < 2:
+            raise DataError(f"{samples.origin} has {len(samples)} images: too few to hold one out")
+        order = torch.randperm(len(samples), generator=generator).tolist()
+        count = min(max(1, round(fraction * len(order))), len(order) - 1)
+        return replace(samples.select(sorted(order[count:])), remarks=samples.remarks), samples.select(
+            sorted(order[:count])
+        )
     for label, name in enumerate(samples.classes):
         members = torch.nonzero(samples.labels == label).flatten()
         if len(members) < 2:
@@ -60,17 +72,19 @@ def choose_validation(
 
 
 def dataset_digest(samples: LabelledImages) -> Tensor:
-    """Digest each image's name, and its class's name with its weight, if it has one, in order: (N, 2) int64.
+    """Digest each image's name, and its classes' names with its weight, if it has one, in order: (N, 2) int64.
 
     Kept in the state of a run for its training and its validation images, they tell whether a run that continues
     has the same ones on the same sides. Eight bytes a name, so that differences can be told image by image.
     """
-    if samples.weights is None:
-        classes = [_digest(name) for name in samples.classes]
-        labels = [classes[label] for label in samples.labels.tolist()]
+    if samples.targets is None:
+        named = [samples.classes[label] for label in samples.labels.tolist()]
     else:
-        weighted = zip(samples.labels.tolist(), samples.weights.tolist(), strict=True)
-        labels = [_digest(f"{samples.classes[label]} {weight!r}") for label, weight in weighted]
+        named = ["|".join(compress(samples.classes, row)) for row in samples.targets.tolist()]
+    if samples.weights is not None:
+        named = [f"{name} {weight!r}" for name, weight in zip(named, samples.weights.tolist(), strict=True)]
+    digest = cache(_digest)  # images are many, classes few
+    labels = [digest(name) for name in named]
     digests = b"".join(_digest(name) + label for name, label in zip(samples.names, labels, strict=True))
     found = torch.frombuffer(bytearray(digests), dtype=torch.int64) if digests else torch.empty(0, dtype=torch.int64)
     return found.view(-1, 2)

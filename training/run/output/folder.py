@@ -34,6 +34,8 @@ from training.run.output.lock import LOCK
 from training.run.output.provenance import environment
 from training.storage.history import Row, write_metrics, write_table
 
+# What the best epoch is chosen by; a run has one of them.
+METRICS = ("val_acc", "val_map")
 # Names of kept models: epoch-0007.
 _CHECKPOINT = "epoch-????"
 
@@ -139,8 +141,13 @@ class RunFolder:
 
 
 def accuracy(row: Mapping[str, float]) -> float | None:
-    """Return the better validation accuracy of an epoch, of the last or the averaged weights; None without one."""
-    found = [row[key] for key in ("val_acc", "ema_val_acc") if key in row]
+    """Return the better validation accuracy of an epoch, of the last or the averaged weights; None without one.
+
+    Where an image has any number of classes, that is mean average precision.
+    """
+    found = [
+        row[f"{weights}{metric}"] for weights in ("", "ema_") for metric in METRICS if f"{weights}{metric}" in row
+    ]
     return max(found) if found else None
 
 

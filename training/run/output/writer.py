@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
-from ait_lite.checkpoint import EXEMPLARS
+from ait_lite.checkpoint import EXEMPLARS, update_config
 from training.data import Preprocessing
 from training.data.sources.splits import SplitDigest
 from training.errors import OutputError
@@ -17,12 +17,14 @@ from training.evaluation.annotate import keep_temperature
 from training.evaluation.calibration import Calibration, calibrate
 from training.evaluation.exemplars import Candidates, keep_exemplars
 from training.evaluation.metrics import measure
+from training.evaluation.multi_label import measure_multi_label
 from training.evaluation.report import write_report
+from training.evaluation.report.multi_label import write_multi_label_report
 from training.evaluation.scoring import predict_all
 from training.recipe.keys import Recipe
 from training.run.images import ImageByPosition, RunImages
 from training.run.output import state
-from training.run.output.folder import RunFolder, accuracy
+from training.run.output.folder import METRICS, RunFolder, accuracy
 from training.run.output.state import Position
 from training.step.learned import Snapshot
 from training.storage.model_folder import load_model, save_model
@@ -76,18 +78,18 @@ class RunWriter:
             improved: True if the epoch's model is the best so far.
         """
         row, average = position.history[-1], snapshot.average
-        averaged = average is not None and row.get("ema_val_acc", -1.0) > row.get("val_acc", -1.0)
+        averaged = average is not None and any(row.get(f"ema_{name}", -1.0) > row.get(name, -1.0) for name in METRICS)
         weights = average if average is not None and averaged else snapshot.model
         metrics = {
             "epoch": position.epoch,
-            "validation_accuracy": accuracy(row),
+            "validation_map" if self._recipe.multi_label else "validation_accuracy": accuracy(row),
             "weights": "averaged" if averaged else "last",
         }
 
         def save(path: Path) -> None:
             data_config = self._preprocessing.data_config()
             classes = self._images.training.classes
-            save_model(path, self._model, weights, data_config, classes, metrics)
+            save_model(path, self._model, weights, data_config, classes, metrics, multi_label=self._recipe.multi_label)
 
         with self._writing():
             if improved:
@@ -120,6 +122,8 @@ class RunWriter:
         held_out = self._images.validation
         with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
             logits = predict_all(model, batches, self._preprocessing, device)
+        if held_out.targets is not None:
+            return self._report_multi_label(logits, held_out.targets, position)
         calibration = calibration or calibrate(logits, held_out.labels)
         with self._writing():
             keep_temperature(self._folder.best, calibration)
@@ -134,6 +138,20 @@ class RunWriter:
                 files=held_out.names,
                 history=position.history,
                 best_epoch=position.best_epoch,
+                settings=self._settings,
+                chosen_by=True,
+            )
+
+    def _report_multi_label(self, logits: Tensor, targets: Tensor, position: Position) -> Path:
+        """Give the best model its thresholds, and report on it; exemplars are of single classes."""
+        result = measure_multi_label(logits, targets, self._images.training.classes)
+        with self._writing():
+            update_config(self._folder.best, {"thresholds": result.thresholds})
+            return write_multi_label_report(
+                self._folder.path,
+                result,
+                title=f"{self._recipe.model.name}: validation",
+                history=position.history,
                 settings=self._settings,
                 chosen_by=True,
             )
