@@ -577,7 +577,7 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> Associativ
     )
     _forget_names_of_other_classes(model, pretrained)
     # timm adds what create_model was given, and writes all of it into checkpoints.
-    model._model_args = implied
+    model.__dict__["_model_args"] = implied
     return model
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ait import AssociativeTransformer
 from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_without_retrieval
+from ait.memory.associative_head import AssociativeHead
 from tests.ait.conftest import MakeModel
 
 
@@ -73,8 +74,10 @@ def test_an_associative_head_loses_everything_without_its_classes(
     make_model: MakeModel, images: Tensor, labels: Tensor
 ) -> None:
     model = make_model(head="associative", head_args={"num_priors": 2}).eval()
+    head = model.get_classifier()
+    assert isinstance(head, AssociativeHead)
     for label in range(5):
-        model.head.forget(label)
+        head.forget(label)
         model.teach(label, images[labels == label])
     report = causal_report(model, images, labels)
     assert set(report.effects) == set(INTERVENTIONS)

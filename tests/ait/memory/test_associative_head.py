@@ -11,7 +11,7 @@ from timm.models import get_notrace_functions, get_notrace_modules, save_for_hf
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from ait import AssociativeTransformer
+import ait  # noqa: F401  # registers the ait_* models with timm
 from ait.memory.associative_head import AssociativeHead
 from tests.ait.conftest import MakeModel
 
@@ -258,29 +258,30 @@ def test_a_scripted_head_agrees(features: Tensor) -> None:
     torch.testing.assert_close(torch.jit.script(layer)(features), layer(features))
 
 
-def create(**changes: Any) -> AssociativeTransformer:
-    small = {"embed_dim": 32, "depth": 1, "num_heads": 2, "img_size": 16}
-    return timm.create_model("ait_tiny_patch4_32", **{**small, **changes})
+def create(name: str = "ait_tiny_patch4_32", **changes: Any) -> Any:
+    """A small registered model, or the one of a folder."""
+    small = {} if ":" in name else {"embed_dim": 32, "depth": 1, "num_heads": 2, "img_size": 16}
+    return timm.create_model(name, **{**small, **changes})
 
 
 def test_a_saved_model_keeps_its_head(tmp_path: Path, images: Tensor) -> None:
     model = create(head="associative", num_classes=5).eval()
     model.teach(5, images[:3])
-    save_for_hf(model, tmp_path, safe_serialization=True)
-    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    save_for_hf(model, str(tmp_path), safe_serialization=True)
+    loaded = create(f"local-dir:{tmp_path}", pretrained=True).eval()
     assert torch.equal(loaded(images), model(images))
-    other = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=3)
+    other = create(f"local-dir:{tmp_path}", pretrained=True, num_classes=3)
     assert other.get_classifier().weight.shape == (12, 32)
-    assert timm.create_model(f"local-dir:{tmp_path}", pretrained=True, num_classes=0)(images).shape == (8, 32)
+    assert create(f"local-dir:{tmp_path}", pretrained=True, num_classes=0)(images).shape == (8, 32)
     with pytest.raises(ValueError, match="associative"):
-        timm.create_model(f"local-dir:{tmp_path}", pretrained=True, head="linear")
+        create(f"local-dir:{tmp_path}", pretrained=True, head="linear")
 
 
 @pytest.mark.parametrize("pool", ["avg", "flat"])
 def test_weights_with_a_linear_head_are_a_start(tmp_path: Path, pool: str) -> None:
     start = create(global_pool=pool)
-    save_for_hf(start, tmp_path, safe_serialization=True)
-    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, head="associative", global_pool="avg")
+    save_for_hf(start, str(tmp_path), safe_serialization=True)
+    model = create(f"local-dir:{tmp_path}", pretrained=True, head="associative", global_pool="avg")
     torch.testing.assert_close(model.blocks.state_dict(), start.blocks.state_dict())
     assert isinstance(model.get_classifier(), AssociativeHead)
     torch.testing.assert_close(model.get_classifier().priors().norm(dim=-1), torch.ones(10, 4))

@@ -57,7 +57,7 @@ def synthetic(count: int, seed: int, draw: int) -> Split:
     return Split(centres[labels, cluster] + 1.4 * torch.randn(count, DIM, generator=generator), labels)
 
 
-def make_head(kind: str, width: int, classes: int) -> nn.Module:
+def make_head(kind: str, width: int, classes: int) -> nn.Linear | AssociativeHead:
     """Make an untrained classifier of one of `HEADS`."""
     if kind == "linear":
         return nn.Linear(width, classes)
@@ -86,7 +86,8 @@ def compare(kind: str, train: Split, test: Split, steps: int, seed: int) -> dict
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
 
     def embed(features: Tensor) -> Tensor:
-        return body((features - mean) / spread)
+        embedded: Tensor = body((features - mean) / spread)
+        return embedded
 
     for _ in range(steps):
         rows = torch.randint(len(known.labels), (128,), generator=generator)
