@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 try:
+    import ait.variants  # noqa: F401  registers the models
     from ait.associative_transformer import AssociativeTransformer, TrainingOutput
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]

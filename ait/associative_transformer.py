@@ -4,13 +4,10 @@ Source: Associative Transformer, arXiv 2309.12862.
 """
 
 from collections.abc import Iterable
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import (
     AttentionPoolLatent,
     LayerNorm,
@@ -21,10 +18,8 @@ from timm.layers import (
     get_norm_layer,
     global_pool_nlc,
     resample_abs_pos_embed,
-    resample_patch_embed,
     trunc_normal_,
 )
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
@@ -36,10 +31,6 @@ __all__ = ["AssociativeTransformer", "TrainingOutput"]
 
 POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
 HEADS: Final = ("linear", "associative")
-
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
 
 class TrainingOutput(NamedTuple):
@@ -329,7 +320,7 @@ class AssociativeTransformer(nn.Module):
                 )
             )
             if self.global_pool == "flat" and isinstance(self.head, nn.Linear):
-                self.head.weight = nn.Parameter(_resample_flat_head(self.head.weight, new_grid, old_grid))
+                self.head.weight = nn.Parameter(resample_flat_head(self.head.weight, new_grid, old_grid))
                 self.head.in_features = self.head_hidden_size
 
     def embed_patches(self, x: Tensor) -> Tensor:
@@ -481,7 +472,7 @@ def _init_linear(module: nn.Module, std: float = 0.02) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _resample_flat_head(weight: Tensor, new_grid: Iterable[int], old_grid: Iterable[int]) -> Tensor:
+def resample_flat_head(weight: Tensor, new_grid: Iterable[int], old_grid: Iterable[int]) -> Tensor:
     """Resample a flattened head's weight (C, N * E) to another token grid, keeping the scale of the logits."""
     new_height, new_width = new_grid
     old_height, old_width = old_grid
@@ -489,209 +480,3 @@ def _resample_flat_head(weight: Tensor, new_grid: Iterable[int], old_grid: Itera
     grid = F.interpolate(grid.float(), size=(new_height, new_width), mode="bicubic", antialias=True)
     grid = grid * (old_height * old_width) / (new_height * new_width)
     return grid.permute(0, 2, 3, 1).flatten(1).to(weight.dtype)
-
-
-def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
-    """Fit a checkpoint to a model of another input size, patch size or head.
-
-    Raises:
-        ValueError: The checkpoint lacks what the model's pooling needs, or has another class token or head.
-    """
-    _check_fit(state_dict, model)
-    prefix = model.num_prefix_tokens
-    new_grid = model.patch_embed.grid_size
-    fitted = {}
-    for name, value in state_dict.items():
-        if name == "patch_embed.proj.weight" and value.shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
-            value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
-        elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:
-            value = resample_abs_pos_embed(value, list(new_grid), num_prefix_tokens=prefix)
-        elif name == "head.weight" and model.global_pool == "flat" and value.shape[1] != model.head_hidden_size:
-            side = round((value.shape[1] // model.embed_dim) ** 0.5)
-            if side * side * model.embed_dim == value.shape[1]:
-                value = _resample_flat_head(value, new_grid, (side, side))
-        fitted[name] = value
-    return _fit_associative_head(fitted, model)
-
-
-def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
-    """Give an associative head its own start where the weights are of a linear one, or of other classes.
-
-    Raises:
-        ValueError: The head of the weights is associative, and the model's is not.
-    """
-    theirs = {name for name in state_dict if name.startswith("head.")}
-    if "head.log_beta" in theirs and not isinstance(model.head, AssociativeHead):
-        rows = len(state_dict["head.examples"])
-        if isinstance(model.head, nn.Linear) and rows % model.num_classes == 0:
-            raise ValueError("The head of these weights is associative; create the model with head='associative'.")
-        return {name: value for name, value in state_dict.items() if name not in theirs}
-    if not isinstance(model.head, AssociativeHead) or not theirs:
-        return state_dict
-    own = {f"head.{name}": value for name, value in model.head.state_dict().items()}
-    if all(name in own and own[name].shape == state_dict[name].shape for name in theirs):
-        return state_dict
-    return {name: value for name, value in state_dict.items() if name not in theirs} | own
-
-
-def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> None:
-    """Refuse weights of a model with another pooling by name, in place of a list of shapes."""
-    if "pos_embed" not in state_dict:  # not a whole model
-        return
-    if ("cls_token" in state_dict) != bool(model.num_prefix_tokens):
-        have, lacks = ("a", "none") if "cls_token" in state_dict else ("no", "one")
-        raise ValueError(
-            f"These weights have {have} class token, and global_pool={model.global_pool!r} needs {lacks}; create the "
-            "model with the pooling that they were trained with."
-        )
-    if model.global_pool == "map" and not any(name.startswith("attn_pool.") for name in state_dict):
-        raise ValueError(
-            "These weights have no attention pooling (global_pool='map'); create the model with the pooling that they "
-            "were trained with, then call reset_classifier(num_classes, 'map') to train one."
-        )
-    head = state_dict.get("head.weight")
-    if head is None or not isinstance(model.head, nn.Linear) or head.shape[0] != model.num_classes:
-        return  # timm leaves out a head of other classes
-    flat, tokens = head.shape[1] != model.embed_dim, head.shape[1] // model.embed_dim
-    if flat != (model.global_pool == "flat") and tokens * model.embed_dim == head.shape[1]:
-        theirs = "'flat'" if flat else "'avg' or another that gives one vector an image"
-        raise ValueError(
-            f"The head of these weights reads {tokens} token{'s' if tokens > 1 else ''} (global_pool={theirs}), and "
-            f"the model has global_pool={model.global_pool!r}. Create it with that pooling; for a new head, load it "
-            "so and call reset_classifier(num_classes, global_pool)."
-        )
-
-
-def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    out_indices = kwargs.pop("out_indices", min(3, kwargs["depth"]))
-    # A tag's weights belong to its read-out, whichever the architecture has by default.
-    implied = _read_out(variant, pretrained, kwargs)
-    kwargs.update(implied)
-    model: Any = build_model_with_cfg(
-        AssociativeTransformer,
-        variant,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg={"out_indices": out_indices, "feature_cls": "getter"},
-        **kwargs,
-    )
-    _forget_names_of_other_classes(model, pretrained)
-    # timm adds what create_model was given, and writes all of it into checkpoints.
-    model.__dict__["_model_args"] = implied
-    return model
-
-
-def _read_out(variant: str, pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of pooling and head that follow from the weights that are asked for, and were not given."""
-    cfg = kwargs.get("pretrained_cfg")
-    default = pretrained and cfg is None and kwargs.get("pretrained_cfg_overlay") is None
-    of_tag = _READ_OUTS.get(f"{variant}.{cfg}" if isinstance(cfg, str) else variant if default else "", {})
-    if kwargs.get("num_classes") == 0 or kwargs.get("dynamic_img_size") or kwargs.get("patch_drop_rate"):
-        of_tag = {key: value for key, value in of_tag.items() if value != "flat"}
-    return {key: value for key, value in {"global_pool": "avg", **of_tag}.items() if kwargs.get(key) is None}
-
-
-def _forget_names_of_other_classes(model: nn.Module, pretrained: bool) -> None:
-    """Keep class names only with the weights that learned them: they are the tag's, not the architecture's."""
-    config = getattr(model, "pretrained_cfg", None) or {}
-    names = config.get("label_names") or ()
-    own_folder = config.get("source") == "local-dir"
-    if names and (len(names) != getattr(model, "num_classes", 0) or not (pretrained or own_folder)):
-        config.pop("label_names")
-
-
-def _cfg(**kwargs: Any) -> dict[str, Any]:
-    return {
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "num_classes": 1000,
-        "pool_size": None,
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "paper_name": "Associative Transformer",
-        "paper_ids": "arXiv:2309.12862",
-        **kwargs,
-    }
-
-
-_cfg_32 = partial(_cfg, input_size=(3, 32, 32), num_classes=10, crop_pct=1.0, mean=CIFAR_MEAN, std=CIFAR_STD)
-
-default_cfgs = generate_default_cfgs(
-    {
-        "ait_tiny_patch4_32.cifar10": _cfg_32(
-            file=str(Path(__file__).parent / "pretrained" / "ait_tiny_patch4_32.cifar10" / "model.safetensors"),
-            label_names=CIFAR10_CLASSES,
-        ),
-        "ait_small_patch4_32": _cfg_32(),
-        "ait_medium_patch4_32": _cfg_32(),
-        "ait_base_patch4_32": _cfg_32(),
-        "ait_tiny_patch16_224": _cfg(),
-        "ait_small_patch16_224": _cfg(),
-        "ait_medium_patch16_224": _cfg(),
-        "ait_base_patch16_224": _cfg(),
-    }
-)
-
-# Pooling and head of weights that were trained with others than the defaults, by tag and by default tag.
-_READ_OUTS: Final[dict[str, dict[str, Any]]] = {
-    name: {"global_pool": "flat"} for name in ("ait_tiny_patch4_32", "ait_tiny_patch4_32.cifar10")
-}
-
-_TINY: Final = {"embed_dim": 192, "depth": 4, "num_heads": 3}
-_SMALL: Final = {"embed_dim": 768, "depth": 2, "num_heads": 12}
-_MEDIUM: Final = {"embed_dim": 768, "depth": 6, "num_heads": 12}
-_BASE: Final = {"embed_dim": 768, "depth": 12, "num_heads": 12}
-_PATCH4: Final = {"img_size": 32, "patch_size": 4}
-_PATCH16: Final = {"img_size": 224, "patch_size": 16}
-
-
-@register_model
-def ait_tiny_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Tiny (width 192, 4 blocks) for 32-pixel images."""
-    return _create("ait_tiny_patch4_32", pretrained, **{**_TINY, **_PATCH4, **kwargs})
-
-
-@register_model
-def ait_small_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Small (width 768, 2 blocks) for 32-pixel images."""
-    return _create("ait_small_patch4_32", pretrained, **{**_SMALL, **_PATCH4, **kwargs})
-
-
-@register_model
-def ait_medium_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Medium (width 768, 6 blocks) for 32-pixel images."""
-    return _create("ait_medium_patch4_32", pretrained, **{**_MEDIUM, **_PATCH4, **kwargs})
-
-
-@register_model
-def ait_base_patch4_32(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Base (width 768, 12 blocks) for 32-pixel images."""
-    return _create("ait_base_patch4_32", pretrained, **{**_BASE, **_PATCH4, **kwargs})
-
-
-@register_model
-def ait_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Tiny (width 192, 4 blocks) for 224-pixel images."""
-    return _create("ait_tiny_patch16_224", pretrained, **{**_TINY, **_PATCH16, **kwargs})
-
-
-@register_model
-def ait_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Small (width 768, 2 blocks) for 224-pixel images."""
-    return _create("ait_small_patch16_224", pretrained, **{**_SMALL, **_PATCH16, **kwargs})
-
-
-@register_model
-def ait_medium_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Medium (width 768, 6 blocks) for 224-pixel images."""
-    return _create("ait_medium_patch16_224", pretrained, **{**_MEDIUM, **_PATCH16, **kwargs})
-
-
-@register_model
-def ait_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
-    """AiT-Base (width 768, 12 blocks) for 224-pixel images."""
-    return _create("ait_base_patch16_224", pretrained, **{**_BASE, **_PATCH16, **kwargs})

@@ -30,6 +30,8 @@ LIBRARY: Final = (
     {"workspace"},
     {"block"},
     {"associative_transformer"},
+    {"weights"},
+    {"variants"},
     {"pretrained"},
     {"interpret"},
     {"export"},

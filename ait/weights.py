@@ -1,0 +1,78 @@
+"""Fit weights of other shapes to a model: other grids, other patch sizes, an associative head from a linear one."""
+
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from torch import Tensor, nn
+
+from ait.associative_transformer import AssociativeTransformer, resample_flat_head
+from ait.memory.associative_head import AssociativeHead
+
+
+def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
+    """Fit a checkpoint to a model of another input size, patch size or head.
+
+    Raises:
+        ValueError: The checkpoint lacks what the model's pooling needs, or has another class token or head.
+    """
+    _check_fit(state_dict, model)
+    prefix = model.num_prefix_tokens
+    new_grid = model.patch_embed.grid_size
+    fitted = {}
+    for name, value in state_dict.items():
+        if name == "patch_embed.proj.weight" and value.shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
+            value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
+        elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:
+            value = resample_abs_pos_embed(value, list(new_grid), num_prefix_tokens=prefix)
+        elif name == "head.weight" and model.global_pool == "flat" and value.shape[1] != model.head_hidden_size:
+            side = round((value.shape[1] // model.embed_dim) ** 0.5)
+            if side * side * model.embed_dim == value.shape[1]:
+                value = resample_flat_head(value, new_grid, (side, side))
+        fitted[name] = value
+    return _fit_associative_head(fitted, model)
+
+
+def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
+    """Give an associative head its own start where the weights are of a linear one, or of other classes.
+
+    Raises:
+        ValueError: The head of the weights is associative, and the model's is not.
+    """
+    theirs = {name for name in state_dict if name.startswith("head.")}
+    if "head.log_beta" in theirs and not isinstance(model.head, AssociativeHead):
+        rows = len(state_dict["head.examples"])
+        if isinstance(model.head, nn.Linear) and rows % model.num_classes == 0:
+            raise ValueError("The head of these weights is associative; create the model with head='associative'.")
+        return {name: value for name, value in state_dict.items() if name not in theirs}
+    if not isinstance(model.head, AssociativeHead) or not theirs:
+        return state_dict
+    own = {f"head.{name}": value for name, value in model.head.state_dict().items()}
+    if all(name in own and own[name].shape == state_dict[name].shape for name in theirs):
+        return state_dict
+    return {name: value for name, value in state_dict.items() if name not in theirs} | own
+
+
+def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> None:
+    """Refuse weights of a model with another pooling by name, in place of a list of shapes."""
+    if "pos_embed" not in state_dict:  # not a whole model
+        return
+    if ("cls_token" in state_dict) != bool(model.num_prefix_tokens):
+        have, lacks = ("a", "none") if "cls_token" in state_dict else ("no", "one")
+        raise ValueError(
+            f"These weights have {have} class token, and global_pool={model.global_pool!r} needs {lacks}; create the "
+            "model with the pooling that they were trained with."
+        )
+    if model.global_pool == "map" and not any(name.startswith("attn_pool.") for name in state_dict):
+        raise ValueError(
+            "These weights have no attention pooling (global_pool='map'); create the model with the pooling that they "
+            "were trained with, then call reset_classifier(num_classes, 'map') to train one."
+        )
+    head = state_dict.get("head.weight")
+    if head is None or not isinstance(model.head, nn.Linear) or head.shape[0] != model.num_classes:
+        return  # timm leaves out a head of other classes
+    flat, tokens = head.shape[1] != model.embed_dim, head.shape[1] // model.embed_dim
+    if flat != (model.global_pool == "flat") and tokens * model.embed_dim == head.shape[1]:
+        theirs = "'flat'" if flat else "'avg' or another that gives one vector an image"
+        raise ValueError(
+            f"The head of these weights reads {tokens} token{'s' if tokens > 1 else ''} (global_pool={theirs}), and "
+            f"the model has global_pool={model.global_pool!r}. Create it with that pooling; for a new head, load it "
+            "so and call reset_classifier(num_classes, global_pool)."
+        )
