@@ -74,6 +74,7 @@ class Health:
     Attributes:
         fullness: How much of its capacity is used; None if it is empty.
         judged: Examples that were left out in turn.
+        accuracy: Share of these that are told right; None where there is nothing to tell apart.
         labels: Every label.
         confusions: The most frequent first.
         doubts: The strongest first.
@@ -83,6 +84,7 @@ class Health:
 
     fullness: Fullness | None
     judged: int
+    accuracy: float | None
     labels: list[LabelHealth]
     confusions: list[Confusion]
     doubts: list[Doubt]
@@ -95,7 +97,7 @@ def examine(state: State) -> Health:
     content, reading = state.content, state.reading
     counts = content.counts
     if not reading.labels:
-        return Health(None, 0, [], [], [], [], [])
+        return Health(None, 0, None, [], [], [], [], [])
     ids, scores = reading.leave_one_out(_JUDGED)
     own = reading.own_places(ids)
     winners = scores.argmax(axis=1) if len(ids) else np.empty(0, np.int64)
@@ -121,6 +123,7 @@ def examine(state: State) -> Health:
     return Health(
         fullness=content.fullness(),
         judged=len(ids),
+        accuracy=sum(right.values()) / len(ids) if ids and len(reading.labels) > 1 else None,
         labels=labels,
         confusions=[
             Confusion(reading.labels[mine], reading.labels[other], count)

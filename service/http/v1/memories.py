@@ -167,8 +167,6 @@ async def rebind_memory(
 
 def _health(memories: Memories, memory: Memory, health: Health, same_file: list[list[str]]) -> MemoryHealth:
     full = health.fullness
-    judged = [each for each in health.labels if each.accuracy is not None]
-    wrong = sum(each.examples for each in health.confusions)
     return MemoryHealth.model_validate(
         {
             "memory": memory.name,
@@ -177,7 +175,7 @@ def _health(memories: Memories, memory: Memory, health: Health, same_file: list[
             "limits": limits(memories.quotas),
             "bytes": memory.bytes,
             "judged": health.judged,
-            "accuracy": 1 - wrong / health.judged if judged and health.judged else None,
+            "accuracy": health.accuracy,
             "width": full.width if full else 0,
             "effective_dimension": round(full.effective_dimension, 3) if full else 0.0,
             "labels": health.labels,

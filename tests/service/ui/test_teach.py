@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.support.browsing import PHONE, Visit, payload
@@ -113,7 +114,7 @@ def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Vi
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_cut_off(open_page: Callable[..., Visit], scheme: str) -> None:
+def test_on_a_phone_nothing_is_cut_off_or_hard_to_read(open_page: Callable[..., Visit], scheme: str) -> None:
     here = open_page(**PHONE, color_scheme=scheme)
     make(here, f"phone-{scheme}")
     add_class(here, "red", 2)
@@ -121,3 +122,6 @@ def test_on_a_phone_nothing_is_cut_off(open_page: Callable[..., Visit], scheme: 
     expect(best(here.page.locator("#answers .card").first)).to_have_text("red")
     width = here.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    violations = Axe().run(here.page, options=rules).response["violations"]
+    assert not violations, [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
