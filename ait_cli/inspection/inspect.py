@@ -49,7 +49,7 @@ def inspect(
     if ffn:
         if data is None or image is not None:
             fail("--ffn looks at a folder of images: give it with --data, and no IMAGE.")
-        from ait_cli.inspect_feed_forward import inspect_feed_forward
+        from ait_cli.inspection.feed_forward import inspect_feed_forward
 
         inspect_feed_forward(model, data, output or Path("ffn"))
     elif image is None:
@@ -90,7 +90,7 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
     typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")
     if priors is not None:
-        from ait_cli.inspect_priors import inspect_priors
+        from ait_cli.inspection.priors import inspect_priors
 
         inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"))
     if data is not None:

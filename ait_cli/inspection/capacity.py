@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ait_cli.arguments import Checkpoint, load_model
-from ait_cli.inspect_feed_forward import sample_images
+from ait_cli.inspection.feed_forward import sample_images
 from ait_cli.output import fail
 
 if TYPE_CHECKING:
