@@ -58,7 +58,7 @@ def predict(
     kind = Format.jsonl if as_json else format_ or _by_ending(output)
 
     from ait.file_prediction import find_images, predict_files
-    from ait_lite.checkpoint import bundled_models
+    from ait_lite.checkpoint import default_model
 
     try:
         found = find_images(images)
@@ -66,7 +66,9 @@ def predict(
         fail(f"{error.filename} cannot be listed: {error.strerror}" if error.filename else str(error))
     for remark in found.remarks:
         typer.echo(remark, err=True)
-    classifier = load_classifier(model or next(iter(bundled_models())), device, batch_size)
+    classifier = load_classifier(
+        model or default_model() or fail("no model is bundled; name one with --model"), device, batch_size
+    )
     unread = 0
     with _opened(output) as file, _progress(len(found.paths), file) as advance:
         write = _writer(kind, file, min(top_k, len(classifier.labels)))

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ait_lite.checkpoint import bundled_models
 from service.benchmark.images import make_images, read_images
 from service.benchmark.plain_loop import PlainLoop
 from service.benchmark.processes import ServerProcesses, listening_on
@@ -41,7 +42,7 @@ def benchmark_service(
 
     Args:
         model: a checkpoint folder, a bundled model, or the timm name of an architecture, which is then served
-            with random weights; None is the bundled model.
+            with random weights; None is the project's own bundled model.
         images: folder of JPEG files; None makes some, twice as large as the model's input.
         url: of a service that runs already, with that model as its default; None starts one.
         against: names in `SYSTEMS`, besides "ait".
@@ -128,7 +129,8 @@ def _model(reference: str | None) -> Iterator[ModelFolder]:
     import ait  # noqa: F401  registers the architectures
 
     try:
-        folder = locate(reference)
+        # Small images show what the service costs; a model of photographs would hide it.
+        folder = locate(reference or next((name for name in bundled_models() if name.startswith("ait_")), None))
     except ModelError:
         if reference is None or not timm.is_model(reference):
             raise
