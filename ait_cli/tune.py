@@ -49,7 +49,7 @@ def tune(
     try:
         result = run_study(recipe, overrides or [], ranges or [], trials, resume=resume == "auto")
     except TrainingInterrupted as error:
-        typer.echo(f"{error.signal_name}: the trial was {error}; or the study with ait tune … --resume auto", err=True)
+        typer.echo(f"{error.signal_name}: {error}; `ait tune … --resume auto` continues the study", err=True)
         raise typer.Exit(error.exit_code) from None
     except (CheckpointError, DataError, OutputError, RecipeError) as error:
         fail(str(error))

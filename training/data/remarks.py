@@ -26,6 +26,6 @@ def remarks_on(training: LabelledImages, validation: LabelledImages, random_weig
         lines.append(
             f"{few} of {len(counts)} classes have fewer than {_FEW} training images (the smallest "
             f"{int(counts.min())}), too few to learn from random weights: fine-tune instead, with "
-            "model.pretrained=true or model.checkpoint=FOLDER"
+            "model.pretrained=auto or model.checkpoint=FOLDER"
         )
     return lines

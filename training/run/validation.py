@@ -17,6 +17,8 @@ from training.run.images import RunImages
 from training.step.update import Update
 from training.storage.history import Row
 
+_EFFECT = "memory/effect/"
+
 
 class Validation:
     """Score the model and the averaged weights on every validation image, each image by one process.
@@ -55,7 +57,10 @@ class Validation:
             if math.isfinite(row["val_loss"]):
                 chosen, device = memory_sample(len(self._images.validation)), self._accelerator.device
                 inputs = self._preprocessing.normalise(self._images.validation_images(chosen).to(device))
-                row |= memory_columns(learned.model, inputs, self._images.validation.labels[chosen].to(device))
+                columns = memory_columns(learned.model, inputs, self._images.validation.labels[chosen].to(device))
+                # What answers lose without a memory is counted in images with one class each.
+                one = self._images.validation.targets is None
+                row |= {name: value for name, value in columns.items() if one or not name.startswith(_EFFECT)}
         return row
 
     def _score(self) -> Row:

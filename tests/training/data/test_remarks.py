@@ -19,7 +19,7 @@ def images(count: int, seed: int) -> LabelledImages:
 def test_few_images_from_random_weights_are_told_with_the_remedy() -> None:
     (line,) = remarks_on(images(20, 0), images(4, 1), random_weights=True)
     assert "2 of 2 classes have fewer than 200 training images" in line
-    assert "model.pretrained=true" in line
+    assert "model.pretrained=auto" in line
     assert remarks_on(images(20, 0), images(4, 1), random_weights=False) == []
     assert remarks_on(images(200, 0), images(4, 1), random_weights=True) == []
 

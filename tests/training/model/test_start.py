@@ -78,7 +78,7 @@ def test_what_is_nowhere_is_an_error_with_the_remedies(offline: None, tmp_path: 
 def test_an_extra_that_is_not_installed_is_named(
     offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagenet, "imagenet_folder", lambda: tmp_path / "nothing")
+    monkeypatch.setattr(imagenet, "imagenet_folder", lambda: None)
     monkeypatch.setattr(imagenet, "imagenet_weights", lambda: None)
     said = io.StringIO()
     recipe = ModelRecipe(name=imagenet.NAME, pretrained="auto", args={"cache_dir": str(tmp_path)})
