@@ -58,6 +58,7 @@ class Classifier:
         model: The timm model, in evaluation mode.
         labels: Class names, by index.
         temperature: What logits are divided by for probabilities; None if the checkpoint carries none.
+        multi_label: True if an image may be of any number of classes; each has a probability of its own then.
         data_config: timm's description of the input: size, mean, std, interpolation, crop.
         batch_size: Most images in one forward pass.
         corrections: Answers to single images that probabilities follow; None if the checkpoint carries none.
@@ -86,6 +87,7 @@ class Classifier:
         self.model: Any = model
         self.labels = label_names(config, getattr(model, "num_classes", 0))
         self.temperature = read_temperature(config)
+        self.multi_label = bool(config.get("multi_label"))
         self.data_config = resolve_input_data_config(model)
         self.batch_size = batch_size
         self.corrections = corrections
@@ -156,6 +158,8 @@ class Classifier:
             features, answers = embed_and_classify(self.model, batch)
             corrected = self.corrections.apply(features.cpu().numpy(), answers.cpu().numpy())
             logits = torch.from_numpy(corrected.logits)
+        if self.multi_label:
+            return logits.sigmoid()
         return (logits / (self.temperature or 1.0)).softmax(-1)
 
     @torch.inference_mode()

@@ -26,6 +26,12 @@ def softmax(logits: np.ndarray, temperature: float | None = None) -> np.ndarray:
     return probabilities
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (n, classes) of classes that do not exclude each other into probabilities of each, float32."""
+    probabilities: np.ndarray = (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)
+    return probabilities
+
+
 def highest(values: np.ndarray, count: int) -> np.ndarray:
     """Find the classes with the highest values.
 

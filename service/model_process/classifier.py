@@ -23,7 +23,7 @@ from service.model_process.runtimes.graphs import Graphs
 from service.model_process.runtimes.model import Model
 from service.model_process.streams import streams_on
 from service.repository.folders import ModelError, ModelFolder, label_names
-from service.scores import Labels, best_labels, softmax
+from service.scores import Labels, best_labels, sigmoid, softmax
 
 if TYPE_CHECKING:
     from ait.interpret.exemplars import Exemplars
@@ -148,7 +148,8 @@ class Classifier:
         Returns:
             Float32 (B, num_classes).
         """
-        return softmax(self.logits(split(inputs), threads), self.temperature)
+        logits = self.logits(split(inputs), threads)
+        return sigmoid(logits) if self.folder.config.get("multi_label") else softmax(logits, self.temperature)
 
     def label(self, scores: np.ndarray, top_k: int) -> list[Labels]:
         """Label the `top_k` best classes of each row of (B, num_classes); more than there are classes means all."""

@@ -27,7 +27,7 @@ from service.model_process.supervised import SupervisedProcess
 from service.models.explainer import Explainer
 from service.observability.events import Observer
 from service.repository.folders import ModelError, ModelFolder, ServingSettings
-from service.scores import softmax
+from service.scores import sigmoid, softmax
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -249,6 +249,8 @@ class ServedModel:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Turn logits (n, classes) into probabilities, float32 of the same shape; calibrated if `calibrated`."""
+        if self.folder.config.get("multi_label"):
+            return sigmoid(logits)
         return softmax(logits, self.temperature)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:

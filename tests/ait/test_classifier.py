@@ -123,3 +123,13 @@ def test_names_are_imported_when_they_are_asked_for() -> None:
     assert (ait.explain.__doc__ or "").startswith("Explain a model's answer")
     with pytest.raises(AttributeError, match="nothing"):
         _ = ait.nothing
+
+
+def test_classes_of_a_model_of_several_an_image_have_probabilities_of_their_own(files: list[Path]) -> None:
+    config = read_config(resolve(NAME))
+    one = ait.Classifier(ait.load(NAME, device="cpu").model, {**config, "temperature": None})
+    several = ait.Classifier(one.model, {**config, "temperature": None, "multi_label": True})
+    logits = one.probabilities(files).log()
+    shares = several.probabilities(files)
+    torch.testing.assert_close(shares.logit().softmax(-1).log(), logits, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(shares.sum(-1), torch.ones(len(files)), atol=1e-3)
