@@ -14,10 +14,7 @@ def cache_folders(kind: str) -> list[Path]:
     Args:
         kind: Name of the folder, such as ``images``.
     """
-    # A folder that is not ours might hold what another has put there for us to read.
-    temporary = Path(tempfile.gettempdir()) / f"ait-{kind}-{os.getuid()}"
-    ours = not temporary.exists() or temporary.stat().st_uid == os.getuid()
-    return [*_of_user(kind), *([temporary] if ours else [])]
+    return [*_of_user(kind), *_temporary(kind)]
 
 
 def writable_cache(kind: str) -> Path:
@@ -51,3 +48,12 @@ def _of_user(kind: str) -> list[Path]:
         except RuntimeError:  # of a user number without a name, where containers run
             return []
     return [user_cache_path("ait") / kind]
+
+
+def _temporary(kind: str) -> list[Path]:
+    try:
+        folder = Path(tempfile.gettempdir()) / f"ait-{kind}-{os.getuid()}"
+    except OSError:  # nothing can be written anywhere
+        return []
+    # A folder that is not ours might hold what another has put there for us to read.
+    return [folder] if not folder.exists() or folder.stat().st_uid == os.getuid() else []

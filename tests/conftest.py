@@ -17,6 +17,7 @@ from tests.support.chromium import REMEDY, may_leave_out
 CACHE = tempfile.mkdtemp(prefix="ait-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = CACHE
+tempfile.tempdir = None  # what was found now is not to hold for tests that set TMPDIR
 
 # Neither the speed of the machine nor what was drawn in an earlier run decides on a test.
 settings.register_profile(

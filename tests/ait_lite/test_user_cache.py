@@ -50,3 +50,15 @@ def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.getuid", lambda: 12345)
     with pytest.raises(OSError, match="neither"):
         writable_cache("images")
+
+
+def test_where_nothing_can_be_written_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    assert cache_folders("images") == [tmp_path / "file" / "ait" / "images"]
+    with pytest.raises(OSError, match="neither"):
+        writable_cache("images")

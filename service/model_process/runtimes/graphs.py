@@ -42,7 +42,9 @@ def cache_folder(setting: str | None = None) -> Path:
     Args:
         setting: AIT_CACHE; None is where the operating system has caches.
     """
-    return Path(setting).expanduser() if setting else cache_folders("graphs")[0]
+    if setting:
+        return Path(setting).expanduser()
+    return next(iter(cache_folders("graphs")), Path("/nonexistent"))  # what cannot be written is told and left
 
 
 class Graphs:
@@ -94,8 +96,11 @@ class Graphs:
                     found = _read(entry, weights) or self._make(entry, weights, int8)
             except OSError as error:
                 logger.warning("graphs cannot be kept in %s (%s); they are made at every start", self._cache, error)
-                temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                found = self._make(temporary / "graphs", weights, int8)
+                try:
+                    temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    found = self._make(temporary / "graphs", weights, int8)
+                except OSError as nowhere:
+                    raise NoGraph(f"there is no folder to make a graph in ({nowhere})") from nowhere
             yield found
 
     def _in_the_folder(self) -> PreparedModel | None:

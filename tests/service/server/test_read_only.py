@@ -28,13 +28,13 @@ def test_one_process_needs_no_folder(model_folder: Path, tmp_path: Path) -> None
         classify(url)
 
 
-def test_several_processes_take_the_one_that_there_is(model_folder: Path, tmp_path: Path) -> None:
-    environment = {**read_only(tmp_path / "code", tmp_path), "AIT_TORCH_THREADS": "1"}
+def test_several_processes_take_the_one_that_there_is(model_folder: Path, tmp_path: Path, short_path: Path) -> None:
+    environment = {**read_only(tmp_path / "code", short_path), "AIT_TORCH_THREADS": "1"}
     with running_server("--model", str(model_folder), "--workers", "2", **environment) as (url, _):
         for _ in range(4):
             classify(url)
-        assert len(list(tmp_path.glob("ait-server-*"))) == 1
-    assert not list(tmp_path.glob("ait-server-*"))
+        assert len(list(short_path.glob("ait-server-*"))) == 1
+    assert not list(short_path.glob("ait-server-*"))
 
 
 def test_several_processes_say_that_they_need_one(model_folder: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_model_says_what_its_head_does() -> None:
 @pytest.mark.parametrize(
     ("name", "args", "message"),
     [
-        ("ait_tiny_patch4_32", {}, "global_pool: avg"),
+        ("ait_tiny_patch4_32", {"global_pool": "flat"}, "global_pool: avg"),
         ("vit_tiny_patch16_224", {"num_classes": 0}, "ends in a linear layer"),
     ],
 )
