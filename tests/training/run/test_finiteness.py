@@ -1,5 +1,7 @@
 """A run whose loss or weights are no longer finite is stopped, and its last checkpoint stays."""
 
+from typing import Any
+
 import pytest
 import torch
 from rich.console import Console
@@ -44,8 +46,8 @@ def test_weights_that_an_update_broke_are_not_kept(
     """The loss of the step that breaks them, within an epoch or at its end, was finite."""
     original = Update.__call__
 
-    def call(self: Update, inputs: Tensor, targets: Tensor, batch_size: int, current: int) -> UpdateResult:
-        result = original(self, inputs, targets, batch_size, current)
+    def call(self: Update, inputs: Tensor, targets: Tensor, batch_size: int, current: int, *more: Any) -> UpdateResult:
+        result = original(self, inputs, targets, batch_size, current, *more)
         if current == step:
             with torch.no_grad():
                 next(self.learned.model.parameters()).flatten()[0] = float("inf")
