@@ -70,7 +70,7 @@ def _preload(*, with_torch: bool) -> None:
 
     if with_torch and find_spec("torch") and find_spec("timm"):
         import service.model_process.explain
-        import service.model_process.runtimes.torch_model  # noqa: F401
+        import service.model_process.runtimes.torch_model  # noqa: F401  forks find it loaded
 
 
 def _serve(control: socket.socket, woken: int, waker: int) -> NoReturn:

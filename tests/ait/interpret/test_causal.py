@@ -105,7 +105,7 @@ def test_nothing_is_left_behind(
 
 
 def test_what_cannot_be_measured_is_refused(make_model: MakeModel, images: Tensor, labels: Tensor) -> None:
-    other: AssociativeTransformer = nn.Linear(1, 1)  # type: ignore[assignment]
+    other: AssociativeTransformer = nn.Linear(1, 1)  # type: ignore[assignment]  # what is to be refused
     with pytest.raises(TypeError, match="Linear"):
         causal_report(other, images, labels)
     with pytest.raises(ValueError, match="8 and 7"):
