@@ -20,7 +20,8 @@ def reproduce(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     data: Annotated[
-        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, a folder a class.")
+        Path | None,
+        typer.Option("--data", help="For `from-vit` and `unknown`: images in train/ and test/, a folder a class."),
     ] = None,
 ) -> None:
     """Run an experiment on associative memories and check what it measures against theory.
