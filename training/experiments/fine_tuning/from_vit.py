@@ -157,8 +157,8 @@ def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
         setting = Setting(shape, 6 * times, 60, 6 * times)
     else:
         images = Images(*folder_images(data, 1600 * times))
-        shape = {"img_size": 32, "patch_size": 4, "embed_dim": 96, "depth": 4, "num_heads": 3}
-        setting = Setting(shape, 4 * times, 300 * times, 8)
+        shape = {"img_size": 32, "patch_size": 4, "embed_dim": 64, "depth": 4, "num_heads": 2}
+        setting = Setting(shape, 3 * times, 300 * times, 6 * times)
     with torch.random.fork_rng(devices=[]):
         runs = [run_seed(images, setting, one) for one in range(seed, seed + 3)]
     return outcome(runs, classes=(int(images.train_labels.max()) + 1) // 2, first_seed=seed)
