@@ -121,7 +121,7 @@ def run_seed(images: Images, setting: Setting, seed: int) -> dict[str, dict[str,
         torch.manual_seed(seed)
         model: Any = vit if blocks == 0 else from_vit(vit, memory_blocks=blocks)
         difference = float((model.eval()(data.test[:8]) - start).abs().max())
-        train(model, data, setting.epochs, setting.rate / 2, seed)
+        train(model, data, setting.epochs, setting.rate, seed)
         found[name] = {"right": right(model, data), "difference at the start": difference, "pretrained": base}
         if isinstance(model, AssociativeModel):
             found[name] |= _memory(model, data)
@@ -156,7 +156,7 @@ def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
         shape = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
         setting = Setting(shape, 6 * times, 60, 6 * times)
     else:
-        images = Images(*folder_images(data, 1600 * times))
+        images = Images(*folder_images(data, 1000 * times))
         shape = {"img_size": 32, "patch_size": 4, "embed_dim": 64, "depth": 4, "num_heads": 2}
         setting = Setting(shape, 3 * times, 300 * times, 6 * times)
     with torch.random.fork_rng(devices=[]):
