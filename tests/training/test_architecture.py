@@ -25,7 +25,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     "recipe": (frozenset({"keys"}), frozenset({"loading"})),
     "model": (
-        frozenset({"freezing", "mimetic", "ridge_head", "start", "whitening"}),
+        frozenset({"freezing", "memory_format", "mimetic", "ridge_head", "start", "whitening"}),
         frozenset({"fine_tuning"}),
         frozenset({"learner"}),
     ),
@@ -37,7 +37,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"training_step"}),
     ),
     "evaluation": (
-        frozenset({"calibration", "memory_health", "scoring"}),
+        frozenset({"backbone", "calibration", "memory_health", "scoring"}),
         frozenset({"exemplars", "features", "metrics", "multi_label"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
