@@ -8,19 +8,19 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ait_cli.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
-from ait_cli.compare import compare
-from ait_cli.correct import correct
-from ait_cli.evaluate import calibrate, evaluate, exemplars
 from ait_cli.export import export
 from ait_cli.inspection.audit import audit
 from ait_cli.inspection.capacity import capacity
 from ait_cli.inspection.inspect import inspect
-from ait_cli.memory import memory
+from ait_cli.measurement.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
+from ait_cli.measurement.compare import compare
+from ait_cli.measurement.evaluate import calibrate, evaluate, exemplars
 from ait_cli.models import models
 from ait_cli.predict import predict
 from ait_cli.reproduce import reproduce
 from ait_cli.serve import ServeCommand, key, serve
+from ait_cli.teaching.correct import correct
+from ait_cli.teaching.memory import memory
 from ait_cli.train import TrainCommand, train
 from ait_cli.tune import tune
 

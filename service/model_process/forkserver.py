@@ -29,8 +29,8 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from service.machine import freeze_garbage_collector
 from service.observability.logs import LogFormat, configure_logging
+from service.processes.machine import freeze_garbage_collector
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import socket
 import subprocess
 from contextlib import suppress
 
-from service.child_process import python_command
-from service.machine import has_temporary_folder
 from service.model_process import forkserver
 from service.observability.logs import LogFormat
+from service.processes.child_process import python_command
+from service.processes.machine import has_temporary_folder
 
 logger = logging.getLogger(__name__)
 

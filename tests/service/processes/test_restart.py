@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from service.restart import FIRST_PAUSE, LONGEST_PAUSE, keep_running
+from service.processes.restart import FIRST_PAUSE, LONGEST_PAUSE, keep_running
 from tests.support import virtual_time
 
 

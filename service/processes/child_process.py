@@ -12,7 +12,7 @@ from typing import NoReturn
 # The path is that of the parent: a program that is run from its source tree finds itself.
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from service.child_process import run; run(*sys.argv[2:])"
+    "from service.processes.child_process import run; run(*sys.argv[2:])"
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ait_lite.class_memory import Fullness
 from ait_lite.class_memory.features import SCALE
-from service.memories.index import State
+from service.memories.answering.index import State
 from service.memories.records import NOT
 
 _JUDGED: Final = 4096  # examples that are left out in turn

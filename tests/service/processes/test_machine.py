@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.machine import available_processors
+from service.processes.machine import available_processors
 
 HERE = len(os.sched_getaffinity(0))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ait_lite.class_memory import ClassMemory
 from service.errors import RevisionNotReached
-from service.memories.reading import Reading
+from service.memories.answering.reading import Reading
 from service.memories.records import Changes, Lesson, Memory, Row
 from service.memories.stores.store import MemoryStore
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.addresses import reachable_host, url_of
+from service.processes.addresses import reachable_host, url_of
 
 
 @pytest.mark.parametrize(

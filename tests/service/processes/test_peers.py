@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ModelNotFound
-from service.peers import Contact, PeerAddress, Peers, contact
+from service.processes.peers import Contact, PeerAddress, Peers, contact
 from tests.support.waiting import CEILING
 
 
