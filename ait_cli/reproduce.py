@@ -11,7 +11,7 @@ from ait_cli.output import fail
 
 
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="The experiment; left out: list them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The experiment; without a name, all are listed.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json and NAME.png.")] = Path(
         "reproduced"
     ),
@@ -20,12 +20,13 @@ def reproduce(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     data: Annotated[
-        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, a folder a class.")
+        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, one folder per class.")
     ] = None,
 ) -> None:
-    """Run an experiment on associative memories and check what it measures against theory.
+    """Reproduce an experiment on associative memories.
 
-    Writes the figures as JSON and a plot. Exit code 1 where a figure lies outside the range that theory allows.
+    Checks what it measures against theory, and writes the figures as JSON and a plot. Exit code 1 if a figure lies
+    outside the range that theory allows.
     """
     from difflib import get_close_matches
 

@@ -20,8 +20,8 @@ def inspect(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="With --ffn: folder of images, of which up to 512 are taken evenly. With IMAGE: labelled images, a "
-            "folder per class, to tell what the answers lose without the memory."
+            help="With --ffn: folder of images, of which up to 512 are taken evenly. With IMAGE: labelled images, one "
+            "folder per class, to measure what the answers lose without the memory."
         ),
     ] = None,
     output: Annotated[
@@ -35,7 +35,7 @@ def inspect(
     priors: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled images, a folder a class: draw the classes of each prior and accuracy without it, too."
+            help="Labelled images, one folder per class: also draw the classes of each prior, and accuracy without it."
         ),
     ] = None,
 ) -> None:

@@ -21,7 +21,7 @@ def inspect_priors(model: AssociativeTransformer, folder: Path, target: Path) ->
 
     Args:
         model: The model; its configuration names the classes.
-        folder: Images in a folder a class, or ``val/`` or ``test/`` of these, of which up to 512 are taken evenly.
+        folder: Images in one folder per class, or ``val/`` or ``test/`` of these, of which up to 512 are taken evenly.
         target: The PNG file.
 
     Raises:

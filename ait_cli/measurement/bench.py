@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
+from ait_cli.lazy_group import plain_app
 from ait_cli.output import (
     fail,
     memory_tables,
@@ -62,9 +63,12 @@ class Rival(StrEnum):
     ray = "ray"
 
 
+app = plain_app(help="Measure speed as a share of what the machine can do.", no_args_is_help=True)
+
 _Json = Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this JSON file too.")]
 
 
+@app.command("model")
 def bench_model(
     name: Annotated[str, typer.Argument(help="A registered ait_* model.")] = "ait_small_patch4_32",
     batch_size: Annotated[
@@ -75,7 +79,7 @@ def bench_model(
         list[BenchRuntime] | None, typer.Option(help="Repeatable; default: all. Only torch trains.")
     ] = None,
     phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Time per case and model.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds per case and model.")] = 4.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     compile_model: Annotated[bool, typer.Option("--compile", help="Time under torch.compile.")] = False,
     output: _Json = None,
@@ -110,14 +114,15 @@ def bench_model(
     write_json(result.to_dict(), output)
 
 
+@app.command("training")
 def bench_training(
     recipe: Recipe,
     overrides: Overrides = None,
     caching: Annotated[
         list[Caching] | None, typer.Option(help="Where decoded images are kept; repeatable; default: all.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Time per way of caching, spread over the rounds.")] = 20.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each way of caching has its turn.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds per kind of caching, over all rounds.")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the kinds of caching take turns.")] = 5,
     output: _Json = None,
 ) -> None:
     """Time training with a recipe's data.
@@ -143,11 +148,14 @@ def bench_training(
     write_json(result.to_dict(), output)
 
 
+@app.command("predict")
 def bench_predict(
     model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
     small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
     photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each way has its turn.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds in which `ait predict` and the plain loop take turns.")
+    ] = 3,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     output: _Json = None,
 ) -> None:
@@ -174,6 +182,7 @@ def bench_predict(
     write_json(result, output)
 
 
+@app.command("service")
 def bench_service(
     model: Annotated[
         str | None,
@@ -189,12 +198,16 @@ def bench_service(
         typer.Option(help="Measure the same model behind this server too; repeatable; needs the extra bench."),
     ] = None,
     connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time per load.")] = 4.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each server is measured.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per load.")] = 4.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the servers take turns.")] = 5,
     soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    runtime: Annotated[ServingRuntime, typer.Option(help="What all of them run the model in.")] = ServingRuntime.auto,
-    precision: Annotated[ServingPrecision, typer.Option(help="What they compute in.")] = ServingPrecision.fp32,
+    runtime: Annotated[
+        ServingRuntime, typer.Option(help="Runtime of the model, for every server.")
+    ] = ServingRuntime.auto,
+    precision: Annotated[
+        ServingPrecision, typer.Option(help="Number format, for every server.")
+    ] = ServingPrecision.fp32,
     output: _Json = None,
 ) -> None:
     """Time the service over HTTP.
@@ -238,11 +251,14 @@ def bench_service(
     write_json(result.to_dict(), output)
 
 
+@app.command("memory")
 def bench_memory(
     model: Annotated[
         str | None, typer.Argument(help="Folder of a checkpoint, or bundled model, to measure accuracy with.")
     ] = None,
-    data: Annotated[Path | None, typer.Argument(help="Folder with train/, and val/ or test/, for the same.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder with train/, and val/ or test/, to measure accuracy on.")
+    ] = None,
     examples: Annotated[
         list[int] | None, typer.Option(min=1, help="Examples to time; repeatable; default: 1000, 20000, 100000.")
     ] = None,

@@ -13,8 +13,8 @@ from ait_cli.output import comparison_table, fail
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="A run's folder, a checkpoint's, or name of a bundled model.")],
-    second: Annotated[str, typer.Argument(help="Another.")],
+    first: Annotated[str, typer.Argument(help="Folder of a run or of a checkpoint, or name of a bundled model.")],
+    second: Annotated[str, typer.Argument(help="The model to compare it with, named likewise.")],
     data: Annotated[
         Path | None,
         typer.Argument(

@@ -45,11 +45,13 @@ def evaluate(
     ] = False,
     runtime: Annotated[
         list[ServingRuntime] | None,
-        typer.Option(help="Score the model as a server runs it, side by side; repeatable; auto: all that there are."),
+        typer.Option(
+            help="Compare accuracy in these runtimes of the server; repeatable; auto: all that are installed."
+        ),
     ] = None,
     precision: Annotated[
         list[ServingPrecision] | None,
-        typer.Option(help="What it computes in then; repeatable; auto: all; default: fp32."),
+        typer.Option(help="With --runtime: number formats to compare; repeatable; auto: all; default: fp32."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a report into this folder: report.md and its plots.", metavar="FOLDER")
@@ -127,9 +129,9 @@ def _evaluate_multi_label(
     from training.evaluation.report.multi_label import print_multi_label
 
     if unfit:
-        fail("a model that tells any number of classes an image has no --flip, --confusion or --reliability.")
+        fail("--flip, --confusion and --reliability are for models with exactly one class per image.")
     if table is None:
-        fail("DATA is needed: the table of images and their classes.")
+        fail("name DATA, the table of images and their classes.")
     try:
         result = evaluate_multi_label(
             resolve(checkpoint), table, only=only, report=report, console=Console(stderr=True)
@@ -266,6 +268,6 @@ def exemplars(
     except (CheckpointError, DataError, OSError) as error:
         fail(str(error))
     if not kept:
-        fail(f"{checkpoint}: it has too many classes for a file with an image of each.")
+        fail(f"{checkpoint} has too many classes to store an image of each.")
     path = folder / EXEMPLARS
     typer.echo(f"written: {path} ({kept} images, {path.stat().st_size / 1e6:.2f} MB)")

@@ -17,7 +17,9 @@ def correct(
     checkpoint: Checkpoint,
     wrong: Annotated[
         list[Path] | None,
-        typer.Argument(help="Images that are answered wrongly: a folder of images per right label, or --label."),
+        typer.Argument(
+            help="Wrongly answered images: one folder of images per right label; or any images, with --label."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -31,16 +33,17 @@ def correct(
         Path | None, typer.Option(help="Text file that lists the validation images to use, as validation.txt does.")
     ] = None,
     withdraw: Annotated[
-        bool, typer.Option("--withdraw", help="Withdraw the corrections of these images; of none named, all.")
+        bool,
+        typer.Option("--withdraw", help="Withdraw the corrections of the named images, or all if none are named."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Correct a checkpoint's answers to single images.
 
-    Weights stay as they are: the folder gets a file of corrections, which ait predict and the service follow. An image
-    is answered by a correction only if its features are all but the same; how much so is fitted to half of the
-    validation images, and accuracy is measured on the other half. With all corrections withdrawn, the folder is to
-    the byte what it was.
+    Weights stay as they are: the folder gets a file of corrections, which ait predict and the service follow. A
+    correction answers only images whose features are nearly the same; how near is fitted to half of the validation
+    images, and accuracy is measured on the other half. Once all corrections are withdrawn, the folder is again the
+    same to the byte.
     """
     from training.errors import CheckpointError, DataError, OutputError
     from training.teaching.correct import correct as correct_answers

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail, progress_bar
 
 if TYPE_CHECKING:
     from training.teaching.memory import Recalled
     from training.teaching.remote_memory import RemoteMemory
 
-memory = typer.Typer(
-    help="Teach classes with a few images, without training, and forget them exactly.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = plain_app(help="Teach classes with a few images, without training.", no_args_is_help=True)
 
 
 class Readout(StrEnum):
@@ -57,15 +54,16 @@ def _refusals() -> Iterator[None]:
         fail(str(error))
 
 
-@memory.command()
+@app.command()
 def create(
     path: _Memory,
     model: Annotated[
-        str | None, typer.Option(help="Folder of a checkpoint, or name of a bundled model; of a server, of its own.")
+        str | None,
+        typer.Option(help="Folder of a checkpoint, or name of a bundled model; with --url, of one on the server."),
     ] = None,
     readout: Annotated[Readout, typer.Option(help="How labels are read out of the examples.")] = Readout.ridge,
     random_features: Annotated[
-        int, typer.Option(min=0, help="Random ReLU features that ridge may use where they err less; 0 for none.")
+        int, typer.Option(min=0, help="Random ReLU features, which ridge uses if they lower its error; 0: none.")
     ] = 0,
     beta: Annotated[float, typer.Option(min=0.01, help="Inverse temperature of hopfield.")] = 20.0,
     unknown_level: Annotated[
@@ -99,7 +97,7 @@ def create(
     typer.echo(f"created: {path} ({made.memory.dim} features of {made.model}, readout {readout})")
 
 
-@memory.command()
+@app.command()
 def teach(
     path: _Memory,
     images: Annotated[
@@ -135,7 +133,7 @@ def teach(
     )
 
 
-@memory.command()
+@app.command()
 def forget(
     path: _Memory,
     images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, known by their bytes.")] = None,
@@ -161,7 +159,7 @@ def forget(
     typer.echo(f"forgotten: {count} examples")
 
 
-@memory.command()
+@app.command()
 def recall(
     path: _Memory,
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
@@ -197,10 +195,10 @@ def recall(
         raise typer.Exit(1)
 
 
-@memory.command()
+@app.command()
 def verify(
     path: _Memory,
-    model: Annotated[str | None, typer.Option(help="Checkpoint that must be the memory's own.")] = None,
+    model: Annotated[str | None, typer.Option(help="Check that the memory was taught with this checkpoint.")] = None,
     as_json: _AsJson = False,
     url: _Url = None,
 ) -> None:
@@ -233,7 +231,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@memory.command()
+@app.command()
 def export(
     path: _Memory,
     output: Annotated[Path, typer.Argument(help="A .safetensors file for the memory, or .csv for its examples.")],
