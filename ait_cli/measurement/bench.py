@@ -12,15 +12,8 @@ import typer
 
 from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
 from ait_cli.lazy_group import plain_app
-from ait_cli.output import (
-    fail,
-    memory_tables,
-    model_table,
-    prediction_table,
-    progress_bar,
-    training_table,
-    write_json,
-)
+from ait_cli.measurement.tables import memory_tables, model_table, prediction_table, training_table
+from ait_cli.output import fail, progress_bar, write_json
 
 
 # Enumerations, because typer accepts no option that is a list of literals.

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Layout, LayoutOption
-from ait_cli.output import comparison_table, fail
+from ait_cli.measurement.tables import comparison_table
+from ait_cli.output import fail
 
 
 def compare(

@@ -136,7 +136,7 @@ def teach(
 @app.command()
 def forget(
     path: _Memory,
-    images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, known by their bytes.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, recognised by their bytes.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Forget all examples of a label; repeatable.")] = None,
     identifier: Annotated[list[str] | None, typer.Option("--id", help="Forget an example; repeatable.")] = None,
     url: _Url = None,
