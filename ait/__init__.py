@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 try:
-    import ait.variants  # noqa: F401  registers the models
-    from ait.associative_transformer import AssociativeTransformer, TrainingOutput
+    import ait.variants
+    import ait.vit.variants  # noqa: F401  and those of a ViT's shape
+    from ait.associative_model import AssociativeModel, TrainingOutput
+    from ait.associative_transformer import AssociativeTransformer
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
     if missing not in ("torch", "timm"):
@@ -25,23 +27,27 @@ if TYPE_CHECKING:
     from ait.interpret.explain import explain
     from ait.interpret.memory_report import memory_report
     from ait.pretrained import load_model
+    from ait.vit.convert import from_vit
 
 _LAZY: Final = {
     "Classifier": "ait.classifier",
     "load": "ait.classifier",
     "embed": "ait.interpret.embedding",
     "explain": "ait.interpret.explain",
+    "from_vit": "ait.vit.convert",
     "memory_report": "ait.interpret.memory_report",
     "load_model": "ait.pretrained",
 }
 
 __all__ = [
+    "AssociativeModel",
     "AssociativeTransformer",
     "Classifier",
     "TrainingOutput",
     "__version__",
     "embed",
     "explain",
+    "from_vit",
     "load",
     "load_model",
     "memory_report",

@@ -4,7 +4,7 @@ Source: Associative Transformer, arXiv 2309.12862.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from timm.layers import (
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from ait.associative_model import AssociativeModel, TrainingOutput
 from ait.block import AssociativeBlock
 from ait.memory.associative_head import AssociativeHead
 from ait.workspace import memory_config
@@ -33,23 +34,7 @@ POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
 HEADS: Final = ("linear", "associative")
 
 
-class TrainingOutput(NamedTuple):
-    """What a model returns from its explicit training call.
-
-    Attributes:
-        logits: Shape (B, num_classes).
-        balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
-        usage: Share of recall of each prior in each block, shape (L, M), without gradient.
-        write_change: Root mean square change of a prior's entries by this step's write, shape (L,).
-    """
-
-    logits: Tensor
-    balance_loss: Tensor
-    usage: Tensor
-    write_change: Tensor
-
-
-class AssociativeTransformer(nn.Module):
+class AssociativeTransformer(AssociativeModel):
     """Vision transformer with an explicit associative memory in every block (arXiv 2309.12862).
 
     In evaluation the memory is frozen: an image's logits depend on that image alone. In training a forward pass
@@ -212,11 +197,6 @@ class AssociativeTransformer(nn.Module):
         return self.embed_dim * (self.patch_embed.num_patches if self.global_pool == "flat" else 1)
 
     @torch.jit.ignore
-    def associative_blocks(self) -> list[AssociativeBlock]:
-        """Return the blocks, from the first to the last."""
-        return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
-
-    @torch.jit.ignore
     def init_weights(self) -> None:
         """Initialise everything but the memories, which initialise themselves."""
         trunc_normal_(self.pos_embed, std=0.02)
@@ -360,21 +340,6 @@ class AssociativeTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, num_classes)."""
         return self.forward_head(self.forward_features(x))
-
-    @torch.jit.ignore
-    def forward_training(self, x: Tensor) -> TrainingOutput:
-        """Images (B, C, H, W) to logits, and what training needs besides: balance loss, write statistics."""
-        x = self.embed_patches(x)
-        balance, usage, change = [], [], []
-        for block in self.associative_blocks():
-            before = block.workspace.memory.priors.clone()
-            output = block.forward_training(x)
-            x = output.tokens
-            balance.append(output.balance_loss)
-            usage.append(output.usage.detach())
-            change.append((output.priors.detach() - before).square().mean().sqrt())
-        logits = self.forward_head(self.norm(x))
-        return TrainingOutput(logits, torch.stack(balance).sum(), torch.stack(usage), torch.stack(change))
 
     def forward_intermediates(
         self,

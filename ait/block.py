@@ -140,14 +140,14 @@ class AssociativeBlock(nn.Module):
         return self._remember(x)
 
     @torch.jit.unused
-    def _remember(self, x: Tensor) -> BlockOutput:
+    def _remember(self, x: Tensor, **options: Any) -> BlockOutput:
         writes = self.workspace.writes()
         # A recomputation for gradient checkpointing must start from the memory before this write: from a copy.
         priors = self.workspace.memory() if writes else self.workspace.memory.priors
         if self.grad_checkpointing and torch.is_grad_enabled():
-            output = BlockOutput(*checkpoint(self._run, x, priors))
+            output = BlockOutput(*checkpoint(self._run, x, priors, **options))
         else:
-            output = BlockOutput(*self._run(x, priors))
+            output = BlockOutput(*self._run(x, priors, **options))
         if writes:
             self.workspace.memory(output.priors)
         return output

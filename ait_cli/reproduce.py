@@ -20,7 +20,8 @@ def reproduce(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     data: Annotated[
-        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, one folder per class.")
+        Path | None,
+        typer.Option("--data", help="For `from-vit` and `unknown`: images in train/ and test/, one folder per class."),
     ] = None,
 ) -> None:
     """Reproduce an experiment on associative memories.

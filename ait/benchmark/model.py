@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import timm
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.benchmark.limit import MatrixProduct, seconds_of
 from ait.export import ExportError
 from ait.export.graph import write_graphs
+from ait.vit.variants import PREFIX
+from ait.vit.vision_transformer import AssociativeVisionTransformer
 from ait_lite.normalise import Normalising
 from ait_lite.runtimes import (
     GRAPH_RUNTIMES,
@@ -100,8 +102,11 @@ class ModelBenchmark:
         return asdict(self)
 
 
-def vit_like(model: AssociativeTransformer) -> VisionTransformer:
+def vit_like(model: Any) -> VisionTransformer:
     """Timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
+    if isinstance(model, AssociativeVisionTransformer):
+        vit: VisionTransformer = timm.create_model(model.pretrained_cfg["architecture"].removeprefix(PREFIX))
+        return vit
     return VisionTransformer(
         img_size=model.patch_embed.img_size,
         patch_size=model.patch_embed.patch_size,
@@ -154,7 +159,7 @@ def benchmark_model(
     _check("phase", phases, ("forward", "train"))
     _check("runtime", runtimes, RUNTIMES)
     ait_model = timm.create_model(name)
-    if not isinstance(ait_model, AssociativeTransformer):
+    if not isinstance(ait_model, AssociativeModel):
         raise ValueError(f"{name} is no AiT model; choose one of {', '.join(timm.list_models('ait_*'))}.")
     models = {name: ait_model, f"vit ({name.removeprefix('ait_')})": vit_like(ait_model)}
     size = ait_model.patch_embed.img_size
@@ -284,7 +289,7 @@ class _Subject:
 
 def _loss(model: nn.Module, images: Tensor) -> Tensor:
     labels = torch.zeros(images.shape[0], dtype=torch.long, device=images.device)
-    if isinstance(model, AssociativeTransformer):
+    if isinstance(model, AssociativeModel):
         output = model.forward_training(images)
         return nn.functional.cross_entropy(output.logits.float(), labels) + 1e-2 * output.balance_loss
     return nn.functional.cross_entropy(model(images).float(), labels)

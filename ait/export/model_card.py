@@ -7,7 +7,7 @@ from huggingface_hub import ModelCardData
 from timm.data.model_config import resolve_input_data_config
 from torch import nn
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
@@ -25,7 +25,7 @@ def model_card(
         license: Identifier such as ``apache-2.0``; None leaves the field out, for the author to fill in.
         metrics: How good the model is, by name; shown as they are.
     """
-    associative = isinstance(model, AssociativeTransformer)
+    associative = isinstance(model, AssociativeModel)
     tags = ["image-classification", "timm", *(["associative-transformer"] if associative else [])]
     header = ModelCardData(
         license=license, library_name="timm", pipeline_tag="image-classification", tags=tags

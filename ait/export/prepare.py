@@ -11,7 +11,7 @@ import torch
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.export.agreement import ExportError
 from ait.export.sample_images import made_images
 from ait_lite.checkpoint import named_labels
@@ -44,9 +44,7 @@ def prepare(
     Raises:
         ExportError: The model writes its memory in evaluation, so that its answers depend on earlier inputs.
     """
-    if isinstance(model, AssociativeTransformer) and any(
-        block.workspace.adaptive for block in model.associative_blocks()
-    ):
+    if isinstance(model, AssociativeModel) and any(block.workspace.adaptive for block in model.associative_blocks()):
         raise ExportError(
             "the model writes its memory in evaluation too (adaptive), so its answers depend on earlier inputs; "
             "create it with memory_args={'adaptive': False}."

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.block import AssociativeBlock
 from ait.interpret.feed_forward import feed_forward_inputs, feed_forwards
 from ait.interpret.memory_report import memory_report
@@ -122,7 +122,7 @@ def measure_capacity(model: nn.Module, images: Tensor | None = None, *, most: in
     networks = tuple(
         _network_capacity(name, module, tokens.get(name), most, generator) for name, module in found.items()
     )
-    if not isinstance(model, AssociativeTransformer):
+    if not isinstance(model, AssociativeModel):
         return Capacity(networks, (), None, "")
     blocks = model.associative_blocks()
     seen: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(blocks)
@@ -201,7 +201,7 @@ def largest(holds: Callable[[int], bool], most: int) -> int:
 
 
 @torch.no_grad()
-def answers_changed_without_memory(model: AssociativeTransformer, images: Tensor, batch_size: int = 64) -> float:
+def answers_changed_without_memory(model: AssociativeModel, images: Tensor, batch_size: int = 64) -> float:
     """Compute the share of images whose most probable class changes when nothing is retrieved.
 
     Args:

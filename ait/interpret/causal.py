@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.interpret.memory_report import trace_queries
 from ait.memory.associative_head import AssociativeHead
 
@@ -71,10 +71,10 @@ class CausalReport:
         return named
 
 
-Hooks = Callable[[ExitStack, AssociativeTransformer], None]
+Hooks = Callable[[ExitStack, AssociativeModel], None]
 
 
-def _retrieval_off(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _retrieval_off(hooks: ExitStack, model: AssociativeModel) -> None:
     def hook(module: nn.Module, arguments: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(output[0]), output[1]
 
@@ -82,7 +82,7 @@ def _retrieval_off(hooks: ExitStack, model: AssociativeTransformer) -> None:
         hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
 
 
-def _equal_priors(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _equal_priors(hooks: ExitStack, model: AssociativeModel) -> None:
     def hook(module: nn.Module, arguments: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         tokens, priors = arguments
         return tokens, priors.mean(0, keepdim=True).expand_as(priors)
@@ -91,7 +91,7 @@ def _equal_priors(hooks: ExitStack, model: AssociativeTransformer) -> None:
         hooks.enter_context(block.workspace.retrieval.register_forward_pre_hook(hook))
 
 
-def _shuffled_priors(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _shuffled_priors(hooks: ExitStack, model: AssociativeModel) -> None:
     """Each prior is recalled as before, and gives what the next one holds: order alone would change nothing."""
 
     def hook(module: Any, arguments: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -112,14 +112,14 @@ def _replaced(head: AssociativeHead, weight: Tensor) -> Iterator[None]:
         head.weight.data = before
 
 
-def _head_equal(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _head_equal(hooks: ExitStack, model: AssociativeModel) -> None:
     head = model.get_classifier()
     assert isinstance(head, AssociativeHead)
     mean = head.priors().flatten(0, 1).mean(0, keepdim=True)
     hooks.enter_context(_replaced(head, mean.expand_as(head.weight).contiguous()))
 
 
-def _head_shuffled(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _head_shuffled(hooks: ExitStack, model: AssociativeModel) -> None:
     head = model.get_classifier()
     assert isinstance(head, AssociativeHead)
     generator = torch.Generator().manual_seed(0)
@@ -127,7 +127,7 @@ def _head_shuffled(hooks: ExitStack, model: AssociativeTransformer) -> None:
     hooks.enter_context(_replaced(head, head.weight.detach()[order]))
 
 
-def _one_prior(hooks: ExitStack, model: AssociativeTransformer) -> None:
+def _one_prior(hooks: ExitStack, model: AssociativeModel) -> None:
     head = model.get_classifier()
     assert isinstance(head, AssociativeHead)
     mean = head.priors().mean(1, keepdim=True).expand(-1, head.num_priors, -1)
@@ -157,9 +157,7 @@ INTERVENTIONS: Final[Mapping[str, str]] = {
 
 
 @torch.no_grad()
-def causal_report(
-    model: AssociativeTransformer, images: Tensor, labels: Tensor, batch_size: int = 256
-) -> CausalReport:
+def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch_size: int = 256) -> CausalReport:
     """Measure how a model's answers depend on its memory.
 
     The model is read in evaluation mode and left as it was; its memory is not written.
@@ -174,7 +172,7 @@ def causal_report(
         TypeError: The model has no associative memory.
         ValueError: There are no images, or not as many labels.
     """
-    if not isinstance(model, AssociativeTransformer):
+    if not isinstance(model, AssociativeModel):
         raise TypeError(f"{type(model).__name__} has no associative memory to take away; use an ait_* model.")
     if not len(images) or len(labels) != len(images):
         raise ValueError(f"Expected some images and as many labels, got {len(images)} and {len(labels)}.")
@@ -197,7 +195,7 @@ def causal_report(
 
 
 @torch.no_grad()
-def logits_without_retrieval(model: AssociativeTransformer, images: Tensor) -> Tensor:
+def logits_without_retrieval(model: AssociativeModel, images: Tensor) -> Tensor:
     """Answer as if the blocks retrieved nothing; beside the model's own logits, what the memory adds to an answer.
 
     Args:
@@ -215,7 +213,7 @@ def logits_without_retrieval(model: AssociativeTransformer, images: Tensor) -> T
         model.train(training)
 
 
-def _watch_norms(hooks: ExitStack, model: AssociativeTransformer, ratios: list[list[Tensor]]) -> None:
+def _watch_norms(hooks: ExitStack, model: AssociativeModel, ratios: list[list[Tensor]]) -> None:
     for block, found in zip(model.associative_blocks(), ratios, strict=True):
 
         def hook(module: nn.Module, arguments: Any, output: Any, block: Any = block, found: Any = found) -> None:
@@ -225,7 +223,7 @@ def _watch_norms(hooks: ExitStack, model: AssociativeTransformer, ratios: list[l
         hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
 
 
-def _logits(model: AssociativeTransformer, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
+def _logits(model: AssociativeModel, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
     with ExitStack() as hooks:
         intervene(hooks, model)
         # By the trace, which writes nothing even where a memory is adaptive.
@@ -235,7 +233,7 @@ def _logits(model: AssociativeTransformer, images: Tensor, batch_size: int, inte
 
 
 def _scores(
-    model: AssociativeTransformer, images: Tensor, labels: Tensor, batch_size: int, intervene: Hooks
+    model: AssociativeModel, images: Tensor, labels: Tensor, batch_size: int, intervene: Hooks
 ) -> tuple[Tensor, Tensor]:
     """Points for a right answer, and cross-entropy in nats, of every image: both (B,), float64."""
     logits = _logits(model, images, batch_size, intervene)

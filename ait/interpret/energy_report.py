@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.interpret.memory_report import block_energy, trace_batches
 from ait.memory.global_energy import global_energy, responsibilities
 
@@ -30,7 +30,7 @@ class LayerEnergies:
 
 
 @torch.no_grad()
-def energy_report(model: AssociativeTransformer, images: Tensor, batch_size: int = 256) -> LayerEnergies:
+def energy_report(model: AssociativeModel, images: Tensor, batch_size: int = 256) -> LayerEnergies:
     """Follow the energy of every patch through the layers.
 
     The model is read in evaluation mode and left in the mode it had; its memory is not written.
@@ -53,7 +53,7 @@ def energy_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     )
 
 
-def layer_energies(model: AssociativeTransformer, queries: Sequence[Tensor]) -> LayerEnergies:
+def layer_energies(model: AssociativeModel, queries: Sequence[Tensor]) -> LayerEnergies:
     """Evaluate the energies of all layers' memories at given queries.
 
     Args:

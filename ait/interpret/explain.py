@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.interpret.attribution import patch_grid, patch_terms
 from ait.interpret.embedding import pooled_features
 from ait.interpret.energy_report import LayerEnergies, layer_energies
@@ -148,7 +148,7 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
 
 def _features(model: Any, image: Tensor) -> tuple[list[Tensor], Tensor]:
     """Collect the queries to each block's memory, if any, and what the classifier reads."""
-    if isinstance(model, AssociativeTransformer):
+    if isinstance(model, AssociativeModel):
         return trace_queries(model, image)
     return [], model.forward_features(image)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from timm.layers import LayerScale
+from torch import Tensor, nn
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.block import AssociativeBlock
 from ait.memory.capacity import effective_rank, perplexity, retrieval_snr
 from ait.memory.hopfield import energy
@@ -27,6 +28,7 @@ class BlockMemory:
         usage_perplexity: Priors in use over all images, the perplexity of the mean recall.
         retrieval_snr: Median over patches of signal over noise of the recall (arXiv 2505.19488).
         sharpness: ``beta * mean |y|^2``, how well stored patterns tell themselves from each other.
+        scale: Mean absolute factor of what is retrieved, over channels; 0 where training has not woken the memory.
     """
 
     energy_before: Tensor
@@ -38,6 +40,7 @@ class BlockMemory:
     usage_perplexity: float
     retrieval_snr: float
     sharpness: float
+    scale: float
 
     def summary(self) -> dict[str, float]:
         """Return the scalars by name, with the mean energies and the mean drop from one to the other."""
@@ -48,6 +51,7 @@ class BlockMemory:
             "usage_perplexity": self.usage_perplexity,
             "retrieval_snr": self.retrieval_snr,
             "sharpness": self.sharpness,
+            "scale": self.scale,
             "energy_before": float(self.energy_before.mean()),
             "energy_after": float(self.energy_after.mean()),
             "energy_drop": float((self.energy_before - self.energy_after).mean()),
@@ -55,7 +59,7 @@ class BlockMemory:
 
 
 @torch.no_grad()
-def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int = 256) -> list[BlockMemory]:
+def memory_report(model: AssociativeModel, images: Tensor, batch_size: int = 256) -> list[BlockMemory]:
     """Measure every block's memory on images.
 
     The model is read in evaluation mode and left in the mode it had; its memory is not written.
@@ -104,7 +108,7 @@ class Recall(NamedTuple):
     weights: Tensor
 
 
-def trace_batches(model: AssociativeTransformer, images: Tensor, batch_size: int) -> Iterator[Trace]:
+def trace_batches(model: AssociativeModel, images: Tensor, batch_size: int) -> Iterator[Trace]:
     """Pass images through a model in evaluation mode, and leave it in the mode it had.
 
     Args:
@@ -118,7 +122,7 @@ def trace_batches(model: AssociativeTransformer, images: Tensor, batch_size: int
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeTransformer):
+    if not isinstance(model, AssociativeModel):
         raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
     training = model.training
     model.eval()
@@ -129,7 +133,7 @@ def trace_batches(model: AssociativeTransformer, images: Tensor, batch_size: int
         model.train(training)
 
 
-def trace_queries(model: AssociativeTransformer, images: Tensor) -> Trace:
+def trace_queries(model: AssociativeModel, images: Tensor) -> Trace:
     """Find what each block asks its memory for, in one pass that writes no memory.
 
     Args:
@@ -138,7 +142,10 @@ def trace_queries(model: AssociativeTransformer, images: Tensor) -> Trace:
     """
     tokens = model.embed_patches(images)
     queries = []
-    for block in model.associative_blocks():
+    for block in model.blocks:
+        if not isinstance(block, AssociativeBlock):
+            tokens = block(tokens)
+            continue
         tokens, query = block.trace(tokens)
         queries.append(query[:, model.num_prefix_tokens :].float())
     return Trace(queries, model.norm(tokens))
@@ -188,12 +195,17 @@ def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:
         usage_perplexity=float(perplexity(recall.flatten(0, 1).mean(0))),
         retrieval_snr=float(retrieval_snr(recall, patterns).median()),
         sharpness=float(beta * patterns.square().sum(-1).mean()),
+        scale=_scale(block.workspace.ls),
     )
+
+
+def _scale(layer: nn.Module) -> float:
+    return float(layer.gamma.abs().mean()) if isinstance(layer, LayerScale) else 1.0
 
 
 def describe(report: Sequence[BlockMemory]) -> str:
     """Format the scalars of a report as aligned text, one line per block."""
-    header = ["block", "rank(priors)", "rank(Y)", "patch", "usage", "SNR", "E before", "E after"]
+    header = ["block", "rank(priors)", "rank(Y)", "patch", "usage", "SNR", "scale", "E before", "E after"]
     lines = ["  ".join(f"{name:>12}" for name in header)]
     for index, block in enumerate(report):
         values = [
@@ -202,6 +214,7 @@ def describe(report: Sequence[BlockMemory]) -> str:
             block.patch_perplexity,
             block.usage_perplexity,
             block.retrieval_snr,
+            block.scale,
             float(block.energy_before.mean()),
             float(block.energy_after.mean()),
         ]

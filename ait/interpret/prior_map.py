@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.interpret.memory_report import block_recall, trace_queries
 
 
@@ -57,7 +57,7 @@ class PriorMap:
 
 @torch.no_grad()
 def prior_map(
-    model: AssociativeTransformer, images: Tensor, labels: Tensor, num_classes: int, batch_size: int = 256
+    model: AssociativeModel, images: Tensor, labels: Tensor, num_classes: int, batch_size: int = 256
 ) -> PriorMap:
     """Relate the priors of each block to classes, and remove them one by one.
 
@@ -75,7 +75,7 @@ def prior_map(
         TypeError: If the model has no associative memory.
         ValueError: If there are no images, or not as many labels.
     """
-    if not isinstance(model, AssociativeTransformer):
+    if not isinstance(model, AssociativeModel):
         raise TypeError(f"{type(model).__name__} has no associative memory; use an ait_* model.")
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(f"Need images and as many labels, got {len(images)} and {len(labels)}.")
@@ -111,7 +111,7 @@ def prior_map(
 
 
 def _accuracy(
-    model: AssociativeTransformer, images: Tensor, labels: Tensor, priors: Sequence[Tensor], batch_size: int
+    model: AssociativeModel, images: Tensor, labels: Tensor, priors: Sequence[Tensor], batch_size: int
 ) -> float:
     right = 0
     with _replaced(model, priors):
@@ -122,7 +122,7 @@ def _accuracy(
 
 
 @contextmanager
-def _replaced(model: AssociativeTransformer, priors: Sequence[Tensor]) -> Iterator[None]:
+def _replaced(model: AssociativeModel, priors: Sequence[Tensor]) -> Iterator[None]:
     """Let the blocks read other priors for a while; of none, they retrieve zero."""
     memories = [block.workspace.memory for block in model.associative_blocks()]
     before = [memory.priors for memory in memories]

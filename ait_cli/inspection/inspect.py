@@ -59,7 +59,7 @@ def inspect(
 
 
 def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
-    from ait.associative_transformer import AssociativeTransformer
+    from ait.associative_model import AssociativeModel
     from ait.interpret.causal import logits_without_retrieval
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
@@ -67,7 +67,7 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
     from ait_lite.image_files import read_image
 
     classifier = load_classifier(model, device="cpu")
-    if not isinstance(classifier.model, AssociativeTransformer):
+    if not isinstance(classifier.model, AssociativeModel):
         kind = type(classifier.model).__name__
         fail(f"{model}: {kind} has no associative memory to draw; use an ait_* checkpoint.")
     try:

@@ -200,7 +200,8 @@ def calibrate(
     data: Annotated[
         Path,
         typer.Argument(
-            help="Images not used for training: one folder per class, or a folder with val/ or test/ in it."
+            help="Images not used for training: one folder per class, or a folder with val/ or test/ in it; a table "
+            "for a model that tells any number of classes an image."
         ),
     ],
     layout: LayoutOption = Layout.auto,
@@ -210,7 +211,8 @@ def calibrate(
     """Make a checkpoint's confidence match its accuracy.
 
     Fits a temperature to the images and writes it into the checkpoint: of the answers given with 80 % confidence,
-    about 80 % are then right. Accuracy does not change. A training run does this for its best model.
+    about 80 % are then right. Accuracy does not change. A model that tells any number of classes an image gets the
+    threshold of each class with the highest F1 instead. A training run does this for its best model.
     """
     from rich.console import Console
 
@@ -218,6 +220,10 @@ def calibrate(
     from training.evaluation.annotate import calibrate_checkpoint
 
     folder = output or resolve(checkpoint)
+    if _tells_several_classes(checkpoint):
+        _fit_thresholds(checkpoint, data, only, output)
+        typer.echo(f"written: {folder / CONFIG}")
+        return
     try:
         found = calibrate_checkpoint(
             resolve(checkpoint), data, layout=layout.value, only=only, output=output, console=Console(stderr=True)
@@ -229,6 +235,20 @@ def calibrate(
         f"{found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> {found.nll_at_temperature:.4f}"
     )
     typer.echo(f"written: {folder / CONFIG}")
+
+
+def _fit_thresholds(checkpoint: str, table: Path, only: Path | None, output: Path | None) -> None:
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.annotate import fit_thresholds
+    from training.evaluation.report.multi_label import print_multi_label
+
+    try:
+        result = fit_thresholds(resolve(checkpoint), table, only=only, output=output, console=Console(stderr=True))
+    except (CheckpointError, DataError, OSError) as error:
+        fail(str(error))
+    print_multi_label(result, Console())
 
 
 def exemplars(

@@ -11,6 +11,14 @@ from training.recipe.keys import ModelRecipe
 SMALL_MODELS: dict[str, dict[str, Any]] = {
     "ait_tiny_patch4_32": {"img_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2},
     "vit_tiny_patch16_224": {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 3, "num_heads": 2},
+    "ait_vit_tiny_patch16_224": {
+        "img_size": 16,
+        "patch_size": 4,
+        "embed_dim": 32,
+        "depth": 3,
+        "num_heads": 2,
+        "memory_blocks": 2,
+    },
 }
 
 

@@ -18,8 +18,9 @@ from training.data import Preprocessing, decode, open_evaluation, open_training
 from training.data.sources.folder import Layout
 from training.errors import CheckpointError
 from training.evaluation.calibration import Calibration, calibrate
-from training.evaluation.evaluate import finite_logits, known_labels, refuse_multi_label
+from training.evaluation.evaluate import answer_table, finite_logits, known_labels, refuse_multi_label
 from training.evaluation.exemplars import Candidates, keep_exemplars
+from training.evaluation.multi_label import MultiLabelResult, measure_multi_label
 from training.storage.model_folder import load_model
 
 
@@ -86,6 +87,43 @@ def calibrate_checkpoint(
     with _opened(Path(checkpoint), output) as folder:
         keep_temperature(folder, calibration)
     return calibration
+
+
+def fit_thresholds(
+    checkpoint: str | Path,
+    table: str | Path,
+    *,
+    only: str | Path | None = None,
+    output: Path | None = None,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> MultiLabelResult:
+    """Fit a threshold for each class of a checkpoint whose classes do not exclude each other, and write them into it.
+
+    Args:
+        checkpoint: A run's ``best``, trained with ``data.multi_label=true``.
+        table: As for `training.evaluation.evaluate.evaluate_multi_label`; of images not used for training.
+        only: As for `calibrate_checkpoint`, as are the rest.
+        output: A new folder for a copy of the checkpoint; None writes into the checkpoint.
+        device: Where to compute.
+        cache: Folder of decoded images.
+        console: Where progress is shown.
+
+    Returns:
+        The figures at the new thresholds, on the same images.
+
+    Raises:
+        CheckpointError: The folder is no such checkpoint, or it must not be written to.
+        DataError: The table cannot be used, or holds classes the model does not know.
+        OSError: The folder cannot be written to.
+    """
+    _check_target(Path(checkpoint), output)
+    answers = answer_table(checkpoint, table, only=only, device=device, cache=cache, console=console)
+    result = measure_multi_label(answers.logits, answers.targets, answers.classes)
+    with _opened(Path(checkpoint), output) as folder:
+        update_config(folder, {"thresholds": result.thresholds})
+    return result
 
 
 def add_exemplars(

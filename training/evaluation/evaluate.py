@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -128,32 +128,63 @@ def evaluate_multi_label(
         CheckpointError: The folder is no such checkpoint, its weights are torn, or its answers are not finite.
         DataError: The table cannot be used, or holds classes the model does not know.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = load_model(Path(checkpoint)).to(place)
-    config = read_config(Path(checkpoint))
-    if not config.get("multi_label"):
-        raise CheckpointError(f"the classes of {checkpoint} exclude each other: evaluate it on one class an image")
-    samples = open_evaluation("table", table, only, multi_label=True)
-    classes = _classes(model)
-    columns = _columns(samples, classes)
-    assert samples.targets is not None  # as asked for
-    targets = torch.zeros(len(samples), len(classes))
-    targets[:, columns] = samples.targets
-    preprocessing = Preprocessing.of_model(model)
-    _, images = decode(samples, preprocessing, cache=cache, console=console)
-    logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
-    result = measure_multi_label(logits, targets, classes, config.get("thresholds"))
+    answers = answer_table(checkpoint, table, only=only, device=device, cache=cache, console=console)
+    thresholds = read_config(Path(checkpoint)).get("thresholds")
+    result = measure_multi_label(answers.logits, answers.targets, answers.classes, thresholds)
     if report is not None:
         run = read_run(Path(checkpoint).resolve())
         write_multi_label_report(
             report,
             result,
-            title=f"{_architecture(model)} on {table}",
+            title=f"{answers.architecture} on {table}",
             history=run.history,
             settings={"evaluation": {"checkpoint": str(checkpoint), "data": str(table)}} | run.settings,
-            chosen_by=set(samples.names) == run.validation,
+            chosen_by=set(answers.names) == run.validation,
         )
     return result
+
+
+class TableAnswers(NamedTuple):
+    """What a checkpoint whose classes do not exclude each other says of the images of a table.
+
+    Attributes:
+        logits: (N, classes) float32, on the CPU.
+        targets: (N, classes), 1 for each class that an image has.
+        classes: Names by label.
+        names: Of the images.
+        architecture: Of the model.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    classes: tuple[str, ...]
+    names: Sequence[str]
+    architecture: str
+
+
+def answer_table(
+    checkpoint: str | Path,
+    table: str | Path,
+    *,
+    only: str | Path | None = None,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> TableAnswers:
+    """Compute what a checkpoint says of the images of a table; arguments and errors as for `evaluate_multi_label`."""
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = load_model(Path(checkpoint)).to(place)
+    if not read_config(Path(checkpoint)).get("multi_label"):
+        raise CheckpointError(f"the classes of {checkpoint} exclude each other: evaluate it on one class an image")
+    samples = open_evaluation("table", table, only, multi_label=True)
+    classes = _classes(model)
+    assert samples.targets is not None  # as asked for
+    targets = torch.zeros(len(samples), len(classes))
+    targets[:, _columns(samples, classes)] = samples.targets
+    preprocessing = Preprocessing.of_model(model)
+    _, images = decode(samples, preprocessing, cache=cache, console=console)
+    logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
+    return TableAnswers(logits, targets, classes, samples.names, _architecture(model))
 
 
 def refuse_multi_label(checkpoint: str | Path) -> None:

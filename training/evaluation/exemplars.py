@@ -28,6 +28,18 @@ class Candidates(NamedTuple):
     names: Sequence[str]
 
 
+class Embedded(NamedTuple):
+    """What a model makes of N images.
+
+    Attributes:
+        features: (N, F) float32, as `ait.interpret.embedding` says.
+        logits: (N, classes) float32.
+    """
+
+    features: Tensor
+    logits: Tensor
+
+
 def choose_exemplars(labels: Tensor, count: int, seed: int) -> Tensor:
     """Choose at most `count` images of every class, as a pure function of the arguments.
 
@@ -53,6 +65,7 @@ def keep_exemplars(
     device: torch.device,
     count: int,
     seed: int,
+    embedded: Embedded | None = None,
 ) -> int:
     """Choose some of the training images, and write them and what the model makes of them beside its checkpoint.
 
@@ -64,6 +77,7 @@ def keep_exemplars(
         device: Where to compute.
         count: Images per class, at least 1; fewer are kept where the file would grow beyond bounds.
         seed: Which are chosen.
+        embedded: What the model makes of all candidates, where that is known; None computes it of the chosen ones.
 
     Returns:
         Images kept; 0, and no file, if there are so many classes that one image of each would be too many.
@@ -72,17 +86,19 @@ def keep_exemplars(
         OSError: The file cannot be written.
     """
     model.eval()
-    features, _ = embed_and_classify(model, torch.zeros(1, *preprocessing.input_size, device=device))
     labels = candidates.labels
-    count = per_class(count, int(labels.max()) + 1, features.shape[1])
+    count = per_class(count, int(labels.max()) + 1, _width(model, preprocessing, device, embedded))
     if not count:
         return 0
     positions = choose_exemplars(labels, count, seed)
     answers, thumbnails = [], []
     for part in torch.split(positions, evaluation_rows(preprocessing)):
         images = candidates.take(part)
-        features, logits = embed_and_classify(model, preprocessing.normalise(images.to(device)))
-        answers.append((features.cpu(), logits.cpu()))
+        if embedded is None:
+            features, logits = embed_and_classify(model, preprocessing.normalise(images.to(device)))
+            answers.append((features.cpu(), logits.cpu()))
+        else:
+            answers.append((embedded.features[part], embedded.logits[part]))
         thumbnails += [thumbnail(image) for image in images]
     Exemplars(
         torch.cat([features for features, _ in answers]),
@@ -93,3 +109,10 @@ def keep_exemplars(
         tuple(size for _, size in thumbnails),
     ).save(folder)
     return len(positions)
+
+
+def _width(model: nn.Module, preprocessing: Preprocessing, device: torch.device, embedded: Embedded | None) -> int:
+    if embedded is not None:
+        return embedded.features.shape[1]
+    features, _ = embed_and_classify(model, torch.zeros(1, *preprocessing.input_size, device=device))
+    return features.shape[1]

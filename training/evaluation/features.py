@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ait_lite.checkpoint import atomic_file
 from training.data import Preprocessing
+from training.evaluation.backbone import Backbone
 from training.evaluation.scoring import evaluation_rows
-from training.model.ridge_head import head_inputs, linear_head
+from training.model.ridge_head import linear_head
 
 _PART: Final = 512  # images in a file
 
@@ -29,10 +30,10 @@ Take = Callable[[Tensor], Tensor]  # positions (n,) int64 -> (n, C, H, W) uint8
 
 def features_of(
     model: nn.Module,
+    backbone: Backbone,
     take: Take,
     count: int,
     preprocessing: Preprocessing,
-    device: torch.device,
     cache: Path,
     console: Console,
     title: str,
@@ -40,11 +41,11 @@ def features_of(
     """Compute what a model's head reads of images, or read it from the cache.
 
     Args:
-        model: On `device`; put into evaluation mode and left so.
+        model: Put into evaluation mode and left so.
+        backbone: Computes what the model's head reads.
         take: Gives images by position.
         count: How many there are.
         preprocessing: How they are normalised.
-        device: Where to compute.
         cache: Folder of all cached features.
         console: Where progress is shown.
         title: Of the progress bar.
@@ -71,8 +72,7 @@ def features_of(
     parts = torch.tensor(missing).split(rows_at_once) if missing else ()
     with torch.inference_mode():
         for positions in track(parts, title, console=console, transient=True, disable=not console.is_terminal):
-            inputs = preprocessing.normalise(take(positions).to(device))
-            rows = head_inputs(model, inputs).cpu()
+            rows = backbone(preprocessing.normalise(take(positions).to(backbone.device)))
             fresh |= {digests[position]: row for position, row in zip(positions.tolist(), rows, strict=True)}
             if len(fresh) >= _PART:
                 _write(folder, fresh)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ait import AssociativeTransformer
+from ait import AssociativeModel
 from ait.interpret.causal import causal_report
 from ait.interpret.memory_report import memory_report
 
@@ -14,7 +14,7 @@ def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
     """Measure what each block's memory does on some images, and what the answers lose without it.
 
     Args:
-        model: Any model; only an `AssociativeTransformer` has anything to report.
+        model: Any model; only an `AssociativeModel` has anything to report.
         images: (B, C, H, W), normalised, on the model's device.
         labels: (B,) int64, their classes.
 
@@ -23,7 +23,7 @@ def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
         ``norm_ratio``; and ``memory/effect/{name}`` for every number of `ait.interpret.causal.causal_report`. Empty
         without a memory.
     """
-    if not isinstance(model, AssociativeTransformer):
+    if not isinstance(model, AssociativeModel):
         return {}
     columns = {}
     causal = causal_report(model, images, labels)

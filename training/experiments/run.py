@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "embeddings": "scaling.embeddings",
     "fact-storage": "facts.fact_storage",
     "factual-recall": "facts.factual_recall",
+    "from-vit": "fine_tuning.from_vit",
     "head-comparison": "heads.comparison",
     "infinite-context": "retrieval.infinite_context",
     "landscape": "energies.landscape",
@@ -44,7 +45,7 @@ _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"unknown"})
+WITH_DATA = frozenset({"from-vit", "unknown"})
 
 
 def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
@@ -66,7 +67,7 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, d
     if name not in EXPERIMENTS:
         raise ValueError(f"Unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
     if data is not None and name not in WITH_DATA:
-        raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} does.")
+        raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} do.")
     run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
     outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)

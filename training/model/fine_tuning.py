@@ -12,6 +12,8 @@ from torch import nn
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from ait.pretrained.hub import create_pretrained
+from ait.vit.convert import from_vit
+from ait.vit.variants import PREFIX, vit_names
 from ait_lite.checkpoint import CONFIG, WEIGHTS, named_labels, read_config
 from training.errors import CheckpointError, RecipeError
 from training.model.start import find_start
@@ -43,7 +45,10 @@ def load_start(recipe: ModelRecipe, classes: Sequence[str], console: Console) ->
     try:
         # With its own classes, so that timm loads strictly: weights that are lacking are an error.
         if start.folder is None:
-            model = create_pretrained(start.source, **recipe.args)
+            model: nn.Module = create_pretrained(start.source, **recipe.args)
+        elif _memory_is_new(recipe, start.folder):
+            model = from_vit(start.folder, **recipe.args)
+            console.print("a memory is added, which changes nothing until it is trained", soft_wrap=True)
         else:
             model = timm.create_model(start.source, pretrained=True, **recipe.args)
     except FileNotFoundError as error:
@@ -64,11 +69,17 @@ def _check_architecture(recipe: ModelRecipe, folder: Path) -> None:
     architecture = read_config(folder).get("architecture")
     if not isinstance(architecture, str):
         raise CheckpointError(f"checkpoint {folder}: {CONFIG} names no architecture")
-    if recipe.name.partition(".")[0] != architecture:
+    if recipe.name.partition(".")[0] != architecture and not _memory_is_new(recipe, folder):
         raise RecipeError(
             f"model.name is {recipe.name!r}, the checkpoint {folder} is of {architecture!r}; "
             f"set model.name={architecture}"
         )
+
+
+def _memory_is_new(recipe: ModelRecipe, folder: Path) -> bool:
+    """Return True if the recipe asks for an AiT model of the shape of the ViT in a folder."""
+    architecture = read_config(folder).get("architecture")
+    return architecture in vit_names() and recipe.name.partition(".")[0] == PREFIX + architecture
 
 
 def _check_weights(folder: Path) -> None:

@@ -37,6 +37,10 @@ class RidgeHead:
     regularisation: float
     left_out: Tensor
 
+    def __call__(self, features: Tensor) -> Tensor:
+        """Say what it says of features (N, D): logits (N, classes)."""
+        return features @ self.weight.T + self.bias
+
     def accuracy(self, labels: Tensor) -> float:
         """Return the share of examples that are right when left out.
 

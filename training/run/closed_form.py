@@ -9,15 +9,17 @@ from torch.nn import functional as F
 
 from training.data import Preprocessing, open_splits
 from training.errors import RecipeError
+from training.evaluation.exemplars import Embedded
 from training.model.learner import create_model
 from training.model.ridge_head import linear_head
+from training.model.start import find_start
 from training.recipe.keys import Recipe
 from training.run.head import Features, fit_head
 from training.run.images import RunImages
 from training.run.interruption import Interruption
 from training.run.output.folder import RunFolder
 from training.run.output.state import Position
-from training.run.output.writer import RunWriter
+from training.run.output.writer import Answers, RunWriter
 from training.step.learned import Snapshot
 
 
@@ -62,10 +64,11 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
         )
         images = RunImages(recipe, training, validation, preprocessing, device, console)
         model = model.to(device)
-        features = Features(model, preprocessing, device, recipe.data.cache, console)
+        features = Features(model, preprocessing, device, recipe.data.cache, console, find_start(recipe.model).folder)
         held_out = features(images.validation_images, len(images.validation), "validation features")
-        head, calibration = fit_head(model, features, images, recipe.seed)
-    logits = held_out @ head.weight.T + head.bias
+        solved = fit_head(model, features, images, recipe.seed)
+    head = solved.head
+    logits = head(held_out)
     position = Position(epoch=1, step=1)
     position.history.append(
         {
@@ -87,7 +90,10 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
     writer.describe(Position())
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     writer.keep_epoch(position, Snapshot(weights, None, {}, {}, None), improved=True)
-    page = writer.report(position, device, calibration)
+    # What is known already is not computed again. A flattened head reads more than exemplars keep.
+    flat = getattr(model, "global_pool", None) == "flat"
+    embedded = None if flat else Embedded(solved.features, head(solved.features))
+    page = writer.report(position, device, Answers(logits, solved.calibration, embedded))
     console.print(
         f"head solved from {len(images):,} images, lambda {head.regularisation:g}: "
         f"{position.history[0]['train_acc']:.2%} right when each is left out, "

@@ -10,6 +10,7 @@ from torch import nn
 from ait_lite.user_cache import writable_cache
 from training.data import Preprocessing
 from training.errors import OutputError
+from training.evaluation.backbone import Backbone
 from training.evaluation.calibration import Calibration, calibrate
 from training.evaluation.features import Take, features_of
 from training.model.ridge_head import RidgeHead, linear_head, set_head, solve_head
@@ -26,10 +27,12 @@ class SolvedHead(NamedTuple):
     Attributes:
         head: Its logits are calibrated by what they are of images that were left out.
         calibration: How well.
+        features: What it reads of the training images, (N, D) float32.
     """
 
     head: RidgeHead
     calibration: Calibration
+    features: torch.Tensor
 
 
 class Features:
@@ -41,6 +44,7 @@ class Features:
         device: Where to compute.
         cache: The recipe's ``data.cache``; None is the user's cache folder.
         console: Where progress goes.
+        folder: The checkpoint that the model was loaded from, where there may be a faster graph; or None.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class Features:
         device: torch.device,
         cache: Path | None,
         console: Console,
+        folder: Path | None = None,
     ) -> None:
         linear_head(model)
-        self._model, self._preprocessing, self._device, self._console = model, preprocessing, device, console
+        self._model, self._preprocessing, self._console = model, preprocessing, console
+        self._backbone = Backbone(model, device, folder)
         self._cache = cache / "features" if cache else _default_cache()
 
     def __call__(self, take: Take, count: int, title: str) -> torch.Tensor:
@@ -63,7 +69,7 @@ class Features:
         """
         try:
             return features_of(
-                self._model, take, count, self._preprocessing, self._device, self._cache, self._console, title
+                self._model, self._backbone, take, count, self._preprocessing, self._cache, self._console, title
             )
         except OSError as error:
             raise OutputError(
@@ -94,4 +100,4 @@ def fit_head(model: nn.Module, features: Features, images: RunImages, seed: int)
     head = solve_head(read, images.labels, len(images.training.classes), seed).scaled(_SHARPNESS)
     head = head.scaled(1 / calibrate(head.left_out, images.labels).temperature)
     set_head(model, head)
-    return SolvedHead(head, calibrate(head.left_out, images.labels))
+    return SolvedHead(head, calibrate(head.left_out, images.labels), read)

@@ -12,7 +12,9 @@ from torch import nn
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.freezing import freeze
 from training.model.learner import create_model, enable_grad_checkpointing
+from training.model.memory_format import store_channels_last
 from training.model.mimetic import mimetic_attention
+from training.model.start import find_start
 from training.model.whitening import whiten_patch_embedding
 from training.recipe.keys import Recipe
 from training.run.head import Features, fit_head
@@ -85,7 +87,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         whiten_patch_embedding(model, preprocessing.normalise(images.some(_WHITENING_IMAGES).cpu()), seed=recipe.seed)
     if recipe.head_first:
         model = model.to(accelerator.device)
-        features = Features(model, preprocessing, accelerator.device, recipe.data.cache, console)
+        folder = find_start(recipe.model).folder
+        features = Features(model, preprocessing, accelerator.device, recipe.data.cache, console, folder)
         with accelerator.main_process_first():
             solved = fit_head(model, features, images, recipe.seed)
         console.print(
@@ -98,6 +101,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
         enable_grad_checkpointing(model)
     architecture = copy.deepcopy(model).to("meta")
     model = model.to(accelerator.device)
+    if accelerator.device.type == "cpu" and recipe.sharding == "none":
+        store_channels_last(model)
     update = Update(recipe.update, model, accelerator, images.class_weights, teacher)
     transform = BatchTransform(recipe.augment, preprocessing, len(training.classes))
     return RunParts(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -78,4 +79,8 @@ class Learned:
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: full(tensor.detach()).to("cpu", copy=True) for name, tensor in tensors.items()}
+    # Files hold tensors in one order of dimensions, whatever the model's.
+    return {
+        name: full(tensor.detach()).to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }

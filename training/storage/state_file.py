@@ -102,7 +102,8 @@ def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values
     parameters = dict(enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]))
     for name, tensor in tensors.items():
         index, _, entry = name.partition(".")
-        state[int(index)][entry] = spread_like(tensor, parameters.get(int(index), tensor))
+        like = parameters.get(int(index), tensor)
+        state[int(index)][entry] = _laid_out_like(spread_like(tensor, like), like)
     groups = []
     for saved, current in zip(values["param_groups"], optimizer.param_groups, strict=False):
         # JSON knows no tuples; restore them where the optimiser has them.
@@ -118,6 +119,13 @@ def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except ValueError as error:
         raise CheckpointError(f"the optimiser's state does not fit this optimiser: {error}") from error
+
+
+def _laid_out_like(value: Tensor, like: Tensor) -> Tensor:
+    """Give a tensor the order in memory of a parameter of its shape, as it had before it was in a file."""
+    if value.shape != like.shape or value.stride() == like.stride():
+        return value
+    return torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from tests.support.training_models import small_vit
 from training.data import Preprocessing
+from training.evaluation import backbone
 from training.evaluation import features as module
+from training.evaluation.backbone import Backbone
 from training.evaluation.features import features_of
 from training.model.ridge_head import head_inputs
 
@@ -27,7 +29,7 @@ class Computed:
             self.images += len(images)
             return head_inputs(model, images)
 
-        monkeypatch.setattr(module, "head_inputs", counted)
+        monkeypatch.setattr(backbone, "head_inputs", counted)
 
 
 def images(count: int, seed: int = 0) -> Tensor:
@@ -36,7 +38,8 @@ def images(count: int, seed: int = 0) -> Tensor:
 
 def run(model: torch.nn.Module, given: Tensor, cache: Path) -> Tensor:
     preprocessing = Preprocessing.of_model(model)
-    return features_of(model, given.__getitem__, len(given), preprocessing, CPU, cache, QUIET, "features")
+    computes = Backbone(model, CPU)
+    return features_of(model, computes, given.__getitem__, len(given), preprocessing, cache, QUIET, "features")
 
 
 def test_only_new_images_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,16 +83,16 @@ def test_what_was_computed_before_an_interruption_is_kept(tmp_path: Path, monkey
     model, computed = small_vit(), Computed(monkeypatch)
     monkeypatch.setattr(module, "_PART", 8)
     monkeypatch.setattr(module, "evaluation_rows", lambda _: 4)
-    counted, given = module.head_inputs, images(20)
+    counted, given = backbone.head_inputs, images(20)
 
     def interrupted(model: torch.nn.Module, inputs: Tensor) -> Tensor:
         if computed.images == 12:
             raise KeyboardInterrupt
         return counted(model, inputs)
 
-    monkeypatch.setattr(module, "head_inputs", interrupted)
+    monkeypatch.setattr(backbone, "head_inputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(model, given, tmp_path)
-    monkeypatch.setattr(module, "head_inputs", counted)
+    monkeypatch.setattr(backbone, "head_inputs", counted)
     run(model, given, tmp_path)
     assert computed.images == 12 + 20 - 8

@@ -16,6 +16,7 @@ SLOW = {
     "data-fraction",
     "fact-storage",
     "factual-recall",
+    "from-vit",
     "head-comparison",
     "optimisers",
     "sequential-learning",

@@ -195,3 +195,15 @@ def test_starts_that_contradict_each_other(
     with pytest.raises(RecipeError, match=message) as refusal:
         parse_recipe({**recipe_values, **changes})
     assert "got" not in str(refusal.value)
+
+
+def test_an_ait_model_starts_from_a_vit_of_its_shape(tmp_path: Path) -> None:
+    source = save_birds("vit_tiny_patch16_224", tmp_path)
+    loaded, said = start("ait_vit_tiny_patch16_224", tmp_path, BIRDS, memory_blocks=1)
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(loaded(images), source(images), rtol=0, atol=1e-5)
+    assert "a memory is added" in said
+    assert "head kept" in said
+    assert start("ait_vit_tiny_patch16_224", tmp_path, ANIMALS)[0](images).shape == (2, 3)
+    with pytest.raises(RecipeError, match=r"model\.name=vit_tiny"):
+        start("ait_vit_small_patch16_224", tmp_path, BIRDS)

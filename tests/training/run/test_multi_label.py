@@ -1,6 +1,7 @@
 """Runs learn any number of classes an image, from tables of two forms."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from ait_lite.checkpoint import read_config
+from ait_lite.checkpoint import read_config, update_config
 from tests.support.training_runs import MakeRecipe, assert_same_run
 from training.data import open_splits
 from training.errors import CheckpointError, DataError, RecipeError
-from training.evaluation.annotate import calibrate_checkpoint
+from training.evaluation.annotate import add_exemplars, calibrate_checkpoint
 from training.recipe.keys import DataRecipe
 from training.run.trainer import train
 from training.storage.history import read_metrics
@@ -95,6 +96,15 @@ def test_a_run_learns_keeps_thresholds_and_is_evaluated(
     assert (tmp_path / "report" / "report.md").is_file()
     with pytest.raises(CheckpointError, match="any number of classes"):
         calibrate_checkpoint(result.checkpoint, table, source="table")
+    with pytest.raises(CheckpointError, match="any number of classes"):
+        add_exemplars(result.checkpoint, table, source="table")
+    # Calibrated on the validation images again, the thresholds are the run's.
+    other = shutil.copytree(result.checkpoint, tmp_path / "other")
+    update_config(other, {"thresholds": dict.fromkeys(NAMES, 0.99)})
+    done = CliRunner().invoke(app, ["calibrate", str(other), str(table), "--output", str(tmp_path / "fitted")])
+    assert done.exit_code == 0, done.output
+    assert read_config(tmp_path / "fitted")["thresholds"] == config["thresholds"]
+    assert read_config(other)["thresholds"]["red"] == 0.99
 
     # To the bit, as every run.
     again = recipe.model_copy(update={"output": tmp_path / "again"})

@@ -78,3 +78,20 @@ def test_optimizer_state_survives_the_disk(name: str, tmp_path: Path) -> None:
     steps(twin, other, 3, seed=1)
     for left, right in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_an_optimisers_state_lies_in_memory_as_its_parameters_do() -> None:
+    def convolution() -> tuple[torch.nn.Conv2d, torch.optim.AdamW]:
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+        return layer, torch.optim.AdamW(layer.parameters())
+
+    layer, optimizer = convolution()
+    layer(torch.ones(1, 4, 5, 5)).sum().backward()
+    optimizer.step()
+    tensors, values = pack_optimizer(optimizer)
+    other, fresh = convolution()
+    unpack_optimizer(fresh, {name: tensor.contiguous() for name, tensor in tensors.items()}, values)
+    restored = fresh.state[other.weight]["exp_avg"]
+    assert restored.stride() == other.weight.stride()
+    assert torch.equal(restored, optimizer.state[layer.weight]["exp_avg"])

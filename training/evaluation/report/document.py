@@ -20,6 +20,7 @@ from training.evaluation.report.figure import percent
 from training.evaluation.report.memory import (
     NORM_RATIO,
     QUANTITIES,
+    SCALE,
     draw_memory_health,
     memory_blocks,
     memory_effects,
@@ -232,7 +233,7 @@ def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float],
         draw_memory_health(history, folder / "memory.png")
         paragraphs.append("![The memory's health over the epochs](memory.png)")
     blocks = memory_blocks(memory)
-    quantities = (*QUANTITIES, NORM_RATIO)
+    quantities = (*QUANTITIES, NORM_RATIO, SCALE)
     if blocks:
         rows = [
             (

@@ -47,6 +47,8 @@ NORM_RATIO = Quantity(
     "norm_ratio", "retrieved / stream", "norm of what a patch retrieves over that of what it is added to, mean"
 )
 
+SCALE = Quantity("scale", "scale", "mean absolute factor of what is retrieved; 0 for a memory that sleeps")
+
 
 def memory_blocks(row: Mapping[str, float]) -> dict[int, dict[str, float]]:
     """Group the columns ``memory/block{i}/{quantity}`` of a row by block and quantity; empty without a memory."""

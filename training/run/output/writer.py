@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +16,7 @@ from training.data.sources.splits import SplitDigest
 from training.errors import OutputError
 from training.evaluation.annotate import keep_temperature
 from training.evaluation.calibration import Calibration, calibrate
-from training.evaluation.exemplars import Candidates, keep_exemplars
+from training.evaluation.exemplars import Candidates, Embedded, keep_exemplars
 from training.evaluation.metrics import measure
 from training.evaluation.multi_label import measure_multi_label
 from training.evaluation.report import write_report
@@ -28,6 +29,20 @@ from training.run.output.folder import METRICS, RunFolder, accuracy
 from training.run.output.state import Position
 from training.step.learned import Snapshot
 from training.storage.model_folder import load_model, save_model
+
+
+class Answers(NamedTuple):
+    """What the best model says, where it is known before the report is written.
+
+    Attributes:
+        logits: Of the validation images, (N, classes).
+        calibration: The best model's.
+        training: What it makes of the training images; None where that is not known.
+    """
+
+    logits: Tensor
+    calibration: Calibration
+    training: Embedded | None = None
 
 
 class RunWriter:
@@ -107,27 +122,29 @@ class RunWriter:
             classes = self._images.training.classes
             state.save(self._folder.state, snapshot, position, self._settings, classes, self._digest)
 
-    def report(self, position: Position, device: torch.device, calibration: Calibration | None = None) -> Path:
+    def report(self, position: Position, device: torch.device, answers: Answers | None = None) -> Path:
         """Finish the run: give the best model its temperature and exemplars, and report on it.
 
         Args:
             position: The end of the run.
             device: Where to compute.
-            calibration: The best model's; None fits one to the validation images.
+            answers: The best model's; None computes them, and fits a temperature to the validation images.
 
         Returns:
             The path of the report's page.
         """
         model = load_model(self._folder.best).to(device)
         held_out = self._images.validation
-        with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
-            logits = predict_all(model, batches, self._preprocessing, device)
-        if held_out.targets is not None:
-            return self._report_multi_label(logits, held_out.targets, position)
-        calibration = calibration or calibrate(logits, held_out.labels)
+        if answers is None:
+            with closing(self._images.validation_batches(torch.arange(len(held_out)))) as batches:
+                logits = predict_all(model, batches, self._preprocessing, device)
+            if held_out.targets is not None:
+                return self._report_multi_label(logits, held_out.targets, position)
+            answers = Answers(logits, calibrate(logits, held_out.labels))
+        logits, calibration, embedded = answers
         with self._writing():
             keep_temperature(self._folder.best, calibration)
-            self._keep_exemplars(model, device)
+            self._keep_exemplars(model, device, embedded)
             return write_report(
                 self._folder.path,
                 measure(logits, held_out.labels, held_out.classes, calibration.temperature),
@@ -156,7 +173,7 @@ class RunWriter:
                 chosen_by=True,
             )
 
-    def _keep_exemplars(self, model: nn.Module, device: torch.device) -> None:
+    def _keep_exemplars(self, model: nn.Module, device: torch.device, embedded: Embedded | None) -> None:
         training, recipe = self._images.training, self._recipe
         if not recipe.exemplars:
             # They may have been wanted before, and the run goes on without.
@@ -170,6 +187,7 @@ class RunWriter:
             device,
             recipe.exemplars,
             recipe.seed,
+            embedded,
         )
 
     def _write_metrics(self, position: Position) -> None:

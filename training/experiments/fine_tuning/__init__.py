@@ -1,0 +1,1 @@
+"""Models fine-tuned from others, compared."""
