@@ -1,13 +1,14 @@
 """AiT: vision transformers with an explicit associative memory, as timm models.
 
-Importing this package registers the ``ait_*`` models with timm. What explains and exports models is imported when it
-is first asked for.
+Importing this package registers the ``ait_*`` models and their baselines with timm. What explains and exports models
+is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 try:
+    import ait.baselines  # registers the baselines
     import ait.variants  # noqa: F401  registers the models
     from ait.associative_transformer import AssociativeTransformer, TrainingOutput
 except ModuleNotFoundError as error:

@@ -31,7 +31,7 @@ LIBRARY: Final = (
     {"block"},
     {"associative_transformer"},
     {"weights"},
-    {"variants"},
+    {"baselines", "variants"},
     {"pretrained"},
     {"interpret"},
     {"export"},
