@@ -36,10 +36,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Source = Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle", "triangle_faithful"]
+
+
 class DataRecipe(Section):
     """The images, and how they reach the model's input size."""
 
-    source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle", "triangle_faithful"] = Field(
+    source: Source = Field(
         default="folder",
         description="What data.root holds: folder, one folder of images per class; table, a .csv or .parquet file "
         "with the columns path, label and, if wanted, split (train, val or test) and weight (of the image in the "
