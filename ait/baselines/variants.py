@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
+from ait.baselines.ablations import AblatedAiT
 from ait.baselines.brims import BRIMs
 from ait.baselines.classifier import SetClassifier
 from ait.baselines.coordination import Coordination
@@ -15,6 +16,7 @@ CIFAR_MEAN: Final = (0.4914, 0.4822, 0.4465)
 CIFAR_STD: Final = (0.2470, 0.2435, 0.2616)
 
 _TITLES: Final = {
+    "ait": ("Associative Transformer", "2309.12862"),
     "brims": ("Learning to Combine Top-Down and Bottom-Up Signals in Recurrent Neural Networks", "2006.16981"),
     "coordination": ("Coordination Among Neural Modules Through a Shared Global Workspace", "2103.01197"),
     "luna": ("Luna: Linear Unified Nested Attention", "2106.01540"),
@@ -57,6 +59,8 @@ default_cfgs = generate_default_cfgs(
         "coordination_str_patch4_32": _cfg("coordination"),
         "coordination_tr_hc_patch4_32": _cfg("coordination"),
         "coordination_isab_patch4_32": _cfg("coordination"),
+        "ablated_ait_tiny_patch4_32": _cfg("ait"),
+        "ablated_ait_small_patch4_32": _cfg("ait"),
     }
 )
 
@@ -156,3 +160,16 @@ def coordination_tr_hc_patch4_32(pretrained: bool = False, **kwargs: Any) -> Coo
 def coordination_isab_patch4_32(pretrained: bool = False, **kwargs: Any) -> Coordination:
     """Coordination's companion ISAB: induced set attention, shared layers."""
     return _create(Coordination, "coordination_isab_patch4_32", pretrained, **{"communication": "induced", **kwargs})
+
+
+@register_model
+def ablated_ait_tiny_patch4_32(pretrained: bool = False, **kwargs: Any) -> AblatedAiT:
+    """AiT-Tiny (width 192, 4 blocks) without a part, ``ablation``."""
+    args = {"embed_dim": 192, "depth": 4, "num_heads": 3}
+    return _create(AblatedAiT, "ablated_ait_tiny_patch4_32", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def ablated_ait_small_patch4_32(pretrained: bool = False, **kwargs: Any) -> AblatedAiT:
+    """AiT-Small (width 768, 2 blocks) without a part, ``ablation``."""
+    return _create(AblatedAiT, "ablated_ait_small_patch4_32", pretrained, **kwargs)

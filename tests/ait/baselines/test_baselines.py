@@ -13,7 +13,9 @@ from ait.baselines import default_cfgs
 from ait.benchmark.cost import model_cost
 
 NAMES = sorted(default_cfgs)
+MEMORY = {"num_priors": 4, "prior_dim": 8, "num_heads": 2, "bottleneck": 12}
 SMALL: dict[str, dict[str, Any]] = {
+    "ablated": {"embed_dim": 16, "depth": 2, "num_heads": 2, "memory_args": MEMORY},
     "brims": {"embed_dim": 12, "hidden_dim": 24},
     "coordination": {"embed_dim": 16},
     "luna": {"embed_dim": 16, "depth": 2},

@@ -18,6 +18,7 @@ SLOW = {
     "factual-recall",
     "head-comparison",
     "optimisers",
+    "relational",
     "sequential-learning",
     "storage-width",
     "swaps",
