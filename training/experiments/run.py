@@ -35,6 +35,8 @@ EXPERIMENTS = {
     "majoriser": "energies.majoriser",
     "nearest-neighbour": "energies.nearest_neighbour",
     "optimisers": "scaling.optimisers",
+    "paper-ablations": "tables.ablations",
+    "paper-table": "tables.comparison",
     "reachability": "retrieval.reachability",
     "recall": "retrieval.recall",
     "relational": "relational.comparison",
@@ -52,10 +54,10 @@ _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"unknown"})
+WITH_DATA = frozenset({"paper-ablations", "paper-table", "unknown"})
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
-RESUMED = frozenset({"relational"})
+RESUMED = frozenset({"paper-ablations", "paper-table", "relational"})
 
 
 def run_experiment(

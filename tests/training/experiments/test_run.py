@@ -18,6 +18,8 @@ SLOW = {
     "factual-recall",
     "head-comparison",
     "optimisers",
+    "paper-ablations",
+    "paper-table",
     "relational",
     "sequential-learning",
     "storage-width",
