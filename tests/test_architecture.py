@@ -36,7 +36,7 @@ LIBRARY: Final = (
     {"associative_model"},
     {"associative_transformer", "vit"},
     {"weights"},
-    {"variants"},
+    {"baselines", "variants"},
     {"pretrained"},
     {"interpret"},
     {"export"},

@@ -18,10 +18,9 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ait.associative_model import AssociativeModel
+from ait.benchmark.cost import count_flops
 from ait.benchmark.limit import MatrixProduct, seconds_of
 from ait.export import ExportError
 from ait.export.graph import write_graphs
@@ -298,15 +297,17 @@ def _loss(model: nn.Module, images: Tensor) -> Tensor:
 def _count_flops(model: nn.Module, phase: str, images: Tensor) -> int:
     """Multiply-adds x 2 of one step; attention is counted as its two matrix products."""
     model = model.cpu().float().train(phase == "train")
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:
+
+    def step() -> None:
         if phase == "train":
             _loss(model, images).backward()
         else:
             with torch.no_grad():
                 model(images)
+
+    flops = count_flops(step)
     model.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
+    return flops
 
 
 def _step(model: nn.Module, phase: str, precision: str, images: Tensor, compile_model: bool) -> Callable[[], None]:

@@ -8,16 +8,18 @@ from pydantic_core import PydanticCustomError
 
 from training.recipe.section import Count, Flag, Number, Section
 
+Source = Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle", "triangle_faithful"]
+
 
 class DataRecipe(Section):
     """The images, and how they reach the model's input size."""
 
-    source: Literal["folder", "table", "cifar10", "cifar100", "oxford_iiit_pet", "triangle"] = Field(
+    source: Source = Field(
         default="folder",
         description="What data.root holds: folder, one folder of images per class; table, a .csv or .parquet file "
         "with the columns path, label and, if wanted, split (train, val or test) and weight (of the image in the "
         "loss); cifar10, cifar100 and oxford_iiit_pet, the published files as torchvision lays them out. triangle is "
-        "generated and needs no root.",
+        "generated and needs no root; so is triangle_faithful, as the published set is drawn.",
     )
     root: Path | None = Field(
         default=None,
@@ -89,6 +91,6 @@ class DataRecipe(Section):
     @classmethod
     def _root_is_given(cls, root: Path | None, info: ValidationInfo) -> Path | None:
         source = info.data.get("source")  # absent where it is itself refused
-        if root is None and source not in (None, "triangle"):
+        if root is None and source not in (None, "triangle", "triangle_faithful"):
             raise PydanticCustomError("missing", "needed by data.source={source}", {"source": source})
         return root
