@@ -129,7 +129,8 @@ class ExampleStore:
                 chosen = possible[start : start + _TILE_ROWS]
                 rows = stale[chosen]
                 cosines = self._others((self.keys(rows) / SCALE).astype(np.float32), rows, first)
-                self._raise_nearest(*np.nonzero(cosines >= bound[chosen, None]), rows, first)
+                which, where = np.nonzero(cosines >= bound[chosen, None])
+                self._raise_nearest(which, where, rows, first)
         return nearest.copy()
 
     def _others(self, queries: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
