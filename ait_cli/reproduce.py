@@ -12,7 +12,7 @@ from ait_cli.output import fail
 
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="The experiment; left out: list them.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json and NAME.png.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json, NAME.png and NAME.md.")] = Path(
         "reproduced"
     ),
     full: Annotated[
@@ -20,7 +20,8 @@ def reproduce(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     data: Annotated[
-        Path | None, typer.Option("--data", help="For `unknown`: images in train/ and test/, a folder a class.")
+        Path | None,
+        typer.Option("--data", help="For `block-memory` and `unknown`: images in train/ and test/, a folder a class."),
     ] = None,
 ) -> None:
     """Run an experiment on associative memories and check what it measures against theory.
@@ -60,7 +61,7 @@ def reproduce(
         verdict = "agrees" if check.passed else "DIFFERS"
         table.add_row(check.name, f"{check.measured:.4g}", theory, f"{check.low:.4g} to {check.high:.4g}", verdict)
     Console(width=120).print(table)
-    for ending in ("json", "png"):
+    for ending in ("json", "png", *(["md"] if outcome.table is not None else [])):
         progress.print(f"written: {output / f'{name}.{ending}'}", soft_wrap=True, highlight=False)
     if not outcome.passed:
         raise typer.Exit(1)

@@ -156,6 +156,12 @@ INTERVENTIONS: Final[Mapping[str, str]] = {
 """What each intervention does, by name."""
 
 
+def interventions(model: AssociativeTransformer) -> dict[str, Hooks]:
+    """List the interventions that a model allows, by name: those on a head only where it is associative."""
+    associative = isinstance(model.get_classifier(), AssociativeHead)
+    return {**_ON_BLOCKS, **(_ON_HEAD if associative else {})}
+
+
 @torch.no_grad()
 def causal_report(
     model: AssociativeTransformer, images: Tensor, labels: Tensor, batch_size: int = 256
@@ -183,12 +189,9 @@ def causal_report(
     try:
         ratios = [[] for _ in model.associative_blocks()]  # type: list[list[Tensor]]
         right, loss = _scores(model, images, labels, batch_size, partial(_watch_norms, ratios=ratios))
-        interventions = dict(_ON_BLOCKS)
-        if isinstance(model.get_classifier(), AssociativeHead):
-            interventions |= _ON_HEAD
         effects = {
             name: _effect(right, loss, *_scores(model, images, labels, batch_size, intervene))
-            for name, intervene in interventions.items()
+            for name, intervene in interventions(model).items()
         }
     finally:
         model.train(training)
@@ -197,20 +200,27 @@ def causal_report(
 
 
 @torch.no_grad()
-def logits_without_retrieval(model: AssociativeTransformer, images: Tensor) -> Tensor:
-    """Answer as if the blocks retrieved nothing; beside the model's own logits, what the memory adds to an answer.
+def logits_under(model: AssociativeTransformer, images: Tensor, intervention: str) -> Tensor:
+    """Answer under an intervention; ``retrieval_off`` beside the model's own logits is what the memory adds.
 
     Args:
         model: An AiT model with a head, which is left as it was.
         images: Normalised images, shape (B, C, H, W), on the model's device.
+        intervention: One of `INTERVENTIONS`; those on a head are for associative ones.
 
     Returns:
         Logits, shape (B, num_classes), float32.
+
+    Raises:
+        ValueError: There is no such intervention on this model.
     """
+    known = interventions(model)
+    if intervention not in known:
+        raise ValueError(f"Unknown intervention {intervention!r}; choose one of {', '.join(known)}.")
     training = model.training
     model.eval()
     try:
-        return _logits(model, images, max(len(images), 1), _retrieval_off)
+        return _logits(model, images, max(len(images), 1), known[intervention])
     finally:
         model.train(training)
 

@@ -60,7 +60,7 @@ def inspect(
 
 def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
     from ait.associative_transformer import AssociativeTransformer
-    from ait.interpret.causal import logits_without_retrieval
+    from ait.interpret.causal import logits_under
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
     from ait_lite.decode import ImageError
@@ -85,7 +85,7 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
         fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
     typer.echo(describe(report))
     own = classifier.model(pixels)[0].softmax(-1).detach()
-    without, best = logits_without_retrieval(classifier.model, pixels)[0].softmax(-1), int(own.argmax())
+    without, best = logits_under(classifier.model, pixels, "retrieval_off")[0].softmax(-1), int(own.argmax())
     name = classifier.labels[best] if classifier.labels else f"class {best}"
     typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")

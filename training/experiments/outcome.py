@@ -45,12 +45,14 @@ class Outcome:
         checks: Figures with their allowed ranges.
         figure: The plot.
         figures: Everything else that was measured, as JSON values.
+        table: The figures as a Markdown table, where one reads better than JSON.
     """
 
     title: str
     checks: list[Check]
     figure: Figure
     figures: dict[str, Any] = field(default_factory=dict)
+    table: str | None = None
 
     @property
     def passed(self) -> bool:

@@ -16,6 +16,7 @@ from training.experiments.outcome import Outcome
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
     "association-capacity": "facts.association_capacity",
+    "block-memory": "blocks.comparison",
     "capacity-slope": "energies.capacity_slope",
     "cross-entropy": "energies.cross_entropy",
     "data-fraction": "energies.data_fraction",
@@ -44,11 +45,11 @@ _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"unknown"})
+WITH_DATA = frozenset({"block-memory", "unknown"})
 
 
 def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
-    """Run one experiment; write ``NAME.json`` and ``NAME.png``.
+    """Run one experiment; write ``NAME.json``, ``NAME.png`` and, where there is a table, ``NAME.md``.
 
     Args:
         name: One of ``EXPERIMENTS``.
@@ -66,7 +67,7 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, d
     if name not in EXPERIMENTS:
         raise ValueError(f"Unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
     if data is not None and name not in WITH_DATA:
-        raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} does.")
+        raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} do.")
     run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
     outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)
@@ -80,6 +81,8 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, d
         "figures": outcome.figures,
     }
     write_text(output / f"{name}.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+    if outcome.table is not None:
+        write_text(output / f"{name}.md", outcome.table)
     outcome.figure.suptitle(outcome.title, fontsize=10)
     with atomic_file(output / f"{name}.png") as temporary:
         FigureCanvasAgg(outcome.figure).print_figure(temporary, format="png", dpi=_DPI)

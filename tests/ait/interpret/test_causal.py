@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
-from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_without_retrieval
+from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_under
 from ait.memory.associative_head import AssociativeHead
 from tests.ait.conftest import MakeModel
 
@@ -33,7 +33,7 @@ def test_without_retrieval_it_is_the_model_whose_scale_is_zero(
     model, without = make_model().eval(), make_model().eval()
     for block in without.associative_blocks():
         nn.init.zeros_(block.workspace.ls.gamma)
-    torch.testing.assert_close(logits_without_retrieval(model, images), without(images))
+    torch.testing.assert_close(logits_under(model, images, "retrieval_off"), without(images))
     expected = F.cross_entropy(without(images), labels, reduction="none").detach() - F.cross_entropy(
         model(images).detach(), labels, reduction="none"
     )
