@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from ait_lite.checkpoint import read_config
 from tests.support.training_runs import MakeRecipe
 from training.data import open_splits
 from training.errors import OutputError, RecipeError
@@ -42,6 +43,10 @@ def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) ->
     assert set(rows[0]) >= {"lr", "train_loss", "train_acc", "val_loss", "val_acc", "ema_val_acc"}
     with (reference.output / "timing.csv").open() as file:
         assert [set(row) for row in csv.DictReader(file)] == [{"epoch", "images_per_second", "seconds"}] * 3
+    metrics = read_config(reference.output / "best")["metrics"]
+    of_best = next(row for row in rows if row["epoch"] == str(metrics["epoch"]))
+    change = metrics["memory"]["retrieval_off"]["accuracy_change"]
+    assert change == float(of_best["memory/effect/retrieval_off/accuracy_change"])
     accuracies = [float(row[key]) for row in rows for key in ("val_acc", "ema_val_acc")]
     assert reference.best_accuracy == max(accuracies)
     assert (reference.output / "curves.png").read_bytes().startswith(b"\x89PNG")
