@@ -4,6 +4,7 @@ Source: Associative Transformer, arXiv 2309.12862.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from timm.layers import (
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from ait.block import AssociativeBlock
+from ait.block import AssociativeBlock, PlainBlock
 from ait.memory.associative_head import AssociativeHead
 from ait.workspace import memory_config
 
@@ -39,8 +40,8 @@ class TrainingOutput(NamedTuple):
     Attributes:
         logits: Shape (B, num_classes).
         balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
-        usage: Share of recall of each prior in each block, shape (L, M), without gradient.
-        write_change: Root mean square change of a prior's entries by this step's write, shape (L,).
+        usage: Share of recall of each prior in each block, shape (L, M), without gradient; (0, 0) without memories.
+        write_change: Root mean square change of a prior's entries by this step's write, shape (L,); (0,) likewise.
     """
 
     logits: Tensor
@@ -69,7 +70,7 @@ class AssociativeTransformer(nn.Module):
         depth: Blocks L.
         num_heads: Heads of self-attention.
         mlp_ratio: Hidden width of the MLP over E.
-        memory: Named memory, ``orthogonal`` or ``published``.
+        memory: Named memory of the blocks, ``orthogonal``, ``published`` or ``none``.
         memory_args: Settings of `MemoryConfig` that differ from the named memory's.
         qkv_bias: Bias in the query, key and value projections.
         dynamic_img_size: Accept any input size, resampling the position embedding.
@@ -82,7 +83,7 @@ class AssociativeTransformer(nn.Module):
         drop_path_rate: Stochastic depth rate of the last block.
         norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
         act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
-        block_fn: Class of the blocks.
+        block_fn: Class of the blocks that have a memory.
         attention: Self-attention of the blocks, ``softmax`` or ``delta`` (orderless DeltaFormer, arXiv 2505.19488).
 
     Raises:
@@ -132,6 +133,7 @@ class AssociativeTransformer(nn.Module):
             raise ValueError(f"num_heads must divide embed_dim, got {embed_dim=} and {num_heads=}.")
         config = memory_config(memory, **(memory_args or {}))
         norm: Any = get_norm_layer(norm_layer) or LayerNorm
+        make_block: Any = partial(block_fn, memory=config) if config.num_priors else PlainBlock
 
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -165,11 +167,10 @@ class AssociativeTransformer(nn.Module):
         )
         self.blocks = nn.Sequential(
             *[
-                block_fn(
+                make_block(
                     embed_dim,
                     num_heads,
                     mlp_ratio,
-                    config,
                     qkv_bias=qkv_bias,
                     proj_drop=proj_drop_rate,
                     attn_drop=attn_drop_rate,
@@ -213,7 +214,7 @@ class AssociativeTransformer(nn.Module):
 
     @torch.jit.ignore
     def associative_blocks(self) -> list[AssociativeBlock]:
-        """Return the blocks, from the first to the last."""
+        """Return the blocks that have a memory, from the first to the last."""
         return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
     @torch.jit.ignore
@@ -249,8 +250,9 @@ class AssociativeTransformer(nn.Module):
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass to save memory; the priors are still written once a step."""
-        for block in self.associative_blocks():
-            block.grad_checkpointing = enable
+        for block in self.blocks:
+            if isinstance(block, PlainBlock):
+                block.grad_checkpointing = enable
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
@@ -365,16 +367,21 @@ class AssociativeTransformer(nn.Module):
     def forward_training(self, x: Tensor) -> TrainingOutput:
         """Images (B, C, H, W) to logits, and what training needs besides: balance loss, write statistics."""
         x = self.embed_patches(x)
-        balance, usage, change = [], [], []
-        for block in self.associative_blocks():
+        balance, usage, change = torch.zeros((), device=x.device), [], []
+        for block in self.blocks:
+            if not isinstance(block, AssociativeBlock):
+                x = block(x)
+                continue
             before = block.workspace.memory.priors.clone()
             output = block.forward_training(x)
             x = output.tokens
-            balance.append(output.balance_loss)
+            balance = balance + output.balance_loss
             usage.append(output.usage.detach())
             change.append((output.priors.detach() - before).square().mean().sqrt())
         logits = self.forward_head(self.norm(x))
-        return TrainingOutput(logits, torch.stack(balance).sum(), torch.stack(usage), torch.stack(change))
+        if not usage:
+            return TrainingOutput(logits, balance, x.new_zeros(0, 0), x.new_zeros(0))
+        return TrainingOutput(logits, balance, torch.stack(usage), torch.stack(change))
 
     def forward_intermediates(
         self,

@@ -52,7 +52,7 @@ class CausalReport:
         images: Images scored.
         accuracy: Share of right answers of the model as it is.
         loss: Its cross-entropy in nats.
-        effects: By intervention, as `INTERVENTIONS` names them; those on a head only where it is associative.
+        effects: By intervention, as `INTERVENTIONS` names them; those on blocks or a head only where it has a memory.
         norm_ratios: A block each: norm of what a patch retrieves over that of what it is added to, averaged over
             patches.
     """
@@ -156,10 +156,13 @@ INTERVENTIONS: Final[Mapping[str, str]] = {
 """What each intervention does, by name."""
 
 
-def interventions(model: AssociativeTransformer) -> dict[str, Hooks]:
-    """List the interventions that a model allows, by name: those on a head only where it is associative."""
-    associative = isinstance(model.get_classifier(), AssociativeHead)
-    return {**_ON_BLOCKS, **(_ON_HEAD if associative else {})}
+def interventions(model: nn.Module) -> dict[str, Hooks]:
+    """List the interventions that a model allows, by name: those on blocks or a head only where it has a memory."""
+    found: dict[str, Hooks] = {}
+    if isinstance(model, AssociativeTransformer):
+        found |= _ON_BLOCKS if model.associative_blocks() else {}
+        found |= _ON_HEAD if isinstance(model.get_classifier(), AssociativeHead) else {}
+    return found
 
 
 @torch.no_grad()
@@ -180,8 +183,8 @@ def causal_report(
         TypeError: The model has no associative memory.
         ValueError: There are no images, or not as many labels.
     """
-    if not isinstance(model, AssociativeTransformer):
-        raise TypeError(f"{type(model).__name__} has no associative memory to take away; use an ait_* model.")
+    if not interventions(model):
+        raise TypeError(f"{type(model).__name__} has no associative memory to take away; use an ait_* model with one.")
     if not len(images) or len(labels) != len(images):
         raise ValueError(f"Expected some images and as many labels, got {len(images)} and {len(labels)}.")
     training = model.training
@@ -282,6 +285,7 @@ def describe_effects(report: CausalReport) -> str:
         accuracy = f"{100 * effect.accuracy_change:+.2f} ± {100 * effect.accuracy_interval:.2f}"
         loss = f"{effect.loss_change:+.4f} ± {effect.loss_interval:.4f}"
         lines.append(f"{name.replace('_', ' '):>20}  {accuracy:>22}  {loss:>22}")
-    ratios = ", ".join(f"{ratio:.1%}" for ratio in report.norm_ratios)
-    lines.append(f"norm of what is retrieved over what it is added to, a block each: {ratios}")
+    if report.norm_ratios:
+        ratios = ", ".join(f"{ratio:.1%}" for ratio in report.norm_ratios)
+        lines.append(f"norm of what is retrieved over what it is added to, a block each: {ratios}")
     return "\n".join(lines)

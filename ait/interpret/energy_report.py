@@ -47,8 +47,10 @@ def energy_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeTransformer):
-        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
+    if not isinstance(model, AssociativeTransformer) or not model.associative_blocks():
+        raise TypeError(
+            f"{type(model).__name__} has no associative memory in its blocks; use an ait_* model with one."
+        )
     training = model.training
     model.eval()
     try:

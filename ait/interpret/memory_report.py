@@ -71,8 +71,10 @@ def memory_report(model: AssociativeTransformer, images: Tensor, batch_size: int
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeTransformer):
-        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
+    if not isinstance(model, AssociativeTransformer) or not model.associative_blocks():
+        raise TypeError(
+            f"{type(model).__name__} has no associative memory in its blocks; use an ait_* model with one."
+        )
     training = model.training
     model.eval()
     try:
@@ -89,7 +91,7 @@ class Trace(NamedTuple):
     """One pass through a model that writes no memory.
 
     Attributes:
-        queries: What each block's N patches ask its memory for, shape (B, N, E) each, float32.
+        queries: What the N patches ask each block's memory for, shape (B, N, E) each, float32; of blocks with one.
         tokens: What ``forward_features`` gives, with prefix tokens, equal to the bit where the memory is not adaptive.
     """
 
@@ -120,9 +122,12 @@ def trace_queries(model: AssociativeTransformer, images: Tensor) -> Trace:
     """
     tokens = model.embed_patches(images)
     queries = []
-    for block in model.associative_blocks():
-        tokens, query = block.trace(tokens)
-        queries.append(query[:, model.num_prefix_tokens :].float())
+    for block in model.blocks:
+        if isinstance(block, AssociativeBlock):
+            tokens, query = block.trace(tokens)
+            queries.append(query[:, model.num_prefix_tokens :].float())
+        else:
+            tokens = block(tokens)
     return Trace(queries, model.norm(tokens))
 
 
