@@ -108,7 +108,7 @@ def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
         images, size = drawn(400 if full else 150, seed), Size(SIZE, SHAPES, **_SMALL)
         training = Training(epochs=12 if full else 8, rate=3e-3)
     else:
-        images, training = load(data, 2000 if full else 1000, 32), Training()
+        images, training = load(data, 2000 if full else 1000, 32), Training(epochs=4 if full else 3)
         size = Size(32, int(images.train_labels.max()) + 1, **({} if full else {"width": 96}))
     seeds = range(seed, seed + (3 if full else 1))
     trials = {name: [run_trial(name, images, size, training, one) for one in seeds] for name in DESIGNS}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -198,9 +199,15 @@ def _vit_wider(size: Size) -> nn.Module:
     return Transformer(size, [block(size, 4.0 + added / (4 * size.width**2)) for _ in range(2)])
 
 
-def _default(size: Size) -> nn.Module:
+def _ait(size: Size, memory: str) -> nn.Module:
     return AssociativeTransformer(
-        size.image, size.patch, num_classes=size.classes, embed_dim=size.width, depth=2, num_heads=size.heads
+        size.image,
+        size.patch,
+        num_classes=size.classes,
+        embed_dim=size.width,
+        depth=2,
+        num_heads=size.heads,
+        memory=memory,
     )
 
 
@@ -280,7 +287,8 @@ DESIGNS: Final = {
     "pool": Design(_pool, "tokens averaged by fours after the first block, no memory"),
     "tome": Design(_merge_similar, "similar tokens merged to a quarter after the first block, no memory"),
     "pool-shared": Design(_pool_shared, "as pool, the second block passed four times, no memory"),
-    "default": Design(_default, "the memory of `ait_*` models", ("vit",)),
+    "ait-none": Design(partial(_ait, memory="none"), "blocks of `ait_*` models, no memory"),
+    "default": Design(partial(_ait, memory="orthogonal"), "the memory of `ait_*` models", ("ait-none", "vit")),
     "attention": Design(_attention, "priors as further keys and values of attention", ("vit",)),
     "shared": Design(
         _shared, "one block passed twice, each pass with priors of its own", ("shared-none", "vit-1", "vit")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
 from ait.interpret.causal import logits_under
+from ait.memory.hopfield import HopfieldRetrieval
 from training.experiments.blocks.designs import DESIGNS, Size, Transformer, multiply_adds, parameters
 from training.experiments.blocks.memories import INTERVENTIONS, Memory, intervention
 
@@ -98,7 +99,7 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
         _train(model, images, training, seed)
         seconds = time.perf_counter() - start
         right = {"on": _answers(model, images.test, None) == images.test_labels}
-        if isinstance(model, AssociativeTransformer) or any(isinstance(part, Memory) for part in model.modules()):
+        if any(isinstance(part, (Memory, HopfieldRetrieval)) for part in model.modules()):
             asked, labels = images.test[::EVERY], images.test_labels[::EVERY]
             right |= {change: _answers(model, asked, change) == labels for change in INTERVENTIONS}
     return Trial(name, seed, parameters(model), multiply_adds(model, size), seconds, right)
