@@ -14,8 +14,9 @@ class TrainingOutput(NamedTuple):
     Attributes:
         logits: Shape (B, num_classes).
         balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
-        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient.
-        write_change: Root mean square change of a prior's entries by this step's write, shape (L,).
+        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient; (0, 0) if none has
+            one.
+        write_change: Root mean square change of a prior's entries by this step's write, shape (L,); (0,) likewise.
     """
 
     logits: Tensor
@@ -64,4 +65,6 @@ class AssociativeModel(nn.Module):
             usage.append(output.usage.detach())
             change.append((output.priors.detach() - before).square().mean().sqrt())
         logits = self.forward_head(self.norm(x))
+        if not usage:
+            return TrainingOutput(logits, logits.new_zeros(()), x.new_zeros(0, 0), x.new_zeros(0))
         return TrainingOutput(logits, torch.stack(balance).sum(), torch.stack(usage), torch.stack(change))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="The experiment; without a name, all are listed.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json and NAME.png.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json, NAME.png and NAME.md.")] = Path(
         "reproduced"
     ),
     full: Annotated[
@@ -26,7 +26,7 @@ def reproduce(
         Path | None,
         typer.Option(
             "--data",
-            help="For `from-vit` and `unknown`: images in train/ and test/, one folder per class. For "
+            help="For `block-memory`, `from-vit` and `unknown`: images in train/ and test/, one folder per class. For "
             "the paper's tables: a folder with "
             "cifar10, cifar100, pet and imagenet100, as far as they are there.",
         ),

@@ -86,7 +86,7 @@ class Trace(NamedTuple):
     """One pass through a model that writes no memory.
 
     Attributes:
-        queries: What each block's N patches ask its memory for, shape (B, N, E) each, float32.
+        queries: What the N patches ask each block's memory for, shape (B, N, E) each, float32; of blocks with one.
         tokens: What ``forward_features`` gives, with prefix tokens, equal to the bit where the memory is not adaptive.
     """
 
@@ -122,8 +122,10 @@ def trace_batches(model: AssociativeModel, images: Tensor, batch_size: int) -> I
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeModel):
-        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
+    if not isinstance(model, AssociativeModel) or not model.associative_blocks():
+        raise TypeError(
+            f"{type(model).__name__} has no associative memory in its blocks; use an ait_* model with one."
+        )
     training = model.training
     model.eval()
     try:

@@ -23,6 +23,7 @@ from training.run.output.provenance import environment
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
     "association-capacity": "facts.association_capacity",
+    "block-memory": "blocks.comparison",
     "capacity-slope": "energies.capacity_slope",
     "cross-entropy": "energies.cross_entropy",
     "data-fraction": "energies.data_fraction",
@@ -55,7 +56,7 @@ _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"from-vit", "paper-ablations", "paper-table", "unknown"})
+WITH_DATA = frozenset({"block-memory", "from-vit", "paper-ablations", "paper-table", "unknown"})
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
 RESUMED = frozenset({"paper-ablations", "paper-table", "relational"})

@@ -45,6 +45,14 @@ def test_the_answer_is_what_the_library_says(
         np.testing.assert_array_equal([[prior for prior, _ in patch] for patch in block["recalled"]], known.priors)
         shares = [[share for _, share in patch] for patch in block["recalled"]]
         np.testing.assert_allclose(shares, known.weights, atol=1e-4)
+    without = expected.without_retrieval
+    assert without is not None
+    assert answer["without_memory"]["logit"] == pytest.approx(float(without[found.label]), abs=1e-4)
+    scores = (without / TEMPERATURE).softmax(0)
+    assert [each["label"] for each in answer["without_memory"]["labels"]] == [
+        NAMES[i] for i in scores.argsort().flip(0)
+    ]
+    assert answer["without_memory"]["labels"][0]["score"] == pytest.approx(float(scores.max()), abs=1e-5)
     assert answer["overlays"] is None
     assert set(answer["timing_ms"]) == {"queue", "decode", "infer"}
 
