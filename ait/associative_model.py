@@ -14,8 +14,8 @@ class TrainingOutput(NamedTuple):
     Attributes:
         logits: Shape (B, num_classes).
         balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
-        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient; (0, 0) if none has
-            one.
+        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient; (0, 0) where
+            no block has one.
         write_change: Root mean square change of a prior's entries by this step's write, shape (L,); (0,) likewise.
     """
 
