@@ -1,6 +1,6 @@
 """What all models with an associative memory in their blocks have in common, whatever else they are made of."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class AssociativeModel(nn.Module):
         blocks: nn.Sequential
         norm: nn.Module
         num_prefix_tokens: int
+        forward_head: Any
+        get_classifier: Any
 
     @torch.jit.ignore
     def associative_blocks(self) -> list[AssociativeBlock]:

@@ -113,14 +113,14 @@ def run_seed(images: Images, setting: Setting, seed: int) -> dict[str, dict[str,
     torch.manual_seed(seed)
     vit.reset_classifier(len(new))
     data = images.of(new, setting.examples)
-    start = vit(data.test[:8])
+    start = vit(data.test[:8]).detach()
     weights = {name: value.clone() for name, value in vit.state_dict().items()}
     found: dict[str, dict[str, Any]] = {}
     for name, blocks in ARMS.items():
         vit.load_state_dict(weights)
         torch.manual_seed(seed)
         model: Any = vit if blocks == 0 else from_vit(vit, memory_blocks=blocks)
-        difference = float((model.eval()(data.test[:8]) - start).abs().max())
+        difference = float((model.eval()(data.test[:8]).detach() - start).abs().max())
         train(model, data, setting.epochs, setting.rate, seed)
         found[name] = {"right": right(model, data), "difference at the start": difference, "pretrained": base}
         if isinstance(model, AssociativeModel):
