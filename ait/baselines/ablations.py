@@ -42,7 +42,7 @@ class MultiheadRetrieval(nn.Module):
         self.attn = SetAttention(dim, num_heads, source_dim=prior_dim)
 
     def weights(self, tokens: Tensor, priors: Tensor) -> Tensor:
-        """Mean over heads of the weight with which each token recalls each prior, shape (B, N, M)."""
+        """Compute how much each token recalls each prior, mean over heads, shape (B, N, M)."""
         heads = self.attn.num_heads
         query = self.attn.q(tokens).unflatten(-1, (heads, -1))  # (B, N, H, d)
         key = self.attn.kv(priors.to(tokens.dtype)).chunk(2, dim=-1)[0].unflatten(-1, (heads, -1))  # (M, H, d)
@@ -79,7 +79,7 @@ class AblatedBlock(nn.Module):
             self.workspace.retrieval = MultiheadRetrieval(dim, memory.prior_dim, num_heads)  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, E) to tokens (B, N, E) and the balance loss; in training the memory is written."""
+        """Turn tokens (B, N, E) into tokens and the balance loss; in training the memory is written."""
         if self.attn is not None and self.norm1 is not None:
             x = x + self.attn(self.norm1(x))
         queries = self.post_norm(self.mlp(self.norm2(x)))
@@ -169,7 +169,7 @@ class AblatedAiT(SetClassifier):
         return self._encode(x)[0]
 
     def forward_training(self, x: Tensor) -> AblationOutput:
-        """Images (B, C, H, W) to logits and the balance loss; counts an update."""
+        """Turn images (B, C, H, W) into logits and the balance loss; counts an update."""
         if self.reset_every is not None and int(self.updates) and int(self.updates) % self.reset_every == 0:
             for block in self.blocks:
                 block.workspace.memory.reset_parameters()

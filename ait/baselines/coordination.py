@@ -43,7 +43,7 @@ class CoordinationLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, slots: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens (B, N, E) and slots (B, S, E), None without a workspace, to the next ones."""
+        """Turn tokens (B, N, E) and slots (B, S, E), None without a workspace, into the next ones."""
         if self.workspace is not None and slots is not None:
             heard, slots = self.workspace(x, slots)
         elif self.attn is not None:
@@ -61,7 +61,7 @@ class CoordinationEncoder(nn.Module):
 
     Args:
         depth: Times that a layer is applied.
-        share: Whether all of them are one layer.
+        share: True: all of them are one layer.
         make_layer: Makes a layer.
     """
 
@@ -71,7 +71,7 @@ class CoordinationEncoder(nn.Module):
         self.layers = nn.ModuleList([make_layer() for _ in range(1 if share else depth)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, E) to tokens (B, N, E); the slots live for one image."""
+        """Turn tokens (B, N, E) into tokens (B, N, E); the slots live for one image."""
         workspace = self.layers[0].workspace
         slots = None if workspace is None else workspace.initial_slots(len(x))
         for number in range(self.depth):
@@ -99,7 +99,7 @@ class Coordination(SetClassifier):
         communication: ``workspace``, ``self`` or ``induced``.
         num_slots: Slots, or inducing points.
         top_k: Winners of a write, 20 for Triangle and 5 for Sort-of-CLEVR in the paper; None: all.
-        share: Whether the layers share their weights.
+        share: True: the layers share their weights.
         drop_rate: Dropout before the head.
 
     Raises:

@@ -33,7 +33,7 @@ class LunaLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, E) and packed sequence (B, l, E) to the next ones."""
+        """Turn tokens (B, N, E) and a packed sequence (B, l, E) into the next ones."""
         pack = self.pack(packed, x)
         x = self.norm1(x + self.unpack(x, pack))
         if self.norm_packed is not None:

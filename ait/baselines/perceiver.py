@@ -49,7 +49,7 @@ class LatentBlock(nn.Module):
         self.mlp = GluMlp(dim, 8 * dim, dim, act_layer=nn.GELU, gate_last=True)
 
     def forward(self, latents: Tensor, source: Tensor | None = None) -> Tensor:
-        """Latents (B, M, D) and, where they do not read each other, a source (B, N, C) to latents (B, M, D)."""
+        """Update latents (B, M, D) from themselves or, where they do not read each other, a source (B, N, C)."""
         rows = self.norm1(latents)
         read = rows if self.norm_source is None or source is None else self.norm_source(source)
         latents = latents + self.attn(rows, read)

@@ -38,6 +38,7 @@ EXPERIMENTS = {
     "nearest-neighbour": "energies.nearest_neighbour",
     "optimisers": "scaling.optimisers",
     "paper-ablations": "tables.ablations",
+    "paper-costs": "tables.costs",
     "paper-table": "tables.comparison",
     "reachability": "retrieval.reachability",
     "recall": "retrieval.recall",
@@ -109,10 +110,8 @@ def run_experiment(
         "passed": outcome.passed,
         "checks": [asdict(check) | {"passed": check.passed} for check in outcome.checks],
         "figures": outcome.figures,
+        "environment": environment() | {"command": _command(), "processor": _processor()},
     }
-    if name in RESUMED:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        report["environment"] = environment() | {"command": command, "processor": _processor()}
     write_text(output / f"{name}.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
     outcome.figure.suptitle(outcome.title, fontsize=10)
     with atomic_file(output / f"{name}.png") as temporary:
@@ -122,6 +121,11 @@ def run_experiment(
         if page is not None:
             replace_section(page, name, outcome.markdown)
     return outcome
+
+
+def _command() -> str:
+    """Write the command without the folder that its program is in."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _processor() -> str:

@@ -21,6 +21,7 @@ SLOW = {
     "head-comparison",
     "optimisers",
     "paper-ablations",
+    "paper-costs",
     "paper-table",
     "relational",
     "sequential-learning",

@@ -44,7 +44,7 @@ class QuestionBlock(AssociativeBlock):
         self.num_image = num_image
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens after self-attention, and the queries h put to the memory; both (B, N, E)."""
+        """Compute tokens after self-attention, and the queries h put to the memory; both (B, N, E)."""
         mask = None if self.num_image is None else one_way_mask(self.num_image, x.shape[1], x.device)
         x = x + self.attn(self.norm1(x), attn_mask=mask)
         return x, self.post_norm(self.mlp(self.norm2(x)))
