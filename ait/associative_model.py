@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from ait.block import AssociativeBlock
@@ -32,12 +33,16 @@ class AssociativeModel(nn.Module):
         blocks: All blocks, from the first to the last.
         norm: Normalisation of the last block's tokens.
         num_prefix_tokens: Tokens before those of patches.
+        num_classes: Width of the logits.
+        patch_embed: Turns images into tokens.
     """
 
     if TYPE_CHECKING:  # TorchScript would take these for attributes of its own types
         blocks: nn.Sequential
         norm: nn.Module
         num_prefix_tokens: int
+        num_classes: int
+        patch_embed: PatchEmbed
         forward_head: Any
         get_classifier: Any
 

@@ -171,6 +171,7 @@ class AblatedAiT(SetClassifier):
     def forward_training(self, x: Tensor) -> AblationOutput:
         """Turn images (B, C, H, W) into logits and the balance loss; counts an update."""
         if self.reset_every is not None and int(self.updates) and int(self.updates) % self.reset_every == 0:
+            block: Any
             for block in self.blocks:
                 block.workspace.memory.reset_parameters()
         self.updates += 1

@@ -72,7 +72,8 @@ class CoordinationEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn tokens (B, N, E) into tokens (B, N, E); the slots live for one image."""
-        workspace = self.layers[0].workspace
+        first: Any = self.layers[0]
+        workspace = first.workspace
         slots = None if workspace is None else workspace.initial_slots(len(x))
         for number in range(self.depth):
             x, slots = self.layers[number % len(self.layers)](x, slots)

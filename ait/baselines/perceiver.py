@@ -133,7 +133,8 @@ class Perceiver(SetClassifier):
         source = torch.cat([x, self.positions.to(x.dtype).expand(len(x), -1, -1)], dim=-1)
         latents = self.latents.expand(len(x), -1, -1)
         for number in range(self.depth):
-            cross, *towers = self.layers[min(number, len(self.layers) - 1)]
+            layer: Any = self.layers[min(number, len(self.layers) - 1)]
+            cross, *towers = layer
             latents = cross(latents, source)
             for block in towers:
                 latents = block(latents)

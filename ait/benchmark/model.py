@@ -104,7 +104,9 @@ class ModelBenchmark:
 def vit_like(model: Any) -> VisionTransformer:
     """Timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
     if isinstance(model, AssociativeVisionTransformer):
-        vit: VisionTransformer = timm.create_model(model.pretrained_cfg["architecture"].removeprefix(PREFIX))
+        config: Any = model.pretrained_cfg
+        vit: Any = timm.create_model(config["architecture"].removeprefix(PREFIX))
+        assert isinstance(vit, VisionTransformer)
         return vit
     return VisionTransformer(
         img_size=model.patch_embed.img_size,
@@ -161,7 +163,8 @@ def benchmark_model(
     if not isinstance(ait_model, AssociativeModel):
         raise ValueError(f"{name} is no AiT model; choose one of {', '.join(timm.list_models('ait_*'))}.")
     models = {name: ait_model, f"vit ({name.removeprefix('ait_')})": vit_like(ait_model)}
-    size = ait_model.patch_embed.img_size
+    built: Any = ait_model
+    image_shape = (built.pretrained_cfg["input_size"][0], *built.patch_embed.img_size)
 
     products: dict[str, MatrixProduct] = {}
     measurements = []
@@ -174,7 +177,7 @@ def benchmark_model(
             for phase in phases:
                 for batch_size in batch_sizes:
                     on_case(f"{phase} {precision} batch {batch_size}")
-                    images = torch.randn(batch_size, ait_model.in_chans, *size, device=device)
+                    images = torch.randn(batch_size, *image_shape, device=device)
                     flops = {subject: _count_flops(subject.model, phase, images.cpu()) for subject in subjects}
                     steps = _steps(subjects, runtimes, phase, precision, images, compile_model)
                     for (subject, runtime), (rate, ratio) in _race(steps, product, seconds, rounds, device).items():

@@ -52,7 +52,7 @@ REDUCED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "Coordination": ("coordination_patch4_32", {"embed_dim": 192}),
 }
 # One epoch of steps that are long enough to learn in it.
-QUICK: Final = {
+QUICK: Final[dict[str, Any]] = {
     "epochs": 1,
     "batch_size": 128,
     "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
