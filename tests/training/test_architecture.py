@@ -31,7 +31,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"loading"}),
     ),
     "model": (
-        frozenset({"freezing", "mimetic", "ridge_head", "start", "whitening"}),
+        frozenset({"freezing", "memory_format", "mimetic", "ridge_head", "start", "whitening"}),
         frozenset({"fine_tuning"}),
         frozenset({"learner"}),
     ),
@@ -43,7 +43,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"training_step"}),
     ),
     "evaluation": (
-        frozenset({"calibration", "memory_health", "scoring"}),
+        frozenset({"backbone", "calibration", "memory_health", "scoring"}),
         frozenset({"exemplars", "features", "metrics", "multi_label"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),

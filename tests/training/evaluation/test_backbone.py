@@ -23,6 +23,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]
     """A model, and the prepared folder that it comes from."""
     torch.manual_seed(0)
     model, folder = small_vit().eval(), tmp_path_factory.mktemp("prepared")
+    model.pretrained_cfg["input_size"] = (3, 16, 16)
     save_for_hf(model, str(folder), safe_serialization=True)
     write_graphs(model, folder, folder)
     return model, folder
