@@ -173,7 +173,8 @@ class AblatedAiT(SetClassifier):
         if self.reset_every is not None and int(self.updates) and int(self.updates) % self.reset_every == 0:
             block: Any
             for block in self.blocks:
-                block.workspace.memory.reset_parameters()
+                if isinstance(block, AblatedBlock) and block.workspace is not None:
+                    block.workspace.memory.reset_parameters()
         self.updates += 1
         tokens, balance = self._encode(x)
         return AblationOutput(self.forward_head(tokens), 0 * balance if self.ablation == "balance_loss" else balance)

@@ -72,9 +72,9 @@ class CoordinationEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn tokens (B, N, E) into tokens (B, N, E); the slots live for one image."""
-        first: Any = self.layers[0]
-        workspace = first.workspace
-        slots = None if workspace is None else workspace.initial_slots(len(x))
+        first = self.layers[0]
+        assert isinstance(first, CoordinationLayer)
+        slots = None if first.workspace is None else first.workspace.initial_slots(len(x))
         for number in range(self.depth):
             x, slots = self.layers[number % len(self.layers)](x, slots)
         return x

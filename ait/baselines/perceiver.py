@@ -56,6 +56,27 @@ class LatentBlock(nn.Module):
         return latents + self.mlp(self.norm2(latents))
 
 
+class Reading(nn.Module):
+    """Let the latents read the input, and then each other.
+
+    Args:
+        dim: Width D of the latents.
+        source_dim: Width of the input.
+        self_depth: Self-attentions after the reading.
+        num_heads: Heads of self-attention; cross-attention has one.
+        head_dim: Width of a head.
+    """
+
+    def __init__(self, dim: int, source_dim: int, self_depth: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.cross = LatentBlock(dim, 1, head_dim, source_dim)
+        self.blocks = nn.Sequential(*[LatentBlock(dim, num_heads, head_dim) for _ in range(self_depth)])
+
+    def forward(self, latents: Tensor, source: Tensor) -> Tensor:
+        """Update latents (B, M, D) from an input (B, N, C)."""
+        return self.blocks(self.cross(latents, source))
+
+
 class Perceiver(SetClassifier):
     """Perceiver of pixels or patches (arXiv 2103.03206).
 
@@ -115,12 +136,7 @@ class Perceiver(SetClassifier):
         self.share = share
         self.layers = nn.ModuleList(
             [
-                nn.ModuleList(
-                    [
-                        LatentBlock(embed_dim, 1, head_dim, source_dim),
-                        *[LatentBlock(embed_dim, num_heads, head_dim) for _ in range(self_depth)],
-                    ]
-                )
+                Reading(embed_dim, source_dim, self_depth, num_heads, head_dim)
                 for _ in range(min(2, depth) if share else depth)
             ]
         )
@@ -133,9 +149,5 @@ class Perceiver(SetClassifier):
         source = torch.cat([x, self.positions.to(x.dtype).expand(len(x), -1, -1)], dim=-1)
         latents = self.latents.expand(len(x), -1, -1)
         for number in range(self.depth):
-            layer: Any = self.layers[min(number, len(self.layers) - 1)]
-            cross, *towers = layer
-            latents = cross(latents, source)
-            for block in towers:
-                latents = block(latents)
+            latents = self.layers[min(number, len(self.layers) - 1)](latents, source)
         return self.norm(latents)

@@ -106,11 +106,11 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     ]
     figure, panels = style.new_figure(columns=max(1, len(sets)))
     for axes, dataset in zip(panels, sets, strict=False):
-        for look, label in zip(style.series(), labels, strict=False):
+        for look, label in zip(style.points(), labels, strict=False):
             results = found.get((label, dataset), [])
             if results:
                 size, right = results[0]["parameters"] / 1e6, 100 * results[0]["accuracy"]
-                axes.plot([size], [right], label=label, **(look | {"linestyle": ""}))
+                axes.plot([size], [right], label=label, **look)
         axes.set(xlabel="parameters, millions", ylabel="right answers, %", title=dataset, xscale="log")
         axes.legend(fontsize=7)
     text = markdown(found, sets, missing, full)

@@ -38,9 +38,9 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         for label, millions in published.PARAMETERS.items()
     ]
     figure, (axes,) = style.new_figure()
-    for look, (label, values) in zip(style.series(), costs.items(), strict=False):
+    for look, (label, values) in zip(style.points(), costs.items(), strict=False):
         first = values["CIFAR-10"]
-        axes.loglog([first.parameters / 1e6], [first.multiply_adds / 1e6], label=label, **(look | {"linestyle": ""}))
+        axes.loglog([first.parameters / 1e6], [first.multiply_adds / 1e6], label=label, **look)
     axes.set(xlabel="parameters, millions", ylabel="multiply-adds, millions", title="CIFAR-10, patch 4")
     axes.legend(fontsize=6, ncols=2)
     head = ["model", "parameters", "theirs", *(f"multiply-adds, {dataset}" for dataset in SETS)]
