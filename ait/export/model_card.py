@@ -27,8 +27,8 @@ def model_card(
         metrics: How good the model is, by name; shown as they are, but for ``memory``: numbers of an
             `ait.interpret.causal.Effect` by intervention, which get a table of their own.
     """
-    metrics = dict(metrics or {})
-    memory = metrics.pop("memory", None)
+    scores: dict[str, Any] = dict(metrics or {})
+    memory = scores.pop("memory", None)
     associative = isinstance(model, AssociativeModel)
     tags = ["image-classification", "timm", *(["associative-transformer"] if associative else [])]
     header = ModelCardData(
@@ -47,8 +47,8 @@ def model_card(
         "classes": getattr(model, "num_classes", 0),
     }
     parts = [f"---\n{header.strip()}\n---", f"# {name}", "An image classifier.", _table("property", facts)]
-    if metrics:
-        parts += ["## Metrics", _table("metric", metrics)]
+    if scores:
+        parts += ["## Metrics", _table("metric", scores)]
     if memory:
         parts += ["## What its memory does", _effects(memory)]
     parts += ["## Use", _usage(associative)]
