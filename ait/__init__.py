@@ -1,15 +1,16 @@
 """AiT: vision transformers with an explicit associative memory, as timm models.
 
-Importing this package registers the ``ait_*`` models with timm. What explains and exports models is imported when it
-is first asked for.
+Importing this package registers the ``ait_*`` models and their baselines with timm. What explains and exports models
+is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 try:
+    import ait.baselines
     import ait.variants
-    import ait.vit.variants  # noqa: F401  and those of a ViT's shape
+    import ait.vit.variants  # noqa: F401  these register the models
     from ait.associative_model import AssociativeModel, TrainingOutput
     from ait.associative_transformer import AssociativeTransformer
 except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from ait.block import AssociativeBlock
@@ -14,8 +15,9 @@ class TrainingOutput(NamedTuple):
     Attributes:
         logits: Shape (B, num_classes).
         balance_loss: Sum over blocks of the balance losses, a scalar to add to the task's loss, scaled.
-        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient.
-        write_change: Root mean square change of a prior's entries by this step's write, shape (L,).
+        usage: Share of recall of each prior in each block with a memory, shape (L, M), without gradient; (0, 0) where
+            no block has one.
+        write_change: Root mean square change of a prior's entries by this step's write, shape (L,); (0,) likewise.
     """
 
     logits: Tensor
@@ -31,12 +33,16 @@ class AssociativeModel(nn.Module):
         blocks: All blocks, from the first to the last.
         norm: Normalisation of the last block's tokens.
         num_prefix_tokens: Tokens before those of patches.
+        num_classes: Width of the logits.
+        patch_embed: Turns images into tokens.
     """
 
     if TYPE_CHECKING:  # TorchScript would take these for attributes of its own types
         blocks: nn.Sequential
         norm: nn.Module
         num_prefix_tokens: int
+        num_classes: int
+        patch_embed: PatchEmbed
         forward_head: Any
         get_classifier: Any
 
@@ -66,4 +72,6 @@ class AssociativeModel(nn.Module):
             usage.append(output.usage.detach())
             change.append((output.priors.detach() - before).square().mean().sqrt())
         logits = self.forward_head(self.norm(x))
+        if not usage:
+            return TrainingOutput(logits, logits.new_zeros(()), x.new_zeros(0, 0), x.new_zeros(0))
         return TrainingOutput(logits, torch.stack(balance).sum(), torch.stack(usage), torch.stack(change))

@@ -4,6 +4,7 @@ Source: Associative Transformer, arXiv 2309.12862.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -24,7 +25,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel, TrainingOutput
-from ait.block import AssociativeBlock
+from ait.block import AssociativeBlock, PlainBlock
 from ait.memory.associative_head import AssociativeHead
 from ait.workspace import memory_config
 
@@ -54,7 +55,7 @@ class AssociativeTransformer(AssociativeModel):
         depth: Blocks L.
         num_heads: Heads of self-attention.
         mlp_ratio: Hidden width of the MLP over E.
-        memory: Named memory, ``orthogonal`` or ``published``.
+        memory: Named memory of the blocks, ``orthogonal``, ``published`` or ``none``.
         memory_args: Settings of `MemoryConfig` that differ from the named memory's.
         qkv_bias: Bias in the query, key and value projections.
         dynamic_img_size: Accept any input size, resampling the position embedding.
@@ -67,7 +68,7 @@ class AssociativeTransformer(AssociativeModel):
         drop_path_rate: Stochastic depth rate of the last block.
         norm_layer: Normalisation of tokens, a class or timm's name of one; None is LayerNorm.
         act_layer: Activation of the MLPs, a class or timm's name of one; None is GELU.
-        block_fn: Class of the blocks.
+        block_fn: Class of the blocks that have a memory.
         attention: Self-attention of the blocks, ``softmax`` or ``delta`` (orderless DeltaFormer, arXiv 2505.19488).
 
     Raises:
@@ -117,6 +118,7 @@ class AssociativeTransformer(AssociativeModel):
             raise ValueError(f"num_heads must divide embed_dim, got {embed_dim=} and {num_heads=}.")
         config = memory_config(memory, **(memory_args or {}))
         norm: Any = get_norm_layer(norm_layer) or LayerNorm
+        make_block: Any = partial(block_fn, memory=config) if config.num_priors else PlainBlock
 
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -150,11 +152,10 @@ class AssociativeTransformer(AssociativeModel):
         )
         self.blocks = nn.Sequential(
             *[
-                block_fn(
+                make_block(
                     embed_dim,
                     num_heads,
                     mlp_ratio,
-                    config,
                     qkv_bias=qkv_bias,
                     proj_drop=proj_drop_rate,
                     attn_drop=attn_drop_rate,
@@ -229,8 +230,9 @@ class AssociativeTransformer(AssociativeModel):
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute blocks in the backward pass to save memory; the priors are still written once a step."""
-        for block in self.associative_blocks():
-            block.grad_checkpointing = enable
+        for block in self.blocks:
+            if isinstance(block, PlainBlock):
+                block.grad_checkpointing = enable
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:

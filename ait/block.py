@@ -6,7 +6,7 @@ Source: Associative Transformer, arXiv 2309.12862. A block is
     h  = LayerNorm(MLP(LayerNorm(x)))
     x <- x + h + retrieve(h, priors)
 
-where, in training, the tokens of the batch first compete to write the priors.
+where, in training, the tokens of the batch first compete to write the priors. `PlainBlock` retrieves nothing.
 """
 
 from collections.abc import Callable
@@ -52,14 +52,13 @@ class BlockTrace(NamedTuple):
     queries: Tensor
 
 
-class AssociativeBlock(nn.Module):
-    """Self-attention, MLP, and a workspace that reconstructs the MLP's output from the priors.
+class PlainBlock(nn.Module):
+    """Self-attention and MLP, whose output is normalised: an associative block without its memory.
 
     Args:
         dim: Token width E.
         num_heads: Heads of self-attention.
         mlp_ratio: Hidden width of the MLP over E.
-        memory: How the memory is written and read.
         qkv_bias: Bias in the query, key and value projections.
         proj_drop: Dropout after projections.
         attn_drop: Dropout of attention weights.
@@ -77,7 +76,6 @@ class AssociativeBlock(nn.Module):
         dim: int,
         num_heads: int,
         mlp_ratio: float,
-        memory: MemoryConfig,
         qkv_bias: bool = True,
         proj_drop: float = 0.0,
         attn_drop: float = 0.0,
@@ -103,13 +101,51 @@ class AssociativeBlock(nn.Module):
             in_features=dim, hidden_features=int(dim * mlp_ratio), act_layer=act_layer, drop=proj_drop, **dd
         )
         self.post_norm = norm_layer(dim, **dd)
-        self.workspace = GlobalWorkspace(dim, memory, **dd)
         self.drop_path2 = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens after self-attention, and the queries h put to the memory; both (B, N, E)."""
+        """Tokens after self-attention, and h, what is added to them and put to a memory; both (B, N, E)."""
         x = x + self.drop_path1(self.attn(self.norm1(x)))
         return x, self.post_norm(self.mlp(self.norm2(x)))
+
+    def _add(self, x: Tensor) -> Tensor:
+        x, added = self.encode(x)
+        return x + self.drop_path2(added)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, E) to tokens (B, N, E)."""
+        if torch.jit.is_scripting():
+            return self._add(x)
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._add, x)
+        return self._add(x)
+
+
+class AssociativeBlock(PlainBlock):
+    """Self-attention, MLP, and a workspace that reconstructs the MLP's output from the priors.
+
+    Args:
+        dim: Token width E.
+        num_heads: Heads of self-attention.
+        mlp_ratio: Hidden width of the MLP over E.
+        memory: How the memory is written and read.
+        device: Where weights are made.
+        dtype: Of the weights; priors are float32.
+        **kwargs: The other arguments of `PlainBlock`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        memory: MemoryConfig,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dim, num_heads, mlp_ratio, device=device, dtype=dtype, **kwargs)
+        self.workspace = GlobalWorkspace(dim, memory, device=device, dtype=dtype)
 
     @torch.jit.unused
     def trace(self, x: Tensor) -> BlockTrace:

@@ -1,4 +1,4 @@
-"""Classify files and whole folders: threads decode the next images while the model works on these."""
+"""Classify files and whole folders: threads decode the next large images while the model works on these."""
 
 import os
 from collections import deque
@@ -16,6 +16,11 @@ from ait_lite.image_files import describe_others, list_images
 
 # Batches that are decoded ahead, so that neither the model nor the threads wait for the other.
 _AHEAD = 2
+# A file of fewer bytes is decoded in less time than handing it to a thread and back takes, and threads that run Python
+# rather than a decoder keep the one that calls the model from its lock.
+_SMALL_BYTES = 8192
+
+_Cropped = Tensor | str  # uint8 (C, H, W), or why the file cannot be used
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,12 @@ def predict_files(
         classifier: Its `batch_size` is the most images in one forward pass.
         paths: The files.
         top_k: Classes to name; more than there are means all.
-        threads: Threads that decode; None is one per processor.
+        threads: Threads that decode all but small files; None is one per processor.
 
     Yields:
         One answer per file, in the same order.
     """
-    waiting: deque[list[tuple[Path, Future[Tensor | str]]]] = deque()
+    waiting: deque[list[tuple[Path, _Cropped | Future[_Cropped]]]] = deque()
     remaining = iter(paths)
     # Without a wait at the end: who stops listening has no use for what is being decoded.
     pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), thread_name_prefix="decode")
@@ -97,7 +102,7 @@ def predict_files(
                 part = [Path(path) for path in islice(remaining, classifier.batch_size)]
                 if not part:
                     break
-                waiting.append([(path, pool.submit(_crop, classifier, path)) for path in part])
+                waiting.append([(path, _begin(pool, classifier, path)) for path in part])
             if not waiting:
                 return
             yield from _answers(classifier, waiting.popleft(), top_k)
@@ -105,8 +110,17 @@ def predict_files(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _crop(classifier: Classifier, path: Path) -> Tensor | str:
-    """Decode a file to uint8 (C, H, W), or say why it cannot be used."""
+def _begin(pool: ThreadPoolExecutor, classifier: Classifier, path: Path) -> _Cropped | Future[_Cropped]:
+    """Decode a small file at once, and have a thread decode another one."""
+    try:
+        small = path.stat().st_size <= _SMALL_BYTES
+    except OSError:
+        small = True  # there is nothing to decode
+    return _crop(classifier, path) if small else pool.submit(_crop, classifier, path)
+
+
+def _crop(classifier: Classifier, path: Path) -> _Cropped:
+    """Decode a file, or say why it cannot be used."""
     try:
         return classifier.crop(path)
     except ImageError as error:
@@ -118,9 +132,9 @@ def _crop(classifier: Classifier, path: Path) -> Tensor | str:
 
 
 def _answers(
-    classifier: Classifier, part: list[tuple[Path, Future[Tensor | str]]], top_k: int
+    classifier: Classifier, part: list[tuple[Path, _Cropped | Future[_Cropped]]], top_k: int
 ) -> Iterator[FilePrediction]:
-    results = [(path, future.result()) for path, future in part]
+    results = [(path, each.result() if isinstance(each, Future) else each) for path, each in part]
     images = [result for _, result in results if isinstance(result, Tensor)]
     probabilities = classifier.classify(classifier.normalise(images)) if images else None
     labels = iter(classifier.name(probabilities, top_k) if probabilities is not None else [])

@@ -1,4 +1,4 @@
-"""Fit weights of other shapes to a model: other grids, other patch sizes, an associative head from a linear one."""
+"""Fit weights of another shape to a model: other grids, patch sizes and heads, or blocks without their memories."""
 
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from ait.memory.associative_head import AssociativeHead
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
-    """Fit a checkpoint to a model of another input size, patch size or head.
+    """Fit a checkpoint to a model of another input size, patch size or head, or without its blocks' memories.
 
     Raises:
         ValueError: The checkpoint lacks what the model's pooling needs, or has another class token or head.
@@ -18,6 +18,8 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
     new_grid = model.patch_embed.grid_size
     fitted = {}
     for name, value in state_dict.items():
+        if ".workspace." in name and not model.associative_blocks():
+            continue
         if name == "patch_embed.proj.weight" and value.shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
             value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
         elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:

@@ -25,7 +25,7 @@ class MemoryConfig:
     """How a block's memory is written and read.
 
     Attributes:
-        num_priors: Priors M.
+        num_priors: Priors M; 0 leaves the memory out of the blocks.
         prior_dim: Prior width D.
         num_heads: Heads H of the write attention.
         bottleneck: Tokens k that a prior and head reads from the batch.
@@ -88,19 +88,20 @@ def memory_config(name: str, **overrides: object) -> MemoryConfig:
     """Look up a named memory, with some settings replaced.
 
     Args:
-        name: ``orthogonal`` (the default of the models) or ``published`` (arXiv 2309.12862).
+        name: ``orthogonal`` (the default of the models), ``published`` (arXiv 2309.12862), or ``none``, of no priors.
         **overrides: Fields of `MemoryConfig`.
 
     Raises:
         ValueError: If the name or a field is unknown.
     """
-    if name not in MEMORIES:
-        raise ValueError(f"Unknown memory {name!r}; choose one of {', '.join(MEMORIES)}.")
+    named = {**MEMORIES, "none": MemoryConfig(num_priors=0)}
+    if name not in named:
+        raise ValueError(f"Unknown memory {name!r}; choose one of {', '.join(named)}.")
     known = {field.name for field in fields(MemoryConfig)}
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ValueError(f"Unknown memory settings {unknown}; known are {sorted(known)}.")
-    return replace(MEMORIES[name], **overrides)  # type: ignore[arg-type]
+    return replace(named[name], **overrides)  # type: ignore[arg-type]
 
 
 @register_notrace_module

@@ -53,8 +53,8 @@ LayoutOption = Annotated[
     Layout,
     typer.Option(
         "--layout",
-        help="What the folders in DATA are: splits (train, val, test), or classes; auto: splits where all are "
-        "called so and hold folders.",
+        help="What the folders in DATA are: splits (train, val, test) or classes; auto: splits if all have such names "
+        "and hold folders.",
     ),
 ]
 

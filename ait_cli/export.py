@@ -44,9 +44,10 @@ def export(
         str | None, typer.Option("--license", help="hub: licence for the model card, such as apache-2.0.")
     ] = None,
 ) -> None:
-    """Write a model for other runtimes, for a server without torch, or for the Hugging Face hub.
+    """Export a model to files that other programs use.
 
-    The answers of what was written are compared with the model's; where they differ too much, nothing is kept.
+    For other runtimes, for a server without torch, or for the Hugging Face hub. The exported model's answers are
+    compared with the original's; if they differ too much, nothing is kept.
     """
     kind = _format(format_, output, probabilities, license_)
 

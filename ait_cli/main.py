@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
-from ait_cli.bench import bench_memory, bench_model, bench_predict, bench_service, bench_training
-from ait_cli.compare import compare
-from ait_cli.correct import correct
-from ait_cli.evaluate import calibrate, evaluate, exemplars
-from ait_cli.export import export
-from ait_cli.inspection.audit import audit
-from ait_cli.inspection.capacity import capacity
-from ait_cli.inspection.inspect import inspect
-from ait_cli.memory import memory
-from ait_cli.models import models
-from ait_cli.predict import predict
-from ait_cli.reproduce import reproduce
-from ait_cli.serve import ServeCommand, key, serve
-from ait_cli.train import TrainCommand, train
-from ait_cli.tune import tune
+from ait_cli.lazy_group import LazyGroup, load_command, plain_app
 
-app = typer.Typer(
+COMMANDS: Final = {
+    "train": "ait_cli.train:app",
+    "tune": "ait_cli.tune:tune",
+    "evaluate": "ait_cli.measurement.evaluate:evaluate",
+    "compare": "ait_cli.measurement.compare:compare",
+    "calibrate": "ait_cli.measurement.evaluate:calibrate",
+    "exemplars": "ait_cli.measurement.evaluate:exemplars",
+    "audit": "ait_cli.inspection.audit:audit",
+    "correct": "ait_cli.teaching.correct:correct",
+    "predict": "ait_cli.predict:predict",
+    "inspect": "ait_cli.inspection.inspect:inspect",
+    "capacity": "ait_cli.inspection.capacity:capacity",
+    "export": "ait_cli.export:export",
+    "models": "ait_cli.models:models",
+    "reproduce": "ait_cli.reproduce:reproduce",
+    "serve": "ait_cli.serve:app",
+    "key": "ait_cli.serve:key",
+    "memory": "ait_cli.teaching.memory:app",
+    "bench": "ait_cli.measurement.bench:app",
+}
+
+
+class _Commands(LazyGroup):
+    """The commands of ``ait``."""
+
+    places = COMMANDS
+
+
+app = plain_app(
     help="AiT: train image classifiers with an associative memory, look into them, and serve them.",
+    cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-bench = typer.Typer(
-    help="Measure speed as a share of what the machine can do.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -54,37 +63,9 @@ def _options(
     pass
 
 
-app.command(cls=TrainCommand)(train)
-app.command()(tune)
-app.command()(evaluate)
-app.command()(compare)
-app.command()(calibrate)
-app.command()(exemplars)
-app.command()(audit)
-app.command()(correct)
-app.command()(predict)
-app.command()(inspect)
-app.command()(capacity)
-app.command()(export)
-app.command()(models)
-app.command()(reproduce)
-app.command(cls=ServeCommand)(serve)
-app.command()(key)
-app.add_typer(memory, name="memory")
-app.add_typer(bench, name="bench")
-bench.command("model")(bench_model)
-bench.command("training")(bench_training)
-bench.command("predict")(bench_predict)
-bench.command("service")(bench_service)
-bench.command("memory")(bench_memory)
-
-
 def main() -> None:
     """Run ``ait`` with the arguments of this process."""
-    try:
-        app()
-    except ModuleNotFoundError as error:
-        _tell_what_to_install(error)
+    _run(app)
 
 
 def run_command(name: str, prog_name: str) -> None:
@@ -94,16 +75,19 @@ def run_command(name: str, prog_name: str) -> None:
         name: The command, such as ``serve``.
         prog_name: What usage and errors call it, such as ``python -m service``.
     """
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
+    _run(load_command(name, COMMANDS[name]).main, prog_name=prog_name)
+
+
+def _run(command: Callable[..., Any], **options: Any) -> None:
+    """Run a command; end with what to install where it needs a package of an extra that was not."""
     try:
-        group.commands[name].main(prog_name=prog_name)
+        command(**options)
     except ModuleNotFoundError as error:
         _tell_what_to_install(error)
 
 
 def _tell_what_to_install(error: ModuleNotFoundError) -> NoReturn:
-    """End where a command needs a package of an extra that was not installed; an error of our own is raised."""
+    """Name the package that is missing, and end; an error of our own is raised."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "ait", "ait_cli", "ait_lite", "service", "training"):
         raise error

@@ -11,12 +11,13 @@ from ait_cli.output import fail
 
 def models(
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="Make installed models ready that are not yet; takes seconds, once.")
+        bool,
+        typer.Option("--prepare", help="Prepare installed models that are not ready yet; takes some seconds, once."),
     ] = False,
 ) -> None:
     """List the models that come with this installation.
 
-    Each can be served, asked, explained, fine-tuned from and loaded in Python by its name.
+    Each can be served, used for predictions, explained, fine-tuned and loaded in Python by its name.
     """
     from ait_lite.checkpoint import CheckpointError, bundled_models, default_model, named_labels, read_config
     from ait_lite.checkpoint.imagenet import NAME, REMEDY, imagenet_weights, prepare_imagenet

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ait_cli.output import fail
 
+if TYPE_CHECKING:
+    from training.experiments.outcome import Outcome
+
 
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="The experiment; left out: list them.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json and NAME.png.")] = Path(
+    name: Annotated[str | None, typer.Argument(help="The experiment; without a name, all are listed.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for NAME.json, NAME.png and NAME.md.")] = Path(
         "reproduced"
     ),
     full: Annotated[
@@ -21,20 +24,35 @@ def reproduce(
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="For `from-vit` and `unknown`: images in train/ and test/, a folder a class."),
+        typer.Option(
+            "--data",
+            help="For `block-memory`, `from-vit` and `unknown`: images in train/ and test/, one folder per class. For "
+            "the paper's tables: a folder with "
+            "cifar10, cifar100, pet and imagenet100, as far as they are there.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=0, help="Stop after so many seconds of training; the same command goes on. Exit code 3."
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="A Markdown page whose section of this name becomes the tables.")
     ] = None,
 ) -> None:
-    """Run an experiment on associative memories and check what it measures against theory.
+    """Reproduce an experiment on associative memories, or a table of the paper.
 
-    Writes the figures as JSON and a plot. Exit code 1 where a figure lies outside the range that theory allows.
+    Checks what it measures against theory, and writes the figures as JSON and a plot, and tables as Markdown. Exit
+    code 1 if a figure lies outside the range that theory allows.
     """
     from difflib import get_close_matches
 
     from rich.console import Console
-    from rich.table import Table
 
     from training.errors import DataError
-    from training.experiments.run import EXPERIMENTS, WITH_DATA, run_experiment
+    from training.experiments.budget import OutOfTime
+    from training.experiments.run import EXPERIMENTS, RESUMED, WITH_DATA, run_experiment
 
     if name is None:
         typer.echo("\n".join(EXPERIMENTS))
@@ -43,16 +61,34 @@ def reproduce(
         near = get_close_matches(name, EXPERIMENTS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
-    if data is not None and name not in WITH_DATA:
-        fail(f"{name} takes no images; --data is for: {', '.join(sorted(WITH_DATA))}.")
+    for given, option, takers, refusal in (
+        (data, "--data", WITH_DATA, "takes no images"),
+        (seconds, "--seconds", RESUMED, "runs to its end"),
+    ):
+        if given is not None and name not in takers:
+            fail(f"{name} {refusal}; {option} is for: {', '.join(sorted(takers))}.")
     progress = Console(stderr=True)
     try:
         with progress.status(f"running {name}"):
-            outcome = run_experiment(name, output, full, seed, data)
+            outcome = run_experiment(name, output, full, seed, data, seconds, page)
+    except OutOfTime as stop:
+        progress.print(f"{name}: {stop}", soft_wrap=True, highlight=False)
+        raise typer.Exit(3) from None
     except DataError as error:
         fail(str(error))
     except OSError as error:
         fail(f"{output}: cannot be written ({error.strerror}).")
+    _show(outcome)
+    for ending in ("json", "png"):
+        progress.print(f"written: {output / f'{name}.{ending}'}", soft_wrap=True, highlight=False)
+    if not outcome.passed:
+        raise typer.Exit(1)
+
+
+def _show(outcome: Outcome) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=outcome.title)
     for column in ("figure", "measured", "theory", "allowed", ""):
         table.add_column(column, justify="left" if column in ("figure", "") else "right")
@@ -61,7 +97,3 @@ def reproduce(
         verdict = "agrees" if check.passed else "DIFFERS"
         table.add_row(check.name, f"{check.measured:.4g}", theory, f"{check.low:.4g} to {check.high:.4g}", verdict)
     Console(width=120).print(table)
-    for ending in ("json", "png"):
-        progress.print(f"written: {output / f'{name}.{ending}'}", soft_wrap=True, highlight=False)
-    if not outcome.passed:
-        raise typer.Exit(1)

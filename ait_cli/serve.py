@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail
+
+app = plain_app()
 
 
 class ServeCommand(TyperCommand):
@@ -25,6 +28,7 @@ class ServeCommand(TyperCommand):
             formatter.write_dl(rows)
 
 
+@app.command(cls=ServeCommand)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one; default: PORT, else 8000.")] = None,
@@ -49,7 +53,7 @@ def key(
     rate: Annotated[float | None, typer.Option(help="Requests per second; default: unlimited.")] = None,
     burst: Annotated[int | None, typer.Option(help="Requests at once; default: as many as in a second.")] = None,
     scope: Annotated[
-        str | None, typer.Option(help="What it may do with memories: recall, the default; teach; or admin.")
+        str | None, typer.Option(help="What the key may do with memories: recall (the default), teach or admin.")
     ] = None,
 ) -> None:
     """Make an API key, and the line that tells the service about it.

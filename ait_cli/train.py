@@ -8,7 +8,10 @@ import typer
 from typer.core import TyperCommand
 
 from ait_cli.arguments import Overrides, Recipe
+from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail
+
+app = plain_app()
 
 _EXIT_CODES = (
     ("0", "done"),
@@ -36,6 +39,7 @@ class TrainCommand(TyperCommand):
             )
 
 
+@app.command(cls=TrainCommand)
 def train(
     recipe: Recipe,
     overrides: Overrides = None,
@@ -49,7 +53,8 @@ def train(
     find_lr: Annotated[
         bool,
         typer.Option(
-            "--find-lr", help="Raise the learning rate over a short run and suggest one, with a curve; keep no model."
+            "--find-lr",
+            help="Instead of training, raise the learning rate over a short run, draw the loss, and suggest a rate.",
         ),
     ] = False,
 ) -> None:
@@ -68,7 +73,7 @@ def train(
     from training.recipe.loading import load_recipe
 
     if find_lr and (dry_run or resume == "auto"):
-        raise typer.BadParameter("--find-lr trains nothing that --dry-run or --resume could be about")
+        raise typer.BadParameter("--find-lr does not go with --dry-run or --resume")
     try:
         checked = load_recipe(recipe, overrides or [])
         # After the recipe: a mistyped one is refused without waiting for torch.

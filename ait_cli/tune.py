@@ -22,19 +22,19 @@ def tune(
         list[str] | None,
         typer.Option(
             "--range",
-            help="A key and what to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A|B. Integers where both ends are. "
-            "May be given several times.",
+            help="A key and its values: KEY=LOW..HIGH, KEY=LOW..HIGH:log (on a logarithmic scale) or KEY=A|B; "
+            "whole numbers if both ends are; repeatable.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials to finish, those of earlier calls included.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, including those of earlier calls.")] = 20,
     resume: Annotated[
         Literal["never", "auto"],
         typer.Option(help="auto continues the study in the output folder, or starts one if there is none."),
     ] = "never",
 ) -> None:
-    """Search the settings of a recipe, a training run for each trial.
+    """Search for the best settings of a recipe.
 
-    The study and its trials go to the recipe's output folder; trials that fall behind are cut short.
+    Each trial is a training run; those that fall behind are cut short. All results go to the recipe's output folder.
     """
     from rich.console import Console
 

@@ -38,7 +38,7 @@ from service.observability.events import Observers
 from service.observability.metrics import Metrics
 from service.observability.request_context import RecordKeeper
 from service.observability.tracing import NO_TELEMETRY, Tracing, tracing_from_environment
-from service.peers import Answer, PeerAddress, Peers
+from service.processes.peers import Answer, PeerAddress, Peers
 from service.settings import Settings, load_settings
 
 DESCRIPTION = """\

@@ -12,10 +12,10 @@ from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull, Server
 from service.images.memory import PixelBudget, decoding_bytes
 from service.images.pool import SMALL, Decoders, Prepare, Prepared
 from service.images.upload import Upload
-from service.machine import available_processors
 from service.models.registry import Models
 from service.models.served_model import ServedModel
 from service.observability.events import Observer
+from service.processes.machine import available_processors
 from service.repository.folders import ModelError
 from service.scores import Labels, best_labels
 from service.settings import Settings

@@ -6,8 +6,8 @@ import ssl
 import sys
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
-from service.addresses import reachable_host
 from service.errors import SettingsError
+from service.processes.addresses import reachable_host
 from service.settings import Settings, load_settings
 
 TIMEOUT_SECONDS = 4.0

@@ -20,9 +20,9 @@ from ray.serve.config import AutoscalingConfig
 from service.app import create_app
 from service.engine import Engine
 from service.errors import SettingsError
-from service.machine import freeze_garbage_collector
 from service.model_process.streams import streams_on
 from service.models.served_model import AHEAD
+from service.processes.machine import freeze_garbage_collector
 from service.settings import Settings, load_settings
 
 

@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "AIT_HUNG_SECONDS: time after which a server process that does not react is killed and replaced, where "
-            "there are several."
+            "there are several; likewise the process that starts models."
         ),
     )
     max_head_bytes: int = Field(

@@ -1,8 +1,9 @@
-"""Imports point down only: between the top-level packages, and between the floors of the library."""
+"""Imports point down only, between packages and floors of the library; and no folder is crowded."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,9 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parent.parent
+
+# Modules in one folder; more are no longer found by their names.
+MOST_MODULES: Final = 13
 
 # What each package may import of the project, besides itself.
 BELOW: Final = {
@@ -32,7 +36,7 @@ LIBRARY: Final = (
     {"associative_model"},
     {"associative_transformer", "vit"},
     {"weights"},
-    {"variants"},
+    {"baselines", "variants"},
     {"pretrained"},
     {"interpret"},
     {"export"},
@@ -75,6 +79,13 @@ def test_packages_import_downwards_only(package: str) -> None:
         if path.relative_to(ROOT).as_posix() in ENTRY_POINTS:
             allowed = {"ait_cli"}
         assert not distributions(path) & BELOW.keys() - allowed, path
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_no_folder_holds_more_modules_than_one_can_survey(package: str) -> None:
+    modules = Counter(path.parent for path in python_files(package) if path.name != "__init__.py")
+    crowded = {folder.relative_to(ROOT).as_posix(): count for folder, count in modules.items() if count > MOST_MODULES}
+    assert not crowded, "group these modules into packages, each with a docstring that says what it holds"
 
 
 def test_the_ground_floor_needs_numpy_pillow_platformdirs_and_safetensors_only() -> None:

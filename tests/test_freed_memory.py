@@ -11,7 +11,7 @@ GLIBC = platform.libc_ver()[0] == "glibc"
 SCRIPT = """
 import psutil
 from ait_lite.allocator import keep_freed_memory
-from service.machine import return_freed_memory
+from service.processes.machine import return_freed_memory
 
 assert {call}() is {taken}
 process = psutil.Process()

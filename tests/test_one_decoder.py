@@ -17,7 +17,6 @@ from ait_lite.crop import Cropping
 from ait_lite.decode import ImageLimits
 from service.images.memory import PixelBudget
 from service.images.pool import _decode
-from service.predict import _read
 from tests.support.colour_profiles import ADOBE_RGB, DISPLAY_P3, cmyk_profile, rgb_profile
 from tests.support.service_images import deep_png, encode, scene
 from training.data import Preprocessing, UndecodedImages, check, decode
@@ -96,14 +95,12 @@ def test_everybody_sees_the_same(folder: Path, channels: int, tmp_path: Path) ->
     paths = [samples.file(index) for index in range(len(samples))]
     exported = read_images(model, paths, limit=len(paths))
     crop = Cropping(preprocessing.data_config())
-    classifier: Any = SimpleNamespace(prepare=crop)
     for index, path in enumerate(paths):
         upload: Any = SimpleNamespace(data=path.read_bytes())
         served = _decode(upload, crop, ImageLimits(), PixelBudget(10**9)).item
         assert isinstance(served, np.ndarray)
         assert np.array_equal(served, trained[index].numpy()), path.name
         assert np.array_equal(served, undecoded.decode(index).numpy()), path.name
-        assert np.array_equal(served, _read(path, classifier, ImageLimits())), path.name
         assert torch.equal(preprocessing.normalise(trained[index : index + 1])[0], exported[index]), path.name
 
 

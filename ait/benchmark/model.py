@@ -18,10 +18,9 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ait.associative_model import AssociativeModel
+from ait.benchmark.cost import count_flops
 from ait.benchmark.limit import MatrixProduct, seconds_of
 from ait.export import ExportError
 from ait.export.graph import write_graphs
@@ -105,7 +104,9 @@ class ModelBenchmark:
 def vit_like(model: Any) -> VisionTransformer:
     """Timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
     if isinstance(model, AssociativeVisionTransformer):
-        vit: VisionTransformer = timm.create_model(model.pretrained_cfg["architecture"].removeprefix(PREFIX))
+        config: Any = model.pretrained_cfg
+        vit: Any = timm.create_model(config["architecture"].removeprefix(PREFIX))
+        assert isinstance(vit, VisionTransformer)
         return vit
     return VisionTransformer(
         img_size=model.patch_embed.img_size,
@@ -162,7 +163,8 @@ def benchmark_model(
     if not isinstance(ait_model, AssociativeModel):
         raise ValueError(f"{name} is no AiT model; choose one of {', '.join(timm.list_models('ait_*'))}.")
     models = {name: ait_model, f"vit ({name.removeprefix('ait_')})": vit_like(ait_model)}
-    size = ait_model.patch_embed.img_size
+    built: Any = ait_model
+    image_shape = (built.pretrained_cfg["input_size"][0], *built.patch_embed.img_size)
 
     products: dict[str, MatrixProduct] = {}
     measurements = []
@@ -175,7 +177,7 @@ def benchmark_model(
             for phase in phases:
                 for batch_size in batch_sizes:
                     on_case(f"{phase} {precision} batch {batch_size}")
-                    images = torch.randn(batch_size, ait_model.in_chans, *size, device=device)
+                    images = torch.randn(batch_size, *image_shape, device=device)
                     flops = {subject: _count_flops(subject.model, phase, images.cpu()) for subject in subjects}
                     steps = _steps(subjects, runtimes, phase, precision, images, compile_model)
                     for (subject, runtime), (rate, ratio) in _race(steps, product, seconds, rounds, device).items():
@@ -298,15 +300,17 @@ def _loss(model: nn.Module, images: Tensor) -> Tensor:
 def _count_flops(model: nn.Module, phase: str, images: Tensor) -> int:
     """Multiply-adds x 2 of one step; attention is counted as its two matrix products."""
     model = model.cpu().float().train(phase == "train")
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:
+
+    def step() -> None:
         if phase == "train":
             _loss(model, images).backward()
         else:
             with torch.no_grad():
                 model(images)
+
+    flops = count_flops(step)
     model.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
+    return flops
 
 
 def _step(model: nn.Module, phase: str, precision: str, images: Tensor, compile_model: bool) -> Callable[[], None]:

@@ -35,7 +35,8 @@ def export_hub(
         folder: Created; an existing one must be empty.
         images: Normalised pixels to compare on, shape (N, C, H, W); None takes made ones.
         license: Identifier for the card's header, such as ``apache-2.0``; None leaves the field to its author.
-        metrics: How good the model is; goes into ``config.json`` and the card.
+        metrics: How good the model is, and under ``memory`` what it loses without its memory; goes into
+            ``config.json`` and the card.
         temperature: What its logits are divided by, as the checkpoint says; goes into ``config.json``. Exemplars are
             not taken along: they are training images, which not everyone may see.
 

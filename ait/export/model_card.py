@@ -8,6 +8,7 @@ from timm.data.model_config import resolve_input_data_config
 from torch import nn
 
 from ait.associative_model import AssociativeModel
+from ait.interpret.causal import INTERVENTIONS
 from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
@@ -23,8 +24,11 @@ def model_card(
         model: A model that timm's factory made.
         name: Title of the card.
         license: Identifier such as ``apache-2.0``; None leaves the field out, for the author to fill in.
-        metrics: How good the model is, by name; shown as they are.
+        metrics: How good the model is, by name; shown as they are, but for ``memory``: numbers of an
+            `ait.interpret.causal.Effect` by intervention, which get a table of their own.
     """
+    scores: dict[str, Any] = dict(metrics or {})
+    memory = scores.pop("memory", None)
     associative = isinstance(model, AssociativeModel)
     tags = ["image-classification", "timm", *(["associative-transformer"] if associative else [])]
     header = ModelCardData(
@@ -43,8 +47,10 @@ def model_card(
         "classes": getattr(model, "num_classes", 0),
     }
     parts = [f"---\n{header.strip()}\n---", f"# {name}", "An image classifier.", _table("property", facts)]
-    if metrics:
-        parts += ["## Metrics", _table("metric", metrics)]
+    if scores:
+        parts += ["## Metrics", _table("metric", scores)]
+    if memory:
+        parts += ["## What its memory does", _effects(memory)]
     parts += ["## Use", _usage(associative)]
     if labels:
         more = "" if len(labels) <= _LISTED_CLASSES else f" and {len(labels) - _LISTED_CLASSES} more (`config.json`)"
@@ -57,6 +63,21 @@ def _table(heading: str, rows: Mapping[str, Any]) -> str:
     for name, value in rows.items():
         lines.append(f"| {name} | {f'{value:.4f}' if isinstance(value, float) else value} |")
     return "\n".join(lines)
+
+
+def _effects(memory: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        f"| {INTERVENTIONS.get(name, name)} "
+        f"| {100 * effect['accuracy_change']:+.2f} ± {100 * effect['accuracy_interval']:.2f} "
+        f"| {effect['loss_change']:+.4f} ± {effect['loss_interval']:.4f} |"
+        for name, effect in memory.items()
+    ]
+    header = ["| if | accuracy, points | loss, nats |", "|---|---|---|"]
+    told = (
+        "Differences from the model as it is, on images it was not trained on, with 95 % intervals: one that holds "
+        "zero says that this part of the memory does not matter."
+    )
+    return "\n".join([told, "", *header, *rows])
 
 
 def _usage(associative: bool) -> str:

@@ -122,7 +122,7 @@ def measure_capacity(model: nn.Module, images: Tensor | None = None, *, most: in
     networks = tuple(
         _network_capacity(name, module, tokens.get(name), most, generator) for name, module in found.items()
     )
-    if not isinstance(model, AssociativeModel):
+    if not isinstance(model, AssociativeModel) or not model.associative_blocks():
         return Capacity(networks, (), None, "")
     blocks = model.associative_blocks()
     seen: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(blocks)

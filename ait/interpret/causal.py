@@ -52,7 +52,7 @@ class CausalReport:
         images: Images scored.
         accuracy: Share of right answers of the model as it is.
         loss: Its cross-entropy in nats.
-        effects: By intervention, as `INTERVENTIONS` names them; those on a head only where it is associative.
+        effects: By intervention, as `INTERVENTIONS` names them; those on blocks or a head only where it has a memory.
         norm_ratios: A block each: norm of what a patch retrieves over that of what it is added to, averaged over
             patches.
     """
@@ -156,6 +156,15 @@ INTERVENTIONS: Final[Mapping[str, str]] = {
 """What each intervention does, by name."""
 
 
+def interventions(model: nn.Module) -> dict[str, Hooks]:
+    """List the interventions that a model allows, by name: those on blocks or a head only where it has a memory."""
+    found: dict[str, Hooks] = {}
+    if isinstance(model, AssociativeModel):
+        found |= _ON_BLOCKS if model.associative_blocks() else {}
+        found |= _ON_HEAD if isinstance(model.get_classifier(), AssociativeHead) else {}
+    return found
+
+
 @torch.no_grad()
 def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch_size: int = 256) -> CausalReport:
     """Measure how a model's answers depend on its memory.
@@ -172,8 +181,8 @@ def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch
         TypeError: The model has no associative memory.
         ValueError: There are no images, or not as many labels.
     """
-    if not isinstance(model, AssociativeModel):
-        raise TypeError(f"{type(model).__name__} has no associative memory to take away; use an ait_* model.")
+    if not interventions(model):
+        raise TypeError(f"{type(model).__name__} has no associative memory to take away; use an ait_* model with one.")
     if not len(images) or len(labels) != len(images):
         raise ValueError(f"Expected some images and as many labels, got {len(images)} and {len(labels)}.")
     training = model.training
@@ -181,12 +190,9 @@ def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch
     try:
         ratios = [[] for _ in model.associative_blocks()]  # type: list[list[Tensor]]
         right, loss = _scores(model, images, labels, batch_size, partial(_watch_norms, ratios=ratios))
-        interventions = dict(_ON_BLOCKS)
-        if isinstance(model.get_classifier(), AssociativeHead):
-            interventions |= _ON_HEAD
         effects = {
             name: _effect(right, loss, *_scores(model, images, labels, batch_size, intervene))
-            for name, intervene in interventions.items()
+            for name, intervene in interventions(model).items()
         }
     finally:
         model.train(training)
@@ -195,20 +201,27 @@ def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch
 
 
 @torch.no_grad()
-def logits_without_retrieval(model: AssociativeModel, images: Tensor) -> Tensor:
-    """Answer as if the blocks retrieved nothing; beside the model's own logits, what the memory adds to an answer.
+def logits_under(model: AssociativeModel, images: Tensor, intervention: str) -> Tensor:
+    """Answer under an intervention; ``retrieval_off`` beside the model's own logits is what the memory adds.
 
     Args:
         model: An AiT model with a head, which is left as it was.
         images: Normalised images, shape (B, C, H, W), on the model's device.
+        intervention: One of `INTERVENTIONS`; those on a head are for associative ones.
 
     Returns:
         Logits, shape (B, num_classes), float32.
+
+    Raises:
+        ValueError: There is no such intervention on this model.
     """
+    known = interventions(model)
+    if intervention not in known:
+        raise ValueError(f"Unknown intervention {intervention!r}; choose one of {', '.join(known)}.")
     training = model.training
     model.eval()
     try:
-        return _logits(model, images, max(len(images), 1), _retrieval_off)
+        return _logits(model, images, max(len(images), 1), known[intervention])
     finally:
         model.train(training)
 
@@ -270,6 +283,7 @@ def describe_effects(report: CausalReport) -> str:
         accuracy = f"{100 * effect.accuracy_change:+.2f} ± {100 * effect.accuracy_interval:.2f}"
         loss = f"{effect.loss_change:+.4f} ± {effect.loss_interval:.4f}"
         lines.append(f"{name.replace('_', ' '):>20}  {accuracy:>22}  {loss:>22}")
-    ratios = ", ".join(f"{ratio:.1%}" for ratio in report.norm_ratios)
-    lines.append(f"norm of what is retrieved over what it is added to, a block each: {ratios}")
+    if report.norm_ratios:
+        ratios = ", ".join(f"{ratio:.1%}" for ratio in report.norm_ratios)
+        lines.append(f"norm of what is retrieved over what it is added to, a block each: {ratios}")
     return "\n".join(lines)

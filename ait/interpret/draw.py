@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ait.associative_transformer import AssociativeTransformer
+from ait.associative_model import AssociativeModel
 from ait.interpret.memory_report import BlockMemory, memory_report
 from ait.interpret.prior_map import PriorMap
 from ait.memory.capacity import perplexity
 
 
 def draw_memory(
-    model: AssociativeTransformer,
+    model: AssociativeModel,
     image: Image.Image,
     pixels: Tensor,
     path: str | Path,
@@ -86,7 +86,7 @@ def draw_prior_map(found: PriorMap, path: str | Path, labels: Sequence[str] | No
     figure.savefig(Path(path), dpi=110)
 
 
-def _title(model: AssociativeTransformer, pixels: Tensor, labels: Sequence[str] | None) -> str:
+def _title(model: AssociativeModel, pixels: Tensor, labels: Sequence[str] | None) -> str:
     training = model.training
     with torch.no_grad():
         probabilities = model.eval()(pixels).softmax(-1)[0]

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ait.associative_model import AssociativeModel
-from ait.interpret.memory_report import trace_queries
+from ait.interpret.memory_report import block_energy, trace_batches
 from ait.memory.global_energy import global_energy, responsibilities
-from ait.memory.hopfield import energy
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,7 @@ def energy_report(model: AssociativeModel, images: Tensor, batch_size: int = 256
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeModel):
-        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
-    training = model.training
-    model.eval()
-    try:
-        parts = [layer_energies(model, trace_queries(model, batch).queries) for batch in images.split(batch_size)]
-    finally:
-        model.train(training)
+    parts = [layer_energies(model, trace.queries) for trace in trace_batches(model, images, batch_size)]
     return LayerEnergies(
         torch.cat([part.energy for part in parts], dim=1).cpu(),
         torch.cat([part.responsibilities for part in parts], dim=1).cpu(),
@@ -69,10 +61,6 @@ def layer_energies(model: AssociativeModel, queries: Sequence[Tensor]) -> LayerE
         queries: What each block's patches ask for, L tensors of shape (B, N, E), float32.
     """
     points = torch.stack(list(queries))  # (L, B, N, E)
-    energies = []
-    for block in model.associative_blocks():
-        retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
-        patterns, beta = retrieval.patterns(priors).float(), retrieval.beta().float()
-        energies.append(energy(points, patterns, beta, retrieval.kernel))
+    energies = [block_energy(block, points) for block in model.associative_blocks()]
     stacked = torch.stack(energies, dim=-1)  # (L, B, N, L)
     return LayerEnergies(global_energy(stacked), responsibilities(stacked))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.interpret.attribution import patch_grid, patch_terms
+from ait.interpret.causal import logits_under
 from ait.interpret.embedding import pooled_features
 from ait.interpret.energy_report import LayerEnergies, layer_energies
 from ait.interpret.memory_report import Recall, block_recall, trace_queries
@@ -68,12 +69,15 @@ class Explanation:
         features: The image's feature vector (`ait.interpret.embedding`), shape (F,).
         patch_map: None if the model has neither patches nor a feature map.
         blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
+        without_retrieval: What the answer would be if the blocks retrieved nothing, shape (classes,): the difference
+            is what their memory contributes. None for a model without.
     """
 
     logits: Tensor
     features: Tensor
     patch_map: PatchMap | None
     blocks: tuple[BlockRecall, ...]
+    without_retrieval: Tensor | None = None
 
 
 def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: int = 3) -> Explanation:
@@ -143,6 +147,7 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
             for index, (block, query) in enumerate(zip(blocks, queries, strict=True))
             if energies is not None
         ),
+        without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu() if blocks else None,
     )
 
 

@@ -1,6 +1,6 @@
 """What a trained model's memory does on given images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,14 +75,7 @@ def memory_report(model: AssociativeModel, images: Tensor, batch_size: int = 256
     Raises:
         TypeError: If the model has no associative memory.
     """
-    if not isinstance(model, AssociativeModel):
-        raise TypeError(f"{type(model).__name__} has no associative memory to report on; use an ait_* model.")
-    training = model.training
-    model.eval()
-    try:
-        queries = [trace_queries(model, batch).queries for batch in images.split(batch_size)]
-    finally:
-        model.train(training)
+    queries = [trace.queries for trace in trace_batches(model, images, batch_size)]
     return [
         _block_memory(block, torch.cat([batch[index] for batch in queries]))
         for index, block in enumerate(model.associative_blocks())
@@ -93,7 +86,7 @@ class Trace(NamedTuple):
     """One pass through a model that writes no memory.
 
     Attributes:
-        queries: What each block's N patches ask its memory for, shape (B, N, E) each, float32.
+        queries: What the N patches ask each block's memory for, shape (B, N, E) each, float32; of blocks with one.
         tokens: What ``forward_features`` gives, with prefix tokens, equal to the bit where the memory is not adaptive.
     """
 
@@ -113,6 +106,33 @@ class Recall(NamedTuple):
     energy_before: Tensor
     energy_after: Tensor
     weights: Tensor
+
+
+def trace_batches(model: AssociativeModel, images: Tensor, batch_size: int) -> Iterator[Trace]:
+    """Pass images through a model in evaluation mode, and leave it in the mode it had.
+
+    Args:
+        model: An AiT model.
+        images: Normalised images, shape (B, C, H, W), on the model's device.
+        batch_size: Images run at once.
+
+    Yields:
+        What `trace_queries` gives for each batch.
+
+    Raises:
+        TypeError: If the model has no associative memory.
+    """
+    if not isinstance(model, AssociativeModel) or not model.associative_blocks():
+        raise TypeError(
+            f"{type(model).__name__} has no associative memory in its blocks; use an ait_* model with one."
+        )
+    training = model.training
+    model.eval()
+    try:
+        for batch in images.split(batch_size):
+            yield trace_queries(model, batch)
+    finally:
+        model.train(training)
 
 
 def trace_queries(model: AssociativeModel, images: Tensor) -> Trace:
@@ -140,23 +160,38 @@ def block_recall(block: AssociativeBlock, queries: Tensor) -> Recall:
         block: The block.
         queries: Shape (B, N, E), float32.
     """
+    retrieved, recall = block.workspace.retrieval(queries, block.workspace.memory.priors)
+    return Recall(block_energy(block, queries), block_energy(block, retrieved.float()), recall.float())
+
+
+def block_energy(block: AssociativeBlock, points: Tensor) -> Tensor:
+    """Evaluate the energy of a block's memory.
+
+    Args:
+        block: The block.
+        points: Shape (..., E), float32.
+
+    Returns:
+        Energies, shape (...).
+    """
+    patterns, beta = stored_patterns(block)
+    return energy(points, patterns, beta, block.workspace.retrieval.kernel)
+
+
+def stored_patterns(block: AssociativeBlock) -> tuple[Tensor, Tensor]:
+    """Read the patterns Y of a block's memory, shape (M, E), and its inverse temperature beta, in float32."""
     retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
-    patterns, beta = retrieval.patterns(priors).float(), retrieval.beta().float()
-    retrieved, recall = retrieval(queries, priors)
-    before = energy(queries, patterns, beta, retrieval.kernel)
-    return Recall(before, energy(retrieved.float(), patterns, beta, retrieval.kernel), recall.float())
+    return retrieval.patterns(priors).float(), retrieval.beta().float()
 
 
 def _block_memory(block: AssociativeBlock, queries: Tensor) -> BlockMemory:
-    retrieval, priors = block.workspace.retrieval, block.workspace.memory.priors
-    patterns = retrieval.patterns(priors).float()  # (M, E)
-    beta = retrieval.beta().float()
+    patterns, beta = stored_patterns(block)
     before, after, recall = block_recall(block, queries)
     return BlockMemory(
         energy_before=before.cpu(),
         energy_after=after.cpu(),
         recall=recall.cpu(),
-        effective_rank_priors=effective_rank(priors),
+        effective_rank_priors=effective_rank(block.workspace.memory.priors),
         effective_rank_patterns=effective_rank(patterns),
         patch_perplexity=float(perplexity(recall).mean()),
         usage_perplexity=float(perplexity(recall.flatten(0, 1).mean(0))),

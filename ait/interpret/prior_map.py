@@ -75,8 +75,10 @@ def prior_map(
         TypeError: If the model has no associative memory.
         ValueError: If there are no images, or not as many labels.
     """
-    if not isinstance(model, AssociativeModel):
-        raise TypeError(f"{type(model).__name__} has no associative memory; use an ait_* model.")
+    if not isinstance(model, AssociativeModel) or not model.associative_blocks():
+        raise TypeError(
+            f"{type(model).__name__} has no associative memory in its blocks; use an ait_* model with one."
+        )
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(f"Need images and as many labels, got {len(images)} and {len(labels)}.")
     blocks = model.associative_blocks()

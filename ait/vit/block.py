@@ -49,6 +49,9 @@ class AssociativeViTBlock(AssociativeBlock):
         ValueError: The block is not built as timm's ViT builds its own.
     """
 
+    ls1: nn.Module
+    ls2: nn.Module
+
     def __init__(
         self,
         block: nn.Module,

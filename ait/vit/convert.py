@@ -26,7 +26,8 @@ def from_vit(source: str | Path | VisionTransformer, **changes: Any) -> Associat
         ValueError: The source is no ViT that has an AiT model of its shape.
     """
     if isinstance(source, VisionTransformer):
-        config, args = dict(source.pretrained_cfg), get_model_args(source)
+        pretrained_cfg: Any = source.pretrained_cfg
+        config, args = dict(pretrained_cfg), get_model_args(source)
         architecture = str(config.get("architecture"))
         args["num_classes"] = source.num_classes
         config |= {"state_dict": source.state_dict(), "source": "", "num_classes": source.num_classes}
@@ -35,7 +36,7 @@ def from_vit(source: str | Path | VisionTransformer, **changes: Any) -> Associat
     if architecture not in vit_names():
         raise ValueError(f"{architecture} has no AiT model of its shape; those of timm's ViTs begin with ait_vit_.")
     name = PREFIX + architecture
-    model: AssociativeVisionTransformer = timm.create_model(
+    model: Any = timm.create_model(
         name,
         pretrained=True,
         pretrained_cfg=config | {"architecture": name},
@@ -44,4 +45,5 @@ def from_vit(source: str | Path | VisionTransformer, **changes: Any) -> Associat
     )
     # Of a source in memory, the weights are in the model now.
     model.pretrained_cfg.pop("state_dict", None)
-    return model
+    converted: AssociativeVisionTransformer = model
+    return converted

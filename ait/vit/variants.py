@@ -55,11 +55,12 @@ def _create(
 
 def _with_timms_weights(name: str) -> DefaultCfg:
     """Copy a ViT's tags; an address that timm derives from a model's name stays that of the ViT."""
-    configs = deepcopy(vit_cfgs[name])
+    configs: Any = deepcopy(vit_cfgs[name])  # of which timm's annotation says otherwise
     for tag in configs.tags:
         full = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
         configs.cfgs[tag] = replace(configs.cfgs[tag], hf_hub_id=full.hf_hub_id if full else None)
-    return configs
+    copied: DefaultCfg = configs
+    return copied
 
 
 def _register(name: str) -> None:

@@ -25,8 +25,8 @@ def audit(
 ) -> None:
     """Find copies and wrong labels among a model's images.
 
-    Finds images that are in two splits, or under two labels, or twice, as the same file or saved anew; labels that
-    are likely wrong; and how far the model has learned its training images by heart. Writes a report with contact
+    Finds images that appear in two splits, under two labels, or twice (as the same file, or saved again); labels that
+    are probably wrong; and how much the model has memorised its training images. Writes a report with contact
     sheets, and a table with an action for each finding.
     """
     from rich.console import Console

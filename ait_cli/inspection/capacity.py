@@ -29,9 +29,9 @@ def capacity(
 ) -> None:
     """Tell how many associations a model can hold.
 
-    Prints for each feed-forward network the facts that theory predicts it could hold and those that a probe finds, and
-    for each memory the patterns that it tells apart, with a hint whether more priors would pay. The hint is no
-    measurement: only training with more priors is.
+    For each feed-forward network: how many facts it could hold in theory, and how many a probe finds. For each memory:
+    how many patterns it tells apart, and a hint whether more priors would help. Only training with more priors can
+    tell for sure.
     """
     from ait.interpret.associations import measure_capacity
 

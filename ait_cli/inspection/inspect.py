@@ -20,8 +20,8 @@ def inspect(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="With --ffn: folder of images, of which up to 512 are taken evenly. With IMAGE: labelled images, a "
-            "folder per class, to tell what the answers lose without the memory."
+            help="With --ffn: folder of images, of which up to 512 are taken evenly. Otherwise: labelled images, "
+            "one folder per class, to tell what the answers lose without the memory; IMAGE may then be left out."
         ),
     ] = None,
     output: Annotated[
@@ -35,7 +35,7 @@ def inspect(
     priors: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled images, a folder a class: draw the classes of each prior and accuracy without it, too."
+            help="Labelled images, one folder per class: also draw the classes of each prior, and accuracy without it."
         ),
     ] = None,
 ) -> None:
@@ -43,7 +43,7 @@ def inspect(
 
     Shows, for each block, energies, recalled priors and ranks. With --priors, also which classes recall each prior,
     and what accuracy does when it is removed. With --ffn and --data: the images that fire each key of the feed-forward
-    networks most, the share of dead keys, and the signal-to-noise ratio of each layer. With IMAGE and --data: what the
+    networks most, the share of dead keys, and the signal-to-noise ratio of each layer. With --data otherwise: what the
     answers to labelled images lose without the memory.
     """
     if ffn:
@@ -52,6 +52,8 @@ def inspect(
         from ait_cli.inspection.feed_forward import inspect_feed_forward
 
         inspect_feed_forward(model, data, output or Path("ffn"))
+    elif image is None and data is not None and priors is None:
+        _tell_effects(model, data)
     elif image is None:
         fail("name an image, or use --ffn with --data.")
     else:
@@ -60,16 +62,16 @@ def inspect(
 
 def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
     from ait.associative_model import AssociativeModel
-    from ait.interpret.causal import logits_without_retrieval
+    from ait.interpret.causal import logits_under
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
     from ait_lite.decode import ImageError
     from ait_lite.image_files import read_image
 
     classifier = load_classifier(model, device="cpu")
-    if not isinstance(classifier.model, AssociativeModel):
+    if not isinstance(classifier.model, AssociativeModel) or not classifier.model.associative_blocks():
         kind = type(classifier.model).__name__
-        fail(f"{model}: {kind} has no associative memory to draw; use an ait_* checkpoint.")
+        fail(f"{model}: {kind} has no associative memory in its blocks to draw; use an ait_* checkpoint with one.")
     try:
         decoded = read_image(image)
     except ImageError as error:
@@ -85,7 +87,7 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
         fail(f"{target}: cannot be written ({error.strerror}); choose another file with --output.")
     typer.echo(describe(report))
     own = classifier.model(pixels)[0].softmax(-1).detach()
-    without, best = logits_without_retrieval(classifier.model, pixels)[0].softmax(-1), int(own.argmax())
+    without, best = logits_under(classifier.model, pixels, "retrieval_off")[0].softmax(-1), int(own.argmax())
     name = classifier.labels[best] if classifier.labels else f"class {best}"
     typer.echo(f"{name}: {own[best]:.2%}; {without[best]:.2%} if the blocks retrieved nothing")
     typer.echo(f"drawn: {target}")

@@ -10,18 +10,18 @@ import typer
 from ait_cli.output import fail
 
 if TYPE_CHECKING:
-    from ait.associative_transformer import AssociativeTransformer
+    from ait.associative_model import AssociativeModel
 
 # Every prior of every block is removed once: more images would take minutes.
 _MOST_IMAGES = 512
 
 
-def inspect_priors(model: AssociativeTransformer, folder: Path, target: Path) -> None:
+def inspect_priors(model: AssociativeModel, folder: Path, target: Path) -> None:
     """Draw which classes recall each prior, and what accuracy does without it.
 
     Args:
         model: The model; its configuration names the classes.
-        folder: Images in a folder a class, or ``val/`` or ``test/`` of these, of which up to 512 are taken evenly.
+        folder: Images in one folder per class, or ``val/`` or ``test/`` of these, of which up to 512 are taken evenly.
         target: The PNG file.
 
     Raises:

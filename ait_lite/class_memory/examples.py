@@ -109,29 +109,50 @@ class ExampleStore:
         nearest = self._nearest[:count]
         stale = np.nonzero(np.isnan(nearest))[0]
         nearest[stale] = -np.inf
-        everything = len(stale) == count
+        if not len(stale) or count == 1:
+            return nearest.copy()
+        tiles = range(0, count, _TILE_COLUMNS)
+        largest = np.empty((len(stale), len(tiles)), np.float32)
         for start in range(0, len(stale), _TILE_ROWS):
             rows = stale[start : start + _TILE_ROWS]
-            keys = self.keys(rows)
-            queries = (keys / SCALE).astype(np.float32)
-            # Products are symmetric: where all rows have their turn, columns before these have been seen.
-            for first in range(start if everything else 0, count, _TILE_COLUMNS):
-                columns = np.arange(first, min(first + _TILE_COLUMNS, count))
-                cosines = queries @ self._unit[:, first : columns[-1] + 1]  # (r, c), small enough for a cache
-                inside = (rows >= first) & (rows <= columns[-1])
-                cosines[np.nonzero(inside)[0], rows[inside] - first] = -np.inf
-                self._raise_nearest(cosines, rows, columns)
-                self._raise_nearest(cosines.T, columns, rows)
+            queries = (self.keys(rows) / SCALE).astype(np.float32)
+            for number, first in enumerate(tiles):
+                cosines = self._others(queries, rows, first)  # (r, c), small enough for a cache
+                np.max(cosines, axis=1, out=largest[start : start + len(rows), number])
+                if len(stale) < count:
+                    self._raise_others(cosines, rows, first)
+        # An exact maximum is looked for only where float32 leaves it possible: mostly in one tile of each row.
+        bound = largest.max(axis=1) - 2 * _ROUNDING
+        for number, first in enumerate(tiles):
+            possible = np.nonzero(largest[:, number] >= bound)[0]
+            for start in range(0, len(possible), _TILE_ROWS):
+                chosen = possible[start : start + _TILE_ROWS]
+                rows = stale[chosen]
+                cosines = self._others((self.keys(rows) / SCALE).astype(np.float32), rows, first)
+                which, where = np.nonzero(cosines >= bound[chosen, None])
+                self._raise_nearest(which, where, rows, first)
         return nearest.copy()
 
-    def _raise_nearest(self, cosines: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-        """Raise the nearest products of some rows (r,) by those with some columns (c,), given cosines (r, c)."""
-        bound = np.maximum(cosines.max(axis=1), (self._nearest[rows] / SCALE**2).astype(np.float32)) - _ROUNDING
-        raised = np.nonzero((cosines.max(axis=1) >= bound) & (bound > -np.inf))[0]
-        which, where = np.nonzero(cosines[raised] >= bound[raised, None])
-        near = rows[raised[which]]
-        exact = np.einsum("nd,nd->n", self.keys(near), self.keys(columns[where]))
-        np.maximum.at(self._nearest, near, exact)
+    def _others(self, queries: np.ndarray, rows: np.ndarray, first: int) -> np.ndarray:
+        """Cosines of some rows with a tile of columns, shape (r, c); of an example with itself it is -inf."""
+        cosines = queries @ self._unit[:, first : min(first + _TILE_COLUMNS, len(self))]
+        inside = np.nonzero((rows >= first) & (rows < first + cosines.shape[1]))[0]
+        cosines[inside, rows[inside] - first] = -np.inf
+        return cosines
+
+    def _raise_others(self, cosines: np.ndarray, rows: np.ndarray, first: int) -> None:
+        """Raise the products of the columns of a tile, which were known before some rows (r,) came."""
+        known = self._nearest[first : first + cosines.shape[1]] / SCALE**2 - _ROUNDING
+        known = np.maximum(known, -2)  # less than any cosine but that with itself, which is -inf
+        columns = np.nonzero(cosines.max(axis=0) >= known)[0]
+        which, where = np.nonzero(cosines[:, columns] >= known[columns])
+        exact = np.einsum("nd,nd->n", self.keys(rows[which]), self.keys(first + columns[where]))
+        np.maximum.at(self._nearest, first + columns[where], exact)
+
+    def _raise_nearest(self, which: np.ndarray, where: np.ndarray, rows: np.ndarray, first: int) -> None:
+        """Raise the products of `rows[which]` by those with the columns `first + where`, computed exactly."""
+        exact = np.einsum("nd,nd->n", self.keys(rows[which]), self.keys(first + where))
+        np.maximum.at(self._nearest, rows[which], exact)
 
     def restore_nearest(self, nearest: np.ndarray) -> None:
         """Take over products that `nearest` returned before, shape (n,)."""

@@ -4,6 +4,8 @@ A float64 holds integers below 2^53 exactly. A key has integer entries of at mos
 entries stay exact for 2^25 examples, in any order and with any matrix product.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 SCALE = 2.0**14
@@ -31,6 +33,13 @@ def quantise(vectors: np.ndarray, centre: np.ndarray | None = None) -> np.ndarra
         raise ValueError("A key must be finite and must differ from zero (once centred).")
     vectors = vectors / largest
     return np.rint(vectors * (SCALE / np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))))
+
+
+class FeatureMap(Protocol):
+    """Map integer keys (n, d) to integer features (n, D)."""
+
+    def __call__(self, keys: np.ndarray) -> np.ndarray:
+        """Compute the features of keys."""
 
 
 class RandomFeatures:

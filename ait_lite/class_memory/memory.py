@@ -3,35 +3,21 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import numpy as np
 
 from ait_lite.checkpoint import atomic_file
 from ait_lite.class_memory import file
 from ait_lite.class_memory.answers import answer
+from ait_lite.class_memory.checks import check_numbers, check_readout, check_texts, checked_centre
+from ait_lite.class_memory.derived import Derived
 from ait_lite.class_memory.examples import ExampleStore
-from ait_lite.class_memory.features import SCALE, RandomFeatures, quantise
+from ait_lite.class_memory.features import RandomFeatures, quantise
 from ait_lite.class_memory.fullness import leave_one_out, measure_fullness
-from ait_lite.class_memory.readouts import (
-    FeatureMap,
-    HopfieldReadout,
-    PrototypeReadout,
-    Readout,
-    RidgeReadout,
-    one_hot,
-)
 from ait_lite.class_memory.results import Fullness, Recall
-from ait_lite.class_memory.ridge import Ridge, solve
 from ait_lite.class_memory.sums import ExampleSums
 
-READOUTS: Final = ("ridge", "hopfield", "prototype")
-
-# A wider memory would hold matrices of more than two gigabytes; a file can ask for one that nobody has.
-_WIDEST = 16_384
-
-# Examples that judge the regularisation. More would make an answer after teaching wait, and change the choice little.
-_JUDGES = 1024
 _CHUNK = 1024
 
 
@@ -75,33 +61,20 @@ class ClassMemory:
         beta: float = 20.0,
         unknown_level: float = 0.01,
     ) -> None:
-        if not (1 <= dim <= _WIDEST and 0 <= random_features <= _WIDEST and seed >= 0):
-            limits = f"dim in [1, {_WIDEST}], random_features in [0, {_WIDEST}] and seed >= 0"
-            raise ValueError(f"Need {limits}, got {dim=}, {random_features=} and {seed=}.")
-        if not (np.isfinite(beta) and beta > 0 and 0 <= unknown_level < 1):
-            raise ValueError(f"Need beta > 0 and 0 <= unknown_level < 1, got {beta=} and {unknown_level=}.")
-        _check_readout(readout)
+        check_numbers(dim, random_features, seed, beta, unknown_level)
+        check_readout(readout)
         self.dim = dim
         self.readout = readout
         self.random_features = random_features
         self.seed = seed
         self.beta = float(beta)
         self.unknown_level = float(unknown_level)
-        self.centre: np.ndarray | None = None
-        if centre is not None:
-            self.centre = np.array(centre, dtype=np.float64)
-            if self.centre.shape != (dim,) or not np.isfinite(self.centre).all():
-                raise ValueError(f"The centre must be {dim} finite numbers.")
+        self.centre = checked_centre(centre, dim)
         self._store = ExampleStore(dim)
-        self._maps: list[FeatureMap] = [_keys_themselves]
-        self._sums = [ExampleSums(dim)]
+        self._sums = [ExampleSums(dim, _keys_themselves)]
         if random_features:
-            self._maps.append(RandomFeatures(dim, random_features, seed))
-            self._sums.append(ExampleSums(random_features))
-        # Computed from the examples when asked for, and dropped when they change.
-        self._readouts: dict[str, Readout] = {}
-        self._ridge: tuple[Ridge, FeatureMap] | None = None
-        self._distances: np.ndarray | None = None
+            self._sums.append(ExampleSums(random_features, RandomFeatures(dim, random_features, seed)))
+        self._derived = Derived(self._store, self._sums)
 
     def __len__(self) -> int:
         return len(self._store)
@@ -149,7 +122,7 @@ class ClassMemory:
             raise ValueError(f"Got {len(ids)} identifiers, {len(keys)} vectors and {len(labels)} labels.")
         if len(set(ids)) != len(ids):
             raise ValueError("An identifier comes twice.")
-        _check_texts([*ids, *labels])
+        check_texts([*ids, *labels])
         self._write(ids, keys, labels)
 
     def write_keys(self, ids: Sequence[str], keys: np.ndarray, labels: Sequence[str]) -> None:
@@ -165,7 +138,7 @@ class ClassMemory:
         """
         if not (len(ids) == len(labels) == len(keys) == len(set(ids)) and keys.shape[1:] == (self.dim,)):
             raise ValueError(f"Got {len(ids)} identifiers, {len(labels)} labels and keys of shape {keys.shape}.")
-        _check_texts([*ids, *labels])
+        check_texts([*ids, *labels])
         self._write(ids, keys.astype(np.float64), labels)
 
     def keys(self, ids: Sequence[str]) -> np.ndarray:
@@ -182,10 +155,10 @@ class ClassMemory:
             self.forget(known)
         for start in range(0, len(ids), _CHUNK):
             part = slice(start, start + _CHUNK)
-            for sums, features in zip(self._sums, self._maps, strict=True):
-                sums.add(features(keys[part]), labels[part])
+            for sums in self._sums:
+                sums.add(keys[part], labels[part])
         self._store.add(ids, labels, keys)
-        self._changed()
+        self._derived.drop()
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove examples; the memory is then, to the bit, as if they had never been written.
@@ -198,10 +171,10 @@ class ClassMemory:
         for start in range(0, len(rows), _CHUNK):
             part = slice(start, start + _CHUNK)
             keys = self._store.keys(rows[part])
-            for sums, features in zip(self._sums, self._maps, strict=True):
-                sums.remove(features(keys), labels[part])
+            for sums in self._sums:
+                sums.remove(keys, labels[part])
         self._store.remove(ids)
-        self._changed()
+        self._derived.drop()
 
     def relabel(self, identifier: str, label: str) -> None:
         """Correct the label of an example.
@@ -210,15 +183,15 @@ class ClassMemory:
             KeyError: If it is not stored.
             ValueError: If the label is empty or not valid Unicode.
         """
-        _check_texts([label])
+        check_texts([label])
         row = self._rows([identifier])[0]
         old = self._store.labels[row]
         if label != old:
-            key = self._store.keys(np.array([row]))
-            for sums, features in zip(self._sums, self._maps, strict=True):
-                sums.relabel(features(key)[0], old, label)
+            key = self._store.keys(np.array([row]))[0]
+            for sums in self._sums:
+                sums.relabel(key, old, label)
             self._store.relabel(int(row), label)
-            self._changed()
+            self._derived.drop()
 
     def merge(self, other: "ClassMemory") -> None:
         """Add the examples of another memory.
@@ -257,16 +230,16 @@ class ClassMemory:
         if not len(self):
             raise ValueError("The memory is empty.")
         readout = readout or self.readout
-        _check_readout(readout)
+        check_readout(readout)
         queries = self._quantised(vectors)
         if not len(queries):
             return []
         return answer(
             queries,
             self._store,
-            self._read(readout),
+            self._derived.readout(readout, self.beta),
             self.labels,
-            self._sorted_distances(),
+            self._derived.distances(),
             self.unknown_level,
             evidence,
         )
@@ -279,7 +252,7 @@ class ClassMemory:
         """
         if not len(self):
             raise ValueError("The memory is empty.")
-        ridge, features = self._solved()
+        ridge, features = self._derived.ridge()
         random_features = 0 if features is _keys_themselves else self.random_features
         return measure_fullness(self._store, ridge, features, self.labels, random_features)
 
@@ -298,7 +271,9 @@ class ClassMemory:
         if not len(self):
             raise ValueError("The memory is empty.")
         rows = self._store.sample(most)
-        return [self._store.ids[row] for row in rows], leave_one_out(self._store, rows, *self._solved(), self.labels)
+        ridge, features = self._derived.ridge()
+        scores = leave_one_out(self._store, rows, ridge, features, self.labels)
+        return [self._store.ids[row] for row in rows], scores
 
     def digest(self) -> str:
         """Hash what the memory holds: the same for every order of the same examples, and after forgetting others.
@@ -313,7 +288,7 @@ class ClassMemory:
 
     def verify(self) -> bool:
         """Rebuild everything from the stored keys and labels, and compare it to the bit with what is kept."""
-        rebuilt = self._empty_copy()
+        rebuilt = ClassMemory(**self._configuration(), centre=self.centre)
         rebuilt._write(self._store.ids, self._store.keys(), self._store.labels)
         return (
             rebuilt.digest() == self.digest()
@@ -325,14 +300,7 @@ class ClassMemory:
         """Write the memory as one safetensors file with a JSON description; equal memories give equal bytes."""
         order = np.array([self._store.rows[identifier] for identifier in self._store.sorted_ids()], dtype=np.int64)
         contents = file.Contents(
-            configuration={
-                "dim": self.dim,
-                "readout": self.readout,
-                "random_features": self.random_features,
-                "seed": self.seed,
-                "beta": self.beta,
-                "unknown_level": self.unknown_level,
-            },
+            configuration=self._configuration(),
             centre=self.centre,
             ids=[self._store.ids[row] for row in order],
             labels=[self._store.labels[row] for row in order],
@@ -374,16 +342,16 @@ class ClassMemory:
         """
         return cls.from_bytes(Path(path).read_bytes())
 
-    def _empty_copy(self) -> "ClassMemory":
-        return ClassMemory(
-            self.dim,
-            readout=self.readout,
-            random_features=self.random_features,
-            seed=self.seed,
-            centre=self.centre,
-            beta=self.beta,
-            unknown_level=self.unknown_level,
-        )
+    def _configuration(self) -> dict[str, Any]:
+        """Gather the arguments that the memory was made with, but for the centre."""
+        return {
+            "dim": self.dim,
+            "readout": self.readout,
+            "random_features": self.random_features,
+            "seed": self.seed,
+            "beta": self.beta,
+            "unknown_level": self.unknown_level,
+        }
 
     def _configuration_digest(self) -> bytes:
         centre = b"" if self.centre is None else self.centre.astype("<f8").tobytes()
@@ -400,51 +368,3 @@ class ClassMemory:
         if len(set(ids)) != len(ids):
             raise KeyError("An identifier comes twice.")
         return np.array([self._store.rows[identifier] for identifier in ids], dtype=np.int64)
-
-    def _changed(self) -> None:
-        self._readouts.clear()
-        self._ridge = None
-        self._distances = None
-
-    def _read(self, name: str) -> Readout:
-        if name not in self._readouts:
-            self._readouts[name] = self._build(name)
-        return self._readouts[name]
-
-    def _build(self, name: str) -> Readout:
-        if name == "ridge":
-            return RidgeReadout(*self._solved())
-        if name == "hopfield":
-            return HopfieldReadout(one_hot(self._store.labels, self.labels, np.float32), self.beta)
-        return PrototypeReadout(self._sums[0].class_sums())
-
-    def _solved(self) -> tuple[Ridge, FeatureMap]:
-        """Solve ridge on the keys, and on random features if there are any; keep the smaller leave-one-out error."""
-        if self._ridge is None:
-            rows = self._store.sample(_JUDGES)
-            targets = one_hot([self._store.labels[row] for row in rows], self.labels)
-            keys = self._store.keys(rows)
-            solutions = [
-                (solve(sums.gram / SCALE**2, sums.class_sums() / SCALE, features(keys) / SCALE, targets), features)
-                for sums, features in zip(self._sums, self._maps, strict=True)
-            ]
-            self._ridge = min(solutions, key=lambda solution: solution[0].error)
-        return self._ridge
-
-    def _sorted_distances(self) -> np.ndarray:
-        """Sort the products of every example with the nearest other, shape (n,)."""
-        if self._distances is None:
-            self._distances = np.sort(self._store.nearest())
-        return self._distances
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    for text in texts:
-        if not text:
-            raise ValueError("Identifiers and labels must not be empty.")
-        text.encode()  # a lone surrogate is a ValueError
-
-
-def _check_readout(name: str) -> None:
-    if name not in READOUTS:
-        raise ValueError(f"Unknown readout {name!r}; choose one of {', '.join(READOUTS)}.")

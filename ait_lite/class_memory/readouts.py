@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ait_lite.class_memory.features import SCALE
+from ait_lite.class_memory.features import SCALE, FeatureMap
 from ait_lite.class_memory.ridge import Ridge
 
 
@@ -38,7 +38,7 @@ class RidgeReadout:
         features: Features (n, D) of integer keys (n, d).
     """
 
-    def __init__(self, ridge: Ridge, features: "FeatureMap") -> None:
+    def __init__(self, ridge: Ridge, features: FeatureMap) -> None:
         self.ridge = ridge
         self._features = features
 
@@ -128,12 +128,6 @@ class PrototypeReadout:
         cosines = np.einsum("bd,bd->b", queries, sums) / (np.maximum(lengths, 1.0) * SCALE)
         left[np.arange(len(codes)), codes] = np.where(lengths > 0, cosines, -np.inf)  # its only example: no such label
         return left
-
-
-class FeatureMap(Protocol):
-    """Map integer keys (n, d) to integer features (n, D)."""
-
-    def __call__(self, keys: np.ndarray) -> np.ndarray: ...
 
 
 def one_hot(labels: Sequence[str], names: Sequence[str], dtype: type = np.float64) -> np.ndarray:

@@ -4,35 +4,42 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ait_lite.class_memory.features import FeatureMap
+
 
 class ExampleSums:
     """Keep ``G = sum x x^T`` and ``Q = sum x u^T`` of integer features, exact under adding and removing.
 
     Args:
         width: Width D of a feature vector.
+        features: Maps integer keys (n, d) to integer features (n, D).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, features: FeatureMap) -> None:
+        self.features = features
         self.gram = np.zeros((width, width))
         self._classes: dict[str, np.ndarray] = {}  # label -> sum of its features, shape (D,)
         self._counts: dict[str, int] = {}
 
-    def add(self, features: np.ndarray, labels: Sequence[str]) -> None:
-        """Add examples with integer features (n, D)."""
+    def add(self, keys: np.ndarray, labels: Sequence[str]) -> None:
+        """Add examples with integer keys (n, d)."""
+        features = self.features(keys)
         self.gram += features.T @ features
         for label in dict.fromkeys(labels):
             self._change(label, features[[other == label for other in labels]], 1)
 
-    def remove(self, features: np.ndarray, labels: Sequence[str]) -> None:
-        """Remove examples that were added before, with the same features (n, D)."""
+    def remove(self, keys: np.ndarray, labels: Sequence[str]) -> None:
+        """Remove examples that were added before, with the same keys (n, d)."""
+        features = self.features(keys)
         self.gram -= features.T @ features
         for label in dict.fromkeys(labels):
             self._change(label, features[[other == label for other in labels]], -1)
 
-    def relabel(self, features: np.ndarray, old: str, new: str) -> None:
-        """Move one example, features (D,), from one label to another."""
-        self._change(old, features[None], -1)
-        self._change(new, features[None], 1)
+    def relabel(self, key: np.ndarray, old: str, new: str) -> None:
+        """Move one example, key (d,), from one label to another."""
+        features = self.features(key[None])
+        self._change(old, features, -1)
+        self._change(new, features, 1)
 
     def _change(self, label: str, features: np.ndarray, sign: int) -> None:
         total = self._classes.get(label)

@@ -102,10 +102,14 @@ def compare_graph(
         parts += [slice(start, start + FEW) for start in range(few, len(pixels), FEW)]
     parts = [slice(part.start, min(part.stop, len(pixels))) for part in parts]
     return compare(
-        _joined([Outputs(*(None if each is None else each[part] for each in expected)) for part in parts]),  # type: ignore[arg-type]
+        _joined([_part(expected, part) for part in parts]),
         _joined([graph(pixels[part]) for part in parts]),
         temperature,
     )
+
+
+def _part(outputs: Outputs, rows: slice) -> Outputs:
+    return Outputs(outputs.logits[rows], None if outputs.features is None else outputs.features[rows])
 
 
 def _joined(parts: list[Outputs]) -> Outputs:

@@ -15,8 +15,8 @@ from service.benchmark.processes import ServerProcesses, listening_on
 from service.benchmark.results import MemoryGrowth, ServerResult, ServiceBenchmark
 from service.benchmark.run import Measurement, Progress, measure, soak
 from service.benchmark.systems import SYSTEMS, Running, ServerError, check_installed, started, status_of
-from service.machine import available_processors
 from service.model_process.runtimes.choice import Wanted
+from service.processes.machine import available_processors
 from service.repository.folders import ModelError, ModelFolder, locate
 from service.settings import Precision, Runtime
 

@@ -18,9 +18,9 @@ from fastapi import Body
 
 from ait_lite.allocator import keep_freed_memory
 from ait_lite.decode import ImageLimits, decode
-from service.machine import available_processors
 from service.model_process.classifier import Classifier
 from service.model_process.runtimes.choice import Wanted
+from service.processes.machine import available_processors
 from service.repository.folders import locate
 from service.settings import load_settings
 

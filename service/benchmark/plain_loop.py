@@ -175,8 +175,8 @@ class _Loop:
 
     def __init__(self, folder: ModelFolder, images: list[bytes], device: str, wanted: Wanted | None) -> None:
         from ait_lite.decode import ImageLimits
-        from service.machine import available_processors
         from service.model_process.classifier import Classifier
+        from service.processes.machine import available_processors
 
         self._threads = available_processors()
         self._classifier = Classifier(

@@ -1,4 +1,4 @@
-"""Bound what a connection may cost: bytes and fields of a request's head, seconds, and connections as a whole.
+"""Bound what a connection may cost: bytes and fields of a request's head and of its trailers, seconds, connections.
 
 uvicorn's parser collects a head of any size, waits for it for ever, and accepts connections until descriptors run
 out. Here every head has a limit and a time, a client that does not read its answer is dropped, and where connections
@@ -97,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a connection, or make room for it."""
         super().connection_made(transport)
         self._in_head, self._head_bytes, self._fields = True, 0, 0
+        self._besides_body = 0  # bytes since the last one of the body: extensions of chunks, and trailer fields
         self._refusal: tuple[int, str, str] | None = None
         self._refused = False  # what comes is not read any more
         self._ended = False  # nothing more is sent
@@ -129,6 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         while data and not self._refused and not self.transport.is_closing():
             if not self._in_head:
                 piece, data = data, b""
+                self._besides_body += len(piece)
             else:
                 room = self.limits.head_bytes + 1 - self._head_bytes
                 piece, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
@@ -136,6 +138,9 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(piece)
             if self._in_head and self._head_bytes > self.limits.head_bytes:
                 self._refuse(431, "head-too-large", f"The head is larger than {self.limits.head_bytes:,} bytes.")
+            elif not self._in_head and self._besides_body > self.limits.head_bytes:
+                detail = f"Extensions or trailer fields are larger than {self.limits.head_bytes:,} bytes."
+                self._refuse(431, "trailers-too-large", detail)
         if self._in_head and self._head_bytes and self._head_timer is None:
             self._start_head_timer()
 
@@ -158,19 +163,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fields = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a field."""
+        """Count a field; one behind the body must not pass for one of the head."""
         self._fields += 1
         if self._fields > self.limits.headers:
             self._refusal = (431, "too-many-headers", f"The head has more than {self.limits.headers} fields.")
             raise HttpParserError("too many header fields")
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request on; what follows is its body."""
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_bytes, self._besides_body = False, 0, 0
         self._cancel_head_timer()
         self.shared.waiting.pop(self, None)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on a piece of the body."""
+        self._besides_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
@@ -284,11 +295,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self._cancel_head_timer()
         logger.info("a request is refused with a %d: %s", status, detail)
+        if self.cycle is not None and self.cycle.response_complete and not self._in_head:
+            self._close_or_abort()  # it is the body of one that has been answered: a second answer would be the next's
+            return
         if self.cycle is not None and not self.cycle.response_complete:
             if self._in_head or self.pipeline:  # it came behind others: the one in progress is answered, as the last
                 self.pipeline.clear()
                 return
             self.cycle.disconnected = True  # it is the body of the one in progress
+            self.cycle.waiting_for_100_continue = False  # or it would be asked for behind the refusal
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self._close_or_abort()

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 
 from service.engine import Engine
 from service.errors import MemoryConflict, MemoryNotFound
+from service.memories.answering.index import MemoryIndex, State
 from service.memories.binding import Bindings
 from service.memories.embedding import Embedder
-from service.memories.index import MemoryIndex, State
 from service.memories.records import Quotas
 from service.memories.results import Described
 from service.memories.stores.opening import open_store

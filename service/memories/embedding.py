@@ -16,7 +16,7 @@ from ait_lite.class_memory.features import quantise
 from service.engine import Engine
 from service.errors import MemoryInvalid, QueueFull, ServiceError
 from service.images.upload import Upload
-from service.memories.index import pack
+from service.memories.answering.index import pack
 from service.memories.records import Keep, Lesson, Memory
 from service.models.served_model import ServedModel
 

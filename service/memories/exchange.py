@@ -12,7 +12,7 @@ import numpy as np
 
 from ait_lite.class_memory import ClassMemory, file
 from service.errors import MemoryConflict, MemoryInvalid
-from service.memories.index import lessons_of
+from service.memories.answering.index import lessons_of
 from service.memories.records import (
     NOT,
     Binding,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from service.errors import MemoryConflict
 from service.images.upload import Upload
-from service.memories import health
-from service.memories.index import filled_memory
+from service.memories.answering import health
+from service.memories.answering.index import filled_memory
 from service.memories.moving import Moving
 from service.memories.records import NOT, Example, Memory, Options, Selection, check_label, check_name
 from service.memories.results import Described, Recalled, Verified

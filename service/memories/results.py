@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.errors import ServiceError
-from service.memories.reading import Answer
+from service.memories.answering.reading import Answer
 from service.memories.records import Memory, Outcome
 
 

@@ -92,7 +92,6 @@ class Classifier:
             self.corrections = load_corrections(folder.path)
             if self.torch_model:
                 self._describe(self.torch_model.data_config)
-                self._warm_up(self.torch_model)
             graphs = Graphs(folder, self.torch_model, temperature=self.temperature, cache=cache, apart=apart)
             self.choice: Choice = choose(
                 wanted, self.torch_model, graphs, no_torch=self.no_torch or "it is not loaded",
@@ -103,7 +102,8 @@ class Classifier:
         self.model: Model = self.choice.model
         if self.torch_model is None:
             self._describe(self.model.data_config)
-            self._warm_up(self.model)
+        # Not earlier: a graph is made in a fork, where threads that torch has started here would be missing.
+        self._warm_up(self.torch_model or self.model)
         if isinstance(self.model, GraphModel):
             self.model.widen()
 

@@ -68,13 +68,16 @@ class ModelProcess(asyncio.Protocol):
         Raises:
             ModelError: The model cannot be loaded.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            launcher.fork(theirs)
-        _, process = await asyncio.get_running_loop().create_unix_connection(lambda: cls(launcher), sock=ours)
+        process = await cls._fork(launcher)
         try:
-            process.description = (await process.call("load", **spec)).values
+            try:
+                process.description = (await process.call("load", **spec)).values
+            except ProcessEnded:
+                if process.pid is not None:
+                    raise
+                # Whoever was to fork it has ended first; another one will.
+                process = await cls._fork(launcher)
+                process.description = (await process.call("load", **spec)).values
         except (OperationFailed, ProcessEnded) as error:
             await process.close()
             if isinstance(error, OperationFailed):
@@ -83,6 +86,15 @@ class ModelProcess(asyncio.Protocol):
         except BaseException:
             process.kill()
             raise
+        return process
+
+    @classmethod
+    async def _fork(cls, launcher: Launcher) -> ModelProcess:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            launcher.fork(theirs)
+        _, process = await asyncio.get_running_loop().create_unix_connection(lambda: cls(launcher), sock=ours)
         return process
 
     async def call(self, operation: str, inputs: Sequence[np.ndarray] = (), **options: Any) -> Reply:

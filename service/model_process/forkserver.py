@@ -13,8 +13,9 @@ The standard library's `multiprocessing.forkserver` cannot take its place:
   passes over those that cannot be imported.
 - There is one per program, where this one belongs to an application and ends with it.
 
-On the control socket the front writes `F` with the socket of a new model process attached, or `K` and a process id
-to be killed. It reads one line, "id status", for every fork that has ended.
+On the control socket the front writes `F` with the socket of a new model process attached, `K` and a process id to be
+killed, or `A` to ask whether this process is alive. It reads one line for each of these questions, the first as soon
+as everything is imported, and one, "id status", for every fork that has ended.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ import sys
 from importlib.util import find_spec
 from typing import NoReturn
 
-from service.machine import freeze_garbage_collector
 from service.observability.logs import LogFormat, configure_logging
+from service.processes.machine import freeze_garbage_collector
 
 logger = logging.getLogger(__name__)
 
-FORK, KILL = b"F", b"K"
+FORK, KILL, ASK = b"F", b"K", b"A"
+ALIVE = b"alive"
 PID = struct.Struct("<q")
 
 
@@ -59,6 +61,7 @@ def main(control: socket.socket, log_format: LogFormat = "auto", libraries: str 
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
     try:
+        control.sendall(ALIVE + b"\n")
         _serve(control, woken, waker)
     except ConnectionError:  # the front was killed while something was on its way
         os._exit(0)
@@ -88,6 +91,8 @@ def _serve(control: socket.socket, woken: int, waker: int) -> NoReturn:
                 (pid,) = PID.unpack(control.recv(PID.size, socket.MSG_WAITALL))
                 if pid in forks:  # not reaped yet, so the id is still its own
                     os.kill(pid, signal.SIGKILL)
+            elif command == ASK:
+                control.sendall(ALIVE + b"\n")
             else:
                 os._exit(0)
 

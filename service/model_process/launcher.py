@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import signal
@@ -10,40 +11,63 @@ import socket
 import subprocess
 from contextlib import suppress
 
-from service.child_process import python_command
-from service.machine import has_temporary_folder
 from service.model_process import forkserver
 from service.observability.logs import LogFormat
+from service.processes.child_process import python_command
+from service.processes.machine import has_temporary_folder
 
 logger = logging.getLogger(__name__)
+
+# A process hangs if it leaves so many questions unanswered, one after the other: where everything was stopped for a
+# while, this one included, only one is.
+QUESTIONS = 4
 
 
 class Launcher:
     """Have processes forked from one that has all libraries imported.
 
-    That one is started when it is first needed, and again if it has died.
+    That one is started when it is first needed, and again if it has died or leaves questions unanswered.
     """
 
-    def __init__(self, log_format: LogFormat = "auto", *, torch: bool = True) -> None:
+    def __init__(
+        self,
+        log_format: LogFormat = "auto",
+        *,
+        torch: bool = True,
+        start_seconds: float = 300.0,
+        hung_seconds: float = 10.0,
+    ) -> None:
         """Prepare to start processes.
 
         Args:
             log_format: Of their logs: see `service.observability.logs`.
             torch: Whether they have torch imported, where it is installed; it takes seconds, and much memory.
+            start_seconds: Time that the process which forks may take to import everything.
+            hung_seconds: Time without an answer after which it is killed.
         """
         self._log_format = log_format
         self._torch = torch
+        self._start_seconds, self._hung_seconds = start_seconds, hung_seconds
         self._light: Launcher | None = None
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()
         self._text = b""
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
+        self._ending: set[int] = set()  # forks that are to be killed
+        self._orphans: set[int] = set()  # forks of one that has ended: nobody says when they end
 
     @property
     def light(self) -> Launcher:
         """One that starts processes without torch; it is closed with this one."""
         if self._light is None:
-            self._light = Launcher(self._log_format, torch=False)
+            self._light = Launcher(
+                self._log_format,
+                torch=False,
+                start_seconds=self._start_seconds,
+                hung_seconds=self._hung_seconds,
+            )
         return self._light
 
     @property
@@ -63,10 +87,12 @@ class Launcher:
     def kill(self, pid: int) -> None:
         """End a fork at once; one that has ended already is left alone."""
         with suppress(OSError):
-            if self._control is None:  # nobody else is left to do it
+            if pid in self._orphans:  # nobody else is left to do it
+                self._orphans.remove(pid)
                 os.kill(pid, signal.SIGKILL)
-            else:
+            elif self._control is not None:
                 self._control.sendall(forkserver.KILL + forkserver.PID.pack(pid))
+                self._ending.add(pid)
 
     def exit_code(self, pid: int) -> asyncio.Future[int]:
         """Get the future exit code of a fork, known when it has ended: -n if signal n ended it.
@@ -98,9 +124,41 @@ class Launcher:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment
             )
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._read)
-        self._control = ours
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours.fileno(), self._read)
+        self._control, self._answered = ours, asyncio.Event()
+        # It outlives the request that had a model loaded, and must not log as that request.
+        self._watching = loop.create_task(self._watch(ours, self._process), context=contextvars.Context())
         return ours
+
+    async def _watch(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        """End a process that takes questions and does not answer them; what it had to do is done without it."""
+        silent = not await self._hear(self._start_seconds)  # it says by itself that it has started
+        given, unanswered = self._hung_seconds / QUESTIONS, 0
+        while not silent:
+            self._answered.clear()
+            try:
+                control.sendall(forkserver.ASK)
+            except OSError:
+                return  # it has died, and the event loop is about to tell
+            if await self._hear(given):
+                unanswered = 0
+                await asyncio.sleep(given)
+            else:
+                unanswered += 1
+                silent = unanswered == QUESTIONS
+        logger.error("the process that starts models does not answer and is killed; it is started again when needed")
+        process.kill()
+        self._lost()
+
+    async def _hear(self, seconds: float) -> bool:
+        """Wait for the answer to the last question: True if it came in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._answered.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _read(self) -> None:
         data = b""
@@ -111,13 +169,20 @@ class Launcher:
             self._lost()
         *lines, self._text = (self._text + data).split(b"\n")
         for line in lines:
+            if line == forkserver.ALIVE:
+                self._answered.set()
+                continue
             pid, code = map(int, line.split())
             future = self.exit_code(pid)
             del self._exit_codes[pid]
+            self._ending.discard(pid)
             if not future.done():
                 future.set_result(code)
 
     def _lost(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()
@@ -127,4 +192,8 @@ class Launcher:
             self._process = None
         for future in self._exit_codes.values():
             future.cancel()
+        self._orphans |= self._exit_codes.keys()
         self._exit_codes.clear()
+        for pid in self._ending.copy():
+            self.kill(pid)
+        self._ending.clear()

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ait_lite.allocator import keep_freed_memory
-from service.machine import available_processors, freeze_garbage_collector
 from service.model_process import messages
 from service.model_process.classifier import Classifier
 from service.model_process.messages import Message
@@ -25,6 +24,7 @@ from service.model_process.mixed_batch import MixedBatch, split
 from service.model_process.runtimes.choice import Wanted
 from service.model_process.runtimes.graphs import cache_folder
 from service.model_process.streams import Streams
+from service.processes.machine import available_processors, freeze_garbage_collector
 from service.repository.folders import ModelError, ModelFolder
 
 logger = logging.getLogger(__name__)

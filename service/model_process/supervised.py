@@ -14,8 +14,8 @@ import numpy as np
 
 from service.model_process.client import ModelProcess, ProcessEnded, Reply
 from service.model_process.launcher import Launcher
+from service.processes.restart import keep_running
 from service.repository.folders import ModelError
-from service.restart import keep_running
 
 logger = logging.getLogger(__name__)
 

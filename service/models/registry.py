@@ -57,7 +57,9 @@ class Models:
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
         self._catalogue = Catalogue(settings.model, settings.models)
-        self._launcher = launcher or Launcher(settings.log_format)
+        self._launcher = launcher or Launcher(
+            settings.log_format, start_seconds=settings.load_seconds, hung_seconds=settings.hung_seconds
+        )
         self._closes_launcher = launcher is None
         self._loader = Loader(self._catalogue, settings, self.observer, self._launcher, self._refresh)
         self._default: str | None = None

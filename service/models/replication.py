@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.errors import ServiceError
 from service.models.registry import Models
-from service.peers import Peers
+from service.processes.peers import Peers
 
 
 class ModelReplication:

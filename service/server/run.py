@@ -16,16 +16,16 @@ from types import FrameType
 
 import uvicorn
 
-from service.addresses import url_of
 from service.app import create_app
 from service.auth.keys import KeyRing
 from service.engine import Engine
 from service.errors import SettingsError
 from service.http.connections import ConnectionLimits, bounded_protocol
 from service.http.middleware.trusted_host import is_loopback
-from service.machine import freeze_garbage_collector, return_freed_memory
 from service.observability.logs import configure_logging
-from service.peers import PeerAddress
+from service.processes.addresses import url_of
+from service.processes.machine import freeze_garbage_collector, return_freed_memory
+from service.processes.peers import PeerAddress
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError
 from service.server.supervisor import supervise

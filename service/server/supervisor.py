@@ -18,10 +18,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from service.child_process import python_command
-from service.machine import available_processors
-from service.peers import Contact, PeerAddress, contact
-from service.restart import keep_running
+from service.processes.child_process import python_command
+from service.processes.machine import available_processors
+from service.processes.peers import Contact, PeerAddress, contact
+from service.processes.restart import keep_running
 from service.server.shared_folder import NoFolder, shared_folder
 from service.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.observability.logs import configure_logging
-from service.peers import PeerAddress
+from service.processes.peers import PeerAddress
 from service.server.run import run
 from service.server.shared_folder import hold
 from service.settings import Settings

@@ -19,8 +19,8 @@ export class ClassView {
     this.controls = element("div", "controls", field, this.sum);
   }
 
-  /** Takes the `map` of an answer and the best classes. */
-  update(map, best) {
+  /** Takes the `map` of an answer, the best classes, and the answer without memory, null where there is none. */
+  update(map, best, without) {
     this.values = map.values;
     this.label = map.label;
     this.index = map.index;
@@ -31,7 +31,8 @@ export class ClassView {
     const sum = map.values.reduce((total, value) => total + value, 0);
     this.sum.textContent =
       `Orange patches speak for ${map.label}, blue ones against it. Together they give ${signed(sum)}, ` +
-      `the rest of the model ${signed(map.rest)}: a logit of ${number(map.logit)}.`;
+      `the rest of the model ${signed(map.rest)}: a logit of ${number(map.logit)}` +
+      (without ? `, and of ${number(without.logit)} if the memory gave nothing.` : ".");
   }
 
   colour = (index) => this.palette(this.values[index]);

@@ -4,7 +4,7 @@ import { ClassView } from "./class_view.js";
 import { element } from "./dom.js";
 import { examples } from "./examples.js";
 import { failure, waiting } from "./failure.js";
-import { milliseconds } from "./format.js";
+import { milliseconds, percent } from "./format.js";
 import { MemoryView } from "./memory_view.js";
 import { Stage } from "./stage.js";
 
@@ -60,7 +60,7 @@ export class Explanation {
 
   #draw(answer) {
     if (this.#stage) {
-      this.#classView.update(answer.map, answer.labels);
+      this.#classView.update(answer.map, answer.labels, answer.without_memory);
       this.#stage.repaint();
       return;
     }
@@ -76,17 +76,25 @@ export class Explanation {
     return false;
   }
 
-  #build({ grid, region, map, blocks, labels }) {
+  #build({ grid, region, map, blocks, labels, without_memory: without }) {
     this.#classView = new ClassView(this.#image.labels, (index) => this.show(index));
-    this.#classView.update(map, labels);
+    this.#classView.update(map, labels, without);
     const views = [this.#classView];
     if (blocks.length) views.push(new MemoryView(blocks, () => this.#stage.repaint()));
     this.#stage = new Stage({ ...this.#image, grid, region, views });
     return this.#stage.node;
   }
 
-  #remarks({ map, blocks, examples: classes, timing_ms: timing }) {
+  #remarks({ map, blocks, labels, without_memory: without, examples: classes, timing_ms: timing }) {
     const remarks = [];
+    if (without) {
+      const [[now], [then]] = [labels, without.labels];
+      const answer = then.label === now.label ? "still" : "instead";
+      remarks.push(
+        `If the memory in its blocks gave nothing, the answer would ${answer} be ${then.label}, with ` +
+          `${percent(then.score)}; it is ${now.label} with ${percent(now.score)}.`,
+      );
+    }
     if (!map) remarks.push("This model cannot say what each part of the image contributes; AiT models can.");
     else if (!blocks.length) remarks.push("This model has no associative memory to look into; AiT models have.");
     if (!classes.length) remarks.push("No training images are kept with this model.");

@@ -9,8 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ait import AssociativeTransformer
+from ait.interpret.causal import logits_under
+from ait.interpret.memory_report import trace_queries
 from ait.memory import retrieve
 from ait.memory.hopfield import KERNELS
+from ait.weights import checkpoint_filter_fn
 from ait.workspace import MEMORIES
 
 MakeModel = Callable[..., AssociativeTransformer]
@@ -53,6 +56,31 @@ def test_the_task_alone_gives_every_parameter_a_gradient(
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+# Without a memory
+
+
+def test_a_model_without_memories_is_the_one_that_retrieves_nothing(make_model: MakeModel, images: Tensor) -> None:
+    whole, without = make_model().eval(), make_model({"num_priors": 0}, memory="none").eval()
+    without.load_state_dict(checkpoint_filter_fn(whole.state_dict(), without))
+    assert without.associative_blocks() == []
+    expected = logits_under(whole, images, "retrieval_off")
+    torch.testing.assert_close(without(images), expected)
+    torch.testing.assert_close(trace_queries(without, images).tokens, without.forward_features(images))
+    torch.testing.assert_close(torch.jit.script(without)(images), expected)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_model_without_memories_is_trained(
+    make_model: MakeModel, images: Tensor, labels: Tensor, checkpointing: bool
+) -> None:
+    model = make_model({"num_priors": 0}, memory="none").train()
+    model.set_grad_checkpointing(checkpointing)
+    output = model.forward_training(images)
+    assert (output.balance_loss, output.usage.shape, output.write_change.shape) == (0, (0, 0), (0,))
+    training_loss(model, images, labels).backward()
+    assert set(gradients(model)) == {name for name, _ in model.named_parameters()}
 
 
 # Evaluation

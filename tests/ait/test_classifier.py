@@ -11,8 +11,9 @@ from PIL import Image
 
 import ait
 from ait_lite.checkpoint import CheckpointError, label_names, read_config, resolve
-from ait_lite.decode import UnsupportedFormat
-from service.predict import predict_files
+from ait_lite.decode import ImageLimits, UnsupportedFormat, decode
+from service.model_process.classifier import Classifier
+from service.repository.folders import locate
 
 NAME = "ait_tiny_patch4_32.cifar10"
 
@@ -37,9 +38,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_answers_are_those_of_the_service(classifier: ait.Classifier, files: list[Path]) -> None:
     ours = classifier.predict(files, top_k=3)
-    for labels, served in zip(ours, predict_files(files, NAME, top_k=3), strict=True):
-        assert [name for name, _ in labels] == [name for name, _ in served.labels]
-        assert [score for _, score in labels] == pytest.approx([score for _, score in served.labels], abs=2e-6)
+    images = [decode(file.read_bytes(), ImageLimits()) for file in files]
+    for labels, served in zip(ours, Classifier(locate(NAME)).classify(images, top_k=3), strict=True):
+        assert [name for name, _ in labels] == [name for name, _ in served]
+        assert [score for _, score in labels] == pytest.approx([score for _, score in served], abs=2e-6)
 
 
 def test_one_image_gives_one_answer(classifier: ait.Classifier, files: list[Path]) -> None:

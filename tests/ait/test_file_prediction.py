@@ -23,10 +23,12 @@ def classifier() -> ait.Classifier:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """20 images, each third one in a file too large to be decoded by the thread that asks."""
     folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for index in range(20):
-        Image.fromarray(generator.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
+        pixels = generator.integers(0, 255, (60, 60, 3) if index % 3 == 0 else (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:02d}.png")
     return sorted(folder.iterdir())
 
 
@@ -45,11 +47,12 @@ def test_answers_are_those_of_the_classifier_in_order(classifier: ait.Classifier
 def test_images_are_decoded_while_the_model_works(
     classifier: ait.Classifier, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beyond = threading.Event()
+    beyond, caller = threading.Event(), threading.current_thread()
     crop, classify = classifier.crop, classifier.classify
 
     def crop_and_tell(image: ait.classifier.ImageLike) -> object:
         if image == files[3]:  # of the second batch
+            assert threading.current_thread() is not caller
             beyond.set()
         return crop(image)
 
@@ -60,6 +63,22 @@ def test_images_are_decoded_while_the_model_works(
     monkeypatch.setattr(classifier, "crop", crop_and_tell)
     monkeypatch.setattr(classifier, "classify", wait_and_classify)
     assert len(list(predict_files(classifier, files))) == 20
+
+
+def test_small_files_are_decoded_by_the_thread_that_asks(
+    classifier: ait.Classifier, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[object, threading.Thread] = {}
+    crop = classifier.crop
+
+    def crop_and_note(image: ait.classifier.ImageLike) -> object:
+        threads[image] = threading.current_thread()
+        return crop(image)
+
+    monkeypatch.setattr(classifier, "crop", crop_and_note)
+    list(predict_files(classifier, files))
+    mine = [path for path, thread in threads.items() if thread is threading.current_thread()]
+    assert sorted(map(str, mine)) == [str(path) for index, path in enumerate(files) if index % 3]
 
 
 def test_files_are_taken_as_they_are_needed(classifier: ait.Classifier, files: list[Path]) -> None:

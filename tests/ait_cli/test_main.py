@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import ait
-from ait_cli.main import app
+from ait_cli.lazy_group import load_command
+from ait_cli.main import COMMANDS, app
 from service.settings import Settings
 from tests.support.command import AIT
 
@@ -56,23 +57,46 @@ def test_a_package_is_run_by_the_same_command(module: str, command: str) -> None
 HEAVY = {"torch", "timm", "torchvision", "numpy", "matplotlib", "fastapi", "uvicorn", "rich"}
 
 
+def modules_of(*arguments: str) -> tuple[int, set[str]]:
+    """Exit code of a command, and all that it imports."""
+    script = (
+        "import sys\n"
+        "from ait_cli.main import main\n"
+        f"sys.argv = ['ait', *{list(arguments)}]\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print('imported', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    return done.returncode, set(done.stdout.splitlines()[-1].split()[1:])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["key", "someone"], ["serve", "--help"], ["train", "--help"], ["train", "nonsense"]],
     ids=" ".join,
 )
 def test_small_commands_import_nothing_heavy(arguments: list[str]) -> None:
-    script = (
-        "import sys\n"
-        "from ait_cli.main import main\n"
-        f"sys.argv = ['ait', *{arguments}]\n"
-        "try:\n"
-        "    main()\n"
-        "finally:\n"
-        "    print('imported', *{name.partition('.')[0] for name in sys.modules})\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == ("nonsense" in arguments), done.stderr
-    imported = set(done.stdout.splitlines()[-1].split()[1:])
-    assert "typer" in imported
-    assert not imported & HEAVY
+    code, modules = modules_of(*arguments)
+    assert code == ("nonsense" in arguments)
+    assert "typer" in modules
+    assert not {name.partition(".")[0] for name in modules} & HEAVY
+
+
+def test_a_command_does_not_wait_for_the_others() -> None:
+    code, modules = modules_of("key", "someone")
+    assert code == 0
+    own = {"arguments", "lazy_group", "main", "output", "serve"}
+    assert {name.partition(".")[2] for name in modules if name.startswith("ait_cli.")} <= own
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    found = run(app, ["trian"])
+    assert found.exit_code == 2
+    assert "'train'" in found.output
+
+
+def test_every_command_has_a_module() -> None:
+    for name, place in COMMANDS.items():
+        assert load_command(name, place).name in (name, "")  # a group has none of its own

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from ait_cli.main import app
+from training.experiments.budget import Budget
 from training.experiments.outcome import Check, Outcome
+from training.experiments.relational import comparison
 from training.experiments.retrieval import snr
 
 run = CliRunner().invoke
@@ -46,7 +48,28 @@ def test_names(tmp_path: Path) -> None:
 def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
     result = run(app, ["reproduce", "landscape", "--data", str(tmp_path)])
     assert result.exit_code == 1
-    assert "--data is for: unknown" in result.output
+    assert "--data is for: paper-ablations, paper-table, unknown" in result.output.replace("\n", " ")
     result = run(app, ["reproduce", "unknown", "--data", str(tmp_path)])
     assert result.exit_code == 1
     assert str(tmp_path) in result.output.replace("\n", "")
+
+
+def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(app, ["reproduce", "landscape", "--seconds", "5"])
+    assert result.exit_code == 1
+    assert "--seconds is for: paper-ablations, paper-table, relational" in result.output.replace("\n", " ")
+
+    def stop(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
+        budget.check()
+        return Outcome("done", [], Figure(), markdown="| table |")
+
+    monkeypatch.setattr(comparison, "run", stop)
+    result = run(app, ["reproduce", "relational", "--seconds", "0", "--output", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "run it again" in result.output.replace("\n", " ")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin relational --><!-- end relational -->")
+    result = run(app, ["reproduce", "relational", "--output", str(tmp_path), "--page", str(page)])
+    assert result.exit_code == 0, result.output
+    assert "| table |" in page.read_text()
+    assert json.loads((tmp_path / "relational.json").read_text())["environment"]["processor"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 from ait_cli.main import app
 from tests.support.examples import ROOT
@@ -29,8 +30,8 @@ def _commands() -> list[list[str]]:
 def test_documented_command_is_accepted(words: list[str]) -> None:
     command = typer.main.get_command(app)
     context = click.Context(command, info_name="ait")
-    while hasattr(command, "commands") and words and words[0] in command.commands:
-        command, words = command.commands[words[0]], words[1:]
+    while isinstance(command, TyperGroup) and words and words[0] in command.list_commands(context):
+        command, words = command.get_command(context, words[0]), words[1:]
         context = click.Context(command, parent=context, info_name=command.name)
     if "--help" not in words:
         command.parse_args(context, list(words))

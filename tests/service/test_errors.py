@@ -23,7 +23,7 @@ from service.errors import (
     rebuild,
 )
 from service.http.problems import problem_of
-from service.peers import PeerAddress, Peers
+from service.processes.peers import PeerAddress, Peers
 
 ANSWERS = [
     (ModelNotFound("There is no model 'x'."), 404, "unknown-model", "Not Found", None),

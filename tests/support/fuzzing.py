@@ -6,12 +6,14 @@ import argparse
 import json
 import socket
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +21,46 @@ import httptools
 import httpx
 
 from tests.support.running_server import running_server
+from tests.support.small_checkpoints import save_small_checkpoint
 
 SECONDS = 60.0  # until an answer is given up
+LONG = 1.0  # an answer that takes longer is counted
+# What keeps a server small, so that its memory cannot grow because of what it is meant to keep.
+_SMALL = {
+    "AIT_ACCESS_LOG": "false",
+    "AIT_RUNTIME": "torch",  # a second one for explanations, and comparing them, would only take time
+    "AIT_MAX_MEMORIES": "4",
+    "AIT_MAX_MEMORY_EXAMPLES": "50",
+    "AIT_MAX_MEMORY_LABELS": "20",
+}
 
 
 @dataclass
 class Report:
-    """What came back: how often each status, what should not have, and the slowest answer in seconds."""
+    """What came back: how often each status, what should not have, and the slowest answer in seconds.
+
+    Attributes:
+        long: Answers that took longer than a second.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
     slowest_case: str = ""
+    long: int = 0
 
     def took(self, seconds: float, case: str) -> None:
         """Note how long an answer took."""
+        self.long += seconds > LONG
         if seconds > self.slowest:
             self.slowest, self.slowest_case = seconds, case
 
     def __iadd__(self, other: Report) -> Report:
         self.statuses += other.statuses
         self.failures += other.failures
-        self.took(other.slowest, other.slowest_case)
+        if other.slowest > self.slowest:
+            self.slowest, self.slowest_case = other.slowest, other.slowest_case
+        self.long += other.long
         return self
 
 
@@ -79,23 +99,45 @@ class RawClient:
         self._address = (parsed.host, parsed.port)
         self._connection: socket.socket | None = None
 
-    def post(
+    def get(self, path: str) -> Answer:
+        """Ask for a path."""
+        return self.request("GET", path)
+
+    def post(self, path: str, **options: Any) -> Answer:
+        """Send a body, with the options of `request`."""
+        return self.request("POST", path, **options)
+
+    def request(
         self,
+        method: str,
         path: str,
         *,
         content: bytes | None = None,
         files: Sequence[tuple[str, bytes]] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
+        """Send a request and wait for its answer.
+
+        Args:
+            method: Of the request.
+            path: With its query; what no URL may hold is escaped.
+            content: Its body.
+            files: Name and content of each part, for a body that is a form.
+            headers: Further fields.
+
+        Raises:
+            ConnectionError: The connection was closed without an answer.
+            TimeoutError: Nothing came.
+        """
         if files is not None:
             headers = {**(headers or {}), "content-type": "multipart/form-data; boundary=boundary"}
             part = '--boundary\r\nContent-Disposition: form-data; name="%s"; filename="file"\r\n\r\n'
             content = b"".join((part % name).encode() + data + b"\r\n" for name, data in files) + b"--boundary--\r\n"
         content = content or b""
-        target = httpx.URL("http://localhost" + path).raw_path.decode()
         lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
-        head = [f"POST {target} HTTP/1.1", "host: localhost", f"content-length: {len(content)}", *lines, "", ""]
-        request = "\r\n".join(head).encode() + content
+        length = f"content-length: {len(content)}"
+        head = "\r\n".join([f"{method} {_target(path)} HTTP/1.1", "host: localhost", length, *lines, "", ""])
+        request = head.encode() + content
         reused = self._connection is not None
         try:
             return self._exchange(request)
@@ -129,6 +171,55 @@ class RawClient:
             self._connection = None
 
 
+@lru_cache(1000)
+def _target(path: str) -> str:
+    return httpx.URL("http://localhost" + path).raw_path.decode()
+
+
+class HealthProbe:
+    """Asks after a server's health beside everything else.
+
+    Attributes:
+        slowest: The longest that an answer took, in seconds.
+        latest: The longest that this thread itself was kept waiting: where the machine has no time for it, a slow
+            answer says nothing of the server.
+        failures: Answers that were no 200.
+    """
+
+    _EVERY = 0.02
+
+    def __init__(self, url: str) -> None:
+        self._client, self._stop = RawClient(url), threading.Event()
+        self.slowest = self.latest = 0.0
+        self.failures: list[str] = []
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask from a thread of its own within this context."""
+        thread = threading.Thread(target=self._ask, name="health")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            asked = time.perf_counter()
+            time.sleep(self._EVERY)
+            began = time.perf_counter()
+            self.latest = max(self.latest, began - asked - self._EVERY)
+            try:
+                status = self._client.get("/health/live").status_code
+            except OSError as error:
+                self.failures.append(f"/health/live: {error}")
+                return
+            self.slowest = max(self.slowest, time.perf_counter() - began)
+            if status != 200:
+                self.failures.append(f"/health/live answered {status}")
+
+
 @dataclass(frozen=True)
 class Part:
     """A share of the cases: which seed, and how many."""
@@ -155,40 +246,63 @@ def run(description: str | None, fuzz: Fuzz, *arguments: str, **environment: str
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first part; the others count on from it")
-    parser.add_argument("--part", type=int, default=10_000, help="cases of a seed")
+    parser.add_argument("--part", type=int, default=5_000, help="cases of a seed")
     parser.add_argument("--clients", type=int, default=4, help="parts that are sent at the same time")
-    parser.add_argument("--model", help="folder of the model; default: the bundled one")
+    parser.add_argument("--seconds", type=float, help="after which no other part is begun")
+    parser.add_argument("--model", help="folder of the model; default: a small one that is made")
     options = parser.parse_args()
     starts = range(0, options.cases, options.part)
     parts = [Part(options.seed + n, min(options.part, options.cases - at)) for n, at in enumerate(starts)]
-    total, sent, began = Report(), 0, time.perf_counter()
-    chosen = ["--model", options.model] if options.model else []
-    environment = {"AIT_ACCESS_LOG": "false", **environment}
-    with tempfile.TemporaryFile("w+") as log:
+    total, sent = Report(), 0
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        model = options.model or save_small_checkpoint(Path(folder, "small"), name="ait_tiny_patch4_32")
+        environment = {**_SMALL, "AIT_MEMORIES": str(Path(folder, "memories.sqlite3")), **environment}
         with (
-            running_server(*arguments, *chosen, stderr=log, **environment) as (url, server),
+            running_server(*arguments, "--model", str(model), stderr=log, **environment) as (url, server),
             ThreadPoolExecutor(options.clients) as pool,
         ):
-            for part, report in zip(parts, pool.map(lambda part: fuzz(url, part), parts), strict=True):
-                total += report
-                sent += part.cases
-                rate = sent / (time.perf_counter() - began)
-                threads = len(list(Path(f"/proc/{server}/task").iterdir()))
-                print(
-                    f"seed {part.seed}: {sent} cases, {rate:.0f} a second, {resident(server):.1f} MB, "
-                    f"{threads} threads, {len(total.failures)} failures, "
-                    f"slowest {total.slowest:.3f} s ({total.slowest_case})",
-                    flush=True,
-                )
+            fuzz(url, Part(options.seed + len(parts), 200))  # everything has been loaded and explained once
+            start, began = resident(server), time.perf_counter()
+            print(f"{start:.1f} MB at the start", flush=True)
+            probe = HealthProbe(url)
+            with probe.asking():
+                futures = [pool.submit(fuzz, url, part) for part in parts]
+                for part, future in zip(parts, futures, strict=True):
+                    if not future.cancelled():
+                        total += future.result()
+                        sent += part.cases
+                        _say(server, part, total, probe, sent, time.perf_counter() - began)
+                    if options.seconds and time.perf_counter() - began > options.seconds:
+                        _cancel(futures)
+            end = resident(server)
         log.seek(0)
         logged = Counter(_errors(log.read()))
-    print(f"statuses {dict(sorted(total.statuses.items()))}")
-    print(f"slowest {total.slowest:.3f} s: {total.slowest_case}")
+    total.failures += probe.failures
+    print(f"{sent} cases, seeds from {options.seed}, statuses {dict(sorted(total.statuses.items()))}")
+    print(f"slowest {total.slowest:.3f} s ({total.slowest_case}); {total.long} took longer than {LONG:g} s")
+    print(f"health: slowest {probe.slowest:.3f} s; the probe itself was kept waiting {probe.latest:.3f} s")
+    print(f"memory: {start:.1f} MB at the start, {end:.1f} MB at the end")
     print(f"errors in the server's log: {logged.total()}")
     for message, count in logged.most_common(10):
         print(f"{count:7} {message[:300]}")
     print(f"{len(total.failures)} failures", *total.failures[:20], sep="\n")
     return int(bool(total.failures or logged))
+
+
+def _say(server: int, part: Part, total: Report, probe: HealthProbe, sent: int, seconds: float) -> None:
+    threads = len(list(Path(f"/proc/{server}/task").iterdir()))
+    print(
+        f"seed {part.seed}: {sent} cases, {sent / seconds:.0f} a second, {resident(server):.1f} MB, "
+        f"{threads} threads, {len(total.failures)} failures, slowest {total.slowest:.3f} s, "
+        f"health {probe.slowest:.3f} s, kept waiting {probe.latest:.3f} s",
+        flush=True,
+    )
+
+
+def _cancel(futures: list[Future[Report]]) -> None:
+    """Begin no other part; those that have been begun are waited for."""
+    for future in futures:
+        future.cancel()
 
 
 def _errors(log: str) -> Iterator[str]:

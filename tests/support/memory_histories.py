@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ait_lite.class_memory.features import quantise
-from service.memories.index import pack
+from service.memories.answering.index import pack
 from service.memories.records import Binding, Lesson, Options, Quotas, Selection
 from service.memories.stores.store import MemoryStore
 

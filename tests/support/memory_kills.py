@@ -22,7 +22,7 @@ from collections import Counter
 from typing import Any
 
 from service.errors import MemoryNotFound
-from service.memories.index import MemoryIndex, filled_memory
+from service.memories.answering.index import MemoryIndex, filled_memory
 from service.memories.records import NOT, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore

@@ -65,10 +65,16 @@ class Request:
         return json.dumps(self.document).encode() + self.binary
 
 
-def seeds(model: str) -> list[Request]:
-    """Requests that are answered."""
-    pixels = np.linspace(-1, 1, 3 * 32 * 32, dtype=np.float32)
-    shape = {"name": "pixels", "shape": [1, 3, 32, 32], "datatype": "FP32"}
+def seeds(model: str, side: int = 32) -> list[Request]:
+    """Requests that are answered.
+
+    Args:
+        model: Its name.
+        side: Of its square images, in pixels.
+    """
+    pixels = np.linspace(-1, 1, 3 * side * side, dtype=np.float32)
+    shape = {"name": "pixels", "shape": [1, 3, side, side], "datatype": "FP32"}
+    size = {"binary_data_size": pixels.nbytes}
     images = [encode(scene(), format) for format in FORMATS]
     elements = b"".join(len(image).to_bytes(4, "little") + image for image in images)
     image = {"name": "image", "shape": [3], "datatype": "BYTES", "parameters": {"binary_data_size": len(elements)}}
@@ -78,9 +84,9 @@ def seeds(model: str) -> list[Request]:
     ]
     path = f"/v2/models/{model}/infer"
     return [
-        Request({"id": "1", "inputs": [{**shape, "data": [0] * 3072}], "outputs": wanted}, path=path),
-        Request({"inputs": [{**shape, "data": np.zeros((1, 3, 32, 32), int).tolist()}]}, path=path),
-        Request({"inputs": [{**shape, "parameters": {"binary_data_size": 12288}}]}, pixels.tobytes(), path=path),
+        Request({"id": "1", "inputs": [{**shape, "data": [0] * pixels.size}], "outputs": wanted}, path=path),
+        Request({"inputs": [{**shape, "data": np.zeros((1, 3, side, side), int).tolist()}]}, path=path),
+        Request({"inputs": [{**shape, "parameters": size}]}, pixels.tobytes(), path=path),
         Request({"inputs": [image], "parameters": {"binary_data_output": True}}, elements, path=path),
         Request({"inputs": [image], "outputs": wanted, "parameters": {"timeout": 10**8}}, elements, path=path),
     ]
@@ -168,9 +174,9 @@ def _compress(request: Request, chance: random.Random) -> None:
     request.headers["accept-encoding"] = chance.choice(["gzip", "deflate", "*", "identity"])
 
 
-def fuzz(client: Any, model: str, cases: int, seed: int) -> Report:
+def fuzz(client: Any, model: str, cases: int, seed: int, side: int = 32) -> Report:
     """Sends mutated requests, one after the other; `client` says where to."""
-    report, good = Report(), seeds(model)
+    report, good = Report(), seeds(model, side)
     for case in range(cases):
         request = mutate(good[case % len(good)], random.Random(f"{seed}/{case}"))
         began = time.perf_counter()
@@ -202,14 +208,16 @@ def main() -> int:
 
     def send(url: str, part: Part) -> Report:
         model = httpx.get(f"{url}/v1/models").json()["default"]
+        inputs = httpx.get(f"{url}/v2/models/{model}").json()["inputs"]
+        (side,) = {each["shape"][-1] for each in inputs if each["name"] == "pixels"}
         client = RawClient(url)
 
         def check() -> None:
-            for each in seeds(model)[:2]:
+            for each in seeds(model, side)[:2]:
                 assert client.post(each.path, content=each.encoded()).status_code == 200
 
         check()
-        report = fuzz(client, model, part.cases, part.seed)
+        report = fuzz(client, model, part.cases, part.seed, side)
         check()
         return report
 

@@ -23,7 +23,13 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 # Within these packages too, modules stand on floors; a name covers a module or a folder.
 INSIDE: dict[str, tuple[frozenset[str], ...]] = {
-    "recipe": (frozenset({"keys"}), frozenset({"loading"})),
+    "recipe": (
+        frozenset({"section"}),
+        frozenset({"augment", "data", "model", "optimizer"}),
+        frozenset({"update"}),
+        frozenset({"keys"}),
+        frozenset({"loading"}),
+    ),
     "model": (
         frozenset({"freezing", "memory_format", "mimetic", "ridge_head", "start", "whitening"}),
         frozenset({"fine_tuning"}),

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from ait import AssociativeModel
-from ait.interpret.causal import CausalReport, causal_report
+from ait.interpret.causal import CausalReport, causal_report, interventions
 from training.data import Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError
 from training.evaluation.evaluate import known_labels
@@ -42,7 +42,7 @@ def measure_effects(
         DataError: The data cannot be used, or holds classes the model does not know.
     """
     model = load_model(Path(checkpoint))
-    if not isinstance(model, AssociativeModel):
+    if not isinstance(model, AssociativeModel) or not interventions(model):
         raise CheckpointError(f"{checkpoint}: {type(model).__name__} has no associative memory to take away")
     samples = open_evaluation(source, data_root, only)
     if limit is not None and len(samples.names) > limit:

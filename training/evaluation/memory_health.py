@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ait import AssociativeModel
-from ait.interpret.causal import causal_report
+from ait.interpret.causal import causal_report, interventions
 from ait.interpret.memory_report import memory_report
 
 _IMAGES = 512
@@ -23,11 +23,12 @@ def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
         ``norm_ratio``; and ``memory/effect/{name}`` for every number of `ait.interpret.causal.causal_report`. Empty
         without a memory.
     """
-    if not isinstance(model, AssociativeModel):
+    if not isinstance(model, AssociativeModel) or not interventions(model):
         return {}
     columns = {}
     causal = causal_report(model, images, labels)
-    for index, (block, ratio) in enumerate(zip(memory_report(model, images), causal.norm_ratios, strict=True)):
+    blocks = memory_report(model, images) if model.associative_blocks() else []
+    for index, (block, ratio) in enumerate(zip(blocks, causal.norm_ratios, strict=True)):
         for name, value in (block.summary() | {"norm_ratio": ratio}).items():
             columns[f"memory/block{index}/{name}"] = float(value)
     return columns | {f"memory/effect/{name}": value for name, value in causal.summary().items()}

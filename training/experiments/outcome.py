@@ -45,12 +45,14 @@ class Outcome:
         checks: Figures with their allowed ranges.
         figure: The plot.
         figures: Everything else that was measured, as JSON values.
+        markdown: Tables for the documentation; empty: none.
     """
 
     title: str
     checks: list[Check]
     figure: Figure
     figures: dict[str, Any] = field(default_factory=dict)
+    markdown: str = ""
 
     @property
     def passed(self) -> bool:

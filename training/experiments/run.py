@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import platform
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -11,11 +15,15 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ait_lite.checkpoint import atomic_file, write_text
+from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
+from training.experiments.page import replace_section
+from training.run.output.provenance import environment
 
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
     "association-capacity": "facts.association_capacity",
+    "block-memory": "blocks.comparison",
     "capacity-slope": "energies.capacity_slope",
     "cross-entropy": "energies.cross_entropy",
     "data-fraction": "energies.data_fraction",
@@ -29,8 +37,12 @@ EXPERIMENTS = {
     "majoriser": "energies.majoriser",
     "nearest-neighbour": "energies.nearest_neighbour",
     "optimisers": "scaling.optimisers",
+    "paper-ablations": "tables.ablations",
+    "paper-costs": "tables.costs",
+    "paper-table": "tables.comparison",
     "reachability": "retrieval.reachability",
     "recall": "retrieval.recall",
+    "relational": "relational.comparison",
     "sequential-learning": "facts.sequential_learning",
     "snr": "retrieval.snr",
     "storage-samples": "scaling.storage_samples",
@@ -45,11 +57,22 @@ _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"from-vit", "unknown"})
+WITH_DATA = frozenset({"block-memory", "from-vit", "paper-ablations", "paper-table", "unknown"})
+
+# Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
+RESUMED = frozenset({"paper-ablations", "paper-table", "relational"})
 
 
-def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
-    """Run one experiment; write ``NAME.json`` and ``NAME.png``.
+def run_experiment(
+    name: str,
+    output: Path,
+    full: bool = False,
+    seed: int = 0,
+    data: Path | None = None,
+    seconds: float | None = None,
+    page: Path | None = None,
+) -> Outcome:
+    """Run one experiment; write ``NAME.json`` and ``NAME.png``, and ``NAME.md`` where it has tables.
 
     Args:
         name: One of ``EXPERIMENTS``.
@@ -57,19 +80,27 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, d
         full: Run at the paper's size, or with more trials, which takes longer.
         seed: Seed of everything random.
         data: Folder of images, for ``WITH_DATA``; None: what the experiment draws.
+        seconds: For ``RESUMED``: stop after so long; the same call goes on. None: run to the end.
+        page: Markdown page whose section of this name becomes the experiment's tables; None: no page.
 
     Returns:
         The outcome; a command that runs experiments fails where it has not passed.
 
     Raises:
-        ValueError: If there is no such experiment, or it takes no images.
+        ValueError: If there is no such experiment, or it takes no images, or cannot be stopped.
+        OutOfTime: The seconds are used up; what was trained is in ``output/NAME-trials``.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"Unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
     if data is not None and name not in WITH_DATA:
         raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} do.")
+    if seconds is not None and name not in RESUMED:
+        raise ValueError(f"{name} runs to its end; {', '.join(sorted(RESUMED))} can be stopped.")
     run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
-    outcome = run(full, seed) if data is None else run(full, seed, data)
+    if name in RESUMED:
+        outcome = run(full, seed, data, output / f"{name}-trials", Budget(seconds))
+    else:
+        outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)
     report = {
         "experiment": name,
@@ -79,12 +110,30 @@ def run_experiment(name: str, output: Path, full: bool = False, seed: int = 0, d
         "passed": outcome.passed,
         "checks": [asdict(check) | {"passed": check.passed} for check in outcome.checks],
         "figures": outcome.figures,
+        "environment": environment() | {"command": _command(), "processor": _processor()},
     }
     write_text(output / f"{name}.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
     outcome.figure.suptitle(outcome.title, fontsize=10)
     with atomic_file(output / f"{name}.png") as temporary:
         FigureCanvasAgg(outcome.figure).print_figure(temporary, format="png", dpi=_DPI)
+    if outcome.markdown:
+        write_text(output / f"{name}.md", outcome.markdown)
+        if page is not None:
+            replace_section(page, name, outcome.markdown)
     return outcome
+
+
+def _command() -> str:
+    """Write the command without the folder that its program is in."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _processor() -> str:
+    """Name the processor and say how many cores there are."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def _finite(value: Any) -> Any:

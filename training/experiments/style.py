@@ -33,6 +33,13 @@ def series() -> Iterator[dict[str, Any]]:
         yield {"color": colour, "marker": marker, "linestyle": line}
 
 
+def points() -> Iterator[dict[str, Any]]:
+    """Yield a colour and marker for one point after another, hollow once all were used."""
+    for number, look in enumerate(series()):
+        hollow = number // len(MARKERS) % 2
+        yield look | {"linestyle": "", "markerfacecolor": "white" if hollow else look["color"]}
+
+
 def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None:
     """Draw groups of bars, one bar per series in each group."""
     hatches = ("", "//", "..", "\\\\", "xx", "--", "oo")

@@ -15,4 +15,4 @@ def store_channels_last(model: nn.Module) -> None:
     """
     convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
     if convolutions > sum(isinstance(module, nn.Linear) for module in model.modules()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)

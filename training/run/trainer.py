@@ -16,7 +16,7 @@ from torch import Tensor
 from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
 from training.recipe.keys import Recipe
-from training.run.accelerator import create_accelerator
+from training.run.accelerator import create_accelerator, fastest_products
 from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
 from training.run.interruption import Interruption
@@ -86,6 +86,7 @@ def train(
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
+            claimed.enter_context(fastest_products(accelerator))
         if recipe.method == "closed_form":
             return _result(recipe, solve_run(recipe, accelerator, console, interruption))
         with interruption.at_once("stopped before the first step"):

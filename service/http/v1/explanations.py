@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from service.images.overlay import data_uri, overlay
+from service.scores import best_labels
 
 
 def patch_map(results: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any] | None:
@@ -51,6 +52,27 @@ def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for priors, before, after, energy, shares, recalled, weights in rows
     ]
+
+
+def without_memory(
+    results: Mapping[str, Any], probabilities: Callable[[np.ndarray], np.ndarray], labels: Sequence[str], top_k: int
+) -> dict[str, Any] | None:
+    """Make the `WithoutMemory` of the answer; None if the model has no memory in its blocks.
+
+    Args:
+        results: What the model's process said.
+        probabilities: Turns logits (1, classes) into the model's probabilities.
+        labels: Class names, by index.
+        top_k: How many classes to name.
+    """
+    logits = results.get("without_retrieval")
+    if logits is None:
+        return None
+    best = best_labels(probabilities(logits[None]), labels, top_k)[0]
+    return {
+        "labels": [{"label": label, "score": score} for label, score in best],
+        "logit": number(float(logits[results["class_index"]])),
+    }
 
 
 def examples(results: Mapping[str, Any], labels: Sequence[str], scores: np.ndarray) -> list[dict[str, Any]]:

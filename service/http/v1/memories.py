@@ -31,7 +31,7 @@ from service.http.v1.memories_schemas import (
     limits,
     summary,
 )
-from service.memories.health import Health
+from service.memories.answering.health import Health
 from service.memories.memories import Memories
 from service.memories.records import Keep, Memory, Options
 

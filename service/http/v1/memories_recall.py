@@ -20,7 +20,7 @@ from service.http.v1.memories_schemas import (
 )
 from service.http.v1.requests import TIMEOUT, body
 from service.http.v1.schemas import LabelScore, Timing
-from service.memories.reading import Answer
+from service.memories.answering.reading import Answer
 from service.memories.results import Recalled
 from service.observability.request_context import record_of
 

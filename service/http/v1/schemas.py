@@ -146,6 +146,13 @@ class Block(BaseModel):
     )
 
 
+class WithoutMemory(BaseModel):
+    """The answer if the blocks' memories retrieved nothing: what differs is what the memory contributes."""
+
+    labels: list[LabelScore] = Field(description="The best classes, the most probable first.")
+    logit: float = Field(description="For the class that the map explains.", examples=[5.09])
+
+
 class Example(BaseModel):
     """A training image that the model finds similar."""
 
@@ -187,7 +194,8 @@ class Explanation(BaseModel):
         examples=[[0.125, 0, 0.875, 1]],
     )
     map: PatchMap | None = Field(description="null for a model that has neither patches nor a feature map.")
-    blocks: list[Block] = Field(description="Empty for a model without an associative memory.")
+    blocks: list[Block] = Field(description="Empty for a model without an associative memory in its blocks.")
+    without_memory: WithoutMemory | None = Field(description="null for a model without one.")
     examples: list[ClassExamples] = Field(
         description="Of the three best classes; empty where the checkpoint has no exemplars."
     )

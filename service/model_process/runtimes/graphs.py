@@ -201,12 +201,20 @@ def _in_a_fork(make: Callable[[], None]) -> None:
     code = _FAILURE
     try:
         _end_with_parent()
+        _use_one_thread()
         make()
         code = 0
     except BaseException:
         logger.exception("a graph cannot be made")
     finally:
         os._exit(code)
+
+
+def _use_one_thread() -> None:
+    """Compute in this thread alone: those of the pool that loading a model has started are not in a fork."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _end_with_parent() -> None:

@@ -252,7 +252,9 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
     revision = "0123456789abcdef0123456789abcdef01234567"
     (repository / "refs" / "main").write_text(revision)
     folder = repository / "snapshots" / revision
-    export_hub(model, folder, license="mit", metrics={"validation_accuracy": 0.875})
+    effect = {"accuracy_change": -0.01, "accuracy_interval": 0.004, "loss_change": 0.02, "loss_interval": 0.01}
+    metrics = {"validation_accuracy": 0.875, "memory": {"retrieval_off": effect}}
+    export_hub(model, folder, license="mit", metrics=metrics)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     images = other_images(model, 3)
     for source in (f"local-dir:{folder}", "hf-hub:someone/animals"):
@@ -262,7 +264,7 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
         theirs, ours = resolve_input_data_config(loaded), resolve_input_data_config(model)
         assert {**theirs, "mean": None, "std": None} == {**ours, "mean": None, "std": None}
         assert [*theirs["mean"], *theirs["std"]] == pytest.approx([*ours["mean"], *ours["std"]])
-    assert json.loads((folder / "config.json").read_text())["metrics"] == {"validation_accuracy": 0.875}
+    assert json.loads((folder / "config.json").read_text())["metrics"] == metrics
     card = ModelCard.load(folder / "README.md")
     assert card.data.license == "mit"
     assert card.data.to_dict()["library_name"] == "timm"
@@ -270,6 +272,7 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
     assert "image-classification" in card.data.tags
     assert "ant, bee, cat" in card.text
     assert "| validation_accuracy | 0.8750 |" in card.text
+    assert "| the blocks add nothing that they retrieve | -1.00 ± 0.40 | +0.0200 ± 0.0100 |" in card.text
 
 
 def test_a_card_without_a_licence_leaves_the_field_out(tmp_path: Path) -> None:

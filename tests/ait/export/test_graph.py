@@ -14,6 +14,7 @@ from torch import nn
 from ait.export import ExportError
 from ait.export.graph import write_graphs
 from ait.interpret.embedding import embed_and_classify
+from ait.memory.associative_head import AssociativeHead
 from ait_lite.runtimes import GRAPH_RUNTIMES, open_graph, read_prepared
 
 SMALL = {
@@ -27,6 +28,7 @@ SMALL = {
 CONVOLUTIONAL = {"pretrained_cfg_overlay": {"input_size": (3, 32, 32), "test_input_size": None}}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "AiT": ("ait_tiny_patch4_32", SMALL),
+    "AiT, associative head": ("ait_tiny_patch4_32", {**SMALL, "head": "associative", "global_pool": "avg"}),
     "ViT": ("vit_tiny_patch16_224", SMALL),
     "ResNet": ("test_resnet", CONVOLUTIONAL),
     "ConvNeXt": ("test_convnext", CONVOLUTIONAL),
@@ -42,6 +44,8 @@ def make(case: str) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):  # whose statistics must matter
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
+        if isinstance(module, AssociativeHead):
+            module.forget(1)  # a class that holds nothing is answered apart from the others
     return model.eval()
 
 

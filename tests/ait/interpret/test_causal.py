@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
-from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_without_retrieval
+from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_under
 from ait.memory.associative_head import AssociativeHead
 from tests.ait.conftest import MakeModel
 
@@ -33,7 +33,7 @@ def test_without_retrieval_it_is_the_model_whose_scale_is_zero(
     model, without = make_model().eval(), make_model().eval()
     for block in without.associative_blocks():
         nn.init.zeros_(block.workspace.ls.gamma)
-    torch.testing.assert_close(logits_without_retrieval(model, images), without(images))
+    torch.testing.assert_close(logits_under(model, images, "retrieval_off"), without(images))
     expected = F.cross_entropy(without(images), labels, reduction="none").detach() - F.cross_entropy(
         model(images).detach(), labels, reduction="none"
     )
@@ -81,6 +81,12 @@ def test_an_associative_head_loses_everything_without_its_classes(
         model.teach(label, images[labels == label])
     report = causal_report(model, images, labels)
     assert set(report.effects) == set(INTERVENTIONS)
+    alone = make_model({"num_priors": 0}, memory="none", head="associative")
+    assert set(causal_report(alone, images, labels).effects) == {
+        "equal_classes",
+        "shuffled_classes",
+        "one_prior_a_class",
+    }
     assert report.accuracy > 0.5
     # All classes tie: one answer in five is right by chance.
     assert report.effects["equal_classes"].accuracy == pytest.approx(0.2)
@@ -108,6 +114,11 @@ def test_what_cannot_be_measured_is_refused(make_model: MakeModel, images: Tenso
     other: AssociativeTransformer = nn.Linear(1, 1)  # type: ignore[assignment]  # what is to be refused
     with pytest.raises(TypeError, match="Linear"):
         causal_report(other, images, labels)
+    without = make_model({"num_priors": 0}, memory="none")
+    with pytest.raises(TypeError, match="no associative memory"):
+        causal_report(without, images, labels)
+    with pytest.raises(ValueError, match="retrieval_off"):
+        logits_under(make_model(), images, "equal_classes")
     with pytest.raises(ValueError, match="8 and 7"):
         causal_report(make_model(), images, labels[:7])
     with pytest.raises(ValueError, match="0 and 0"):

@@ -185,6 +185,16 @@ def test_blocks_tell_what_the_memory_report_measures(make_model: MakeModel, imag
         assert (block.weights[:, 0] >= block.weights[:, 1]).all()
 
 
+def test_an_explanation_tells_the_answer_without_the_memory(make_model: MakeModel, images: Tensor) -> None:
+    model = make_model().eval()
+    without = explain(model, images[:1]).without_retrieval
+    for block in model.associative_blocks():
+        torch.nn.init.zeros_(block.workspace.retrieval.proj.weight)
+    torch.testing.assert_close(without, model(images[:1])[0].detach())
+    vit = timm.create_model("test_vit", num_classes=3, img_size=32)
+    assert explain(vit, torch.randn(1, 3, 32, 32)).without_retrieval is None
+
+
 def test_no_more_priors_are_told_than_there_are(make_model: MakeModel, images: Tensor) -> None:
     for block in explain(make_model(), images[:1], priors=99).blocks:
         assert block.priors.shape == (16, 6)

@@ -63,6 +63,9 @@ def test_inspect_refuses_a_model_without_memory(image_file: Path, tmp_path: Path
     result = run(app, ["inspect", str(tmp_path), str(image_file)])
     assert result.exit_code == 1
     assert "no associative memory" in result.stderr
+    result = run(app, ["inspect", str(tmp_path), "--data", str(image_file.parent)])
+    assert result.exit_code == 1
+    assert "no associative memory" in result.stderr
 
 
 def test_a_missing_model_is_named_with_what_there_is(image_file: Path) -> None:

@@ -31,14 +31,16 @@ class Application:
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.left = asyncio.Event()
+        self.fields: list[bytes] = []  # names, when the body had been read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
-        size, more = 0, True
+        size, more = 0, scope["path"] != "/unread"
         while more:
             message = await receive()
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
+        self.fields = [name for name, _ in scope["headers"]]
         self.started.set()
         if scope["path"] == "/wait":
             leaving = asyncio.ensure_future(receive())
@@ -302,11 +304,15 @@ def test_what_cannot_be_read_behind_a_request_leaves_its_answer_alone(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@pytest.mark.parametrize("field", ["accept: */*", "expect: 100-continue"])
 @pytest.mark.parametrize("half_closed", [False, True])
-def test_a_body_that_cannot_be_read_is_refused(half_closed: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_body_that_cannot_be_read_is_refused(
+    half_closed: bool, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n")
+        head = f"POST / HTTP/1.1\r\nhost: a\r\n{field}\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"no length\r\n")
         if half_closed:
             writer.write_eof()
         answer = await everything(reader)
@@ -316,6 +322,67 @@ def test_a_body_that_cannot_be_read_is_refused(half_closed: bool, caplog: pytest
 
     run(ConnectionLimits(), test)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def test_trailer_fields_do_not_pass_for_fields_of_the_head() -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED + b"3\r\nabc\r\n0\r\nauthorization: Bearer x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n3")).startswith(b"HTTP/1.1 200 ")
+        assert application.fields == [b"host", b"transfer-encoding"]
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\nx-next: 1\r\ncontent-length: 2\r\n\r\nab")
+        assert (await reader.readuntil(b"\r\n\r\n2")).startswith(b"HTTP/1.1 200 ")
+        assert b"x-next" in application.fields
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"0\r\nx: " + b"a" * 2_000_000 + b"\r\n\r\n",
+        b"0\r\n" + b"a" * 2_000_000 + b": x\r\n\r\n",
+        b"0\r\n" + b"x: a\r\n" * 200 + b"\r\n",
+        b"3;" + b"x=y;" * 500_000 + b"\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=["a large value", "a large name", "many fields", "extensions of a chunk"],
+)
+def test_what_comes_beside_a_body_has_limits(behind: bytes) -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED + b"3\r\nabc\r\n" + behind)
+        answer = await everything(reader)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_what_cannot_be_read_of_a_request_that_was_answered_brings_no_second_answer() -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED.replace(b"POST /", b"POST /unread") + b"3\r\nabc\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        writer.write(b"no length\r\n")
+        assert await everything(reader) == b""
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_bodies_in_very_small_chunks_are_read() -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED + b"1;a=b\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n20000")
+        writer.close()
+
+    run(ConnectionLimits(), test)
 
 
 def test_encrypted_connections_have_the_same_limits(tmp_path: Path) -> None:

@@ -99,9 +99,10 @@ def test_a_process_that_dies_is_restarted(served: Any, model_folder: Path) -> No
     async def _(models: Models, witness: Witness) -> None:
         model = models.get()
         pid = model.pid
+        assert pid
         with stopped(model):
             running, last = await fill(model, 1)
-            os.kill(pid or 0, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             answers = await asyncio.gather(*running, return_exceptions=True)
         assert {type(answer) for answer in answers} == {ModelUnavailable}
         assert not models.ready
@@ -123,7 +124,8 @@ def test_a_process_that_cannot_be_restarted(served: Any, root: Path) -> None:
         model = models.get()
         weights = root / "colours" / "1" / "model.safetensors"
         weights.rename(root / "elsewhere")
-        os.kill(model.pid or 0, signal.SIGKILL)
+        assert model.pid
+        os.kill(model.pid, signal.SIGKILL)
         await until(lambda: not model.ready)
         with refused(503, "cannot be restarted"):
             await ask(model)

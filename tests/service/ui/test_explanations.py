@@ -82,7 +82,13 @@ def test_the_map_of_the_best_class(here: Visit, told: dict[str, Any]) -> None:
         assert alpha == pytest.approx(255 * 0.88 * (abs(value) / max(map(abs, values))) ** 0.8, abs=1)
         if alpha > 30:
             assert (red > blue) is (value > 0)
-    expect(here.cards.locator(".view")).to_contain_text(f"a logit of {number(told['map']['logit'])}.")
+    without = told["without_memory"]
+    expect(here.cards.locator(".view")).to_contain_text(
+        f"a logit of {number(told['map']['logit'])}, and of {number(without['logit'])} if the memory gave nothing."
+    )
+    expect(here.cards.locator(".why")).to_contain_text(
+        f"the answer would still be ship, with {percent(without['labels'][0]['score'])}"
+    )
     strongest = max(range(64), key=lambda index: abs(values[index]))
     expect(here.cards.locator(".patch h4")).to_have_text(f"Row {strongest // 8 + 1}, column {strongest % 8 + 1}")
 

@@ -146,3 +146,14 @@ def test_everything_is_a_function_of_seed_and_split() -> None:
         assert torch.equal(getattr(made, name), getattr(again, name))
     for other in (generate_sort_of_clevr(5, seed=4), generate_sort_of_clevr(5, seed=3, split="test")):
         assert not torch.equal(made.centres, other.centres)
+
+
+def test_questions_of_some_kinds_are_kept(many: SortOfClevr) -> None:
+    binary = many.asking("binary")
+    assert torch.equal(binary.answers, many.answers[:, 10:20])
+    assert torch.equal(binary.questions, many.questions[:, 10:20])
+    assert (binary.kinds == 1).all()
+    assert torch.equal(many.asking("ternary", "non-relational", "binary").answers, many.answers)
+    for wrong in ((), ("unary",)):
+        with pytest.raises(ValueError, match="binary"):
+            many.asking(*wrong)

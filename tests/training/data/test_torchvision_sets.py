@@ -1,55 +1,19 @@
 """Published sets are read from files of their own format, and missing or altered files are named."""
 
-import hashlib
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision import datasets
 
+from tests.support.published_sets import write_cifar, write_pets
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation, open_splits
 from training.errors import DataError
 from training.recipe.keys import DataRecipe
 
 PREPROCESSING = Preprocessing((3, 32, 32), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
-
-
-def write_cifar(root: Path, dataset: Any, patch: pytest.MonkeyPatch, rows: int = 4) -> dict[str, list[Any]]:
-    """Batches of `rows` images each in the published layout; returns the pixels and labels by split.
-
-    The sums of the files that torchvision expects are replaced by those of the files written.
-    """
-    generator = np.random.default_rng(0)
-    base = root / dataset.base_folder
-    base.mkdir(parents=True)
-    fine = dataset is datasets.CIFAR100
-    classes = 100 if fine else 10
-    written: dict[str, list[Any]] = {"train": [], "test": []}
-
-    def write(name: str, content: dict[str, Any]) -> str:
-        data = pickle.dumps(content, protocol=2)
-        (base / name).write_bytes(data)
-        return hashlib.md5(data).hexdigest()
-
-    for attribute, split in (("train_list", "train"), ("test_list", "test")):
-        sums = []
-        for name, _ in getattr(dataset, attribute):
-            data = generator.integers(0, 256, (rows, 3072), dtype=np.uint8)
-            labels = generator.integers(0, classes, rows).tolist()
-            content: dict[str, Any] = {"data": data, "fine_labels" if fine else "labels": labels}
-            if fine:
-                content["coarse_labels"] = [0] * rows
-            sums.append([name, write(name, content)])
-            written[split] += zip(data, labels, strict=True)
-        patch.setattr(dataset, attribute, sums)
-    names = [f"thing {index}" for index in range(classes)]
-    md5 = write(dataset.meta["filename"], {dataset.meta["key"]: names})
-    patch.setattr(dataset, "meta", {**dataset.meta, "md5": md5})
-    return written
 
 
 def assert_holds(samples: LabelledImages, rows: list[Any]) -> None:
@@ -88,21 +52,6 @@ def test_missing_and_altered_cifar_files_are_named(tmp_path: Path, monkeypatch: 
     (tmp_path / "cifar-10-batches-py" / "data_batch_2").unlink()
     with pytest.raises(DataError, match=r"missing.*\n.*data_batch_2$"):
         open_splits(recipe, seed=0)
-
-
-def write_pets(root: Path) -> None:
-    base = root / "oxford-iiit-pet"
-    (base / "images").mkdir(parents=True)
-    (base / "annotations").mkdir()
-    breeds = [("Abyssinian", 1), ("american_bulldog", 2), ("Siamese", 1)]
-    for split, start in (("trainval", 1), ("test", 101)):
-        lines = []
-        for number, (breed, species) in enumerate(breeds, start=1):
-            for index in range(start, start + 2):
-                lines.append(f"{breed}_{index} {number} {species} 1\n")
-                colour = (number * 60, index, 0)
-                Image.new("RGB", (50, 40), colour).save(base / "images" / f"{breed}_{index}.jpg", quality=95)
-        (base / "annotations" / f"{split}.txt").write_text("".join(lines))
 
 
 def test_pets_are_read_by_their_annotations(tmp_path: Path) -> None:

@@ -13,12 +13,17 @@ from training.experiments.energies import landscape as example
 # The others train for up to a minute or more; their parts have tests of their own.
 SLOW = {
     "association-capacity",
+    "block-memory",
     "data-fraction",
     "fact-storage",
     "factual-recall",
     "from-vit",
     "head-comparison",
     "optimisers",
+    "paper-ablations",
+    "paper-costs",
+    "paper-table",
+    "relational",
     "sequential-learning",
     "storage-width",
     "swaps",

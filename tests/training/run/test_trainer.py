@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from ait_lite.checkpoint import read_config
 from tests.support.training_runs import MakeRecipe
 from training.data import open_splits
 from training.errors import OutputError, RecipeError
@@ -117,6 +118,10 @@ def test_associative_transformer_reports_its_memory(make_recipe: MakeRecipe, qui
     for name in ("retrieval_off", "equal_priors", "shuffled_priors"):
         change = row[f"memory/effect/{name}/accuracy"] - row["memory/effect/accuracy"]
         assert row[f"memory/effect/{name}/accuracy_change"] == pytest.approx(change)
+        (kept,) = [
+            row[f"memory/effect/{name}/accuracy_change"] for row in result.history if row["epoch"] == result.best_epoch
+        ]
+        assert read_config(result.checkpoint)["metrics"]["memory"][name]["accuracy_change"] == kept
     best = timm.create_model(f"local-dir:{result.checkpoint}", pretrained=True)
     state, _ = load_state(recipe.output / "last" / "state.safetensors")
     assert isinstance(best, nn.Module)

@@ -9,7 +9,9 @@ import pytest
 import ait
 from ait_lite.checkpoint import CheckpointError, fingerprint
 from ait_lite.corrections import Corrections, load_corrections
-from service.predict import predict_files
+from ait_lite.decode import ImageLimits, decode
+from service.model_process.classifier import Classifier
+from service.repository.folders import locate
 from tests.support.training_images import CLASSES, write_images
 from training.errors import DataError, OutputError
 from training.teaching.correct import correct, fit_gate, withdraw
@@ -50,7 +52,9 @@ def test_corrections_hold_in_library_and_service(model: Path, wrong: list[Labell
     assert abs(result.accuracy_after - result.accuracy_before) <= 0.02  # one of sixty images
     paths = [file.path for file in wrong]
     assert [answer[0][0] for answer in ait.load(model).predict(paths)] == [file.label for file in wrong]
-    assert [answer.labels[0][0] for answer in predict_files(paths, model)] == [file.label for file in wrong]
+    images = [decode(path.read_bytes(), ImageLimits()) for path in paths]
+    served = Classifier(locate(model)).classify(images)
+    assert [labels[0][0] for labels in served] == [file.label for file in wrong]
     for name, data in before.items():
         assert (model / name).read_bytes() == data
 

@@ -99,8 +99,8 @@ def open_training(
 def _splits(
     source: str, root: str | Path | None, layout: Layout, multi_label: bool = False
 ) -> tuple[LabelledImages, LabelledImages | None]:
-    if source == "triangle":
-        return triangle_splits()
+    if source in ("triangle", "triangle_faithful"):
+        return triangle_splits(faithful=source == "triangle_faithful")
     if root is None:
         raise DataError(f"data.source={source} needs data.root")
     if source == "folder":
@@ -108,7 +108,9 @@ def _splits(
     if source == "table":
         return table_splits(root, multi_label)
     if source not in SETS:
-        raise DataError(f"no data source {source!r}; choose from folder, table, triangle, {', '.join(SETS)}")
+        raise DataError(
+            f"no data source {source!r}; choose from folder, table, triangle, triangle_faithful, {', '.join(SETS)}"
+        )
     return SETS[source](root)
 
 

@@ -1,6 +1,6 @@
 """Sort-of-CLEVR: questions about coloured squares and circles (arXiv 1706.01427)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,6 +47,23 @@ class SortOfClevr:
     kinds: Tensor
     centres: Tensor
     shapes: Tensor
+
+    def asking(self, *kinds: str) -> "SortOfClevr":
+        """Keep questions of some kinds: all of them for joint training, ``binary`` alone as AiT's paper has it.
+
+        Args:
+            *kinds: Of `KINDS`.
+
+        Raises:
+            ValueError: A kind is unknown, or none is given.
+        """
+        if not kinds or set(kinds) - set(KINDS):
+            raise ValueError(f"Kinds of questions are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}.")
+        # Every image has the same kinds in the same places.
+        chosen = torch.isin(self.kinds[0], torch.tensor([KINDS.index(kind) for kind in kinds]))
+        return replace(
+            self, questions=self.questions[:, chosen], answers=self.answers[:, chosen], kinds=self.kinds[:, chosen]
+        )
 
 
 def generate_sort_of_clevr(

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from training.evaluation.exemplars import Candidates, Embedded, keep_exemplars
 from training.evaluation.metrics import measure
 from training.evaluation.multi_label import measure_multi_label
 from training.evaluation.report import write_report
+from training.evaluation.report.memory import memory_effects
 from training.evaluation.report.multi_label import write_multi_label_report
 from training.evaluation.scoring import predict_all
 from training.recipe.keys import Recipe
@@ -95,11 +96,13 @@ class RunWriter:
         row, average = position.history[-1], snapshot.average
         averaged = average is not None and any(row.get(f"ema_{name}", -1.0) > row.get(name, -1.0) for name in METRICS)
         weights = average if average is not None and averaged else snapshot.model
-        metrics = {
+        metrics: dict[str, Any] = {
             "epoch": position.epoch,
             "validation_map" if self._recipe.multi_label else "validation_accuracy": accuracy(row),
             "weights": "averaged" if averaged else "last",
         }
+        if effects := memory_effects(row):
+            metrics["memory"] = effects
 
         def save(path: Path) -> None:
             data_config = self._preprocessing.data_config()

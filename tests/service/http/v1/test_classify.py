@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.predict import predict_files
+import ait
 from tests.support.service_client import IMAGE, LABELS, labels, occupy, post, problem, served_by
 from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene
 
@@ -87,7 +87,7 @@ def test_raw_multipart_and_files_agree(client: TestClient, model_folder: Path, t
     files = [("file", (f"{index}.dat", data)) for index, data in enumerate(images)]
     response = client.post("/v1/classify", files=files)
     assert [each["index"] for each in response.json()["predictions"]] == [0, 1, 2]
-    on_disk = [dict(each.labels) for each in predict_files(paths, model=model_folder)]
+    on_disk = [dict(each) for each in ait.load(model_folder).predict(paths)]
     for one, many, disk in zip(raw, labels(response), on_disk, strict=True):
         expected = pytest.approx({each["label"]: each["score"] for each in one}, abs=2e-6)
         assert {each["label"]: each["score"] for each in many} == expected

@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import ait.interpret.explain
-from service.predict import predict_files
+from service.model_process.classifier import Classifier
+from service.repository.folders import ModelError, locate
 from tests.support.explained_models import IMAGE, NAMES, TEMPERATURE, ask, refused
 
 
@@ -44,6 +45,14 @@ def test_the_answer_is_what_the_library_says(
         np.testing.assert_array_equal([[prior for prior, _ in patch] for patch in block["recalled"]], known.priors)
         shares = [[share for _, share in patch] for patch in block["recalled"]]
         np.testing.assert_allclose(shares, known.weights, atol=1e-4)
+    without = expected.without_retrieval
+    assert without is not None
+    assert answer["without_memory"]["logit"] == pytest.approx(float(without[found.label]), abs=1e-4)
+    scores = (without / TEMPERATURE).softmax(0)
+    assert [each["label"] for each in answer["without_memory"]["labels"]] == [
+        NAMES[i] for i in scores.argsort().flip(0)
+    ]
+    assert answer["without_memory"]["labels"][0]["score"] == pytest.approx(float(scores.max()), abs=1e-5)
     assert answer["overlays"] is None
     assert set(answer["timing_ms"]) == {"queue", "decode", "infer"}
 
@@ -59,8 +68,8 @@ def test_scores_are_those_of_classify_and_of_files(
     assert classified["calibrated"] is True
     assert classified["predictions"][0]["labels"] == labels
     (tmp_path / "image.png").write_bytes(IMAGE)
-    (prediction,) = predict_files([tmp_path / "image.png"], repository / "ait" / "1")
-    assert [{"label": label, "score": score} for label, score in prediction.labels] == labels
+    predicted = dict(ait.load(repository / "ait" / "1").predict(tmp_path / "image.png"))
+    assert predicted == pytest.approx({each["label"]: each["score"] for each in labels}, abs=2e-6)
     assert ask(explaining, params={"top_k": 2})["labels"] == labels[:2]
 
 
@@ -204,10 +213,8 @@ def test_answers_are_as_described(explaining: TestClient) -> None:
 
 
 def test_a_temperature_that_is_none_keeps_a_model_from_loading(repository: Path, tmp_path: Path) -> None:
-    from service.repository.folders import ModelError
-
     folder = shutil.copytree(repository / "vit" / "1", tmp_path / "vit")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"temperature": "warm"}))
     with pytest.raises(ModelError, match=r"temperature in config\.json is 'warm'"):
-        predict_files([], folder)
+        Classifier(locate(folder))

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from service.errors import StoreUnavailable
-from service.memories.index import MemoryIndex
+from service.memories.answering.index import MemoryIndex
 from service.memories.records import Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.postgres import PostgresStore

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.errors import MemoryNotFound, StoreUnavailable
-from service.memories.index import MemoryIndex
+from service.memories.answering.index import MemoryIndex
 from service.memories.records import Lesson, Options, Selection
 from service.memories.stores.schema import MIGRATIONS
 from service.memories.stores.sqlite import SqliteStore

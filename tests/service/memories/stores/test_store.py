@@ -19,7 +19,7 @@ from service.errors import (
     RevisionNotReached,
     StaleRevision,
 )
-from service.memories.index import MemoryIndex, filled_memory
+from service.memories.answering.index import MemoryIndex, filled_memory
 from service.memories.records import NOT, Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore

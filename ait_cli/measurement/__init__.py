@@ -1,0 +1,1 @@
+"""Commands that measure: accuracy and confidence of models, the difference between two, and speed."""

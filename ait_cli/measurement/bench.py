@@ -1,0 +1,287 @@
+"""``ait bench``: measure speed as a share of what the machine can do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
+from ait_cli.lazy_group import plain_app
+from ait_cli.measurement.tables import memory_tables, model_table, prediction_table, training_table
+from ait_cli.output import fail, progress_bar, write_json
+
+
+# Enumerations, because typer accepts no option that is a list of literals.
+class Precision(StrEnum):
+    """Number formats of `ait bench model`."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+
+
+class BenchRuntime(StrEnum):
+    """What `ait bench model` runs models in."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+
+
+class Phase(StrEnum):
+    """What `ait bench model` times."""
+
+    forward = "forward"
+    train = "train"
+
+
+class Caching(StrEnum):
+    """Where `ait bench training` takes images from."""
+
+    none = "none"
+    ram = "ram"
+    device = "device"
+
+
+class Rival(StrEnum):
+    """Other servers that `ait bench service` can measure."""
+
+    onnxruntime = "onnxruntime"
+    litserve = "litserve"
+    ray = "ray"
+
+
+app = plain_app(help="Measure speed as a share of what the machine can do.", no_args_is_help=True)
+
+_Json = Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this JSON file too.")]
+
+
+@app.command("model")
+def bench_model(
+    name: Annotated[str, typer.Argument(help="A registered ait_* model.")] = "ait_small_patch4_32",
+    batch_size: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images per step; repeatable; default: 1 and 32.")
+    ] = None,
+    precision: Annotated[list[Precision] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    runtime: Annotated[
+        list[BenchRuntime] | None, typer.Option(help="Repeatable; default: all. Only torch trains.")
+    ] = None,
+    phase: Annotated[list[Phase] | None, typer.Option(help="What to time; repeatable; default: both.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds per case and model.")] = 4.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Time under torch.compile.")] = False,
+    output: _Json = None,
+) -> None:
+    """Time an AiT model and a timm ViT of its size.
+
+    Rates are given as a share of the rate of the machine's fastest matrix products.
+    """
+    from rich.console import Console
+
+    from ait.benchmark import benchmark_model
+    from ait_lite.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_model(
+                name,
+                batch_size or [1, 32],
+                [value.value for value in precision or list(Precision)],
+                [str(value) for value in phase or Phase],
+                seconds,
+                device=device,
+                compile_model=compile_model,
+                runtimes=[str(value) for value in runtime or BenchRuntime],
+                on_case=status.update,
+            )
+    except (RuntimeError, ValueError) as error:
+        fail(str(error))
+    Console(width=110).print(model_table(result.to_dict()))
+    write_json(result.to_dict(), output)
+
+
+@app.command("training")
+def bench_training(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    caching: Annotated[
+        list[Caching] | None, typer.Option(help="Where decoded images are kept; repeatable; default: all.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds per kind of caching, over all rounds.")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the kinds of caching take turns.")] = 5,
+    output: _Json = None,
+) -> None:
+    """Time training with a recipe's data.
+
+    Rates are given as a share of the rate of training on one batch that is ready in memory.
+    """
+    from rich.console import Console
+
+    from training.benchmark.throughput import CACHINGS, benchmark_training
+    from training.errors import DataError, RecipeError
+    from training.recipe.loading import load_recipe
+
+    progress = Console(stderr=True)
+    wanted = tuple(name for name in CACHINGS if caching is None or name in caching)
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_training(
+                load_recipe(recipe, overrides or []), wanted, seconds, rounds, progress, on_case=status.update
+            )
+    except (DataError, RecipeError) as error:
+        fail(str(error))
+    Console(width=110).print(training_table(result.to_dict()))
+    write_json(result.to_dict(), output)
+
+
+@app.command("predict")
+def bench_predict(
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
+    small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
+    photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds in which `ait predict` and the plain loop take turns.")
+    ] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: _Json = None,
+) -> None:
+    """Time `ait predict` on generated folders.
+
+    Rates are given beside that of a plain loop, which decodes a batch and then classifies it.
+    """
+    import tempfile
+
+    from rich.console import Console
+
+    from ait.file_prediction_benchmark import benchmark_prediction
+    from ait_lite.allocator import keep_freed_memory
+    from ait_lite.checkpoint import bundled_models
+
+    keep_freed_memory()
+    progress = Console(stderr=True)
+    name = model or next(iter(bundled_models()))
+    classifier = load_classifier(name, device)
+    with tempfile.TemporaryDirectory() as folder, progress.status("starting") as status:
+        rates = benchmark_prediction(classifier, Path(folder), small, photos, rounds, on_case=status.update)
+    result = {"model": name, "device": device, "rates": [rate.to_dict() for rate in rates]}
+    Console(width=110).print(prediction_table(result))
+    write_json(result, output)
+
+
+@app.command("service")
+def bench_service(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder, bundled model, or a timm name for random weights; default: the bundled one."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; default: generated ones.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of a running service that has this model; default: one is started."),
+    ] = None,
+    against: Annotated[
+        list[Rival] | None,
+        typer.Option(help="Measure the same model behind this server too; repeatable; needs the extra bench."),
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per load.")] = 4.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the servers take turns.")] = 5,
+    soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runtime: Annotated[
+        ServingRuntime, typer.Option(help="Runtime of the model, for every server.")
+    ] = ServingRuntime.auto,
+    precision: Annotated[
+        ServingPrecision, typer.Option(help="Number format, for every server.")
+    ] = ServingPrecision.fp32,
+    output: _Json = None,
+) -> None:
+    """Time the service over HTTP.
+
+    Rates are given as a share of the rate of decoding images and running the model without a server, in the same
+    runtime.
+    """
+    from rich.console import Console
+
+    from service.benchmark.benchmark import benchmark_service
+    from service.benchmark.images import ImagesError
+    from service.benchmark.plain_loop import PlainLoopError
+    from service.benchmark.systems import ServerError
+    from service.benchmark.table import print_benchmark
+    from service.repository.folders import ModelError
+
+    progress = Console(stderr=True)
+    # Turned into an exception, so that the servers that were started are stopped on the way out.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with progress.status("starting") as status:
+            result = benchmark_service(
+                model,
+                images=images,
+                url=url,
+                against=[str(name) for name in against or ()],
+                connections=connections,
+                seconds=seconds,
+                rounds=rounds,
+                soak_requests=soak,
+                device=device,
+                runtime=runtime.value,
+                precision=precision.value,
+                progress=status.update if progress.is_terminal else progress.print,
+            )
+    except (ModelError, ImagesError, PlainLoopError, ServerError) as error:
+        fail(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print_benchmark(result, Console(width=110))
+    write_json(result.to_dict(), output)
+
+
+@app.command("memory")
+def bench_memory(
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a checkpoint, or bundled model, to measure accuracy with.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder with train/, and val/ or test/, to measure accuracy on.")
+    ] = None,
+    examples: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples to time; repeatable; default: 1000, 20000, 100000.")
+    ] = None,
+    per_class: Annotated[
+        list[int] | None, typer.Option(min=1, help="Examples per class; repeatable; default: 1, 5, 20, 100.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Numbers in a feature vector to time with.")] = 192,
+    output: _Json = None,
+) -> None:
+    """Time a memory of classes, and measure its accuracy.
+
+    Times are of one thread if OMP_NUM_THREADS=1. With a model and data, the three readouts stand beside a linear probe
+    on the same features.
+    """
+    from rich.console import Console
+
+    from training.benchmark.memory import measure_accuracy, time_memory, to_json
+    from training.errors import CheckpointError, DataError
+
+    if (model is None) != (data is None):
+        fail("accuracy needs both a model and a data folder.")
+    speeds = [time_memory(count, width) for count in examples or (1_000, 20_000, 100_000)]
+    accuracies = []
+    if model is not None and data is not None:
+        try:
+            with progress_bar("embedding") as progress:
+                accuracies = measure_accuracy(model, data, per_class or (1, 5, 20, 100), progress=progress)
+        except (CheckpointError, DataError, FileNotFoundError) as error:
+            fail(str(error))
+    result = to_json(speeds, accuracies)
+    for table in memory_tables(result):
+        Console(width=110).print(table)
+    write_json(result, output)

@@ -1,0 +1,75 @@
+"""``ait compare``: two models on the same images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ait_cli.arguments import Layout, LayoutOption
+from ait_cli.measurement.tables import comparison_table
+from ait_cli.output import fail
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Folder of a run or of a checkpoint, or name of a bundled model.")],
+    second: Annotated[str, typer.Argument(help="The model to compare it with, named likewise.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder with one folder of images per class, or with val/ or test/ in it; default: the images that "
+            "both runs held out."
+        ),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Kind of DATA, as a recipe's data.source.")] = "folder",
+    layout: LayoutOption = Layout.auto,
+    only: Annotated[Path | None, typer.Option(help="Text file that lists the images to use.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the images that the two differ on to this CSV file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two models on the same labelled images.
+
+    Prints how much more often the second is right, with the 95 % interval of the paired difference, overall and for
+    each class.
+    """
+    from rich.console import Console
+
+    from training.errors import CheckpointError, DataError
+    from training.evaluation.compare import compare as compare_checkpoints
+    from training.evaluation.report.run import HeldOut, held_out_by_both, run_or_checkpoint
+
+    progress = Console(stderr=True)
+    try:
+        one, other = run_or_checkpoint(first), run_or_checkpoint(second)
+        given = data and HeldOut(str(data), source, layout.value, only)
+        images = given or held_out_by_both(one, other)
+        result = compare_checkpoints(
+            one,
+            other,
+            images.root,
+            source=images.source,
+            layout=images.layout,
+            only=images.only,
+            console=progress,
+        )
+        if output is not None:
+            result.write_differing(output)
+    except (CheckpointError, DataError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; choose another file or folder.")
+    if as_json:
+        typer.echo(json.dumps({"first": first, "second": second} | result.to_json(), indent=2))
+    else:
+        low, high = result.overall.interval
+        console = Console()
+        console.print(f"first: {first}\nsecond: {second}", soft_wrap=True, highlight=False, markup=False)
+        console.print(comparison_table(result.to_json()))
+        verdict = "no difference that these images could show" if low <= 0 <= high else "a difference beyond chance"
+        console.print(f"negative log-likelihood: {result.nll[0]:.4f} and {result.nll[1]:.4f}; {verdict}")
+    if output is not None:
+        progress.print(f"written: {output}", soft_wrap=True, highlight=False)

@@ -1,0 +1,138 @@
+"""Tables of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COMPARED_CLASSES = 20
+
+
+def model_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `ait.benchmark.benchmark_model` as a table.
+
+    Args:
+        result: The result's ``to_dict()``.
+    """
+    from rich.table import Table
+
+    library = result["gemm_library"]
+    rates = ", ".join(f"{name} {rate:.0f} GFLOP/s ({library[name]})" for name, rate in result["gemm_gflops"].items())
+    table = Table(title=f"{result['device']}, {result['threads']} threads; best matrix product: {rates}")
+    for column in ("model", "phase", "runtime", "precision", "batch", "images/s", "of GEMM rate", "same label"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for case in result["measurements"]:
+        table.add_row(
+            case["model"],
+            case["phase"],
+            case["runtime"],
+            case["precision"],
+            str(case["batch_size"]),
+            f"{case['images_per_second']:.1f}",
+            f"{case['gemm_fraction']:.2f}",
+            f"{case['agreement']['same_label']:.2%}" if case["agreement"] else "",
+        )
+    table.caption = "\n".join(f"left out: {name}: {reason}" for name, reason in result["left_out"].items()) or None
+    return table
+
+
+def training_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `training.benchmark.throughput.benchmark_training` as a table.
+
+    Args:
+        result: The result's ``to_dict()``.
+    """
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result['model']}, batch {result['batch_size']}, {result['precision']}, {result['device']}, "
+        f"{result['threads']} threads, {result['workers']} workers"
+    )
+    for column in ("images from", "images/s", "of the synthetic rate"):
+        table.add_column(column, justify="left" if column == "images from" else "right")
+    for case in result["throughputs"]:
+        table.add_row(case["feed"], f"{case['images_per_second']:.1f}", f"{case['share']:.3f}")
+    return table
+
+
+def prediction_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the rates of `ait.file_prediction_benchmark.benchmark_prediction` as a table.
+
+    Args:
+        result: Model, device, and the rates' ``to_dict()`` as ``rates``.
+    """
+    from rich.table import Table
+
+    table = Table(title=f"{result['model']}, {result['device']}")
+    for column in ("files", "count", "images/s", "plain loop", "of the plain loop's rate"):
+        table.add_column(column, justify="left" if column == "files" else "right")
+    for case in result["rates"]:
+        table.add_row(
+            case["files"],
+            f"{case['count']:,}",
+            f"{case['images_per_second']:.1f}",
+            f"{case['plain_per_second']:.1f}",
+            f"{case['share']:.3f}",
+        )
+    return table
+
+
+def memory_tables(result: Mapping[str, Any]) -> list[Table]:
+    """Lay out the result of `training.benchmark.memory.to_json` as tables.
+
+    Args:
+        result: The result.
+    """
+    from rich.table import Table
+
+    speed = Table(title="a memory of classes, milliseconds")
+    for case in result["speed"]:
+        if not speed.columns:
+            for column in case:
+                speed.add_column(column.replace("_", " "), justify="right")
+        speed.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:.2f}" for value in case.values()))
+    tables = [speed]
+    if result["accuracy"]:
+        accuracy = Table(title=f"accuracy on {result['accuracy'][0]['images']} images, percent")
+        for column in ("examples per class", *result["accuracy"][0]["readouts"], "linear probe"):
+            accuracy.add_column(column, justify="right")
+        for case in result["accuracy"]:
+            shares = [*case["readouts"].values(), case["probe"]]
+            accuracy.add_row(str(case["per_class"]), *(f"{share:.1%}".removesuffix("%") for share in shares))
+        tables.append(accuracy)
+    return tables
+
+
+def comparison_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `training.evaluation.compare.compare` as a table, the most different classes first.
+
+    Args:
+        result: The result's ``to_json()``.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    classes = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["difference"]))
+    shown = classes[:_COMPARED_CLASSES]
+    most = f", the {len(shown)} classes of {len(classes):,} that differ most" if len(shown) < len(classes) else ""
+    table = Table("", title=f"{result['overall']['images']:,} images{most}")
+    for column in ("images", "first", "second", "difference", "95 % interval", "only first", "only second", "p"):
+        table.add_column(column, justify="right")
+    for name, each in (("all", result["overall"]), *shown):
+        low, high = each["interval"]
+        table.add_row(
+            escape(name),
+            f"{each['images']:,}",
+            f"{each['first']:.2%}",
+            f"{each['second']:.2%}",
+            f"{each['difference']:+.2%}",
+            f"{low:+.2%} to {high:+.2%}",
+            f"{each['only_first']:,}",
+            f"{each['only_second']:,}",
+            f"{each['p_value']:.3f}",
+            end_section=each is result["overall"],
+        )
+    return table

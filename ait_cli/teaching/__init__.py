@@ -1,0 +1,1 @@
+"""Commands that teach: classes to a memory, and right answers to a model."""

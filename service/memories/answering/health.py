@@ -1,0 +1,159 @@
+"""What a memory can tell about itself: what it confuses, what it doubts, and where more images would help."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ait_lite.class_memory import Fullness
+from ait_lite.class_memory.features import SCALE
+from service.memories.answering.index import State
+from service.memories.records import NOT
+
+_JUDGED: Final = 4096  # examples that are left out in turn
+_COMPARED: Final = 2048  # examples that are compared with each other
+_LISTED: Final = 20
+_NEAR: Final = 0.995  # cosine from which two images are all but the same to the model
+_FEW: Final = 5
+_GOOD: Final = 0.8
+
+
+@dataclass(frozen=True)
+class LabelHealth:
+    """One label: examples, how many say what it is not, and the share that is told right when left out, if any was."""
+
+    label: str
+    examples: int
+    negatives: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many examples of a label are taken for another when left out."""
+
+    label: str
+    taken_for: str
+    examples: int
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """An example that the others would label otherwise, by so much of a margin."""
+
+    id: str
+    label: str
+    taken_for: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Two examples that are all but the same to the model."""
+
+    ids: tuple[str, str]
+    labels: tuple[str, str]
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A label that more images would help, and why."""
+
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """The health of a memory.
+
+    Attributes:
+        fullness: How much of its capacity is used; None if it is empty.
+        judged: Examples that were left out in turn.
+        accuracy: Share of these that are told right; None where there is nothing to tell apart.
+        labels: Every label.
+        confusions: The most frequent first.
+        doubts: The strongest first.
+        near_duplicates: The most alike first.
+        advice: Which labels to teach more.
+    """
+
+    fullness: Fullness | None
+    judged: int
+    accuracy: float | None
+    labels: list[LabelHealth]
+    confusions: list[Confusion]
+    doubts: list[Doubt]
+    near_duplicates: list[Twins]
+    advice: list[Advice]
+
+
+def examine(state: State) -> Health:
+    """Examine a memory."""
+    content, reading = state.content, state.reading
+    counts = content.counts
+    if not reading.labels:
+        return Health(None, 0, None, [], [], [], [], [])
+    ids, scores = reading.leave_one_out(_JUDGED)
+    own = reading.own_places(ids)
+    winners = scores.argmax(axis=1) if len(ids) else np.empty(0, np.int64)
+    right, judged = Counter[int](), Counter(own.tolist())
+    confused: Counter[tuple[int, int]] = Counter()
+    doubts = []
+    for index, (mine, winner) in enumerate(zip(own.tolist(), winners.tolist(), strict=True)):
+        if mine == winner:
+            right[mine] += 1
+            continue
+        confused[mine, winner] += 1
+        margin = float(scores[index, winner] - scores[index, mine])
+        doubts.append(Doubt(ids[index], reading.labels[mine], reading.labels[winner], round(margin, 6)))
+    labels = [
+        LabelHealth(
+            label,
+            counts[label],
+            counts.get(NOT + label, 0),
+            right[place] / judged[place] if judged[place] and len(reading.labels) > 1 else None,
+        )
+        for place, label in enumerate(reading.labels)
+    ]
+    return Health(
+        fullness=content.fullness(),
+        judged=len(ids),
+        accuracy=sum(right.values()) / len(ids) if ids and len(reading.labels) > 1 else None,
+        labels=labels,
+        confusions=[
+            Confusion(reading.labels[mine], reading.labels[other], count)
+            for (mine, other), count in sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:_LISTED]
+        ],
+        doubts=sorted(doubts, key=lambda doubt: (-doubt.margin, doubt.id))[:_LISTED],
+        near_duplicates=_twins(state),
+        advice=[advice for label in labels if (advice := _advise(label))],
+    )
+
+
+def _advise(label: LabelHealth) -> Advice | None:
+    if label.examples < _FEW:
+        return Advice(label.label, f"It has {label.examples} examples; from {_FEW} on its answers get steady.")
+    if label.accuracy is not None and label.accuracy < _GOOD:
+        return Advice(label.label, f"{label.accuracy:.0%} of its examples are told right without themselves.")
+    return None
+
+
+def _twins(state: State) -> list[Twins]:
+    ids = state.content.ids()[:_COMPARED]
+    keys = (state.content.keys(ids) / SCALE).astype(np.float32)
+    cosines = np.triu(keys @ keys.T, k=1)
+    first, second = np.nonzero(cosines > _NEAR)
+    order = np.argsort(-cosines[first, second], kind="stable")[:_LISTED]
+    return [
+        Twins(
+            (ids[first[index]], ids[second[index]]),
+            (state.content.label_of(ids[first[index]]), state.content.label_of(ids[second[index]])),
+            round(float(cosines[first[index], second[index]]), 6),
+        )
+        for index in order
+    ]

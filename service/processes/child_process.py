@@ -1,0 +1,34 @@
+"""Python programs that this one starts, which find the same modules and are given sockets."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import socket
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+# The path is that of the parent: a program that is run from its source tree finds itself.
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from service.processes.child_process import run; run(*sys.argv[2:])"
+)
+
+
+def python_command(function: str, sockets: Sequence[socket.socket], *arguments: str) -> list[str]:
+    """Write the command line of a Python program that calls a function and exits with what it returns.
+
+    Args:
+        function: "module:name"; it is called with the sockets, then with the arguments.
+        sockets: The program must inherit their file descriptors (`pass_fds`).
+        arguments: Texts.
+    """
+    descriptors = json.dumps([each.fileno() for each in sockets])
+    return [sys.executable, "-c", _BOOT, json.dumps(sys.path), function, descriptors, *arguments]
+
+
+def run(function: str, descriptors: str, *arguments: str) -> NoReturn:
+    """Do in the child what `python_command` says."""
+    sockets = [socket.socket(fileno=each) for each in json.loads(descriptors)]
+    sys.exit(pkgutil.resolve_name(function)(*sockets, *arguments))

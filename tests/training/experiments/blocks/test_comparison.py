@@ -1,0 +1,89 @@
+"""Designs and their controls: equal sizes where they claim it, and figures of trials."""
+
+import math
+
+import pytest
+import torch
+
+from training.experiments.blocks.comparison import difference, drawn, outcome
+from training.experiments.blocks.designs import DESIGNS, MergeSimilar, PoolPatches, Size, multiply_adds, parameters
+from training.experiments.blocks.trial import Training, Trial, run_trial
+
+TINY = Size(image=16, classes=10, width=16, heads=2, merged=4, prototypes=16, priors=4)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_design_learns_all_that_it_has(name: str) -> None:
+    torch.manual_seed(0)
+    model = DESIGNS[name].make(TINY).train()
+    images = torch.randn(8, 3, 16, 16)
+    if hasattr(model, "forward_training"):
+        logits, extra = (output := model.forward_training(images)).logits, output.balance_loss
+    else:
+        logits, within = model.forward_supervised(images)
+        extra = sum((found.square().sum() for found in within), torch.zeros(()))
+    (logits.square().sum() + extra).backward()
+    assert logits.shape == (8, 10)
+    assert [key for key, value in model.named_parameters() if value.grad is None] == []
+
+
+def test_controls_are_as_large_or_as_dear_as_the_designs() -> None:
+    size = Size()
+    of_size = [("shared", "vit-1"), ("patch-prototypes", "vit-wide"), ("workspace", "vit"), ("merge", "pool")]
+    of_cost = [("shared", "vit"), ("workspace", "pool-shared"), ("merge", "pool"), ("attention", "vit")]
+    made = {name: DESIGNS[name].make(size) for pair in of_size + of_cost for name in pair}
+    for name, control in of_size:
+        assert parameters(made[name]) == pytest.approx(parameters(made[control]), rel=0.06)
+    for name, control in of_cost:
+        assert multiply_adds(made[name], size) == pytest.approx(multiply_adds(made[control], size), rel=0.06)
+
+
+def test_multiply_adds_count_attention_too() -> None:
+    width, tokens = TINY.width, 16
+    block = 12 * width**2 * tokens + 2 * tokens**2 * width
+    assert multiply_adds(DESIGNS["vit"].make(TINY), TINY) == 2 * block + 48 * width * tokens + 10 * width
+
+
+def test_anchors_average_squares_and_the_most_similar() -> None:
+    grid = torch.arange(16.0).view(1, 16, 1)
+    assert PoolPatches(4)(grid).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    tokens = torch.tensor([[[1.0, 0.1], [1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]])
+    torch.testing.assert_close(MergeSimilar()(tokens), torch.tensor([[[4 / 3, 0.1 / 3], [0.0, 1.0]]]))
+
+
+def test_differences_are_paired() -> None:
+    ours = [torch.tensor([1, 1, 1, 0]).bool(), torch.tensor([1, 1, 0, 0]).bool()]
+    theirs = [torch.tensor([1, 0, 1, 0]).bool(), torch.tensor([1, 1, 0, 0]).bool()]
+    found = difference(ours, theirs)
+    assert found.mean == 1 / 8
+    assert found.over_images == pytest.approx(1.96 * 0.25 / 2)
+    assert found.over_seeds == pytest.approx(12.71 * (0.25 / math.sqrt(2)) / math.sqrt(2))
+    assert difference(ours, ours).over_images == 0
+    assert difference(ours[:1], theirs[:1]).over_seeds is None
+
+
+def test_a_trial_is_repeatable_and_measures_without_the_memory() -> None:
+    images, training = drawn(20, 0), Training(epochs=1, batch=50)
+    first, second = (run_trial("merge", images, TINY, training, 3) for _ in range(2))
+    assert set(first.right) == {"on", "off", "equal", "shuffled"}
+    for name, right in first.right.items():
+        assert right.shape == ((50,) if name == "on" else (13,))
+        assert torch.equal(right, second.right[name])
+    assert set(run_trial("vit", images, TINY, training, 3).right) == {"on"}
+
+
+def test_an_outcome_compares_the_seeds_that_both_have() -> None:
+    def trial(design: str, seed: int, right: list[int]) -> Trial:
+        rights = {"on": torch.tensor(2 * right).bool()}
+        if design == "classes":
+            rights |= {change: torch.zeros(2).bool() for change in ("off", "equal", "shuffled")}
+        return Trial(design, seed, 100, 10, 1.0, rights)
+
+    trials = {
+        "vit": [trial("vit", 0, [1, 0, 0, 0]), trial("vit", 1, [1, 1, 0, 0])],
+        "classes": [trial("classes", 1, [1, 1, 1, 0])],
+    }
+    found = outcome(trials, TINY)
+    assert found.figures["classes"]["over vit"]["mean"] == 0.25
+    assert found.figures["classes"]["off"]["mean"] == -1  # of every fourth image
+    assert "| classes | 100 | 0.0 | 1 | 75.00 | -100.00 ± 0.00" in found.markdown

@@ -1,0 +1,115 @@
+"""Tables are made from files of the published layouts, go on where they were stopped, and name what is missing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torchvision import datasets
+
+from ait.benchmark.cost import model_cost
+from tests.support.published_sets import write_cifar, write_pets
+from tests.support.training_images import write_images
+from training.data import open_splits
+from training.data.sources import triangle
+from training.experiments.budget import Budget, OutOfTime
+from training.experiments.tables import ablations, comparison, costs, published
+from training.experiments.tables.datasets import TABLE_DATA
+from training.experiments.tables.trial import TableTrial, run_trial
+from training.recipe.loading import parse_recipe
+
+LUNA = {"Luna": ("luna_patch4_32", {"embed_dim": 8, "depth": 1, "num_heads": 2})}
+QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 8, "schedule": {"warmup_epochs": 0}, "device": "cpu"}
+
+
+def test_every_set_is_read_as_it_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, dataset in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)):
+        write_cifar(tmp_path / folder, dataset, monkeypatch)
+    write_pets(tmp_path / "pet")
+    write_images(tmp_path / "imagenet100" / "train", 2, seed=0)
+    write_images(tmp_path / "imagenet100" / "val", 1, seed=1)
+    monkeypatch.setattr(triangle, "TRAINING_IMAGES", 16)
+    monkeypatch.setattr(triangle, "VALIDATION_IMAGES", 8)
+    found = {}
+    for name, data in TABLE_DATA.items():
+        section = data.recipe(tmp_path)
+        assert section is not None
+        recipe = parse_recipe(TableTrial("Luna", name, *LUNA["Luna"]).settings(section, tmp_path))
+        assert (recipe.epochs, recipe.optimizer.lr, recipe.batch_size) == (100, 1e-4, 128 if name == "Pet" else 512)
+        found[name] = tuple(map(len, open_splits(recipe.data, 0)))
+    assert found == {
+        "CIFAR-10": (20, 4),
+        "CIFAR-100": (4, 4),
+        "Triangle": (16, 8),
+        "Pet": (6, 6),
+        "ImageNet-100": (6, 3),
+    }
+    write_images(tmp_path / "folders" / "cifar10" / "train", 1, seed=0)
+    section = TABLE_DATA["CIFAR-10"].recipe(tmp_path / "folders")
+    assert section == {"source": "folder", "root": str(tmp_path / "folders" / "cifar10")}
+
+
+def test_a_table_holds_ours_and_theirs_and_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(trial: TableTrial, *rest: Any) -> dict[str, Any] | None:
+        if trial.dataset != "Triangle":
+            return None
+        return {"accuracy": 0.5 + trial.seed / 100, "parameters": 2e6, "multiply_adds": 3e6, "settings": {}}
+
+    monkeypatch.setattr(comparison, "run_trial", quick)
+    outcome = comparison.run(True, 0, None, tmp_path, Budget())
+    assert outcome.figures["missing"] == ["CIFAR-10", "CIFAR-100", "Pet", "ImageNet-100"]
+    assert "for want of the data: CIFAR-10, CIFAR-100, Pet, ImageNet-100" in outcome.markdown
+    assert "| Luna | 2.00 | 3.0 | 51.00 ± 1.00 |" in outcome.markdown
+    assert "| AiT-Small | 15.8 | 83.34 | 56.30 | 99.47* | – | – |" in outcome.markdown
+
+
+def test_a_stopped_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triangle, "TRAINING_IMAGES", 16)
+    monkeypatch.setattr(triangle, "VALIDATION_IMAGES", 8)
+    trial = TableTrial("Luna", "Triangle", *LUNA["Luna"], QUICK)
+    with pytest.raises(OutOfTime):
+        run_trial(trial, None, tmp_path, Budget(0))
+    result = run_trial(trial, None, tmp_path, Budget(0))
+    assert result is not None
+    assert [row["epoch"] for row in result["history"]] == [1, 2]
+    assert str(tmp_path) not in str(result)
+    assert run_trial(trial, None, tmp_path, Budget(0)) == result
+    assert run_trial(replace(trial, dataset="Pet"), None, tmp_path, Budget(0)) is None
+
+
+def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(trial: TableTrial, *rest: Any) -> dict[str, Any]:
+        seen.append(trial)
+        return {"accuracy": 0.5, "parameters": 1, "multiply_adds": 1, "settings": {}}
+
+    seen: list[TableTrial] = []
+    monkeypatch.setattr(ablations, "run_trial", quick)
+    outcome = ablations.run(True, 0, None, tmp_path, Budget())
+    assert "| no bottleneck | 0.00 | 0.0 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 72.75 |" in outcome.markdown
+    assert len(seen) == 7 * 3 * 3
+    for trial in seen[:7]:
+        sizes = {"num_classes": 10, **trial.model_args(), "embed_dim": 24, "global_pool": "avg"}
+        assert timm.create_model(trial.model, **sizes).ablation == trial.args["ablation"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_models_exist_under_their_names(full: bool) -> None:
+    sizes = {}
+    for label, (model, args) in (comparison.FULL if full else comparison.REDUCED).items():
+        with torch.device("meta"):
+            made = timm.create_model(model, img_size=32, patch_size=4, num_classes=10, **args)
+        sizes[label] = sum(parameter.numel() for parameter in made.parameters()) / 1e6
+    if full:
+        assert sizes.keys() == published.ACCURACY.keys()
+        for label, millions in published.PARAMETERS.items():
+            assert sizes[label] == pytest.approx(millions, rel=0.06)
+
+
+def test_costs_are_counted_without_weights() -> None:
+    found = costs.cost("Set Transformer", "Triangle")
+    model = timm.create_model("set_transformer_patch4_32", num_classes=2, img_size=64, patch_size=32)
+    assert found == model_cost(model, torch.zeros(1, 3, 64, 64))

@@ -1,0 +1,207 @@
+"""Memory in the blocks: each design beside transformers without one, of as many parameters and as many multiply-adds.
+
+All models are made of the same blocks and trained by the same recipe on the same images in the same order. A memory
+pays where it beats its controls by more than the interval *and* loses accuracy when it is taken away.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from training.data.decode import decode
+from training.data.preprocessing import Preprocessing
+from training.data.samples import LabelledImages
+from training.data.sources.folder import scan_splits
+from training.errors import DataError
+from training.experiments import style
+from training.experiments.blocks.designs import DESIGNS, Size
+from training.experiments.blocks.memories import INTERVENTIONS
+from training.experiments.blocks.trial import EVERY, Images, Training, Trial, run_trial
+from training.experiments.familiarity.images import SHAPES, SIZE, shape_images
+from training.experiments.outcome import Check, Outcome
+
+_SMALL: Final = {"width": 32, "heads": 2, "merged": 4, "prototypes": 64, "priors": 8}
+# Two-sided 95 % of Student's t by degrees of freedom.
+_T: Final = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a model has over another, in shares of right answers, over the same seeds and test images.
+
+    Attributes:
+        mean: Mean over seeds.
+        over_images: Half of its 95 % interval, were other test images drawn.
+        over_seeds: Half of its 95 % interval, were others trained; None for one seed.
+    """
+
+    mean: float
+    over_images: float
+    over_seeds: float | None
+
+
+def difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Difference:
+    """Compare right answers (n,), one tensor a seed, in the same order of seeds."""
+    paired = torch.stack([a.double() - b.double() for a, b in zip(ours, theirs, strict=True)])  # (S, n)
+    over_images = 1.96 * float(paired.mean(0).std()) / paired.shape[1] ** 0.5
+    seeds = paired.mean(1).tolist()
+    many = len(seeds)
+    over_seeds = _T.get(many - 1, 2.0) * stdev(seeds) / many**0.5 if many > 1 else None
+    return Difference(mean(seeds), over_images, over_seeds)
+
+
+def load(root: Path, each: int, size: int) -> Images:
+    """Decode the first images of every class of a folder's ``train`` split, and all of its other split.
+
+    Args:
+        root: Folder with splits of class folders, such as CIFAR-10's.
+        each: Training images of a class.
+        size: Side to which they are resized.
+
+    Raises:
+        DataError: The folder has no splits, or images that cannot be decoded.
+    """
+    train, test = scan_splits(root)
+    if test is None:
+        raise DataError(f"{root} must have the splits train/ and test/ (or val/).")
+    chosen = [
+        int(position)
+        for label in range(len(train.classes))
+        for position in (train.labels == label).nonzero().squeeze(1)[:each]
+    ]
+    train = train.select(chosen)
+    return Images(_pixels(train, size), train.labels, _pixels(test, size), test.labels)
+
+
+def _pixels(samples: LabelledImages, size: int) -> Tensor:
+    unit = (1.0, 1.0, 1.0)
+    return decode(samples, Preprocessing((3, size, size), "bicubic", unit, unit, 1.0, "center"))[1]
+
+
+def drawn(each: int, seed: int) -> Images:
+    """Draw shapes: `each` images of every class to learn, a quarter to test."""
+    generator = torch.Generator().manual_seed(seed)
+    train, labels = shape_images(each, generator)
+    test, test_labels = shape_images(max(each // 4, 1), generator)
+    return Images(_bytes(train), labels, _bytes(test), test_labels)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (127.5 + 64 * images).clamp(0, 255).to(torch.uint8)
+
+
+def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
+    """Train every design and its controls.
+
+    Args:
+        full: Three seeds in place of one; with `data`, models of width 192 on 2,000 images a class in place of
+            width 96 on 1,000, for hours of one core in place of half an hour. Without, more images and epochs.
+        seed: The first seed; the others follow.
+        data: Folder with splits of class folders; None draws shapes.
+    """
+    if data is None:
+        images, size = drawn(400 if full else 150, seed), Size(SIZE, SHAPES, **_SMALL)
+        training = Training(epochs=12 if full else 8, rate=3e-3)
+    else:
+        images, training = load(data, 2000 if full else 1000, 32), Training(epochs=4 if full else 3)
+        size = Size(32, int(images.train_labels.max()) + 1, **({} if full else {"width": 96}))
+    seeds = range(seed, seed + (3 if full else 1))
+    trials = {name: [run_trial(name, images, size, training, one) for one in seeds] for name in DESIGNS}
+    return outcome(trials, size)
+
+
+def outcome(trials: Mapping[str, Sequence[Trial]], size: Size) -> Outcome:
+    """Compare trials, by design; each has the same seeds, or the first of the longest's.
+
+    Args:
+        trials: Those of ``vit`` among them; a design whose controls are missing is not compared with them.
+        size: Size of the models.
+    """
+    figures = {name: _figures(name, several, trials) for name, several in trials.items()}
+    vit = trials["vit"][0]
+    checks = [
+        Check("ViT, accuracy over chance", mean(t.accuracy() for t in trials["vit"]) * size.classes, 1.2, size.classes)
+    ]
+    if "merge" in trials:
+        share = trials["merge"][0].multiply_adds / vit.multiply_adds
+        checks.append(Check("multiply-adds with merged tokens, share of the ViT's", share, 0.5, 0.8))
+    if "workspace" in trials:
+        share = trials["workspace"][0].parameters / vit.parameters
+        checks.append(Check("parameters of the workspace, share of the ViT's", share, 1.0, 1.1))
+    figure, (left, right) = style.new_figure(columns=2)
+    for look, (name, several) in zip(style.series(), trials.items(), strict=False):
+        look["linestyle"] = ""
+        accuracy = mean(trial.accuracy() for trial in several)
+        left.plot([several[0].multiply_adds / 1e6], [accuracy], label=name, **look)
+    left.set(xlabel="multiply-adds of an image, millions", ylabel="accuracy")
+    left.legend(fontsize=6, ncols=2)
+    with_memory = [name for name, several in trials.items() if "off" in several[0].right]
+    places = range(len(with_memory))
+    for offset, change in enumerate(INTERVENTIONS):
+        lost = [figures[name][change]["mean"] for name in with_memory]
+        right.barh([place + 0.25 * offset for place in places], lost, 0.25, label=change)
+    right.set_yticks([place + 0.25 for place in places], with_memory, fontsize=7)
+    right.set(xlabel="accuracy with the memory disturbed, less as it is")
+    right.legend(fontsize=8)
+    return Outcome(
+        "Memory in the blocks, beside transformers without", checks, figure, figures, markdown=_table(figures)
+    )
+
+
+def _figures(name: str, several: Sequence[Trial], trials: Mapping[str, Sequence[Trial]]) -> dict[str, Any]:
+    own = [trial.right["on"] for trial in several]
+    found: dict[str, Any] = {
+        "about": DESIGNS[name].about,
+        "seeds": [trial.seed for trial in several],
+        "parameters": several[0].parameters,
+        "multiply-adds": several[0].multiply_adds,
+        "seconds": mean(trial.seconds for trial in several),
+        "accuracy": mean(trial.accuracy() for trial in several),
+        "accuracy of each seed": [trial.accuracy() for trial in several],
+    }
+    for change in INTERVENTIONS:
+        if change in several[0].right:
+            found[change] = vars(
+                difference([trial.right[change] for trial in several], [right[::EVERY] for right in own])
+            )
+    for control in DESIGNS[name].controls:
+        theirs = {trial.seed: trial.right["on"] for trial in trials.get(control, ())}
+        shared = [trial for trial in several if trial.seed in theirs]
+        if shared:
+            found[f"over {control}"] = vars(
+                difference([trial.right["on"] for trial in shared], [theirs[trial.seed] for trial in shared])
+            )
+    return found
+
+
+def _table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Show all figures as Markdown; accuracies in percent, differences in points with the interval over images."""
+    lines = [
+        "| design | parameters | million madds | seconds | accuracy | off | equal | shuffled | over controls |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in figures.items():
+        changes = [_points(found[change]) if change in found else "" for change in INTERVENTIONS]
+        over = ", ".join(
+            f"{key.removeprefix('over ')} {_points(value)}" for key, value in found.items() if key.startswith("over ")
+        )
+        cells = [
+            name,
+            f"{found['parameters']:,}",
+            f"{found['multiply-adds'] / 1e6:.1f}",
+            f"{found['seconds']:.0f}",
+            f"{100 * found['accuracy']:.2f}",
+            *changes,
+            over,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _points(found: Mapping[str, float]) -> str:
+    return f"{100 * found['mean']:+.2f} ± {100 * found['over_images']:.2f}"

@@ -1,0 +1,180 @@
+"""Train one design on images, and measure it with its memory and without."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ait.associative_transformer import AssociativeTransformer
+from ait.interpret.causal import logits_under
+from ait.memory.hopfield import HopfieldRetrieval
+from training.experiments.blocks.designs import DESIGNS, Size, Transformer, multiply_adds, parameters
+from training.experiments.blocks.memories import INTERVENTIONS, Memory, intervention
+
+# With its memory disturbed a model is asked one test image in so many: what it loses is seen soon.
+EVERY: Final = 4
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images decoded once.
+
+    Attributes:
+        train: Shape (N, 3, S, S), uint8.
+        train_labels: Shape (N,), int64.
+        test: Shape (n, 3, S, S), uint8.
+        test_labels: Shape (n,), int64.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every model is trained.
+
+    Attributes:
+        epochs: Passes over the images.
+        batch: Images of an update.
+        rate: Largest learning rate of AdamW, after a tenth of the updates; it falls to zero as a cosine.
+        decay: Weight decay.
+        auxiliary: Weight of the cross-entropy of read-outs within, and of an AiT's balance loss.
+    """
+
+    epochs: int = 4
+    batch: int = 128
+    rate: float = 1e-3
+    decay: float = 0.05
+    auxiliary: tuple[float, float] = (0.3, 0.01)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one training gave.
+
+    Attributes:
+        design: Name in ``DESIGNS``.
+        seed: Seed of start and order.
+        parameters: Numbers that the model stores.
+        multiply_adds: Of one image.
+        seconds: Training time.
+        right: Whether each test image is answered rightly, by intervention; ``on`` is the model as it is. With the
+            memory disturbed, one image in `EVERY` is asked.
+    """
+
+    design: str
+    seed: int
+    parameters: int
+    multiply_adds: int
+    seconds: float
+    right: dict[str, Tensor]
+
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right["on"].double().mean())
+
+
+def run_trial(name: str, images: Images, size: Size, training: Training, seed: int) -> Trial:
+    """Train a design and measure it; the same seed gives every design the same order of images and flips.
+
+    Args:
+        name: One of ``DESIGNS``.
+        images: What it learns and is measured on.
+        size: Size of the model.
+        training: How it is trained.
+        seed: Of everything random.
+    """
+    with torch.random.fork_rng(devices=[]), _fast_products():
+        torch.manual_seed(seed)
+        model = DESIGNS[name].make(size)
+        start = time.perf_counter()
+        _train(model, images, training, seed)
+        seconds = time.perf_counter() - start
+        right = {"on": _answers(model, images.test, None) == images.test_labels}
+        if any(isinstance(part, (Memory, HopfieldRetrieval)) for part in model.modules()):
+            asked, labels = images.test[::EVERY], images.test_labels[::EVERY]
+            right |= {change: _answers(model, asked, change) == labels for change in INTERVENTIONS}
+    return Trial(name, seed, parameters(model), multiply_adds(model, size), seconds, right)
+
+
+@contextmanager
+def _fast_products() -> Iterator[None]:
+    """Let matrix products round their factors to bfloat16 where the machine is faster so."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Bring uint8 images to about unit scale."""
+    return (images.float() - 120.0) / 64.0
+
+
+def _train(model: nn.Module, images: Images, training: Training, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    steps = training.epochs * (len(images.train) // training.batch)
+    matrices = [value for value in model.parameters() if value.ndim > 1]
+    others = [value for value in model.parameters() if value.ndim < 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": training.decay}, {"params": others, "weight_decay": 0.0}],
+        lr=training.rate,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, training.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
+    )
+    model.train()
+    for _ in range(training.epochs):
+        order = torch.randperm(len(images.train), generator=generator)
+        for chosen in order[: len(order) // training.batch * training.batch].split(training.batch):
+            flip = torch.rand(len(chosen), 1, 1, 1, generator=generator) < 0.5
+            batch = normalised(images.train[chosen])
+            loss = _loss(model, torch.where(flip, batch.flip(-1), batch), images.train_labels[chosen], training)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+
+
+def _loss(model: nn.Module, images: Tensor, labels: Tensor, training: Training) -> Tensor:
+    supervised, balance = training.auxiliary
+    if isinstance(model, Transformer):
+        logits, within = model.forward_supervised(images)
+        return F.cross_entropy(logits, labels) + supervised * sum(
+            (F.cross_entropy(found, labels) for found in within), torch.zeros(())
+        )
+    assert isinstance(model, AssociativeTransformer)
+    output = model.forward_training(images)
+    return F.cross_entropy(output.logits, labels) + balance * output.balance_loss
+
+
+# Names of `ait.interpret.causal` for the interventions here.
+_OF_MODELS = {"off": "retrieval_off", "equal": "equal_priors", "shuffled": "shuffled_priors"}
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, images: Tensor, change: str | None) -> Tensor:
+    model.eval()
+    answers = []
+    for batch in images.split(250):
+        pixels = normalised(batch)
+        if change is None:
+            logits = model(pixels)
+        elif isinstance(model, AssociativeTransformer):
+            logits = logits_under(model, pixels, _OF_MODELS[change])
+        else:
+            with intervention(model, change):
+                logits = model(pixels)
+        answers.append(logits.argmax(-1))
+    return torch.cat(answers)

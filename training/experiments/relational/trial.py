@@ -1,0 +1,204 @@
+"""Train one model on Sort-of-CLEVR's questions, and measure it on each kind; a trial goes on where it was stopped."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ait.benchmark.cost import model_cost
+from ait_lite.checkpoint import atomic_file, write_text
+from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
+from training.experiments.budget import Budget
+from training.experiments.relational.model import RelationalModel
+from training.seeds import epoch_order, stream_seed
+
+EVALUATED_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class RelationalTrial:
+    """One model and how it is trained.
+
+    Attributes:
+        label: What tables and plots call it.
+        model: Arguments of `RelationalModel`.
+        kinds: Kinds of questions that it is trained on, and measured on.
+        images: Training images.
+        epochs: Passes over them.
+        batch_size: Images of an update, each with all its questions.
+        lr: Peak learning rate, after a linear warm-up over a twentieth of the updates; it falls to zero by a cosine.
+        weight_decay: Of matrices.
+        balance_weight: Weight of the balance loss, divided by the blocks.
+        faithful: Data with the defects of the public generators.
+        seed: Of the start and the order; the data are the same for all seeds.
+    """
+
+    label: str
+    model: dict[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = KINDS
+    images: int = 9_800
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    balance_weight: float = 1e-2
+    faithful: bool = False
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the trial's files."""
+        words = f"{self.label} {'joint' if len(self.kinds) > 1 else self.kinds[0]} seed {self.seed}"
+        return "-".join("".join(letter if letter.isalnum() else " " for letter in words.lower()).split())
+
+
+def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str, Any]:
+    """Train and measure, or read what an earlier command measured.
+
+    Args:
+        trial: What to do. A result or a state of other settings is done anew.
+        folder: Where results and, after each epoch, states are kept.
+        budget: Asked after every epoch.
+
+    Returns:
+        The result: accuracy of each kind on the test images, by epoch and at the end, cost and settings.
+
+    Raises:
+        OutOfTime: The trial has to go on in another command; its state is written.
+    """
+    settings = json.loads(json.dumps(asdict(trial)))
+    done = folder / f"{trial.name}.json"
+    if done.is_file():
+        result: dict[str, Any] = json.loads(done.read_text())
+        if result["settings"] == settings:
+            return result
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(trial.seed, 0, "relational start"))
+        model = RelationalModel(**trial.model).to(device)
+    optimiser = torch.optim.AdamW(_groups(model, trial.weight_decay), lr=trial.lr)
+    train = generate_sort_of_clevr(trial.images, 0, "train", trial.faithful).asking(*trial.kinds)
+    test = generate_sort_of_clevr(200, 0, "test", trial.faithful).asking(*trial.kinds)
+    history = _load(folder / f"{trial.name}.pt", settings, model, optimiser)
+    steps = -(-trial.images // trial.batch_size)
+    with _fast_products():
+        while len(history) < trial.epochs:
+            epoch = len(history)
+            model.train()
+            order = epoch_order(trial.images, trial.seed, epoch)
+            losses = []
+            for number, chosen in enumerate(order.split(trial.batch_size)):
+                share = _rate((epoch * steps + number) / (trial.epochs * steps))
+                for group in optimiser.param_groups:
+                    group["lr"] = trial.lr * share
+                losses.append(_update(model, optimiser, train, chosen, trial.balance_weight, device))
+            found = measure(model, test, device)
+            history.append({"epoch": epoch + 1, "loss": float(torch.stack(losses).mean()), **found})
+            if epoch + 1 < trial.epochs:
+                _save(folder / f"{trial.name}.pt", settings, model, optimiser, history)
+                budget.check()
+    example = (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS))
+    cost = model_cost(model.cpu(), *example)
+    result = {"settings": settings, "history": history, "accuracy": measure(model, test, torch.device("cpu"))}
+    result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(done, json.dumps(result, indent=1) + "\n")
+    (folder / f"{trial.name}.pt").unlink(missing_ok=True)
+    return result
+
+
+@torch.no_grad()
+def measure(model: RelationalModel, data: SortOfClevr, device: torch.device) -> dict[str, float]:
+    """Compute the share of right answers to each kind of question that there is."""
+    model.eval()
+    right = []
+    for rows in torch.arange(len(data.images)).split(EVALUATED_AT_ONCE):
+        logits, _ = model(data.images[rows].to(device) / 255, data.questions[rows].to(device))
+        right.append(logits.argmax(-1).cpu() == data.answers[rows])
+    correct = torch.cat(right)
+    return {
+        kind: float(correct[data.kinds == number].double().mean())
+        for number, kind in enumerate(KINDS)
+        if (data.kinds == number).any()
+    }
+
+
+def _update(
+    model: RelationalModel,
+    optimiser: torch.optim.Optimizer,
+    data: SortOfClevr,
+    chosen: Tensor,
+    balance_weight: float,
+    device: torch.device,
+) -> Tensor:
+    logits, balance = model(data.images[chosen].to(device) / 255, data.questions[chosen].to(device))
+    loss = F.cross_entropy(logits.flatten(0, 1), data.answers[chosen].to(device).flatten())
+    optimiser.zero_grad()
+    (loss + balance_weight * balance / model.depth).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    return loss.detach()
+
+
+def _groups(model: RelationalModel, weight_decay: float) -> list[dict[str, Any]]:
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(progress: float) -> float:
+    """Share of the peak learning rate at a share of the run."""
+    warmup = 0.05
+    if progress < warmup:
+        return (progress + 0.001) / (warmup + 0.001)
+    return 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * (progress - warmup) / (1 - warmup))))
+
+
+def _save(
+    path: Path,
+    settings: dict[str, Any],
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    history: list[dict[str, float]],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "settings": settings,
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "history": history,
+    }
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _load(
+    path: Path, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    """Load a state of the same settings; returns the epochs that are done."""
+    if not path.is_file():
+        return []
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != settings:
+        return []
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    history: list[dict[str, float]] = state["history"]
+    return history
+
+
+@contextmanager
+def _fast_products() -> Iterator[None]:
+    """Let products in float32 take the faster of torch's two libraries on processors where that is another."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,153 @@
+"""AiT and its baselines on the paper's data sets.
+
+``full`` is the paper's: its sizes, its recipe, three seeds. The reduced run trains models of width 192 for one epoch,
+on Triangle and on what there is of CIFAR-10, to see that all of them learn and what they cost.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from training.experiments import style
+from training.experiments.budget import Budget
+from training.experiments.outcome import Check, Outcome
+from training.experiments.tables import published
+from training.experiments.tables.datasets import TABLE_DATA
+from training.experiments.tables.markdown import accuracy, cost, table, theirs
+from training.experiments.tables.trial import TableTrial, run_trial
+
+_PLAIN: Final = {"class_token": False, "global_pool": "avg"}
+_PAPER: Final = {"memory": "published", "global_pool": "flat"}
+
+
+def _vit(depth: int, width: int = 768, heads: int = 12) -> dict[str, Any]:
+    return {"embed_dim": width, "depth": depth, "num_heads": heads, **_PLAIN}
+
+
+# Label -> timm model and arguments, as published and reduced.
+FULL: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "AiT-Base": ("ait_base_patch4_32", _PAPER),
+    "AiT-Medium": ("ait_medium_patch4_32", _PAPER),
+    "AiT-Small": ("ait_small_patch4_32", _PAPER),
+    "ViT-Base": ("vit_base_patch16_224", _vit(12)),
+    "ViT-Medium": ("vit_base_patch16_224", _vit(6)),
+    "ViT-Small": ("vit_base_patch16_224", _vit(2)),
+    "Perceiver": ("perceiver_patch4_32", {}),
+    "Set Transformer": ("set_transformer_patch4_32", {}),
+    "Luna": ("luna_patch4_32", {}),
+    "BRIMs": ("brims_patch4_32", {}),
+    "Coordination": ("coordination_patch4_32", {}),
+    "Coordination-DH": ("coordination_dh_patch4_32", {}),
+    "Coordination-D": ("coordination_d_patch4_32", {}),
+    "Coordination-H": ("coordination_h_patch4_32", {}),
+}
+REDUCED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "AiT": ("ait_tiny_patch4_32", {}),
+    "AiT as published": ("ait_tiny_patch4_32", _PAPER),
+    "ViT": ("vit_tiny_patch16_224", _vit(4, 192, 3)),
+    "Perceiver": ("perceiver_patch4_32", {"embed_dim": 192, "num_latents": 16, "depth": 2, "num_heads": 3}),
+    "Set Transformer": ("set_transformer_patch4_32", {"embed_dim": 192}),
+    "Luna": ("luna_patch4_32", {"embed_dim": 192}),
+    "BRIMs": ("brims_patch4_32", {"embed_dim": 192, "hidden_dim": 192}),
+    "Coordination": ("coordination_patch4_32", {"embed_dim": 192}),
+}
+# One epoch of steps that are long enough to learn in it.
+QUICK: Final[dict[str, Any]] = {
+    "epochs": 1,
+    "batch_size": 128,
+    "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
+    "schedule": {"kind": "cosine", "warmup_epochs": 0.1, "min_lr": 1e-6},
+}
+REDUCED_DATA: Final = ("Triangle", "CIFAR-10")
+
+
+def trials(full: bool, seed: int) -> list[TableTrial]:
+    """List what is trained, data set after data set."""
+    if not full:
+        return [
+            TableTrial(label, dataset, model, args, QUICK, seed)
+            for dataset in REDUCED_DATA
+            for label, (model, args) in REDUCED.items()
+        ]
+    return [
+        TableTrial(label, dataset, model, args, {}, one)
+        for dataset in TABLE_DATA
+        for one in range(seed, seed + 3)
+        for label, (model, args) in FULL.items()
+    ]
+
+
+def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
+    """Train what is not trained yet, and compare.
+
+    Args:
+        full: The paper's sizes, sets and recipe; else the reduced run.
+        seed: The first.
+        data: Folder with ``cifar10``, ``cifar100``, ``pet`` and ``imagenet100``, as far as they are there; or None.
+        folder: Where trials are kept.
+        budget: Asked after every epoch.
+
+    Raises:
+        OutOfTime: Another command has to go on.
+        DataError: Data are there and cannot be used.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    missing = []
+    for trial in trials(full, seed):
+        result = run_trial(trial, data, folder, budget)
+        if result is not None:
+            found.setdefault((trial.label, trial.dataset), []).append(result)
+        elif trial.dataset not in missing:
+            missing.append(trial.dataset)
+    sets = [name for name in TABLE_DATA if any(dataset == name for _, dataset in found)]
+    labels = list(dict.fromkeys(label for label, _ in found))
+    checks = [
+        Check(f"{label} on {dataset}", results[0]["accuracy"], 0.0, 1.0) for (label, dataset), results in found.items()
+    ]
+    figure, panels = style.new_figure(columns=max(1, len(sets)))
+    for axes, dataset in zip(panels, sets, strict=False):
+        for look, label in zip(style.points(), labels, strict=False):
+            results = found.get((label, dataset), [])
+            if results:
+                size, right = results[0]["parameters"] / 1e6, 100 * results[0]["accuracy"]
+                axes.plot([size], [right], label=label, **look)
+        axes.set(xlabel="parameters, millions", ylabel="right answers, %", title=dataset, xscale="log")
+        axes.legend(fontsize=7)
+    text = markdown(found, sets, missing, full)
+    figures = {"results": [result for results in found.values() for result in results], "missing": missing}
+    return Outcome("AiT and its baselines", checks, figure, figures | {"published": published.ACCURACY}, text)
+
+
+def markdown(
+    found: Mapping[tuple[str, str], list[dict[str, Any]]], sets: list[str], missing: list[str], full: bool
+) -> str:
+    """Write our table, what has no data, and the published table."""
+    rows = []
+    for label in dict.fromkeys(label for label, _ in found):
+        results = [found.get((label, dataset), []) for dataset in sets]
+        first = next(each[0] for each in results if each)
+        rows.append([label, *cost(first), *map(accuracy, results)])
+    what = "with the paper's recipe" if full else "reduced: width 192, one epoch of AdamW at 1e-3, batch 128, one seed"
+    parts = [
+        f"Ours, {what} (per cent of the test images right; parameters and multiply-adds in millions, first set):",
+        table(["model", "parameters", "multiply-adds", *sets], rows),
+    ]
+    if missing:
+        parts.append(f"Not run, for want of the data: {', '.join(missing)}.")
+    head = ["model (theirs)", "parameters", *published.DATASETS]
+    theirs_rows = [
+        [
+            label,
+            f"{published.PARAMETERS[label]:.1f}" if label in published.PARAMETERS else "–",
+            *(
+                theirs(values.get(dataset), label in published.UNCHECKED and dataset == "Triangle")
+                for dataset in published.DATASETS
+            ),
+        ]
+        for label, values in published.ACCURACY.items()
+    ]
+    parts += [
+        "Theirs, as published (arXiv 2309.12862; * the row could not be checked against the paper, its mean could):",
+        table(head, theirs_rows),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,122 @@
+"""Train one model on one data set with the project's trainer; a trial goes on where it was stopped."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from rich.console import Console
+
+from ait.benchmark.cost import model_cost
+from ait_lite.checkpoint import write_text
+from training.experiments.budget import Budget
+from training.experiments.tables.datasets import TABLE_DATA
+from training.recipe.loading import parse_recipe
+from training.run.output.folder import accuracy
+from training.run.trainer import train
+from training.storage.history import Row
+
+
+@dataclass(frozen=True)
+class TableTrial:
+    """A cell of a table.
+
+    Attributes:
+        label: The model, as tables call it.
+        dataset: A name of `TABLE_DATA`.
+        model: A timm model.
+        args: Its arguments beside the data set's input and patch size.
+        recipe: Keys of the recipe that differ from the paper's.
+        seed: Of the start and the order.
+    """
+
+    label: str
+    dataset: str
+    model: str
+    args: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the trial's files."""
+        words = f"{self.label} {self.dataset} seed {self.seed}".lower()
+        return "-".join("".join(letter if letter.isalnum() else " " for letter in words).split())
+
+    def model_args(self) -> dict[str, Any]:
+        """Return all arguments of the model but the number of classes."""
+        data = TABLE_DATA[self.dataset]
+        return {"img_size": data.img_size, "patch_size": data.patch_size, **self.args}
+
+    def settings(self, data: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Write the recipe: the paper's, changed as the trial says.
+
+        100 epochs of AdamW at 1e-4, down to 1e-6 after 5 epochs of warm-up, weight decay 0.01, padded crops and flips.
+
+        Args:
+            data: Section of the recipe.
+            folder: Where the run writes.
+        """
+        of_set = TABLE_DATA[self.dataset]
+        return {
+            "data": {**data, "cache": str(folder / "decoded")},
+            "model": {"name": self.model, "args": self.model_args()},
+            "output": str(folder / self.name),
+            "epochs": 100,
+            "batch_size": of_set.batch_size,
+            "optimizer": {"name": "adamw", "lr": 1e-4, "weight_decay": 0.01},
+            "schedule": {"kind": "cosine", "warmup_epochs": 5, "min_lr": 1e-6},
+            "augment": of_set.augment,
+            "balance_weight": 1e-2,
+            "exemplars": 0,
+            "seed": self.seed,
+            **self.recipe,
+        }
+
+
+def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget) -> dict[str, Any] | None:
+    """Train and measure, or read what an earlier command measured.
+
+    Args:
+        trial: What to do. A result of other settings is done anew.
+        root: Folder of the data sets, or None.
+        folder: Where results and runs are kept.
+        budget: Asked after every epoch.
+
+    Returns:
+        The result: accuracy on the test images after the last epoch, by epoch, cost and settings; None where there
+        are no such data.
+
+    Raises:
+        OutOfTime: The trial has to go on in another command; its state is written.
+        DataError: The data cannot be used.
+        OutputError: A run of other settings, or at work, is in the way.
+    """
+    settings = json.loads(json.dumps(asdict(trial)))
+    done = folder / f"{trial.name}.json"
+    if done.is_file():
+        result: dict[str, Any] = json.loads(done.read_text())
+        if result["settings"] == settings:
+            return result
+    data = TABLE_DATA[trial.dataset].recipe(root)
+    if data is None:
+        return None
+    recipe = parse_recipe(trial.settings(data, folder))
+
+    def stop_in_time(row: Row) -> None:
+        if row["epoch"] < recipe.epochs:
+            budget.check()
+
+    run = train(recipe, resume=True, console=Console(quiet=True), after_epoch=stop_in_time)
+    config = json.loads((run.checkpoint / "config.json").read_text())
+    model = timm.create_model(trial.model, num_classes=config["num_classes"], **trial.model_args())
+    cost = model_cost(model, torch.zeros(1, 3, *[TABLE_DATA[trial.dataset].img_size] * 2))
+    history = [
+        {"epoch": row["epoch"], "accuracy": found} for row in run.history if (found := accuracy(row)) is not None
+    ]
+    result = {"settings": settings, "accuracy": history[-1]["accuracy"], "history": history}
+    result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+    write_text(done, json.dumps(result, indent=1) + "\n")
+    return result
