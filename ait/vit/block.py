@@ -8,6 +8,8 @@
 normalised. With a scale of 0 the block is timm's.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from timm.layers import LayerNorm
 from timm.models import checkpoint
@@ -49,8 +51,9 @@ class AssociativeViTBlock(AssociativeBlock):
         ValueError: The block is not built as timm's ViT builds its own.
     """
 
-    ls1: nn.Module
-    ls2: nn.Module
+    if TYPE_CHECKING:  # TorchScript would take these for attributes of its own types
+        ls1: nn.Module
+        ls2: nn.Module
 
     def __init__(
         self,
