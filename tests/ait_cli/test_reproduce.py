@@ -48,7 +48,8 @@ def test_names(tmp_path: Path) -> None:
 def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
     result = run(app, ["reproduce", "landscape", "--data", str(tmp_path)])
     assert result.exit_code == 1
-    assert "--data is for: paper-ablations, paper-table, unknown" in result.output.replace("\n", " ")
+    takers = "block-memory, from-vit, paper-ablations, paper-table, unknown"
+    assert f"--data is for: {takers}" in result.output.replace("\n", " ")
     result = run(app, ["reproduce", "unknown", "--data", str(tmp_path)])
     assert result.exit_code == 1
     assert str(tmp_path) in result.output.replace("\n", "")

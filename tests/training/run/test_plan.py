@@ -45,7 +45,7 @@ def test_plan_refuses_what_the_run_would(make_recipe: MakeRecipe, tmp_path: Path
 
 
 def test_command_writes_nothing(data_root: Path, tmp_path: Path) -> None:
-    arguments = ["train", "folder", "--dry-run", f"data.root={data_root}", f"output={tmp_path / 'run'}"]
+    arguments = ["train", "cifar10_cpu", "--dry-run", f"data.root={data_root}", f"output={tmp_path / 'run'}"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "dry run" in result.output
