@@ -54,7 +54,7 @@ class AssociativeModel(nn.Module):
     @torch.jit.ignore
     def embed_patches(self, x: Tensor) -> Tensor:
         """Turn images (B, C, H, W) into tokens with positions, (B, N, E), as the first block takes them."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how images become tokens")
 
     @torch.jit.ignore
     def forward_training(self, x: Tensor) -> TrainingOutput:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 from timm.layers import LayerScale
@@ -84,7 +84,7 @@ MEMORIES: Final = {
 }
 
 
-def memory_config(name: str, **overrides: object) -> MemoryConfig:
+def memory_config(name: str, **overrides: Any) -> MemoryConfig:
     """Look up a named memory, with some settings replaced.
 
     Args:
@@ -101,7 +101,7 @@ def memory_config(name: str, **overrides: object) -> MemoryConfig:
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ValueError(f"Unknown memory settings {unknown}; known are {sorted(known)}.")
-    return replace(named[name], **overrides)  # type: ignore[arg-type]
+    return replace(named[name], **overrides)
 
 
 @register_notrace_module

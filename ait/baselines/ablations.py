@@ -76,7 +76,7 @@ class AblatedBlock(nn.Module):
         self.post_norm = LayerNorm(dim)
         self.workspace = None if ablation == "memory" else GlobalWorkspace(dim, memory)
         if ablation == "hopfield" and self.workspace is not None:
-            self.workspace.retrieval = MultiheadRetrieval(dim, memory.prior_dim, num_heads)  # type: ignore[assignment]
+            self.workspace.add_module("retrieval", MultiheadRetrieval(dim, memory.prior_dim, num_heads))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Turn tokens (B, N, E) into tokens and the balance loss; in training the memory is written."""

@@ -116,8 +116,8 @@ class SetClassifier(nn.Module):
         self.head = head if before is None else head.to(before.device, before.dtype)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Turn images (B, C, H, W) into a set of vectors (B, S, F)."""
-        raise NotImplementedError
+        """Turn images (B, C, H, W) into a set of vectors (B, S, F). What a subclass is, it says here."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how images become vectors")
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Turn vectors (B, S, F) into logits (B, num_classes), or into pooled features if ``pre_logits``."""

@@ -59,6 +59,21 @@ def test_resumed_run_equals_an_uninterrupted_one(
     assert_same_run(recipe.output, reference.output)
 
 
+def test_a_convolutional_network_goes_on_to_the_last_bit(
+    make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its weights and the optimiser's state lie channels-last while it trains, and in one order in files."""
+    changes: dict[str, Any] = {"model": {"name": "test_resnet", "args": {}}, "epochs": 2}
+    whole = train(make_recipe(**changes, output=str(tmp_path / "whole")), console=quiet)
+    stopped = make_recipe(**changes, output=str(tmp_path / "stopped"))
+    with monkeypatch.context() as patch:
+        stop_at(patch, step=2, number=signal.SIGTERM)
+        with pytest.raises(TrainingInterrupted, match="stopped after step 3"):
+            train(stopped, console=quiet)
+    train(stopped, resume=True, console=quiet)
+    assert_same_run(stopped.output, whole.output)
+
+
 def test_run_stopped_in_its_first_epoch_goes_on(
     make_recipe: MakeRecipe, reference: TrainingResult, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
