@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -28,12 +28,14 @@ from service.processes.machine import freeze_garbage_collector, return_freed_mem
 from service.processes.peers import PeerAddress
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelError
+from service.server.listener import accept_waiting, refuse_new
 from service.server.supervisor import supervise
 from service.server.tls import tls_context
 from service.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
+HANDSHAKE_SECONDS = 0.1  # time that connections get which the kernel has begun to take
 LINGER_SECONDS = 1.0  # time that connections get to be closed by their clients
 KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep connections, so that they are the ones to close them
 
@@ -116,7 +118,12 @@ def run(
     return_freed_memory()  # a large image shall not be felt for longer than it takes
     app = create_app(settings, on_loaded, address=address, load_first=load_first)
     engine: Engine = app.state.engine
-    server = _Server(_uvicorn_config(app, settings, tls), engine, ignored=[signal.SIGINT] if address else [])
+    server = _Server(
+        _uvicorn_config(app, settings, tls),
+        engine,
+        ignored=[signal.SIGINT] if address else [],
+        owns_listener=address is None,  # else the supervisor does, and others go on with it
+    )
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -141,9 +148,11 @@ def announce(names: str, url: str, processes: int = 1) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, engine: Engine, ignored: list[signal.Signals]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, engine: Engine, ignored: list[signal.Signals], *, owns_listener: bool
+    ) -> None:
         super().__init__(config)
-        self._engine, self._ignored = engine, ignored
+        self._engine, self._ignored, self._owns_listener = engine, ignored, owns_listener
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig in self._ignored:
@@ -153,7 +162,11 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let connections end with an answer: a request may be on its way on one that seems idle."""
-        waiting = [connection for listener in sockets or [] for connection in _accept_all(listener)]
+        if self._owns_listener and sockets:
+            for listener in sockets:
+                refuse_new(listener)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+        waiting = [connection for listener in sockets or [] for connection in accept_waiting(listener)]
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()
@@ -169,14 +182,6 @@ class _Server(uvicorn.Server):
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
-
-
-def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
-    """Accept the connections that the kernel has taken already: closing the listener would reset them."""
-    listener.setblocking(False)
-    with suppress(OSError):
-        while True:
-            yield listener.accept()[0]
 
 
 class _BindError(Exception):

@@ -22,6 +22,7 @@ from service.processes.child_process import python_command
 from service.processes.machine import available_processors
 from service.processes.peers import Contact, PeerAddress, contact
 from service.processes.restart import keep_running
+from service.server.listener import refuse_new
 from service.server.shared_folder import NoFolder, shared_folder
 from service.settings import Settings
 
@@ -192,6 +193,7 @@ class Supervisor:
             return
         self._stopping.set()
         self._first.set()
+        refuse_new(self._listener)
         self._listener.close()  # or new connections would wait for nobody
         for process in self._processes.values():
             with suppress(ProcessLookupError):
