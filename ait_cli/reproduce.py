@@ -37,6 +37,14 @@ def reproduce(
             "--seconds", min=0, help="Stop after so many seconds of training; the same command goes on. Exit code 3."
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="Train only the trials of this pattern, such as 'ait-*-seed-0', and read those that others have "
+            "trained: an experiment can be shared out. The files in NAME-trials are named so.",
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--page", help="A Markdown page whose section of this name becomes the tables.")
     ] = None,
@@ -64,13 +72,14 @@ def reproduce(
     for given, option, takers, refusal in (
         (data, "--data", WITH_DATA, "takes no images"),
         (seconds, "--seconds", RESUMED, "runs to its end"),
+        (only, "--only", RESUMED, "is one trial"),
     ):
         if given is not None and name not in takers:
             fail(f"{name} {refusal}; {option} is for: {', '.join(sorted(takers))}.")
     progress = Console(stderr=True)
     try:
         with progress.status(f"running {name}"):
-            outcome = run_experiment(name, output, full, seed, data, seconds, page)
+            outcome = run_experiment(name, output, full, seed, data, seconds, page, only)
     except OutOfTime as stop:
         progress.print(f"{name}: {stop}", soft_wrap=True, highlight=False)
         raise typer.Exit(3) from None

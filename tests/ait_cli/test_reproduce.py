@@ -58,7 +58,8 @@ def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
 def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(app, ["reproduce", "landscape", "--seconds", "5"])
     assert result.exit_code == 1
-    assert "--seconds is for: paper-ablations, paper-table, relational" in result.output.replace("\n", " ")
+    takers = "block-memory, paper-ablations, paper-table, relational"
+    assert f"--seconds is for: {takers}" in result.output.replace("\n", " ")
 
     def stop(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
         budget.check()

@@ -60,7 +60,7 @@ _DPI = 160
 WITH_DATA = frozenset({"block-memory", "from-vit", "paper-ablations", "paper-table", "unknown"})
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
-RESUMED = frozenset({"paper-ablations", "paper-table", "relational"})
+RESUMED = frozenset({"block-memory", "paper-ablations", "paper-table", "relational"})
 
 
 def run_experiment(
@@ -71,6 +71,7 @@ def run_experiment(
     data: Path | None = None,
     seconds: float | None = None,
     page: Path | None = None,
+    only: str | None = None,
 ) -> Outcome:
     """Run one experiment; write ``NAME.json`` and ``NAME.png``, and ``NAME.md`` where it has tables.
 
@@ -82,6 +83,7 @@ def run_experiment(
         data: Folder of images, for ``WITH_DATA``; None: what the experiment draws.
         seconds: For ``RESUMED``: stop after so long; the same call goes on. None: run to the end.
         page: Markdown page whose section of this name becomes the experiment's tables; None: no page.
+        only: For ``RESUMED``: run the trials of this pattern, see `Budget`; None: all.
 
     Returns:
         The outcome; a command that runs experiments fails where it has not passed.
@@ -94,11 +96,11 @@ def run_experiment(
         raise ValueError(f"Unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
     if data is not None and name not in WITH_DATA:
         raise ValueError(f"{name} takes no images; {', '.join(sorted(WITH_DATA))} do.")
-    if seconds is not None and name not in RESUMED:
+    if (seconds is not None or only is not None) and name not in RESUMED:
         raise ValueError(f"{name} runs to its end; {', '.join(sorted(RESUMED))} can be stopped.")
     run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
     if name in RESUMED:
-        outcome = run(full, seed, data, output / f"{name}-trials", Budget(seconds))
+        outcome = run(full, seed, data, output / f"{name}-trials", Budget(seconds, only or "*"))
     else:
         outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,8 @@ from training.errors import DataError
 from training.experiments import style
 from training.experiments.blocks.designs import DESIGNS, Size
 from training.experiments.blocks.memories import INTERVENTIONS
-from training.experiments.blocks.trial import EVERY, Images, Training, Trial, run_trial
+from training.experiments.blocks.trial import EVERY, Images, Training, Trial, TrialPlan, run_kept_trial
+from training.experiments.budget import Budget, run_chosen
 from training.experiments.familiarity.images import SHAPES, SIZE, shape_images
 from training.experiments.outcome import Check, Outcome
 
@@ -55,12 +56,12 @@ def difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Difference:
     return Difference(mean(seeds), over_images, over_seeds)
 
 
-def load(root: Path, each: int, size: int) -> Images:
+def load(root: Path, each: int | None, size: int) -> Images:
     """Decode the first images of every class of a folder's ``train`` split, and all of its other split.
 
     Args:
         root: Folder with splits of class folders, such as CIFAR-10's.
-        each: Training images of a class.
+        each: Training images of a class; None: all.
         size: Side to which they are resized.
 
     Raises:
@@ -95,23 +96,34 @@ def _bytes(images: Tensor) -> Tensor:
     return (127.5 + 64 * images).clamp(0, 255).to(torch.uint8)
 
 
-def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
-    """Train every design and its controls.
+def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
+    """Train every design and its controls that are not trained yet, and compare.
 
     Args:
-        full: Three seeds in place of one; with `data`, models of width 192 on 2,000 images a class in place of
-            width 96 on 1,000, for hours of one core in place of half an hour. Without, more images and epochs.
+        full: Three seeds in place of one; with `data`, models of width 192 on all images for 20 epochs, which wants a
+            GPU, in place of width 96 on 1,000 a class for 3, which takes half an hour of one core. Without, more
+            images and epochs.
         seed: The first seed; the others follow.
         data: Folder with splits of class folders; None draws shapes.
+        folder: Where trials are kept.
+        budget: Asked before every trial.
+
+    Raises:
+        OutOfTime: Another command has to go on.
+        DataError: The images cannot be used.
     """
     if data is None:
         images, size = drawn(400 if full else 150, seed), Size(SIZE, SHAPES, **_SMALL)
         training = Training(epochs=12 if full else 8, rate=3e-3)
     else:
-        images, training = load(data, 2000 if full else 1000, 32), Training(epochs=4 if full else 3)
+        images = load(data, None if full else 1000, 32)
+        training = Training(epochs=20, batch=256, padding=4) if full else Training(epochs=3)
         size = Size(32, int(images.train_labels.max()) + 1, **({} if full else {"width": 96}))
     seeds = range(seed, seed + (3 if full else 1))
-    trials = {name: [run_trial(name, images, size, training, one) for one in seeds] for name in DESIGNS}
+    plans = [TrialPlan(name, size, training, one) for name in DESIGNS for one in seeds]
+    trials: dict[str, list[Trial]] = {}
+    for plan, trial in run_chosen(plans, lambda plan: run_kept_trial(plan, images, folder, budget)):
+        trials.setdefault(plan.design, []).append(trial)
     return outcome(trials, size)
 
 
@@ -119,19 +131,21 @@ def outcome(trials: Mapping[str, Sequence[Trial]], size: Size) -> Outcome:
     """Compare trials, by design; each has the same seeds, or the first of the longest's.
 
     Args:
-        trials: Those of ``vit`` among them; a design whose controls are missing is not compared with them.
+        trials: A design whose controls are missing is not compared with them.
         size: Size of the models.
     """
     figures = {name: _figures(name, several, trials) for name, several in trials.items()}
-    vit = trials["vit"][0]
     checks = [
-        Check("ViT, accuracy over chance", mean(t.accuracy() for t in trials["vit"]) * size.classes, 1.2, size.classes)
+        Check(f"{name}, accuracy over chance", mean(t.accuracy() for t in several) * size.classes, 1.2, size.classes)
+        for name, several in trials.items()
+        if not name.startswith("vit-")
     ]
-    if "merge" in trials:
-        share = trials["merge"][0].multiply_adds / vit.multiply_adds
+    vit = trials.get("vit")
+    if vit and "merge" in trials:
+        share = trials["merge"][0].multiply_adds / vit[0].multiply_adds
         checks.append(Check("multiply-adds with merged tokens, share of the ViT's", share, 0.5, 0.8))
-    if "workspace" in trials:
-        share = trials["workspace"][0].parameters / vit.parameters
+    if vit and "workspace" in trials:
+        share = trials["workspace"][0].parameters / vit[0].parameters
         checks.append(Check("parameters of the workspace, share of the ViT's", share, 1.0, 1.1))
     figure, (left, right) = style.new_figure(columns=2)
     for look, (name, several) in zip(style.series(), trials.items(), strict=False):

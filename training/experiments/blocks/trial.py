@@ -1,20 +1,26 @@
-"""Train one design on images, and measure it with its memory and without."""
+"""Train one design on images, and measure it with its memory and without; a later command reads what was measured."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
 from ait.interpret.causal import logits_under
 from ait.memory.hopfield import HopfieldRetrieval
+from ait_lite.checkpoint import atomic_file
 from training.experiments.blocks.designs import DESIGNS, Size, Transformer, multiply_adds, parameters
 from training.experiments.blocks.memories import INTERVENTIONS, Memory, intervention
+from training.experiments.budget import Budget, NotChosen
 
 # With its memory disturbed a model is asked one test image in so many: what it loses is seen soon.
 EVERY: Final = 4
@@ -46,6 +52,7 @@ class Training:
         batch: Images of an update.
         rate: Largest learning rate of AdamW, after a tenth of the updates; it falls to zero as a cosine.
         decay: Weight decay.
+        padding: Pixels by which images are shifted at most, at random, in either direction.
         auxiliary: Weight of the cross-entropy of read-outs within, and of an AiT's balance loss.
     """
 
@@ -53,6 +60,7 @@ class Training:
     batch: int = 128
     rate: float = 1e-3
     decay: float = 0.05
+    padding: int = 0
     auxiliary: tuple[float, float] = (0.3, 0.01)
 
 
@@ -82,8 +90,67 @@ class Trial:
         return float(self.right["on"].double().mean())
 
 
+@dataclass(frozen=True)
+class TrialPlan:
+    """A training to be run.
+
+    Attributes:
+        design: Name in ``DESIGNS``.
+        size: Size of the model.
+        training: How it is trained.
+        seed: Of everything random.
+    """
+
+    design: str
+    size: Size
+    training: Training
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the trial's file."""
+        return f"{self.design}-seed-{self.seed}"
+
+
+def run_kept_trial(plan: TrialPlan, images: Images, folder: Path, budget: Budget) -> Trial:
+    """Train and measure, or read what an earlier command measured.
+
+    Args:
+        plan: What to do. A result of other settings, or of other numbers of images, is done anew.
+        images: What it learns and is measured on.
+        folder: Where results are kept.
+        budget: Asked before every trial.
+
+    Raises:
+        NotChosen: Another command has to run it.
+        OutOfTime: The trial has to be run by another command.
+    """
+    path = folder / f"{plan.name}.safetensors"
+    settings = json.loads(json.dumps(asdict(plan))) | {"train": len(images.train), "test": len(images.test)}
+    if path.is_file():
+        with safe_open(path, framework="pt") as file:
+            kept = json.loads(file.metadata()["trial"])
+            if kept.pop("settings") == settings:
+                right = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
+                return Trial(plan.design, plan.seed, **kept, right=right)
+    if not budget.includes(plan.name):
+        raise NotChosen
+    budget.check()
+    trial = run_trial(plan.design, images, plan.size, plan.training, plan.seed)
+    costs: dict[str, Any] = {
+        "parameters": trial.parameters,
+        "multiply_adds": trial.multiply_adds,
+        "seconds": trial.seconds,
+        "settings": settings,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        save_file(trial.right, temporary, {"trial": json.dumps(costs)})
+    return trial
+
+
 def run_trial(name: str, images: Images, size: Size, training: Training, seed: int) -> Trial:
-    """Train a design and measure it; the same seed gives every design the same order of images and flips.
+    """Train a design and measure it; the same seed gives every design the same order of images, flips and shifts.
 
     Args:
         name: One of ``DESIGNS``.
@@ -92,9 +159,11 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
         training: How it is trained.
         seed: Of everything random.
     """
-    with torch.random.fork_rng(devices=[]), _fast_products():
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = Images(*(part.to(device) for part in vars(images).values()))
+    with torch.random.fork_rng(), _fast_products():
         torch.manual_seed(seed)
-        model = DESIGNS[name].make(size)
+        model = DESIGNS[name].make(size).to(device)
         start = time.perf_counter()
         _train(model, images, training, seed)
         seconds = time.perf_counter() - start
@@ -102,7 +171,8 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
         if any(isinstance(part, (Memory, HopfieldRetrieval)) for part in model.modules()):
             asked, labels = images.test[::EVERY], images.test_labels[::EVERY]
             right |= {change: _answers(model, asked, change) == labels for change in INTERVENTIONS}
-    return Trial(name, seed, parameters(model), multiply_adds(model, size), seconds, right)
+    right = {key: value.cpu() for key, value in right.items()}
+    return Trial(name, seed, parameters(model), multiply_adds(model.cpu(), size), seconds, right)
 
 
 @contextmanager
@@ -129,16 +199,19 @@ def _train(model: nn.Module, images: Images, training: Training, seed: int) -> N
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": training.decay}, {"params": others, "weight_decay": 0.0}],
         lr=training.rate,
+        fused=images.train.is_cuda,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, training.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
     model.train()
     for _ in range(training.epochs):
-        order = torch.randperm(len(images.train), generator=generator)
+        order = torch.randperm(len(images.train), generator=generator).to(images.train.device)
         for chosen in order[: len(order) // training.batch * training.batch].split(training.batch):
-            flip = torch.rand(len(chosen), 1, 1, 1, generator=generator) < 0.5
+            flip = torch.rand(len(chosen), 1, 1, 1, generator=generator).to(order.device) < 0.5
             batch = normalised(images.train[chosen])
+            if training.padding:
+                batch = _shifted(batch, training.padding, generator)
             loss = _loss(model, torch.where(flip, batch.flip(-1), batch), images.train_labels[chosen], training)
             optimiser.zero_grad()
             loss.backward()
@@ -147,12 +220,22 @@ def _train(model: nn.Module, images: Images, training: Training, seed: int) -> N
             schedule.step()
 
 
+def _shifted(batch: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shift images (B, 3, S, S), each by its own number of pixels up to ``padding``, over a black border."""
+    side = batch.shape[-1]
+    corners = torch.randint(2 * padding + 1, (2, len(batch), 1), generator=generator).to(batch.device)
+    rows, columns = corners + torch.arange(side, device=batch.device)  # (B, S) each
+    padded = F.pad(batch, [padding] * 4, value=float(normalised(torch.zeros(()))))
+    image = torch.arange(len(batch), device=batch.device)[:, None, None]
+    return padded.movedim(1, -1)[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
 def _loss(model: nn.Module, images: Tensor, labels: Tensor, training: Training) -> Tensor:
     supervised, balance = training.auxiliary
     if isinstance(model, Transformer):
         logits, within = model.forward_supervised(images)
         return F.cross_entropy(logits, labels) + supervised * sum(
-            (F.cross_entropy(found, labels) for found in within), torch.zeros(())
+            (F.cross_entropy(found, labels) for found in within), logits.new_zeros(())
         )
     assert isinstance(model, AssociativeTransformer)
     output = model.forward_training(images)

@@ -11,7 +11,7 @@ from typing import Any
 
 from training.data.sources.sort_of_clevr import KINDS
 from training.experiments import style
-from training.experiments.budget import Budget
+from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Check, Outcome
 from training.experiments.relational.trial import RelationalTrial, run_trial
 
@@ -68,9 +68,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     Raises:
         OutOfTime: Another command has to go on.
     """
-    results = []
-    for trial in trials(full, seed):
-        results.append(run_trial(trial, folder, budget))
+    chosen = run_chosen(trials(full, seed), lambda trial: run_trial(trial, folder, budget))
+    results = [result for _, result in chosen]
     joint = [result for result in results if len(result["settings"]["kinds"]) > 1]
     checks = [
         Check(f"{result['settings']['label']}, {kind}", result["accuracy"][kind], low, 1.0)
@@ -83,7 +82,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         for result in joint
         if result["settings"]["seed"] == seed
     }
-    style.bars(left, list(KINDS), heights)
+    if heights:
+        style.bars(left, list(KINDS), heights)
     left.set(ylabel="right answers, %")
     for look, result in zip(style.series(), joint, strict=False):
         epochs = [row["epoch"] for row in result["history"]]
@@ -91,7 +91,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
             epochs, [100 * row["binary"] for row in result["history"]], label=result["settings"]["label"], **look
         )
     right.set(xlabel="epoch", ylabel="right answers to binary questions, %")
-    right.legend(fontsize=8)
+    if joint:
+        right.legend(fontsize=8)
     title = "Relational questions about Sort-of-CLEVR, 200 test images"
     return Outcome(title, checks, figure, {"trials": results, "published": PUBLISHED}, markdown(results))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ait.benchmark.cost import model_cost
 from ait_lite.checkpoint import atomic_file, write_text
 from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
-from training.experiments.budget import Budget
+from training.experiments.budget import Budget, NotChosen
 from training.experiments.relational.model import RelationalModel
 from training.seeds import epoch_order, stream_seed
 
@@ -70,6 +70,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
         The result: accuracy of each kind on the test images, by epoch and at the end, cost and settings.
 
     Raises:
+        NotChosen: Another command has to run it.
         OutOfTime: The trial has to go on in another command; its state is written.
     """
     settings = json.loads(json.dumps(asdict(trial)))
@@ -78,6 +79,8 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
         result: dict[str, Any] = json.loads(done.read_text())
         if result["settings"] == settings:
             return result
+    if not budget.includes(trial.name):
+        raise NotChosen
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(trial.seed, 0, "relational start"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ait.baselines.ablations import ABLATIONS
 from training.experiments import style
-from training.experiments.budget import Budget
+from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Check, Outcome
 from training.experiments.tables import published
 from training.experiments.tables.comparison import QUICK
@@ -62,8 +62,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     missing = []
-    for trial in trials(full, seed):
-        result = run_trial(trial, data, folder, budget)
+    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
         if result is not None:
             found.setdefault((trial.label, trial.dataset), []).append(result)
         elif trial.dataset not in missing:
@@ -72,7 +71,9 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     rows, heights, checks = [], [], []
     for ablation, label in LABELS.items():
         results = [found.get((label, dataset), []) for dataset in sets]
-        first = next(each[0] for each in results if each)
+        first = next((each[0] for each in results if each), None)
+        if first is None:
+            continue
         rows.append([label, *cost(first), *map(accuracy, results), theirs(published.ABLATIONS[ablation])])
         heights.append(100 * first["accuracy"])
         checks += [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.experiments import style
-from training.experiments.budget import Budget
+from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Check, Outcome
 from training.experiments.tables import published
 from training.experiments.tables.datasets import TABLE_DATA
@@ -93,8 +93,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     missing = []
-    for trial in trials(full, seed):
-        result = run_trial(trial, data, folder, budget)
+    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
         if result is not None:
             found.setdefault((trial.label, trial.dataset), []).append(result)
         elif trial.dataset not in missing:

@@ -10,7 +10,7 @@
 ``checkpoints/``      the best few models, ``epoch-0007`` and so on, where more than one is kept
 ``metrics.csv``       one row per epoch, the same for every run of the recipe; ``metrics.jsonl`` too
 ``timing.csv``        seconds and images per second of every epoch, which are not
-``curves.png``        the metrics as a figure
+``curves.png``        the metrics as a figure, drawn anew after an epoch as often as takes little of the time
 ``memory.png``        what the memory did over the epochs, of a model that has one
 ``report.md``         the best model on the validation images, with figures, written at the end
 ``tracking/``         what the trackers write
@@ -106,16 +106,18 @@ class RunFolder:
         # So that an evaluation can use the same images.
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
-    def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
-        """Write the metrics, the timings and the curves of the epochs so far.
-
-        Args:
-            history: One row of metrics per epoch.
-            timings: One row of timings per epoch.
-            title: Of the curves.
-        """
+    def write_metrics(self, history: Sequence[Row], timings: Sequence[Row]) -> None:
+        """Write the metrics and the timings of the epochs so far, one row of each per epoch."""
         write_metrics(self.path, history)
         write_table(self.path / "timing.csv", timings)
+
+    def draw_metrics(self, history: Sequence[Row], title: str) -> None:
+        """Draw the metrics of the epochs so far.
+
+        Args:
+            history: One row per epoch.
+            title: Of the curves.
+        """
         draw_curves(history, self.path / "curves.png", title=title)
         if any(memory_blocks(row) for row in history):
             draw_memory_health(history, self.path / "memory.png")

@@ -1,6 +1,8 @@
 """Write what a run leaves as it goes: checkpoints, metrics, figures and the report."""
 
 import errno
+import math
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +32,9 @@ from training.run.output.folder import METRICS, RunFolder, accuracy
 from training.run.output.state import Position
 from training.step.learned import Snapshot
 from training.storage.model_folder import load_model, save_model
+
+# Figures are drawn again after so many times the seconds that they took.
+_REST = 50
 
 
 class Answers(NamedTuple):
@@ -71,6 +76,7 @@ class RunWriter:
         self._model = model
         # Once, for a million names take seconds.
         self._digest = SplitDigest.of(images.training, images.validation)
+        self._next_figures = -math.inf  # on the monotonic clock
 
     def create(self) -> None:
         """Create the folder, and finish what a kill cut short in it."""
@@ -194,7 +200,13 @@ class RunWriter:
         )
 
     def _write_metrics(self, position: Position) -> None:
-        self._folder.write_metrics(position.history, position.timings, title=self._recipe.model.name)
+        self._folder.write_metrics(position.history, position.timings)
+        started = time.monotonic()
+        if started < self._next_figures:
+            return
+        self._folder.draw_metrics(position.history, title=self._recipe.model.name)
+        # A figure takes a second or two, an epoch on an accelerator may take as long: the report draws the last.
+        self._next_figures = started + _REST * (time.monotonic() - started)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

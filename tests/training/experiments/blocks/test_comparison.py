@@ -1,13 +1,24 @@
 """Designs and their controls: equal sizes where they claim it, and figures of trials."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from training.experiments.blocks.comparison import difference, drawn, outcome
 from training.experiments.blocks.designs import DESIGNS, MergeSimilar, PoolPatches, Size, multiply_adds, parameters
-from training.experiments.blocks.trial import Training, Trial, run_trial
+from training.experiments.blocks.trial import (
+    Training,
+    Trial,
+    TrialPlan,
+    _shifted,
+    normalised,
+    run_kept_trial,
+    run_trial,
+)
+from training.experiments.budget import Budget, NotChosen, OutOfTime
 
 TINY = Size(image=16, classes=10, width=16, heads=2, merged=4, prototypes=16, priors=4)
 
@@ -70,6 +81,42 @@ def test_a_trial_is_repeatable_and_measures_without_the_memory() -> None:
         assert right.shape == ((50,) if name == "on" else (13,))
         assert torch.equal(right, second.right[name])
     assert set(run_trial("vit", images, TINY, training, 3).right) == {"on"}
+
+
+def test_a_trial_that_was_measured_is_read(tmp_path: Path) -> None:
+    images, plan = drawn(20, 0), TrialPlan("vit", TINY, Training(epochs=1, batch=50, padding=2), 3)
+    with pytest.raises(OutOfTime):
+        run_kept_trial(plan, images, tmp_path, Budget(0))
+    with pytest.raises(NotChosen):
+        run_kept_trial(plan, images, tmp_path, Budget(only="vit-seed-4"))
+    trained = run_kept_trial(plan, images, tmp_path, Budget(only="vit-*"))
+    read = run_kept_trial(plan, images, tmp_path, Budget(0, only="nothing"))
+    assert torch.equal(read.right.pop("on"), trained.right.pop("on"))
+    assert read == trained
+    with pytest.raises(NotChosen):  # that is another training
+        run_kept_trial(replace(plan, training=Training(epochs=2)), images, tmp_path, Budget(only="nothing"))
+
+
+def test_shifted_images_keep_their_pixels() -> None:
+    images = normalised(torch.randint(1, 255, (64, 3, 8, 8), dtype=torch.uint8))
+    shifted = _shifted(images, 2, torch.Generator().manual_seed(0))
+    border = normalised(torch.zeros(()))
+    corners = set()
+    for before, after in zip(images, shifted, strict=True):
+        places = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if torch.equal(
+                after,
+                torch.full((3, 12, 12), float(border)).index_put(
+                    (torch.arange(3)[:, None, None], torch.arange(2, 10)[:, None], torch.arange(2, 10)), before
+                )[:, 2 + down : 10 + down, 2 + right : 10 + right],
+            )
+        ]
+        assert len(places) == 1
+        corners |= set(places)
+    assert len(corners) > 15
 
 
 def test_an_outcome_compares_the_seeds_that_both_have() -> None:
