@@ -34,7 +34,7 @@ def trials(full: bool, seed: int) -> list[RelationalTrial]:
     if not full:
         return [replace(reduced, label=LABELS[kind], model={"kind": kind, "dim": dim}) for kind, dim in WIDTHS.items()]
     found = []
-    joint = RelationalTrial("", epochs=150, batch_size=64)
+    joint = RelationalTrial("", epochs=100, batch_size=128)
     for one in range(seed, seed + 3):
         for kind, dim in FULL_WIDTHS.items():
             if kind != "ait-delta":
