@@ -30,7 +30,7 @@ ENTRY_POINTS: Final = {"service/__main__.py", "training/__main__.py"}
 LIBRARY: Final = (
     {"collectives", "preprocessing"},
     {"memory"},
-    {"attention"},
+    {"attention", "latent"},
     {"workspace"},
     {"block"},
     {"associative_model"},

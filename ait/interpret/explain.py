@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.interpret.attribution import patch_grid, patch_terms
-from ait.interpret.causal import logits_under
+from ait.interpret.causal import interventions, logits_under
 from ait.interpret.embedding import pooled_features
 from ait.interpret.energy_report import LayerEnergies, layer_energies
 from ait.interpret.memory_report import Recall, block_recall, trace_queries
@@ -69,8 +69,8 @@ class Explanation:
         features: The image's feature vector (`ait.interpret.embedding`), shape (F,).
         patch_map: None if the model has neither patches nor a feature map.
         blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
-        without_retrieval: What the answer would be if the blocks retrieved nothing, shape (classes,): the difference
-            is what their memory contributes. None for a model without.
+        without_retrieval: What the answer would be if nothing were retrieved, shape (classes,): the difference is what
+            the memory contributes. None for a model without one before its head.
     """
 
     logits: Tensor
@@ -147,7 +147,9 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
             for index, (block, query) in enumerate(zip(blocks, queries, strict=True))
             if energies is not None
         ),
-        without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu() if blocks else None,
+        without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu()
+        if "retrieval_off" in interventions(model)
+        else None,
     )
 
 

@@ -243,10 +243,8 @@ def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float],
             for block, values in blocks.items()
         ]
         paragraphs.append(_table(("block", *(quantity.title for quantity in quantities)), rows))
-    if not paragraphs:
-        return []
-    meanings = "\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in quantities)
-    return ["## Memory", *paragraphs, meanings]
+        paragraphs.append("\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in quantities))
+    return ["## Memory", *paragraphs] if paragraphs else []
 
 
 def _effects(memory: Mapping[str, float]) -> list[str]:
