@@ -90,6 +90,6 @@ def ait_workspace_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> W
 
 @register_model
 def ait_merge_tiny_patch4_32(pretrained: bool = False, **kwargs: Any) -> WorkspaceTransformer:
-    """Two blocks, patches merged to 16 by the priors that they recall, and one more block, for 32-pixel images."""
-    merged = {"depth": 2, "passes": 1, "compete": True}
+    """Three blocks, patches merged to 16 by the priors that they recall, and one more block, for 32-pixel images."""
+    merged = {"depth": 3, "passes": 1, "compete": True}
     return _create("ait_merge_tiny_patch4_32", pretrained, **{**_TINY, **_PATCH4, **merged, **kwargs})
