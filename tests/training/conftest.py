@@ -75,6 +75,7 @@ def recipe_values(data_root: Path, cache: Path) -> dict[str, Any]:
         },
         "ema_decay": 0.9,
         "clip_grad": 1.0,
+        "figures": False,  # they would take most of the time
         "device": "cpu",
         "seed": 3,
     }

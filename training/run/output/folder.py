@@ -106,16 +106,23 @@ class RunFolder:
         # So that an evaluation can use the same images.
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
-    def write_metrics(self, history: Sequence[Row], timings: Sequence[Row], title: str) -> None:
-        """Write the metrics, the timings and the curves of the epochs so far.
+    def write_metrics(self, history: Sequence[Row], timings: Sequence[Row]) -> None:
+        """Write the metrics and the timings of the epochs so far.
 
         Args:
             history: One row of metrics per epoch.
             timings: One row of timings per epoch.
-            title: Of the curves.
         """
         write_metrics(self.path, history)
         write_table(self.path / "timing.csv", timings)
+
+    def draw(self, history: Sequence[Row], title: str) -> None:
+        """Draw the curves of the epochs so far, and what the memory did where the model has one.
+
+        Args:
+            history: One row of metrics per epoch.
+            title: Of the curves.
+        """
         draw_curves(history, self.path / "curves.png", title=title)
         if any(memory_blocks(row) for row in history):
             draw_memory_health(history, self.path / "memory.png")

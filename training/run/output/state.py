@@ -26,6 +26,7 @@ _FREE_ON_RESUME = frozenset(
         "compile",
         "sharding",
         "exemplars",
+        "figures",
         "tracking",
     }
 )

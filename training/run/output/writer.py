@@ -51,7 +51,8 @@ class RunWriter:
 
     Args:
         folder: Where to.
-        recipe: What is run; written down as a whole, and read for `keep_checkpoints`, `exemplars` and `seed`.
+        recipe: What is run; written down as a whole, and read for `keep_checkpoints`, `exemplars`, `figures` and
+            `seed`.
         images: On what.
         preprocessing: What the images go through.
         model: The architecture of what is learned; its weights do not matter.
@@ -160,6 +161,7 @@ class RunWriter:
                 best_epoch=position.best_epoch,
                 settings=self._settings,
                 chosen_by=True,
+                figures=self._recipe.figures,
             )
 
     def _report_multi_label(self, logits: Tensor, targets: Tensor, position: Position) -> Path:
@@ -174,6 +176,7 @@ class RunWriter:
                 history=position.history,
                 settings=self._settings,
                 chosen_by=True,
+                figures=self._recipe.figures,
             )
 
     def _keep_exemplars(self, model: nn.Module, device: torch.device, embedded: Embedded | None) -> None:
@@ -194,7 +197,9 @@ class RunWriter:
         )
 
     def _write_metrics(self, position: Position) -> None:
-        self._folder.write_metrics(position.history, position.timings, title=self._recipe.model.name)
+        self._folder.write_metrics(position.history, position.timings)
+        if self._recipe.figures:
+            self._folder.draw(position.history, title=self._recipe.model.name)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
