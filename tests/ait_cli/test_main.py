@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import ait
@@ -89,6 +91,15 @@ def test_a_command_does_not_wait_for_the_others() -> None:
     assert code == 0
     own = {"arguments", "lazy_group", "main", "output", "serve"}
     assert {name.partition(".")[2] for name in modules if name.startswith("ait_cli.")} <= own
+
+
+def test_a_memory_on_a_server_is_asked_without_torch(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    nobody = "http://127.0.0.1:1"
+    code, modules = modules_of("memory", "recall", "pets", str(tmp_path / "image.png"), "--url", nobody)
+    assert code == 1
+    assert "training.teaching.remote_memory" in modules
+    assert "torch" not in modules
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
