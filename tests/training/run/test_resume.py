@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ait_lite.checkpoint import atomic
-from tests.support.training_runs import MakeRecipe, assert_same_run, run_until, write_recipe
+from tests.support.training_runs import MakeRecipe, assert_same_run, run_module, run_until, write_recipe
 from training.errors import CheckpointError, TrainingInterrupted
 from training.run.output import state
 from training.run.output import writer as run_writer
@@ -151,10 +151,13 @@ def test_killed_process_is_resumed(make_recipe: MakeRecipe, tmp_path: Path, quie
     assert [row["epoch"] for row in result.history] == [1, 2]
 
 
-def test_sigterm_ends_the_process_with_its_code(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = make_recipe()
+def test_sigterm_ends_the_process_with_its_code(
+    make_recipe: MakeRecipe, recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """As a user starts it: with several threads, and processes that load images."""
+    recipe = make_recipe(data={**recipe_values["data"], "workers": 2})
     path = write_recipe(recipe, tmp_path / "recipe.yaml")
-    ended = run_until("SIGTERM", "step", 7, recipe.output, [str(path)])
+    ended = run_module("tests.support.ended_run", "SIGTERM", "step", "7", str(recipe.output), str(path), threads=2)
     assert ended.returncode == 143
     assert "SIGTERM: stopped after step 7, 2 of 5 into epoch 2" in ended.stderr
     assert "Traceback" not in ended.stderr
