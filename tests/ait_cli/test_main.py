@@ -20,7 +20,7 @@ run = CliRunner().invoke
 
 def output(*command: str) -> str:
     """What a command prints, its own name left out."""
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.partition("Usage: ")[2].partition(" [OPTIONS]")[2]
 
 
@@ -50,7 +50,7 @@ def test_there_is_one_version() -> None:
 @pytest.mark.parametrize(("module", "command"), [("service", "serve"), ("training", "train")])
 def test_a_package_is_run_by_the_same_command(module: str, command: str) -> None:
     assert output(sys.executable, "-m", module, "--help") == output(AIT, command, "--help")
-    wrong = subprocess.run([sys.executable, "-m", module, "--nonsense"], capture_output=True, text=True, timeout=120)
+    wrong = subprocess.run([sys.executable, "-m", module, "--nonsense"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert f"python -m {module}" in wrong.stderr
 
@@ -70,7 +70,7 @@ def modules_of(*arguments: str) -> tuple[int, set[str]]:
         "finally:\n"
         "    print('imported', *sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     return done.returncode, set(done.stdout.splitlines()[-1].split()[1:])
 
 
