@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import cache
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import TracebackType
@@ -45,13 +47,15 @@ class ForkedProgram:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ait-forked-")
         self._args = ["python", "-m", module, *arguments]
+        self._ended, self._alive = forking_context().Pipe(duplex=False)
+        told = {**os.environ, **(environment or {})}
         self._process: ForkServerProcess = forking_context().Process(
-            target=_run,
-            args=(module, list(arguments), {**os.environ, **(environment or {})}, self._folder.name, prepare),
+            target=_run, args=(module, list(arguments), told, self._folder.name, self._alive, prepare)
         )
 
     def __enter__(self) -> ForkedProgram:
         self._process.start()
+        self._alive.close()
         return self
 
     def __exit__(
@@ -60,10 +64,16 @@ class ForkedProgram:
         self._process.kill()
         self._process.join()
         self._process.close()
+        self._ended.close()
         self._folder.cleanup()
 
     def wait(self) -> subprocess.CompletedProcess[str]:
-        """Wait for its end; return what it said, and its exit code: -n if signal n ended it."""
+        """Wait until it has ended, and what it has started too; return what it said, and its exit code.
+
+        The code is -n if signal n ended it.
+        """
+        with suppress(EOFError):  # it comes when nobody is left who holds the other end
+            self._ended.recv()
         self._process.join()
         out, err = ((Path(self._folder.name) / name).read_text() for name in ("stdout", "stderr"))
         assert self._process.exitcode is not None
@@ -86,10 +96,13 @@ def _run(
     arguments: list[str],
     environment: dict[str, str],
     folder: str,
+    _alive: Connection,  # is open for as long as this process and those that it forks live
     prepare: Callable[[], None] | None,
 ) -> None:
     """Be the program."""
     import torch
+
+    from training.run import trainer
 
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -99,6 +112,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)
+    trainer.fastest_products = lambda *_: nullcontext()  # two runs that are compared multiply in one library
     multiprocessing.set_start_method(None, force=True)  # as in any program; here it is that of this process itself
     sys.argv = [module, *arguments]
     if prepare is not None:
