@@ -21,10 +21,10 @@ from tests.support.service_client import wait_until_ready
 
 
 @pytest.fixture(scope="package")
-def observed(graph_settings: Settings) -> Iterator[ObservedService]:
+def observed(settings: Settings) -> Iterator[ObservedService]:
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    app = create_app(graph_settings, tracing=Tracing(provider))
+    app = create_app(settings, tracing=Tracing(provider))
 
     @app.get("/fail")
     async def fail() -> None:

@@ -12,16 +12,15 @@ from playwright.sync_api import Browser, Locator, expect
 
 from tests.support.browsing import PHONE, Visit, payload
 from tests.support.memories_client import coloured
-from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.running_server import running_server
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, graph_folder: Path) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
     store = tmp_path_factory.mktemp("store") / "memories.sqlite3"
-    with running_server(AIT_MODEL=str(graph_folder), AIT_MEMORIES=str(store), **GRAPH_ONLY) as (address, _):
+    with running_server(AIT_MODEL=str(model_folder), AIT_MEMORIES=str(store), AIT_TORCH_THREADS="1") as (address, _):
         yield address
 
 

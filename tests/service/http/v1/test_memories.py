@@ -14,8 +14,7 @@ from PIL import Image
 
 from ait_lite.class_memory import ClassMemory
 from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours, zipped
-from tests.support.prepared_models import write_prepared_classifier
-from tests.support.service_client import LABELS, problem
+from tests.support.service_client import problem
 from tests.support.service_images import encode, scene
 from tests.support.waiting import wait_for
 
@@ -26,17 +25,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, graph_folder: Path) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, other_folder: Path) -> Path:
     root = tmp_path_factory.mktemp("served")
-    shutil.copytree(graph_folder, root / "colours" / "1")
-    write_prepared_classifier(root / "others" / "1", LABELS, seed=1)
+    shutil.copytree(model_folder, root / "colours" / "1")
+    shutil.copytree(other_folder, root / "others" / "1")
     return root
 
 
 @pytest.fixture(scope="module")
 def teacher(store: Path, models: Path) -> Iterator[TestClient]:
-    options = {"runtime": "onnxruntime", "model": "colours", "models": str(models), "reload_seconds": 0}
-    with serving(models / "colours" / "1", store, **options) as client:
+    with serving(models / "colours" / "1", store, model="colours", models=str(models), reload_seconds=0) as client:
         yield client
 
 
@@ -317,13 +315,11 @@ def test_a_memory_answers_as_a_model(teacher: TestClient) -> None:
     problem(teacher.get("/v1/models/none"), 404, "unknown-model")
 
 
-def test_a_restarted_server_knows_what_was_taught(store: Path, teacher: TestClient, graph_folder: Path) -> None:
+def test_a_restarted_server_knows_what_was_taught(store: Path, teacher: TestClient, model_folder: Path) -> None:
     create(teacher, "lasting")
     teach_colours(teacher, "lasting", 2)
     digest = teacher.post("/v1/memories/lasting/verify").json()["digest"]
-    with serving(
-        graph_folder, store, runtime="onnxruntime"
-    ) as second:  # beside the first, as other server processes are
+    with serving(model_folder, store) as second:  # beside the first, as other server processes are
         assert second.post("/v1/memories/lasting/verify").json()["digest"] == digest
         teach(second, "lasting", "new", "red", coloured("red", 40))
         assert recall(teacher, "lasting", coloured("red", 40))["evidence"][0]["id"] == "new"
