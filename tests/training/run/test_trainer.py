@@ -18,24 +18,22 @@ from training.model.learner import Learner
 from training.run.trainer import TrainingResult, train
 from training.storage.state_file import load_state
 
+LEFT = {
+    "best",
+    "last",
+    "recipe.yaml",
+    "validation.txt",
+    "metrics.csv",
+    "timing.csv",
+    "metrics.jsonl",
+    "environment.json",
+    "report.md",
+}
 
-def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) -> None:
-    assert {path.name for path in reference.output.iterdir()} == {
-        "best",
-        "last",
-        "recipe.yaml",
-        "validation.txt",
-        "metrics.csv",
-        "timing.csv",
-        "metrics.jsonl",
-        "curves.png",
-        "environment.json",
-        "report.md",
-        "classes.png",
-        "confusion.png",
-        "reliability.png",
-        "mistakes.png",
-    }
+
+def test_run_leaves_checkpoints_and_metrics(reference: TrainingResult) -> None:
+    assert {path.name for path in reference.output.iterdir()} == LEFT
+    assert "](" not in (reference.output / "report.md").read_text()
     with (reference.output / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -45,7 +43,17 @@ def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) ->
         assert [set(row) for row in csv.DictReader(file)] == [{"epoch", "images_per_second", "seconds"}] * 3
     accuracies = [float(row[key]) for row in rows for key in ("val_acc", "ema_val_acc")]
     assert reference.best_accuracy == max(accuracies)
-    assert (reference.output / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_leaves_figures_unless_told_not_to(make_recipe: MakeRecipe, quiet: Console) -> None:
+    recipe = make_recipe(epochs=1, figures=True)
+    train(recipe, console=quiet)
+    figures = {"curves.png", "classes.png", "confusion.png", "reliability.png", "mistakes.png"}
+    assert {path.name for path in recipe.output.iterdir()} == LEFT | figures
+    page = (recipe.output / "report.md").read_text()
+    for name in figures:
+        assert f"]({name})" in page
+        assert (recipe.output / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_visits_every_image_once_an_epoch(
