@@ -172,7 +172,7 @@ _ON_HEAD: Final[Mapping[str, Hooks]] = {
 }
 
 INTERVENTIONS: Final[Mapping[str, str]] = {
-    "retrieval_off": "nothing is retrieved: blocks add nothing, tokens are not merged",
+    "retrieval_off": "nothing is retrieved, and nothing merged",
     "equal_priors": "all priors of a block or pass are their mean",
     "shuffled_priors": "each prior gives what another holds",
     "equal_classes": "all priors of the head are their mean",

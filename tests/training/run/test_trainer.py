@@ -1,7 +1,9 @@
 """Runs train as the recipe says, and leave what they should."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,10 @@ from tests.support.training_runs import MakeRecipe
 from training.data import open_splits
 from training.errors import OutputError, RecipeError
 from training.model.learner import Learner
+from training.run.output import writer
+from training.run.output.folder import RunFolder
 from training.run.trainer import TrainingResult, train
+from training.storage.history import Row
 from training.storage.state_file import load_state
 
 LEFT = {
@@ -54,6 +59,25 @@ def test_run_leaves_figures_unless_told_not_to(make_recipe: MakeRecipe, quiet: C
     for name in figures:
         assert f"]({name})" in page
         assert (recipe.output / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_are_drawn_as_often_as_takes_little_of_the_time(
+    make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, drawn = [0.0], []
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def draw(self: RunFolder, history: Sequence[Row], title: str) -> None:
+        now[0] += 2  # seconds
+        drawn.append(len(history))
+
+    def write(self: RunFolder, history: Sequence[Row], timings: Sequence[Row]) -> None:
+        now[0] += 30
+
+    monkeypatch.setattr(RunFolder, "draw", draw)
+    monkeypatch.setattr(RunFolder, "write_metrics", write)
+    train(make_recipe(epochs=6, figures=True), console=quiet)
+    assert drawn == [1, 5]
 
 
 def test_training_visits_every_image_once_an_epoch(

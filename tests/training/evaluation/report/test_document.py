@@ -121,7 +121,7 @@ def test_what_is_lost_without_the_memory_comes_with_its_interval(tmp_path: Path)
     effect = {"accuracy_change": -0.0125, "accuracy_interval": 0.02, "loss_change": 0.5, "loss_interval": 0.1}
     memory = {f"memory/effect/retrieval_off/{name}": value for name, value in effect.items()}
     page = write(tmp_path, *made_answers(3), "abc", memory=memory | {"memory/effect/accuracy": 0.8})
-    assert "| nothing is retrieved: blocks add nothing, tokens are not merged | -1.25 ± 2.00 | +0.5000 ± 0.1000 |" in page
+    assert "| nothing is retrieved, and nothing merged | -1.25 ± 2.00 | +0.5000 ± 0.1000 |" in page
 
 
 def test_without_mistakes_the_page_says_so(tmp_path: Path) -> None:
