@@ -59,7 +59,7 @@ def reproduce(
         return
     if name not in EXPERIMENTS:
         near = get_close_matches(name, EXPERIMENTS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
     for given, option, takers, refusal in (
         (data, "--data", WITH_DATA, "takes no images"),
