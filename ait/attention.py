@@ -81,6 +81,7 @@ class BottleneckAttention(nn.Module):
         competition: Let priors compete for each token: scores are normalised over priors (log-softmax) before
             the top-k, so that priors read different tokens.
         centre: Subtract the mean token of the batch first, which all priors would otherwise share.
+        attn_drop: Dropout of the gates in training, after their softmax.
     """
 
     competition: Final[bool]
@@ -94,6 +95,7 @@ class BottleneckAttention(nn.Module):
         bottleneck: int = 512,
         competition: bool = True,
         centre: bool = True,
+        attn_drop: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -106,6 +108,7 @@ class BottleneckAttention(nn.Module):
         self.competition = competition
         self.centre = centre
         self.scale = prior_dim**-0.5
+        self.attn_drop = nn.Dropout(attn_drop)
         inner = num_heads * prior_dim
         self.q = nn.Linear(prior_dim, inner, bias=False, device=device, dtype=dtype)
         self.k = nn.Linear(dim, inner, bias=False, device=device, dtype=dtype)
@@ -127,23 +130,42 @@ class BottleneckAttention(nn.Module):
         """
         count = torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32)
         num_tokens = all_reduce_sum(count)
+        gates, mean = self._gates(priors, tokens, num_tokens)
+        weights = self.attn_drop(gates.weights)
+        value_weight = self.v.weight.float().unflatten(0, (self.num_heads, -1)).mT  # (H, E, D)
+        # Values are projected after the weighted sum: k tokens a prior are read, the others need no values.
+        read = _GatherWeighted.apply(weights, gates.winners, tokens.float())  # (H, M, E)
+        read = all_reduce_sum(read @ value_weight)  # (H, M, D)
+        if self.centre:
+            shared = (mean @ value_weight).unsqueeze(1)
+            if self.training and self.attn_drop.p > 0:
+                shared = all_reduce_sum(weights.sum(-1, keepdim=True)) * shared  # rows no longer sum to one
+            read = read - shared
+        target = self.proj(read.transpose(0, 1).flatten(1).to(self.proj.weight.dtype))  # (M, D)
+        return target.float(), self._balance(gates, tokens.shape[0], num_tokens)
+
+    def gates(self, priors: Tensor, tokens: Tensor) -> Gates:
+        """Choose the winning tokens for every prior, and weigh them.
+
+        Args:
+            priors: Shape (M, D).
+            tokens: Tokens of the whole batch, shape (T, E).
+        """
+        count = torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32)
+        return self._gates(priors, tokens, all_reduce_sum(count))[0]
+
+    def _gates(self, priors: Tensor, tokens: Tensor, num_tokens: Tensor) -> tuple[Gates, Tensor]:
+        """Gates, and the mean token of the global batch, shape (E,); zeros where tokens are not centred."""
         queries = self._folded_queries(priors)  # (H, M, E)
         scores = (queries.flatten(0, 1) @ tokens.mT).float().unflatten(0, (self.num_heads, -1))  # (H, M, T)
+        mean = tokens.new_zeros(tokens.shape[1], dtype=torch.float32)
         if self.centre:
             # Centring the scores and what is read equals centring the tokens, without a copy of them.
             mean = all_reduce_sum(tokens.float().sum(0)) / num_tokens  # (E,)
             scores = scores - (queries.float() @ mean).unsqueeze(-1)
         if self.competition:
             scores = scores.log_softmax(dim=1)
-        gates = bottleneck_gates(scores, self.bottleneck)
-        value_weight = self.v.weight.float().unflatten(0, (self.num_heads, -1)).mT  # (H, E, D)
-        # Values are projected after the weighted sum: k tokens a prior are read, the others need no values.
-        read = _GatherWeighted.apply(gates.weights, gates.winners, tokens.float())  # (H, M, E)
-        read = all_reduce_sum(read @ value_weight)  # (H, M, D)
-        if self.centre:
-            read = read - (mean @ value_weight).unsqueeze(1)
-        target = self.proj(read.transpose(0, 1).flatten(1).to(self.proj.weight.dtype))  # (M, D)
-        return target.float(), self._balance(gates, tokens.shape[0], num_tokens)
+        return bottleneck_gates(scores, self.bottleneck), mean
 
     def _folded_queries(self, priors: Tensor) -> Tensor:
         """Project priors (M, D) to queries in token space, (H, M, E).

@@ -31,6 +31,7 @@ class MemoryConfig:
         bottleneck: Tokens k that a prior and head reads from the batch.
         competition: Priors compete for each token before the top-k.
         centre: Subtract the mean token of the batch before the write.
+        write_dropout: Dropout of the write attention's gates in training; the paper's is 0.1.
         target_normalisation: ``layer`` is the published ``LayerNorm(read + priors)``; ``orthogonal`` flattens
             the spectrum of what was read, so that priors stay distinct.
         write_rule: ``ewma``, ``hebbian``, ``decay``, ``delta`` or ``gated_delta``.
@@ -53,6 +54,7 @@ class MemoryConfig:
     bottleneck: int = 512
     competition: bool = True
     centre: bool = True
+    write_dropout: float = 0.0
     target_normalisation: str = "orthogonal"
     write_rule: str = "ewma"
     write_rate: float = 0.1
@@ -146,6 +148,7 @@ class GlobalWorkspace(nn.Module):
             config.bottleneck,
             config.competition,
             config.centre,
+            config.write_dropout,
             device=device,
             dtype=dtype,
         )

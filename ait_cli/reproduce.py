@@ -26,9 +26,9 @@ def reproduce(
         Path | None,
         typer.Option(
             "--data",
-            help="For `block-memory`, `from-vit` and `unknown`: images in train/ and test/, one folder per class. For "
-            "the paper's tables: a folder with "
-            "cifar10, cifar100, pet and imagenet100, as far as they are there.",
+            help="For `block-memory`, `from-vit`, `unknown` and `write-maps`: images in train/ and test/, one folder "
+            "per class. For the paper's tables: a folder with cifar10, cifar100, pet and imagenet100, as far "
+            "as they are there.",
         ),
     ] = None,
     seconds: Annotated[
@@ -67,7 +67,7 @@ def reproduce(
         return
     if name not in EXPERIMENTS:
         near = get_close_matches(name, EXPERIMENTS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
     for given, option, takers, refusal in (
         (data, "--data", WITH_DATA, "takes no images"),
@@ -99,10 +99,19 @@ def _show(outcome: Outcome) -> None:
     from rich.table import Table
 
     table = Table(title=outcome.title)
-    for column in ("figure", "measured", "theory", "allowed", ""):
+    # Theory's own range has a column where what is allowed here is wider.
+    wider = any(check.theory_range for check in outcome.checks)
+    for column in ("figure", "measured", "theory", *(("theory's range",) if wider else ()), "allowed", ""):
         table.add_column(column, justify="left" if column in ("figure", "") else "right")
     for check in outcome.checks:
         theory = "" if check.theory is None else f"{check.theory:.4g}"
+        own = (_range(*check.theory_range) if check.theory_range else "",) if wider else ()
         verdict = "agrees" if check.passed else "DIFFERS"
-        table.add_row(check.name, f"{check.measured:.4g}", theory, f"{check.low:.4g} to {check.high:.4g}", verdict)
+        if check.passed and not check.within_theory:
+            verdict = "allowed, outside theory's range"
+        table.add_row(check.name, f"{check.measured:.4g}", theory, *own, _range(check.low, check.high), verdict)
     Console(width=120).print(table)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint
+from ait_cli.arguments import Checkpoint, Layout, LayoutOption
 from ait_cli.output import fail
 from ait_lite.checkpoint import resolve
 
@@ -21,6 +21,7 @@ def audit(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the report: report.html, report.md, findings.csv.")
     ] = Path("audit"),
+    layout: LayoutOption = Layout.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find copies and wrong labels among a model's images.
@@ -36,7 +37,7 @@ def audit(
     from training.errors import CheckpointError, DataError
 
     try:
-        result = audit_images(resolve(checkpoint), data, output, console=Console(stderr=True))
+        result = audit_images(resolve(checkpoint), data, output, layout=layout.value, console=Console(stderr=True))
     except (CheckpointError, DataError) as error:
         fail(str(error))
     except OSError as error:

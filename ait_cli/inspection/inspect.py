@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint, load_classifier
+from ait_cli.arguments import Checkpoint, Layout, LayoutOption, load_classifier
 from ait_cli.output import fail
 
 
@@ -38,6 +38,7 @@ def inspect(
             help="Labelled images, one folder per class: also draw the classes of each prior, and accuracy without it."
         ),
     ] = None,
+    layout: LayoutOption = Layout.auto,
 ) -> None:
     """Draw what a model's memory does on an image.
 
@@ -53,14 +54,16 @@ def inspect(
 
         inspect_feed_forward(model, data, output or Path("ffn"))
     elif image is None and data is not None and priors is None:
-        _tell_effects(model, data)
+        _tell_effects(model, data, layout)
     elif image is None:
         fail("name an image, or use --ffn with --data.")
     else:
-        _inspect_image(model, image, output, priors, data)
+        _inspect_image(model, image, output, priors, data, layout)
 
 
-def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None) -> None:
+def _inspect_image(
+    model: str, image: Path, output: Path | None, priors: Path | None, data: Path | None, layout: Layout
+) -> None:
     from ait.associative_model import AssociativeModel
     from ait.interpret.causal import logits_under
     from ait.interpret.draw import draw_memory
@@ -94,12 +97,12 @@ def _inspect_image(model: str, image: Path, output: Path | None, priors: Path | 
     if priors is not None:
         from ait_cli.inspection.priors import inspect_priors
 
-        inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"))
+        inspect_priors(classifier.model, priors, target.with_suffix(".priors.png"), layout.value)
     if data is not None:
-        _tell_effects(model, data)
+        _tell_effects(model, data, layout)
 
 
-def _tell_effects(model: str, data: Path) -> None:
+def _tell_effects(model: str, data: Path, layout: Layout) -> None:
     from rich.console import Console
 
     from ait.interpret.causal import describe_effects
@@ -108,7 +111,7 @@ def _tell_effects(model: str, data: Path) -> None:
     from training.evaluation.causal import measure_effects
 
     try:
-        report = measure_effects(resolve(model), data, console=Console(stderr=True))
+        report = measure_effects(resolve(model), data, layout=layout.value, console=Console(stderr=True))
     except (CheckpointError, DataError) as error:
         fail(str(error))
     typer.echo(f"\nWithout the memory, on {report.images} images (differences with 95 % intervals):")

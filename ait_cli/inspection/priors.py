@@ -11,18 +11,20 @@ from ait_cli.output import fail
 
 if TYPE_CHECKING:
     from ait.associative_model import AssociativeModel
+    from training.data.sources.folder import Layout as DataLayout
 
 # Every prior of every block is removed once: more images would take minutes.
 _MOST_IMAGES = 512
 
 
-def inspect_priors(model: AssociativeModel, folder: Path, target: Path) -> None:
+def inspect_priors(model: AssociativeModel, folder: Path, target: Path, layout: DataLayout = "auto") -> None:
     """Draw which classes recall each prior, and what accuracy does without it.
 
     Args:
         model: The model; its configuration names the classes.
         folder: Images in one folder per class, or ``val/`` or ``test/`` of these, of which up to 512 are taken evenly.
         target: The PNG file.
+        layout: What the folders in `folder` are, as a recipe's ``data.layout``.
 
     Raises:
         typer.Exit: The images cannot be used, or their classes are not the model's.
@@ -39,7 +41,7 @@ def inspect_priors(model: AssociativeModel, folder: Path, target: Path) -> None:
     from training.errors import DataError
 
     try:
-        images = open_evaluation("folder", folder)
+        images = open_evaluation("folder", folder, layout=layout)
     except DataError as error:
         fail(str(error))
     names = named_labels(vars(model)["pretrained_cfg"]) or images.classes

@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Overrides, Recipe, ServingPrecision, ServingRuntime, load_classifier
+from ait_cli.arguments import (
+    Layout,
+    LayoutOption,
+    Overrides,
+    Recipe,
+    ServingPrecision,
+    ServingRuntime,
+    load_classifier,
+)
 from ait_cli.lazy_group import plain_app
 from ait_cli.measurement.tables import memory_tables, model_table, prediction_table, training_table
 from ait_cli.output import fail, progress_bar, write_json
@@ -259,6 +267,7 @@ def bench_memory(
         list[int] | None, typer.Option(min=1, help="Examples per class; repeatable; default: 1, 5, 20, 100.")
     ] = None,
     width: Annotated[int, typer.Option(min=1, help="Numbers in a feature vector to time with.")] = 192,
+    layout: LayoutOption = Layout.auto,
     output: _Json = None,
 ) -> None:
     """Time a memory of classes, and measure its accuracy.
@@ -278,7 +287,9 @@ def bench_memory(
     if model is not None and data is not None:
         try:
             with progress_bar("embedding") as progress:
-                accuracies = measure_accuracy(model, data, per_class or (1, 5, 20, 100), progress=progress)
+                accuracies = measure_accuracy(
+                    model, data, per_class or (1, 5, 20, 100), layout=layout.value, progress=progress
+                )
         except (CheckpointError, DataError, FileNotFoundError) as error:
             fail(str(error))
     result = to_json(speeds, accuracies)

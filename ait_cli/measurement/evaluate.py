@@ -76,7 +76,7 @@ def evaluate(
     if runtime or precision:
         if flip or report or confusion or reliability:
             fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
-        _compare_runtimes(checkpoint, data, source, only, runtime, precision, as_json=as_json)
+        _compare_runtimes(checkpoint, data, source, layout, only, runtime, precision, as_json=as_json)
         return
     if _tells_several_classes(checkpoint):
         unfit = bool(flip or confusion or reliability)
@@ -150,6 +150,7 @@ def _compare_runtimes(
     checkpoint: str,
     data: Path | None,
     source: str,
+    layout: Layout,
     only: Path | None,
     runtimes: list[ServingRuntime] | None,
     precisions: list[ServingPrecision] | None,
@@ -176,6 +177,7 @@ def _compare_runtimes(
             runtimes=("torch", *GRAPH_RUNTIMES) if "auto" in asked else asked,
             precisions=PRECISIONS if "auto" in sizes else sizes,
             source=source,
+            layout=layout.value,
             only=only,
             console=Console(stderr=True),
         )

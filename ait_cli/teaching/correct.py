@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ait_cli.arguments import Checkpoint
+from ait_cli.arguments import Checkpoint, Layout, LayoutOption
 from ait_cli.output import fail, progress_bar
 from ait_lite.checkpoint import CORRECTIONS, resolve
 
@@ -32,6 +32,7 @@ def correct(
     only: Annotated[
         Path | None, typer.Option(help="Text file that lists the validation images to use, as validation.txt does.")
     ] = None,
+    layout: LayoutOption = Layout.auto,
     withdraw: Annotated[
         bool,
         typer.Option("--withdraw", help="Withdraw the corrections of the named images, or all if none are named."),
@@ -60,7 +61,13 @@ def correct(
             fail("name the images that are answered wrongly, and validation images with --data.")
         with progress_bar("running the model") as progress:
             result = correct_answers(
-                folder, labelled_files(wrong, label), data, output=output, only=only, progress=progress
+                folder,
+                labelled_files(wrong, label),
+                data,
+                output=output,
+                only=only,
+                layout=layout.value,
+                progress=progress,
             )
     except (CheckpointError, DataError, OutputError) as error:
         fail(str(error))

@@ -158,3 +158,24 @@ def test_cv_squared_is_variance_over_squared_mean(values: list[float]) -> None:
 def test_bad_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BottleneckAttention(7, **wrong)
+
+
+def test_dropout_of_the_gates_thins_what_is_read_in_training_alone() -> None:
+    attn, plain = (BottleneckAttention(7, 4, 3, 5, attn_drop=rate) for rate in (0.5, 0.0))
+    plain.load_state_dict(attn.state_dict())
+    priors, tokens = normal(5, 4).float(), normal(20, 7, seed=1).float()
+    expected, balance = plain(priors, tokens)
+    torch.testing.assert_close(attn.eval()(priors, tokens)[0], expected)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        read = torch.stack([attn.train()(priors, tokens)[0] for _ in range(300)])
+        assert attn(priors, tokens)[1] == balance  # of the gates as they are
+    assert read.std(0).min() > 0
+    torch.testing.assert_close(read.mean(0), expected, rtol=0.2, atol=0.1)
+    # What all tokens share stays out, with rows that do not sum to one.
+    found = []
+    for moved in (tokens, tokens + 3):
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            found.append(attn(priors, moved)[0])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

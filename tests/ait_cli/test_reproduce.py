@@ -34,6 +34,18 @@ def test_a_figure_outside_the_range_is_a_failure(tmp_path: Path, monkeypatch: py
     assert "DIFFERS" in result.output
 
 
+def test_theory_is_shown_where_more_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wider = Check("a figure", 2.0, 0.0, 3.0, 1.0, (0.9, 1.1))
+    assert wider.passed
+    assert not wider.within_theory
+    monkeypatch.setattr(snr, "run", lambda full, seed: Outcome("wider", [wider], Figure()))
+    result = run(app, ["reproduce", "snr", "--output", str(tmp_path)])
+    assert result.exit_code == 0
+    for text in ("0.9 to 1.1", "0 to 3", "outside theory's"):
+        assert text in " ".join(result.output.split()), text
+    assert json.loads((tmp_path / "snr.json").read_text())["checks"][0]["within_theory"] is False
+
+
 def test_names(tmp_path: Path) -> None:
     assert "landscape" in run(app, ["reproduce"]).output.split()
     result = run(app, ["reproduce", "landscap"])
@@ -48,7 +60,7 @@ def test_names(tmp_path: Path) -> None:
 def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
     result = run(app, ["reproduce", "landscape", "--data", str(tmp_path)])
     assert result.exit_code == 1
-    takers = "block-memory, from-vit, paper-ablations, paper-table, unknown"
+    takers = "block-memory, from-vit, paper-ablations, paper-sweeps, paper-table, unknown, write-maps"
     assert f"--data is for: {takers}" in result.output.replace("\n", " ")
     result = run(app, ["reproduce", "unknown", "--data", str(tmp_path)])
     assert result.exit_code == 1
@@ -58,7 +70,7 @@ def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
 def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(app, ["reproduce", "landscape", "--seconds", "5"])
     assert result.exit_code == 1
-    takers = "block-memory, paper-ablations, paper-table, relational"
+    takers = "block-memory, paper-ablations, paper-sweeps, paper-table, relational"
     assert f"--seconds is for: {takers}" in result.output.replace("\n", " ")
 
     def stop(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:

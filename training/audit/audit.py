@@ -12,6 +12,7 @@ from training.audit.findings import TITLES, Finding, find_copies, find_doubtful_
 from training.audit.images import SeenImages, see_images
 from training.audit.memorisation import Memorisation, measure_memorisation
 from training.audit.report import write_report
+from training.data.sources.folder import Layout
 
 # As they are listed; within a kind the surest first.
 _ORDER = tuple(TITLES)
@@ -57,6 +58,7 @@ def audit(
     output: Path | None = None,
     *,
     device: torch.device | str | None = None,
+    layout: Layout = "auto",
     cache: Path | None = None,
     console: Console | None = None,
 ) -> Audit:
@@ -67,6 +69,7 @@ def audit(
         data: Holds ``train/`` and ``val/`` or ``test/``; or class folders directly.
         output: Folder for the report; None writes none.
         device: Where to compute; None takes an accelerator where there is one.
+        layout: As a recipe's ``data.layout``.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
 
@@ -76,7 +79,7 @@ def audit(
         OSError: The report cannot be written.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    images = see_images(checkpoint, data, device=place, cache=cache, console=console)
+    images = see_images(checkpoint, data, device=place, layout=layout, cache=cache, console=console)
     found = [*find_copies(images), *find_doubtful_labels(images)]
     found.sort(key=lambda finding: (_ORDER.index(finding.kind), -finding.score, finding.image))
     result = Audit(images, tuple(found), measure_memorisation(images))

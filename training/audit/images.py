@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ait.interpret.embedding import embed_and_classify
 from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode
-from training.data.sources.folder import find_splits, scan_folder
+from training.data.sources.folder import Layout, find_splits, scan_folder
 from training.evaluation.evaluate import known_labels
 from training.storage.model_folder import load_model
 
@@ -83,6 +83,7 @@ def see_images(
     data: Path,
     *,
     device: torch.device,
+    layout: Layout = "auto",
     cache: Path | None = None,
     console: Console | None = None,
 ) -> SeenImages:
@@ -92,6 +93,7 @@ def see_images(
         checkpoint: The checkpoint folder.
         data: Holds ``train/`` and ``val/`` or ``test/``; or class folders directly, which are one split then.
         device: Where to compute.
+        layout: As a recipe's ``data.layout``.
         cache: Folder of decoded images; None takes the user's cache folder.
         console: Where progress is shown; None shows none.
 
@@ -101,8 +103,9 @@ def see_images(
     """
     model = load_model(checkpoint).to(device)
     preprocessing = Preprocessing.of_model(model)
-    found = find_splits(data)
-    parts = {name: scan_folder(path) for name, path in found.items()} or {"all": scan_folder(data)}
+    found = find_splits(data, layout)
+    parts = {name: scan_folder(path) for name, path in found.items()}
+    parts = parts or {"all": scan_folder(data, wrapped=layout == "classes")}
     temperature = read_temperature(read_config(checkpoint)) or 1.0
     seen, rows = {}, []
     for name, samples in parts.items():

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ait.classifier import load
 from ait_lite.class_memory import ClassMemory
 from training.data import LabelledImages
-from training.data.sources.folder import scan_splits
+from training.data.sources.folder import Layout, scan_splits
 from training.errors import DataError
 from training.teaching.images import embed_files
 
@@ -123,6 +123,7 @@ def measure_accuracy(
     *,
     test_images: int = 1000,
     seed: int = 0,
+    layout: Layout = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[MemoryAccuracy]:
     """Measure the readouts of a memory and a linear probe, on the same features of a model.
@@ -133,13 +134,14 @@ def measure_accuracy(
         counts: Numbers of examples per class.
         test_images: Test images at most, spread evenly over the classes.
         seed: Decides which training images are the examples.
+        layout: What the folders in `data` are, as a recipe's ``data.layout``.
         progress: Told how many images have been run through the model.
 
     Raises:
         DataError: The folder does not hold both, or a class has too few images.
         FileNotFoundError: There is no such model.
     """
-    train, test = scan_splits(data)
+    train, test = scan_splits(data, layout)
     if test is None:
         raise DataError(f"{data} holds no val or test folder to measure on")
     examples = _choose(train, max(counts), np.random.default_rng(seed))

@@ -81,7 +81,8 @@ def default_cache() -> Path:
         return writable_cache("images")
     except OSError as error:
         raise DataError(
-            f"there is no folder to keep decoded images in: {error}; name one with data.cache=FOLDER"
+            f"there is no folder to keep decoded images in: {error}; name one with data.cache=FOLDER in a "
+            "recipe, or in XDG_CACHE_HOME"
         ) from error
 
 
@@ -104,8 +105,8 @@ def _room_named(cache: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"decoded images cannot be written to {cache} ({error.strerror}): make room, name another folder with "
-            "data.cache=FOLDER, or keep none with data.caching=none"
+            f"decoded images cannot be written to {cache} ({error.strerror}): make room, or name another folder in "
+            "XDG_CACHE_HOME; in a recipe with data.cache=FOLDER, or keep none with data.caching=none"
         ) from error
 
 
@@ -369,7 +370,7 @@ def _without(samples: LabelledImages, problems: dict[str, str], broken: Broken) 
     if broken == "error":
         raise DataError(
             f"{len(problems)} images in {samples.origin} cannot be decoded:\n{_listed(problems)}\n"
-            "mend or remove them, or leave them out with data.broken=skip"
+            "mend or remove them (or leave them out in a recipe, with data.broken=skip)"
         )
     good = samples.select([index for index, name in enumerate(samples.names) if name not in problems])
     if not len(good):

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from ait.interpret.causal import CausalReport, causal_report, interventions
 from training.data import Preprocessing, decode, open_evaluation
+from training.data.sources.folder import Layout
 from training.errors import CheckpointError
 from training.evaluation.evaluate import known_labels
 from training.storage.model_folder import load_model
@@ -18,6 +19,7 @@ def measure_effects(
     *,
     source: str = "folder",
     only: str | Path | None = None,
+    layout: Layout = "auto",
     limit: int | None = 2000,
     device: torch.device | str | None = None,
     cache: Path | None = None,
@@ -31,6 +33,7 @@ def measure_effects(
             `source` asks for.
         source: What `data_root` holds, as a recipe's ``data.source`` says.
         only: A text file of image names to use, one per line; None uses all.
+        layout: As a recipe's ``data.layout``.
         limit: At most as many images, spread evenly over the classes; None takes all.
         device: Where to compute; None takes an accelerator where there is one.
         cache: Folder of decoded images; None takes the user's cache folder.
@@ -43,7 +46,7 @@ def measure_effects(
     model = load_model(Path(checkpoint))
     if not interventions(model):
         raise CheckpointError(f"{checkpoint}: {type(model).__name__} has no associative memory to take away")
-    samples = open_evaluation(source, data_root, only)
+    samples = open_evaluation(source, data_root, only, layout)
     if limit is not None and len(samples.names) > limit:
         samples = samples.select(torch.linspace(0, len(samples.names) - 1, limit).long().tolist())
     preprocessing = Preprocessing.of_model(model)

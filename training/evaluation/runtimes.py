@@ -15,6 +15,7 @@ from ait.export.graph import write_graphs
 from ait_lite.checkpoint import read_config, read_temperature
 from ait_lite.runtimes import Graph, PreparedModel, RuntimeUnavailable, open_graph
 from training.data import Preprocessing, decode, open_evaluation
+from training.data.sources.folder import Layout
 from training.evaluation.evaluate import known_labels, refuse_multi_label
 from training.evaluation.scoring import predict_all
 from training.storage.model_folder import load_model
@@ -47,6 +48,7 @@ def compare_runtimes(
     precisions: Sequence[str],
     source: str = "folder",
     only: str | Path | None = None,
+    layout: Layout = "auto",
     cache: Path | None = None,
     console: Console | None = None,
 ) -> list[RuntimeResult]:
@@ -59,6 +61,7 @@ def compare_runtimes(
         precisions: ``fp32``, ``bf16`` and ``int8``.
         source: What `data_root` holds.
         only: A text file of image names.
+        layout: As a recipe's ``data.layout``.
         cache: Folder of decoded images.
         console: Where progress is shown.
 
@@ -69,7 +72,7 @@ def compare_runtimes(
     model = load_model(checkpoint).eval()
     refuse_multi_label(checkpoint)
     temperature = read_temperature(read_config(checkpoint)) or 1.0
-    samples = open_evaluation(source, data_root, only)
+    samples = open_evaluation(source, data_root, only, layout)
     labels = known_labels(samples, model)
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)

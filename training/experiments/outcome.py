@@ -16,6 +16,7 @@ class Check:
         low: Smallest allowed figure.
         high: Largest allowed figure.
         theory: What theory predicts, where it predicts a number.
+        theory_range: The range that theory itself gives, lowest and highest, where what is allowed here is wider.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Check:
     low: float
     high: float
     theory: float | None = None
+    theory_range: tuple[float, float] | None = None
 
     @classmethod
     def near(cls, name: str, measured: float, theory: float, *, share: float = 0.0, margin: float = 0.0) -> "Check":
@@ -34,6 +36,12 @@ class Check:
     def passed(self) -> bool:
         """True if the figure lies in the range; never for NaN."""
         return self.low <= self.measured <= self.high
+
+    @property
+    def within_theory(self) -> bool:
+        """True if the figure lies in theory's own range, which is the allowed one unless another is given."""
+        low, high = self.theory_range or (self.low, self.high)
+        return low <= self.measured <= high
 
 
 @dataclass(frozen=True)

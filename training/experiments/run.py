@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "optimisers": "scaling.optimisers",
     "paper-ablations": "tables.ablations",
     "paper-costs": "tables.costs",
+    "paper-sweeps": "tables.sweeps",
     "paper-table": "tables.comparison",
     "reachability": "retrieval.reachability",
     "recall": "retrieval.recall",
@@ -52,15 +53,18 @@ EXPERIMENTS = {
     "trained-recall": "retrieval.trained_recall",
     "unknown": "familiarity.unknown",
     "updates": "retrieval.updates",
+    "write-maps": "familiarity.write_maps",
 }
 _DPI = 160
 
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
-WITH_DATA = frozenset({"block-memory", "from-vit", "paper-ablations", "paper-table", "unknown"})
+WITH_DATA = frozenset(
+    {"block-memory", "from-vit", "paper-ablations", "paper-sweeps", "paper-table", "unknown", "write-maps"}
+)
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
-RESUMED = frozenset({"block-memory", "paper-ablations", "paper-table", "relational"})
+RESUMED = frozenset({"block-memory", "paper-ablations", "paper-sweeps", "paper-table", "relational"})
 
 
 def run_experiment(
@@ -110,7 +114,9 @@ def run_experiment(
         "full": full,
         "seed": seed,
         "passed": outcome.passed,
-        "checks": [asdict(check) | {"passed": check.passed} for check in outcome.checks],
+        "checks": [
+            asdict(check) | {"passed": check.passed, "within_theory": check.within_theory} for check in outcome.checks
+        ],
         "figures": outcome.figures,
         "environment": environment() | {"command": _command(), "processor": _processor()},
     }
@@ -142,6 +148,6 @@ def _finite(value: Any) -> Any:
     """Replace what JSON cannot hold, infinities and NaN, by None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -30,4 +30,9 @@ class ScheduleRecipe(Section):
 
     kind: Literal["cosine", "linear"] = Field(default="cosine", description="Shape of the decay after the warm-up.")
     warmup_epochs: Number = Field(default=5.0, ge=0, description="Epochs of linear warm-up (fractions allowed).")
+    warmup_lr: Number | None = Field(
+        default=None,
+        ge=0,
+        description="Learning rate of the first update; left out: one step of the warm-up.",
+    )
     min_lr: Number = Field(default=0.0, ge=0, description="Learning rate at the end of the run.")

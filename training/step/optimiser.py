@@ -54,13 +54,18 @@ def create_schedule(optimizer: Optimizer, recipe: ScheduleRecipe, lr: float, epo
         steps: Updates per epoch.
 
     Raises:
-        RecipeError: The warm-up is longer than the run.
+        RecipeError: The warm-up is longer than the run, or its first learning rate is above the peak, or is given and
+            there is no warm-up.
     """
     if recipe.warmup_epochs and recipe.warmup_epochs >= epochs:
         raise RecipeError(f"schedule.warmup_epochs ({recipe.warmup_epochs:g}) must be less than epochs ({epochs})")
     warmup = round(recipe.warmup_epochs * steps)
     # The first update already moves: a warm-up from zero would waste it.
-    start = lr / (warmup + 1)
+    start = lr / (warmup + 1) if recipe.warmup_lr is None else recipe.warmup_lr
+    if recipe.warmup_lr is not None and (not warmup or start > lr):
+        raise RecipeError(
+            f"schedule.warmup_lr ({start:g}) needs schedule.warmup_epochs, and at most optimizer.lr ({lr:g})"
+        )
     if recipe.kind == "linear":
         return PolyLRScheduler(
             optimizer,

@@ -12,6 +12,7 @@ import numpy as np
 from ait.classifier import Classifier, load
 from ait_lite.checkpoint import atomic_folder, fingerprint
 from ait_lite.corrections import Corrections, load_corrections
+from training.data.sources.folder import Layout
 from training.data.sources.opening import open_evaluation
 from training.errors import CheckpointError, DataError, OutputError
 from training.teaching.files import LabelledFile, Progress
@@ -63,6 +64,7 @@ def correct(
     *,
     output: Path | None = None,
     only: Path | None = None,
+    layout: Layout = "auto",
     progress: Progress | None = None,
 ) -> CorrectionReport:
     """Correct a checkpoint's answers to images that it gets wrong.
@@ -77,6 +79,7 @@ def correct(
         data: Validation images: class folders, or a folder with ``val/`` or ``test/`` in it.
         output: Folder for a corrected copy; None corrects the checkpoint in place.
         only: Text file that lists the validation images to use.
+        layout: What the folders in `data` are, as a recipe's ``data.layout``.
         progress: Told how many images have been run through the model.
 
     Raises:
@@ -91,7 +94,7 @@ def correct(
         classifier = load(checkpoint)
     except FileNotFoundError as error:
         raise CheckpointError(str(error)) from error
-    samples = open_evaluation("folder", data, only)
+    samples = open_evaluation("folder", data, only, layout)
     codes = _codes(classifier, [*samples.classes, *(file.label for file in wrong)])
     paths = [samples.file(index) for index in range(len(samples))]
     seen = list(embed_files(classifier, [*(file.path for file in wrong), *paths], progress=progress))

@@ -56,7 +56,7 @@ def embed_files(
         paths: The files.
         skip_broken: Leave out files that cannot be read or decoded, instead of refusing all.
         progress: Told after each batch.
-        on_skip: Told why a file is left out.
+        on_skip: Told why a file is left out; without it, a refusal does not offer that.
 
     Yields:
         One entry per file, in their order, without those left out.
@@ -79,7 +79,8 @@ def embed_files(
                     on_skip(broken[-1])
         if broken and not skip_broken:
             named = "; ".join(broken[:_NAMED_PROBLEMS])
-            raise DataError(f"{named}. Repair or remove what cannot be read, or leave it out with --skip-broken.")
+            skip = "" if on_skip is None else ", or leave it out with --skip-broken"
+            raise DataError(f"{named}. Repair or remove what cannot be read{skip}.")
         if part:
             with torch.inference_mode():
                 features, logits = embed_and_classify(classifier.model, torch.cat([pixels for _, _, pixels in part]))

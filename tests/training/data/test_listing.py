@@ -85,7 +85,7 @@ def test_a_wrapping_folder_is_named(depth: int, tmp_path: Path) -> None:
     inner = tmp_path.joinpath(*["photos"] * depth)
     fill(inner, "cat", "dog")
     for open_ in (lambda: open_splits(DataRecipe(root=tmp_path), seed=0), lambda: open_evaluation("folder", tmp_path)):
-        with pytest.raises(DataError, match=f"data.root={inner}"):
+        with pytest.raises(DataError, match=f"lie in {inner}: name that folder"):
             open_()
 
 

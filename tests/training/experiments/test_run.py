@@ -22,6 +22,7 @@ SLOW = {
     "optimisers",
     "paper-ablations",
     "paper-costs",
+    "paper-sweeps",
     "paper-table",
     "relational",
     "sequential-learning",
@@ -29,6 +30,7 @@ SLOW = {
     "swaps",
     "trained-recall",
     "unknown",
+    "write-maps",
 }
 QUICK = sorted(set(EXPERIMENTS) - SLOW)
 

@@ -48,6 +48,23 @@ def test_schedule_warms_up_and_decays_with_every_update(kind: str) -> None:
     assert rates[-1] == pytest.approx(0.01, abs=0.003)
 
 
+@pytest.mark.parametrize("kind", ["cosine", "linear"])
+def test_the_warm_up_starts_where_it_is_said(kind: str) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    recipe = ScheduleRecipe.model_validate({"kind": kind, "warmup_epochs": 1, "warmup_lr": 1e-5, "min_lr": 1e-6})
+    schedule = create_schedule(optimizer, recipe, 1e-4, epochs=5, steps=10)
+    rates = []
+    for step in range(11):
+        schedule.step_update(step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(1e-5)
+    assert rates[5] == pytest.approx(5.5e-5)
+    assert rates[10] == pytest.approx(1e-4, rel=0.25)
+    for wrong in ({"warmup_epochs": 0, "warmup_lr": 1e-5}, {"warmup_epochs": 1, "warmup_lr": 1e-3}):
+        with pytest.raises(RecipeError, match=r"schedule\.warmup_lr"):
+            create_schedule(optimizer, ScheduleRecipe.model_validate(wrong), 1e-4, epochs=5, steps=10)
+
+
 @pytest.mark.parametrize("optimizer_name", ["adamw", "muon"])
 @pytest.mark.parametrize("name", SMALL_MODELS)
 def test_layer_decay_scales_learning_rates_from_the_head_down(name: str, optimizer_name: str) -> None:

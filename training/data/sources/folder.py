@@ -131,7 +131,7 @@ def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
     holding = [name for name in named if visible_folders(root / name)]
     if layout == "splits":
         if not holding:
-            raise DataError(f"data.layout=splits, but {root} holds no folder train with class folders in it")
+            raise DataError(f"the layout is splits, but {root} holds no folder train with class folders in it")
         return _by_split(root, holding)
     if holding and holding == folders:
         return _by_split(root, holding)
@@ -141,8 +141,8 @@ def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
         rest = [to_name(name) for name in folders if name not in doubtful]
         raise DataError(
             f"{root}/{doubtful[0]} holds folders as a split does, and beside it is {', '.join(rest[:5])}, which does "
-            "not: say data.layout=splits, or data.layout=classes if each of them is a class (without a recipe, "
-            "--layout splits or classes)"
+            "not: move that away, or say splits, or classes if each of them is a class (data.layout=splits in a "
+            "recipe, --layout splits elsewhere)"
         )
     return {}
 
@@ -184,8 +184,9 @@ def _refuse_wrapping(root: Path, name: str) -> None:
         if len(folders) > 1:
             named = ", ".join(to_name(folder) for folder in folders[:3]) + (", …" if len(folders) > 3 else "")
             raise DataError(
-                f"{root} holds one folder only, and the classes ({named}) lie in {inner}: set data.root={inner} "
-                "(data.layout=classes if they are parts of one class)"
+                f"{root} holds one folder only, and the classes ({named}) lie in {inner}: name that folder "
+                "instead; or, if they are parts of one class, say classes (data.layout=classes in a recipe, --layout "
+                "classes elsewhere)"
             )
         inner /= folders[0]
 

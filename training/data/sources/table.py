@@ -113,7 +113,7 @@ def _label_sets(path: Path, columns: dict[str, list[str]], multi_label: bool) ->
 def _read_columns(path: Path, multi_label: bool) -> dict[str, list[str]]:
     """Read columns as text, checked to be there and without empty values."""
     if not path.is_file():
-        raise DataError(f"no such table: {path}; data.root names a .csv or .parquet file")
+        raise DataError(f"no such table: {path}; name a .csv or .parquet file")
     if path.suffix == ".csv":
         found = _read_csv(path)
     elif path.suffix == ".parquet":

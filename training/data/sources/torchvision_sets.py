@@ -81,7 +81,7 @@ def _pets(dataset: Any, base: Path) -> LabelledImages:
 def _require(name: str, missing: list[Path]) -> None:
     if missing:
         listed = "\n".join(f"  {path}" for path in missing)
-        raise DataError(f"{name}: these files are missing (data.root is the folder above):\n{listed}")
+        raise DataError(f"{name}: these files are missing (name the folder that holds theirs):\n{listed}")
 
 
 # Each takes data.root and returns the training and the validation images.

@@ -42,6 +42,8 @@ def trials(full: bool, seed: int) -> list[TableTrial]:
                 args: dict[str, Any] = {"ablation": ablation}
                 if ablation == "reset":
                     args["reset_every"] = updates
+                if full:
+                    args["memory_args"] = {"write_dropout": 0.1}
                 found.append(TableTrial(LABELS[ablation], dataset, model, args, {} if full else QUICK, one))
     return found
 

@@ -17,7 +17,8 @@ from training.experiments.tables.markdown import accuracy, cost, table, theirs
 from training.experiments.tables.trial import TableTrial, run_trial
 
 _PLAIN: Final = {"class_token": False, "global_pool": "avg"}
-_PAPER: Final = {"memory": "published", "global_pool": "flat"}
+_PUBLISHED: Final = {"memory": "published", "global_pool": "flat"}
+_PAPER: Final = {**_PUBLISHED, "memory_args": {"write_dropout": 0.1}}
 
 
 def _vit(depth: int, width: int = 768, heads: int = 12) -> dict[str, Any]:
@@ -43,7 +44,7 @@ FULL: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 REDUCED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "AiT": ("ait_tiny_patch4_32", {}),
-    "AiT as published": ("ait_tiny_patch4_32", _PAPER),
+    "AiT as published": ("ait_tiny_patch4_32", _PUBLISHED),
     "ViT": ("vit_tiny_patch16_224", _vit(4, 192, 3)),
     "Perceiver": ("perceiver_patch4_32", {"embed_dim": 192, "num_latents": 16, "depth": 2, "num_heads": 3}),
     "Set Transformer": ("set_transformer_patch4_32", {"embed_dim": 192}),

@@ -14,8 +14,9 @@ from tests.support.published_sets import write_cifar, write_pets
 from tests.support.training_images import write_images
 from training.data import open_splits
 from training.data.sources import triangle
+from training.errors import DataError
 from training.experiments.budget import Budget, OutOfTime
-from training.experiments.tables import ablations, comparison, costs, published
+from training.experiments.tables import ablations, comparison, costs, published, sweeps
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.trial import TableTrial, run_trial
 from training.recipe.loading import parse_recipe
@@ -113,3 +114,29 @@ def test_costs_are_counted_without_weights() -> None:
     found = costs.cost("Set Transformer", "Triangle")
     model = timm.create_model("set_transformer_patch4_32", num_classes=2, img_size=64, patch_size=32)
     assert found == model_cost(model, torch.zeros(1, 3, 64, 64))
+
+
+def test_sweeps_change_one_setting_at_a_time_and_tell_its_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(trial: TableTrial, *rest: Any) -> dict[str, Any]:
+        seen.append(trial)
+        seconds = 3.0 if "steps" in trial.label else 2.0
+        return {"accuracy": 0.5, "parameters": 1, "multiply_adds": 1, "seconds_per_epoch": seconds}
+
+    seen: list[TableTrial] = []
+    monkeypatch.setattr(sweeps, "run_trial", quick)
+    outcome = sweeps.run(True, 0, None, tmp_path, Budget())
+    assert "| as it is | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 |" in outcome.markdown
+    assert "| steps 2 | 0.00 | 0.0 | 1.50 | 50.00 ± 0.00 |" in outcome.markdown
+    assert len(seen) == 3 * (1 + sum(map(len, sweeps.SWEEPS.values())))
+    assert len({trial.name for trial in seen}) == len(seen)
+    for trial in seen[: len(seen) // 3]:
+        memory = trial.args.get("memory_args", {})
+        assert len(memory) <= 1
+        small = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
+        with torch.device("meta"):
+            timm.create_model(trial.model, **small, memory_args={"prior_dim": 4, **memory})
+    monkeypatch.setattr(sweeps, "run_trial", lambda *rest: None)
+    with pytest.raises(DataError, match="--data"):
+        sweeps.run(True, 0, None, tmp_path, Budget())

@@ -1,0 +1,129 @@
+"""What each prior's write gates read, epoch after epoch (arXiv 2309.12862, section 3.2).
+
+A small AiT is trained on drawn shapes, or on images of one's own, and its gates on one batch of test images are kept
+after some epochs: where in an image a prior reads, and how much the priors differ in that. Both memories are trained,
+the published one and the one that models have by default.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ait.associative_transformer import AssociativeTransformer
+from ait.interpret.write_map import write_maps
+from training.experiments import style
+from training.experiments.familiarity.images import folder_images, shape_images
+from training.experiments.outcome import Check, Outcome
+
+MEMORIES: Final = ("published", "orthogonal")
+_SHOWN, _BATCH, _RATE = 6, 128, 2e-3
+
+
+def train_and_look(
+    memory: str, images: Tensor, labels: Tensor, batch: Tensor, epochs: int, kept: tuple[int, ...], seed: int
+) -> dict[int, Tensor]:
+    """Train a small AiT of two blocks.
+
+    Args:
+        memory: Its named memory.
+        images: Shape (N, C, S, S).
+        labels: Shape (N,).
+        batch: Images whose tokens compete, shape (B, C, S, S).
+        epochs: Passes over the images.
+        kept: Epochs after which the gates are kept; 0 is before the first.
+        seed: Of the start and the order.
+
+    Returns:
+        By epoch, the share that each patch of the batch has of each prior's gates, shape (2, M, B, N).
+    """
+    size = images.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AssociativeTransformer(
+            img_size=size,
+            patch_size=size // 8,
+            embed_dim=64,
+            depth=2,
+            num_heads=4,
+            mlp_ratio=2.0,
+            num_classes=int(labels.max()) + 1,
+            memory=memory,
+            memory_args={"num_priors": 16, "prior_dim": 16, "num_heads": 4, "bottleneck": 64},
+        )
+        steps = epochs * (len(images) // _BATCH)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
+        found = {0: write_maps(model.eval(), batch)} if 0 in kept else {}
+        for epoch in range(1, epochs + 1):
+            model.train()
+            order = torch.randperm(len(images))
+            for chosen in order[: len(order) // _BATCH * _BATCH].split(_BATCH):
+                output = model.forward_training(images[chosen])
+                loss = F.cross_entropy(output.logits, labels[chosen]) + 0.01 * output.balance_loss
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+            if epoch in kept:
+                found[epoch] = write_maps(model.eval(), batch)
+    return found
+
+
+def overlap(maps: Tensor) -> float:
+    """Compute the mean cosine between what two priors read, (M, B, N); 1 where all read alike."""
+    unit = F.normalize(maps.flatten(1), dim=1)
+    count = len(unit)
+    return float(((unit @ unit.mT).sum() - count) / (count * (count - 1)))
+
+
+def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
+    """Train with each memory, and draw the gates of the last block.
+
+    Args:
+        full: More images and epochs.
+        seed: Seed of everything random.
+        data: Folder with splits of class folders, such as CIFAR-10's; None: drawn shapes.
+    """
+    each = 800 if full else 200
+    kept = (0, 1, 4, 16) if full else (0, 1, 2, 6)
+    if data is None:
+        generator = torch.Generator().manual_seed(seed)
+        images, labels, others = *shape_images(each, generator), shape_images(8, generator)[0]
+    else:
+        images, labels, others, _ = folder_images(data, each)
+        others = others[:: max(1, len(others) // 80)][:80]
+    found = {memory: train_and_look(memory, images, labels, others, kept[-1], kept, seed) for memory in MEMORIES}
+    overlaps = {memory: {epoch: overlap(maps[-1]) for epoch, maps in each.items()} for memory, each in found.items()}
+    sums = torch.stack([maps.sum((-2, -1)) for each in found.values() for maps in each.values()])
+    checks = [
+        Check("sum of a prior's gates, furthest from 1", float((sums - 1).abs().max()), 0.0, 1e-4, 0.0),
+        Check(
+            f"overlap of two priors after {kept[-1]} epochs: published less orthogonal",
+            overlaps["published"][kept[-1]] - overlaps["orthogonal"][kept[-1]],
+            0.0,
+            1.0,
+        ),
+    ]
+    figure, panels = style.new_figure(columns=_SHOWN, rows=len(MEMORIES) * len(kept))
+    side = 8
+    for row, (memory, epoch) in enumerate((memory, epoch) for memory in MEMORIES for epoch in kept):
+        for prior, axes in enumerate(panels[row * _SHOWN : (row + 1) * _SHOWN]):
+            # Mean over images, against what a patch would have if all were read alike.
+            place = found[memory][epoch][-1, prior].sum(0).unflatten(0, (side, side)) * side**2
+            axes.imshow(place, cmap=style.HEATMAP, vmin=0, vmax=4)
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            axes.set_title(f"{memory}, epoch {epoch}, prior {prior}", fontsize=8)
+    figure.set_size_inches(1.7 * _SHOWN, 1.8 * len(MEMORIES) * len(kept))
+    figures = {
+        "overlap of two priors": {memory: {str(e): value for e, value in each.items()} for memory, each in
+                                  overlaps.items()},
+        "gates by place": {
+            memory: {str(epoch): maps[-1].sum(1).tolist() for epoch, maps in each.items()}
+            for memory, each in found.items()
+        },
+    }  # fmt: skip
+    return Outcome("Where the gates of the last block's priors read", checks, figure, figures)

@@ -1,0 +1,93 @@
+"""AiT over the settings of its memory, one changed at a time, with what each costs.
+
+``full`` is AiT-Small with the paper's recipe and three seeds; the reduced run takes AiT-Tiny on Triangle for one
+epoch.
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from ait.memory.explicit import WRITE_RULES
+from ait.memory.hopfield import KERNELS
+from training.errors import DataError
+from training.experiments import style
+from training.experiments.budget import Budget, run_chosen
+from training.experiments.outcome import Check, Outcome
+from training.experiments.tables.comparison import QUICK
+from training.experiments.tables.markdown import accuracy, cost, table
+from training.experiments.tables.trial import TableTrial, run_trial
+
+# Setting -> values; the model's own value is one row, "as it is".
+SWEEPS: Final[dict[str, tuple[Any, ...]]] = {
+    "num_priors": (8, 16, 64, 128),
+    "beta": (0.25, 1.0, 16.0, 64.0),
+    "write_rate": (0.01, 0.03, 0.3, 1.0),
+    "write_rule": tuple(rule for rule in WRITE_RULES if rule != "ewma"),
+    "retrieval": tuple(kernel for kernel in KERNELS if kernel != "dot"),
+    "steps": (2, 4),
+}
+AS_IT_IS: Final = "as it is"
+
+
+def trials(full: bool, seed: int, dataset: str) -> list[TableTrial]:
+    """List what is trained: the model as it is, then one changed setting after another."""
+    model = "ait_small_patch4_32" if full else "ait_tiny_patch4_32"
+    rows: list[tuple[str, dict[str, Any]]] = [(AS_IT_IS, {})]
+    rows += [(f"{name} {value}", {name: value}) for name, values in SWEEPS.items() for value in values]
+    return [
+        TableTrial(label, dataset, model, {"memory_args": changed} if changed else {}, {} if full else QUICK, one)
+        for one in range(seed, seed + (3 if full else 1))
+        for label, changed in rows
+    ]
+
+
+def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
+    """Train what is not trained yet, and compare.
+
+    Args:
+        full: AiT-Small, three seeds and the paper's recipe, on CIFAR-10; else the reduced run.
+        seed: The first.
+        data: Folder with ``cifar10``; or None.
+        folder: Where trials are kept.
+        budget: Asked after every epoch.
+
+    Raises:
+        OutOfTime: Another command has to go on.
+        DataError: Data are missing, or cannot be used.
+    """
+    dataset = "CIFAR-10" if full else "Triangle"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for trial, result in run_chosen(trials(full, seed, dataset), lambda trial: run_trial(trial, data, folder, budget)):
+        if result is None:
+            raise DataError(f"there is no {dataset} to train on: name a folder that holds cifar10 with --data")
+        found.setdefault(trial.label, []).append(result)
+    base = found[AS_IT_IS]
+    rows = [
+        [label, *cost(results[0]), f"{_seconds(results) / _seconds(base):.2f}", accuracy(results)]
+        for label, results in found.items()
+    ]
+    figure, panels = style.new_figure(columns=3, rows=-(-len(SWEEPS) // 3))
+    for axes, (name, values) in zip(panels, SWEEPS.items(), strict=True):
+        labels = [AS_IT_IS, *(str(value) for value in values)]
+        shown = [_right(base), *(_right(found[f"{name} {value}"]) for value in values)]
+        axes.bar(labels, shown, color=[style.COLOURS[0], *[style.COLOURS[1]] * len(values)])
+        axes.set(title=name, ylabel="right answers, %", ylim=(max(0.0, min(shown) - 5), min(100.0, max(shown) + 5)))
+        axes.tick_params(axis="x", labelrotation=20)
+    size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny, one epoch, one seed"
+    text = (
+        f"{dataset}, {size} (per cent of the test images right; parameters and multiply-adds in millions; seconds of "
+        "an epoch over those of the model as it is):\n\n"
+        + table(["memory", "parameters", "multiply-adds", "time", dataset], rows)
+        + "\n"
+    )
+    checks = [Check(label, results[0]["accuracy"], 0.0, 1.0) for label, results in found.items()]
+    return Outcome("AiT over the settings of its memory", checks, figure, {"results": found}, text)
+
+
+def _seconds(results: list[dict[str, Any]]) -> float:
+    return median(result["seconds_per_epoch"] for result in results)
+
+
+def _right(results: list[dict[str, Any]]) -> float:
+    return 100 * sum(float(result["accuracy"]) for result in results) / len(results)
