@@ -62,17 +62,25 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         if result is None:
             raise DataError(f"there is no {dataset} to train on: name a folder that holds cifar10 with --data")
         found.setdefault(trial.label, []).append(result)
-    base = found[AS_IT_IS]
+    base = found.get(AS_IT_IS)
     rows = [
-        [label, *cost(results[0]), f"{_seconds(results) / _seconds(base):.2f}", accuracy(results)]
+        [
+            label,
+            *cost(results[0]),
+            f"{_seconds(results) / _seconds(base):.2f}" if base else "–",
+            accuracy(results),
+        ]
         for label, results in found.items()
     ]
     figure, panels = style.new_figure(columns=3, rows=-(-len(SWEEPS) // 3))
     for axes, (name, values) in zip(panels, SWEEPS.items(), strict=True):
-        labels = [AS_IT_IS, *(str(value) for value in values)]
-        shown = [_right(base), *(_right(found[f"{name} {value}"]) for value in values)]
-        axes.bar(labels, shown, color=[style.COLOURS[0], *[style.COLOURS[1]] * len(values)])
-        axes.set(title=name, ylabel="right answers, %", ylim=(max(0.0, min(shown) - 5), min(100.0, max(shown) + 5)))
+        bars = {AS_IT_IS: AS_IT_IS, **{str(value): f"{name} {value}" for value in values}}
+        shown = {short: _right(found[label]) for short, label in bars.items() if label in found}
+        colours = [style.COLOURS[short != AS_IT_IS] for short in shown]
+        axes.bar(list(shown), list(shown.values()), color=colours)
+        axes.set(title=name, ylabel="right answers, %")
+        if shown:
+            axes.set_ylim(max(0.0, min(shown.values()) - 5), min(100.0, max(shown.values()) + 5))
         axes.tick_params(axis="x", labelrotation=20)
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny, one epoch, one seed"
     text = (
