@@ -142,7 +142,7 @@ def presented_key(headers: Mapping[str, str]) -> bytes | None:
         return value.encode("latin-1")
     if scheme.lower() == "basic":
         try:
-            if password := base64.b64decode(value, validate=True).partition(b":")[2]:
+            if password := base64.b64decode(value.encode("latin-1"), validate=True).partition(b":")[2]:
                 return password
         except binascii.Error:
             pass

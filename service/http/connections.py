@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import resource
 import ssl
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from httptools import HttpParserError
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -35,6 +37,11 @@ LINGER_SECONDS: Final = 2.0  # time that a refused client gets to read why
 LOG_SECONDS: Final = 10.0  # at most one line about full connections in this time
 # When to ask a client that has closed its half whether it is still there, in seconds; the last is repeated.
 PROBES: Final = (0.01, 0.05, 0.25, 1.0)
+
+_VERSIONS: Final = ("1.0", "1.1")
+_SINGLE: Final = (b"host", b"authorization")  # two proxies could each believe another one of them
+_UPGRADE: Final = (b"upgrade", b"http2-settings")
+_HOST: Final = re.compile(rb"(\[[^\s\[\]]+\]|[^\s:/?#@\[\]]*)(:[0-9]{0,5})?|[0-9A-Fa-f]*(:[0-9A-Fa-f]*){2,}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a connection, or make room for it."""
         super().connection_made(transport)
         self._in_head, self._head_bytes, self._fields = True, 0, 0
+        self._begun = False  # in the middle of a request
+        self._replay = b""  # the head of a request for another protocol, without that wish
+        self._rest_at: int | None = None  # where the parser stopped behind such a head
         self._besides_body = 0  # bytes since the last one of the body: extensions of chunks, and trailer fields
         self._refusal: tuple[int, str, str] | None = None
         self._refused = False  # what comes is not read any more
@@ -136,6 +146,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 piece, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
                 self._head_bytes += len(piece)
             super().data_received(piece)
+            if self._rest_at is not None:
+                data = self._replay + piece[self._rest_at :] + data
+                self._replay, self._rest_at, self._head_bytes = b"", None, 0
+                self.parser = _parser(self)  # the other may have been told that this was the last request
             if self._in_head and self._head_bytes > self.limits.head_bytes:
                 self._refuse(431, "head-too-large", f"The head is larger than {self.limits.head_bytes:,} bytes.")
             elif not self._in_head and self._besides_body > self.limits.head_bytes:
@@ -151,16 +165,20 @@ class BoundedProtocol(HttpToolsProtocol):
         is sent to one that has gone fails; so interim answers, which clients pass over, ask it now and then.
         """
         cycle = self.cycle
-        if self._ended or self.scheme == "https" or cycle is None or cycle.response_complete or cycle.more_body:
+        if self._ended or self.scheme == "https":
             return None
-        cycle.keep_alive = False
-        self._probe(0)
-        return True
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
+            self._probe(0)
+            return True
+        if self._begun:
+            self._refuse(400, "incomplete-request", "The connection was closed in the middle of the request.")
+        return None
 
     def on_message_begin(self) -> None:
         """Start to count the fields of a head."""
         super().on_message_begin()
-        self._fields = 0
+        self._fields, self._begun = 0, True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a field; one behind the body must not pass for one of the head."""
@@ -172,7 +190,13 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Hand the request on; what follows is its body."""
+        """Hand the request on, unless its head is ambiguous; what follows is its body."""
+        if fault := self._fault_of_head():
+            self._refusal = (400, "malformed-request", fault)
+            raise HttpParserError(fault)
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._replay = self._head_without_upgrade()  # the parser would pass over its body
+            return
         self._in_head, self._head_bytes, self._besides_body = False, 0, 0
         self._cancel_head_timer()
         self.shared.waiting.pop(self, None)
@@ -185,8 +209,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
+        if self._replay:
+            return
         super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._begun = True, 0, False
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -225,6 +251,36 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.write_paused or self.transport.get_write_buffer_size():
             self.loop.call_later(seconds, self._abort_if_unread)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Go on in HTTP/1.1, as a server may: some clients ask for HTTP/2 with their first request."""
+        error = sys.exception()  # uvicorn calls this while it handles the parser's
+        self._rest_at = error.args[0] if isinstance(error, HttpParserUpgrade) else None
+
+    def _head_without_upgrade(self) -> bytes:
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                value = b", ".join(token for token in tokens if token.lower() not in _UPGRADE)
+            if name not in _UPGRADE:
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _fault_of_head(self) -> str | None:
+        version: str = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            return "This server speaks HTTP/1.1 and HTTP/1.0."
+        values: dict[bytes, bytes] = {}
+        for name, value in self.headers:
+            if name in _SINGLE:
+                if name in values:
+                    return f"The head has several fields {name.decode().capitalize()}."
+                values[name] = value
+        host = values.get(b"host")
+        if host is None:
+            return "An HTTP/1.1 request names its host." if version == "1.1" else None
+        return None if _HOST.fullmatch(host.strip()) else "The field Host is no host name with or without a port."
+
     def _make_room(self) -> None:
         shared = self.shared
         if len(self.connections) <= shared.ceiling:
@@ -261,7 +317,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.data_received(bytes(early))
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.limits.head_seconds, self._close_or_abort)
+        self._head_timer = self.loop.call_later(self.limits.head_seconds, self._give_up_head)
+
+    def _give_up_head(self) -> None:
+        """Close; whoever has begun a request is told why, and an answer in progress is finished."""
+        if self._begun:
+            seconds = f"{self.limits.head_seconds:g}"
+            self._refuse(400, "incomplete-request", f"The head was not complete after {seconds} seconds.")
+        else:
+            self._close_or_abort()
 
     def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -313,6 +377,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def _parser(protocol: BoundedProtocol) -> HttpRequestParser:
+    """Make a parser as uvicorn does."""
+    parser = HttpRequestParser(protocol)
+    with suppress(AttributeError):  # of httptools before 0.6.3
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _response(status: int, kind: str, detail: str, *, protocol: bool) -> bytes:

@@ -118,4 +118,4 @@ class MemoryAccess:
         self.changed.set()
 
     def _describe(self, name: str) -> Described:
-        return Described(self.store.memory(name), self.store.labels(name))
+        return Described(*self.store.described(name))

@@ -10,7 +10,7 @@ import { scores } from "./scores.js";
 export class AnswerCard {
   #abort = null;
 
-  /** `host` has the name of the `memory`, its `labels`, a `pool`, `teach(label, files)` and `remove(card)`. */
+  /** `host` has the name of the `memory`, its `labels`, a `pool`, `teach(label, files)`, `teachNot(label, file)` and `remove(card)`. */
   constructor(file, host) {
     this.file = file;
     this.host = host;
@@ -75,6 +75,8 @@ export class AnswerCard {
     const others = this.host.labels.map((label) =>
       button(label, label === best ? `Yes, it is ${label}` : `It is ${label}`, () => say(label), "chip"),
     );
+    const no = () => this.host.teachNot(best, this.file);
+    const not = best ? [button(`not ${best}`, `It is not ${best}`, no, "chip")] : [];
     const input = element("input", "field");
     Object.assign(input, { placeholder: "something else", maxLength: 100 });
     input.setAttribute("aria-label", `What ${this.file.name} shows`);
@@ -83,7 +85,7 @@ export class AnswerCard {
       event.preventDefault();
       if (input.value.trim()) say(input.value.trim());
     });
-    return element("div", "correction", element("span", "quiet", "It is"), ...others, form);
+    return element("div", "correction", element("span", "quiet", "It is"), ...others, ...not, form);
   }
 }
 

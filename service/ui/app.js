@@ -1,4 +1,4 @@
-// The playground: sends images to the chosen model and shows what it says.
+// The playground: sends images to the chosen models and shows what they say.
 
 import { Card } from "./card.js";
 import { $, announce, element } from "./dom.js";
@@ -7,24 +7,23 @@ import { listen } from "./intake.js";
 import { currentKey } from "./key.js";
 import { Chooser, path } from "./models.js";
 import { Pool } from "./pool.js";
+import { Results } from "./results.js";
+import { offerSamples } from "./samples.js";
 
 const AT_ONCE = 4; // requests; the server makes batches of them
 
-let cards = []; // as on the page, the newest first
 const silent = new Set(); // models that have nothing to explain
 const chooser = new Chooser(describe);
+const results = new Results(() => chooser.asked.map(({ model }) => model.name));
 
 const host = {
   pool: new Pool(AT_ONCE),
-  choice: () => chooser.current,
-  onDone: progress,
+  choices: () => chooser.asked,
+  onDone: () => results.draw(),
   onMissing: () => chooser.refresh(),
   onSilent: () => silent.add(chooser.current.model.name),
   onRemove: (card) => {
-    const place = cards.indexOf(card);
-    drop([card]);
-    (cards[place] ?? cards[place - 1])?.node.querySelector(".remove").focus();
-    if (!cards.length) $("files").focus();
+    results.drop([card]);
     announce(`${card.name} removed`);
   },
 };
@@ -33,23 +32,8 @@ const host = {
 function add(files) {
   const open = files.length === 1 && !silent.has(chooser.current?.model.name);
   const fresh = files.map((file) => new Card(file, host, { open }));
-  $("results").prepend(...fresh.map((card) => card.node));
-  cards = [...fresh, ...cards];
   if (chooser.current) for (const card of fresh) card.ask();
-  progress();
-}
-
-function drop(gone) {
-  for (const card of gone) card.remove();
-  cards = cards.filter((card) => !gone.includes(card));
-  progress();
-}
-
-function progress() {
-  const done = cards.filter((card) => card.done).length;
-  $("results-head").hidden = !cards.length;
-  $("progress").textContent = done < cards.length ? `${done} of ${cards.length}` : count(cards.length, "image");
-  document.body.classList.toggle("has-results", cards.length > 0);
+  results.add(fresh);
 }
 
 function describe(choice) {
@@ -61,17 +45,18 @@ function describe(choice) {
   $("classes-box").open = labels.length <= 40;
   const key = currentKey() ? "-H 'Authorization: Bearer KEY' " : "";
   $("curl").textContent = ["classify", "explain"]
-    .map((action) => `curl ${key}--data-binary @image.jpg ${location.origin}${path(choice, action)}`)
+    .map((action) => `curl ${key}--data-binary @image.jpg ${new URL(path(choice, action), document.baseURI)}`)
     .join("\n");
   $("about").hidden = false;
-  for (const card of cards) card.ask();
+  for (const card of results.cards) card.ask();
+  results.draw();
 }
 
 $("clear").addEventListener("click", () => {
-  drop([...cards]);
-  $("files").focus();
+  results.drop([...results.cards]);
   announce("All images removed");
 });
 
 listen(add);
+offerSamples(add);
 chooser.refresh();

@@ -1,4 +1,4 @@
-// One image and what the model says about it.
+// One image and what one or two models say about it.
 
 import { Problem, request } from "./api.js";
 import { announce, element, fromTemplate } from "./dom.js";
@@ -11,19 +11,19 @@ import { placeholder, scores, TOP } from "./scores.js";
 export class Card {
   #file;
   #host;
-  #url;
   #find;
   #abort = new AbortController();
   #explanation = null;
 
   /**
-   * `host` is {pool, choice(), onDone(card), onRemove(card), onMissing(), onSilent()}: the last two tell of a model
+   * `host` is {pool, choices(), onDone(card), onRemove(card), onMissing(), onSilent()}: the last two tell of a model
    * that is no longer there, and of one that has nothing to explain. `open` explains without being asked.
    */
   constructor(file, host, { open }) {
     this.#file = file;
     this.#host = host;
-    this.#url = URL.createObjectURL(file);
+    this.url = URL.createObjectURL(file);
+    this.answers = []; // of each model {model, version, labels}, or {model, version, error}
     this.name = file.name || "Pasted image";
     this.node = fromTemplate("card");
     this.#find = (selector) => this.node.querySelector(selector);
@@ -32,28 +32,22 @@ export class Card {
     this.#dress();
   }
 
-  /** Asks the chosen model, again if it has been asked before. */
+  /** Asks the chosen models, again if they have been asked before. */
   async ask() {
     this.#renew();
     const { signal } = this.#abort;
-    const choice = this.#host.choice();
-    const answer = this.#find(".answer");
-    answer.replaceChildren(placeholder(Math.min(TOP, choice.model.labels.length)));
+    const choices = this.#host.choices();
+    const slots = choices.map(({ model }) => {
+      const rows = placeholder(Math.min(TOP, model.labels.length));
+      return choices.length > 1 ? slot(element("h4", "", model.name), rows) : slot(rows);
+    });
+    this.#find(".answer").replaceChildren(...slots.map((each) => each.parentNode));
+    this.#find(".answer").classList.toggle("two", choices.length > 1);
     this.#note("Waiting…");
-    try {
-      const found = await this.#host.pool.run(() => this.#classify(choice, signal), signal);
-      answer.replaceChildren(scores(found.labels));
-      this.#note(...found.timing);
-      announce(`${this.name}: ${found.labels[0].label}, ${percent(found.labels[0].score)}`);
-      this.#find(".explain").hidden = false;
-      if (this.open) this.#explain();
-    } catch (problem) {
-      if (signal.aborted) return;
-      if (problem.status === 404) this.#host.onMissing();
-      answer.replaceChildren(failure(problem, () => this.ask()));
-      this.#note("");
-      announce(`${this.name}: ${problem.title}. ${problem.message}`);
-    }
+    const asked = choices.map((choice, place) => this.#askOne(choice, place, slots[place], signal));
+    const answers = await Promise.all(asked);
+    if (signal.aborted) return;
+    this.answers = answers;
     this.done = true;
     this.#host.onDone(this);
   }
@@ -62,19 +56,42 @@ export class Card {
   remove() {
     this.#abort.abort();
     this.#explanation?.close();
-    URL.revokeObjectURL(this.#url);
+    URL.revokeObjectURL(this.url);
     this.node.remove();
   }
 
-  async #classify(choice, signal) {
+  async #askOne(choice, place, slot, signal) {
+    const { model: { name: model }, version } = choice;
+    const note = place ? () => {} : (...parts) => this.#note(...parts);
+    try {
+      const found = await this.#host.pool.run(() => this.#classify(choice, slot, note, signal), signal);
+      slot.replaceChildren(scores(found.labels));
+      note(...found.timing);
+      announce(`${this.name}: ${found.labels[0].label}, ${percent(found.labels[0].score)}`);
+      if (place === 0) {
+        this.#find(".explain").hidden = false;
+        if (this.open) this.#explain();
+      }
+      return { model, version, labels: found.labels };
+    } catch (problem) {
+      if (signal.aborted) return null;
+      if (problem.status === 404) this.#host.onMissing();
+      slot.replaceChildren(failure(problem, () => this.ask()));
+      note("");
+      announce(`${this.name}: ${problem.title}. ${problem.message}`);
+      return { model, version, error: `${problem.title}. ${problem.message}` };
+    }
+  }
+
+  async #classify(choice, slot, note, signal) {
     const most = choice.model.limits.body_bytes;
     if (this.#file.size > most) throw tooLarge(this.#file.size, most);
-    this.#note("Classifying…");
+    note("Classifying…");
     let waited = 0;
     const onWait = (problem, seconds) => {
       if (!waited++) announce(`${this.name}: the server is busy, trying again.`);
-      this.#find(".answer").replaceChildren(waiting(problem, seconds));
-      this.#note("Waiting…");
+      slot.replaceChildren(waiting(problem, seconds));
+      note("Waiting…");
     };
     const url = `${path(choice, "classify")}?top_k=${TOP}`;
     const { document: found, elapsed } = await request(url, { method: "POST", body: this.#file, signal, onWait });
@@ -83,14 +100,14 @@ export class Card {
 
   async #explain() {
     const { signal } = this.#abort;
-    const choice = this.#host.choice();
+    const [choice] = this.#host.choices();
     const fetchOne = (index, onWait) => {
       const query = index === undefined ? "" : `?class=${nameOf(index, choice.model.labels)}`;
       const url = path(choice, "explain") + query;
       const options = { method: "POST", body: this.#file, signal, onWait };
       return this.#host.pool.run(async () => (await request(url, options)).document, signal);
     };
-    this.#explanation = new Explanation({ url: this.#url, name: this.name, labels: choice.model.labels }, fetchOne);
+    this.#explanation = new Explanation({ url: this.url, name: this.name, labels: choice.model.labels }, fetchOne);
     this.#find(".more").replaceChildren(this.#explanation.node);
     this.#toggle(true);
     if (!(await this.#explanation.show())) this.#host.onSilent();
@@ -109,6 +126,7 @@ export class Card {
     this.#explanation?.close();
     this.#explanation = null;
     this.done = false;
+    this.answers = [];
     this.#find(".more").replaceChildren(...(this.open ? [empty()] : []));
     this.#find(".explain").hidden = true;
   }
@@ -121,7 +139,8 @@ export class Card {
     const image = this.#find(".thumb img");
     image.onload = () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) < 100);
     image.onerror = () => this.#find(".thumb").classList.add("none");
-    image.src = this.#url;
+    image.loading = "lazy"; // of hundreds, most are never looked at
+    image.src = this.url;
     this.#find("h3").textContent = this.name;
     this.#find("h3").title = `${this.name}, ${bytes(this.#file.size)}`;
     const remove = this.#find(".remove");
@@ -132,6 +151,13 @@ export class Card {
       else this.#explain();
     });
   }
+}
+
+/** Where an answer stands, in a box that may have a title. */
+function slot(...parts) {
+  const inner = element("div", "", parts.pop());
+  element("div", "", ...parts, inner);
+  return inner;
 }
 
 // A label where it is one class's alone, for the server takes a number for a label if there is such a label.

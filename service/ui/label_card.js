@@ -21,7 +21,7 @@ export function takeDrops(node, onFiles) {
 }
 
 /** `host` has the name of the `memory`, and `teach(label, files)`, `forgetLabel(label)` and `forget(id)`. */
-export function labelCard(label, examples, health, host) {
+export function labelCard(label, examples, negatives, health, host) {
   const card = element("li", "label-card");
   const input = element("input", "hidden");
   Object.assign(input, { type: "file", accept: "image/jpeg,image/png,image/webp", multiple: true });
@@ -30,7 +30,7 @@ export function labelCard(label, examples, health, host) {
   const gone = button("Forget", `Forget the class ${label}`, () => host.forgetLabel(label));
   card.append(
     element("h3", "", label),
-    element("p", "quiet", count(examples, "example"), standing(health)),
+    element("p", "quiet", count(examples, "example"), negatives ? ` · ${negatives} of what it is not` : "", standing(health)),
     bar(health?.accuracy),
     element("div", "actions", add, gone),
     gallery(label, host),
@@ -62,7 +62,9 @@ function gallery(label, host) {
 
 function exampleItem(example, host) {
   const gone = button("×", `Forget example ${example.id}`, () => host.forget(example.id));
-  return element("li", "", exampleImage(host.memory, example.id, example.keeps !== "nothing", example.label), gone);
+  const said = `${example.negative ? "not " : ""}${example.label}`;
+  const note = example.negative ? [element("span", "quiet", said)] : [];
+  return element("li", "", exampleImage(host.memory, example.id, example.keeps !== "nothing", said), ...note, gone);
 }
 
 /** The thumbnail of an example, or a box with its label where none is kept. */

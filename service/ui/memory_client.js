@@ -30,8 +30,26 @@ export async function teach(memory, label, files) {
   return (await request(path, { method: "POST", body })).document;
 }
 
+/** Teaches a file as something that a label does not stand for. */
+export async function teachNot(memory, label, file) {
+  const answer = await teach(memory, label, [file]);
+  const [{ id, outcome }] = answer.results;
+  if (outcome === "refused") return answer;
+  const body = JSON.stringify({ not: label });
+  try {
+    await request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "PATCH", body });
+  } catch (problem) {
+    await forget(memory, id); // it must not stay as what it is not
+    throw problem;
+  }
+  return answer;
+}
+
+/** Examples of a label, then those that say what it is not. */
 export async function examplesOf(memory, label) {
-  return (await request(at(memory, `/examples?limit=200&label=${encodeURIComponent(label)}`))).document.examples;
+  const ask = (name) => request(at(memory, `/examples?limit=200&label=${encodeURIComponent(name)}`));
+  const answers = await Promise.all([label, `¬${label}`].map(ask));
+  return answers.flatMap(({ document }) => document.examples);
 }
 
 export function forget(memory, id) {

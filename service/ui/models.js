@@ -1,4 +1,4 @@
-// Which models there are, and which of them is asked.
+// Which models there are, and which of them are asked: one, or two side by side.
 
 import { request } from "./api.js";
 import { $, element } from "./dom.js";
@@ -15,15 +15,20 @@ export function path({ model, version }, action) {
 export class Chooser {
   #choices = [];
   #current = null;
+  #second = null;
   #loading = null;
   #picked = false; // by a person, who keeps it while it is there
 
-  /** `onChange(choice)` is called whenever another model or version is to be asked. */
+  /** `onChange(choice)` is called whenever another model or version is to be asked, or another one beside it. */
   constructor(onChange) {
     this.onChange = onChange;
     $("model").addEventListener("change", (event) => {
       this.#picked = true;
       this.#choose(this.#choices[event.target.selectedIndex]);
+    });
+    $("second").addEventListener("change", (event) => {
+      this.#second = this.#choices[event.target.selectedIndex - 1] ?? null;
+      this.onChange(this.#current);
     });
     // A server that stays up for weeks gets new models while the page is open.
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
@@ -32,6 +37,11 @@ export class Chooser {
   /** The chosen {model, version}; null until the server has said what there is. */
   get current() {
     return this.#current;
+  }
+
+  /** All that are to be asked, the chosen one first. */
+  get asked() {
+    return [this.#current, this.#second].filter(Boolean);
   }
 
   /** Asks what there is, until there is an answer. */
@@ -68,6 +78,10 @@ export class Chooser {
     $("model").selectedIndex = this.#choices.indexOf(chosen);
     $("model").disabled = this.#choices.length + others.length < 2;
     if (others.some(({ state }) => state !== "unavailable")) setTimeout(() => this.refresh(), RETRY_MS);
+    this.#second = this.#choices.find((each) => this.#second && equal(each, this.#second)) ?? null;
+    $("second").replaceChildren(element("option", "", "no other model"), ...this.#choices.map(option));
+    $("second").selectedIndex = this.#choices.indexOf(this.#second) + 1;
+    $("second-box").hidden = this.#choices.length < 2;
     this.#choose(chosen);
   }
 

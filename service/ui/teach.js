@@ -14,11 +14,13 @@ const host = {
   memory: null,
   labels: [],
   pool: new Pool(4),
-  teach: (label, files) => change(async () => {
-    const answer = await client.teach(host.memory, label, files);
+  teach: (label, files) => host.say(label, () => client.teach(host.memory, label, files)),
+  teachNot: (label, file) => host.say(`not ${label}`, () => client.teachNot(host.memory, label, file)),
+  say: (what, send) => change(async () => {
+    const answer = await send();
     taught = answer.results.filter((each) => each.outcome === "created").map((each) => each.id);
     const refused = answer.results.filter((each) => each.outcome === "refused");
-    announce(`${count(answer.stored, "image")} taught as ${label}`);
+    announce(`${count(answer.stored, "image")} taught as ${what}`);
     return refused.map((each) => `${each.name}: ${each.problem.detail}`).join(" ");
   }),
   forget: (id) => change(async () => {
@@ -62,7 +64,9 @@ async function show() {
   if (memory !== host.memory) return; // another one was chosen meanwhile
   host.labels = Object.keys(described.labels);
   const states = new Map(health.labels.map((each) => [each.label, each]));
-  const items = host.labels.map((label) => labelCard(label, described.labels[label], states.get(label), host));
+  const items = host.labels.map((label) =>
+    labelCard(label, described.labels[label], described.negatives[label] ?? 0, states.get(label), host),
+  );
   $("labels").replaceChildren(...items);
   const told = health.accuracy == null ? "" : ` · ${percent(health.accuracy)} told right without themselves`;
   $("health").textContent = `${count(described.examples, "example")} · ${bytes(described.bytes)}${told}`;

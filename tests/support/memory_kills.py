@@ -85,8 +85,14 @@ def check(store: MemoryStore, possible: list[State]) -> State:
     raise AssertionError(f"the store holds {sorted(keys)}, not what was acknowledged: {[*map(sorted, possible)]}")
 
 
-def kill_writers(where: str, kills: int, seed: int = 0) -> Counter[str]:
+def kill_writers(where: str, kills: int, seed: int = 0, told: int = 0) -> Counter[str]:
     """Kill so many writers; count the steps that were acknowledged, and what became of those under way.
+
+    Args:
+        where: The store.
+        kills: How many.
+        seed: Of the writers' choices and of the moments.
+        told: Kills from one line about the progress to the next; 0 prints none.
 
     Raises:
         AssertionError: Something that was acknowledged is lost, or something is there by half.
@@ -115,6 +121,8 @@ def kill_writers(where: str, kills: int, seed: int = 0) -> Counter[str]:
         before = state
         state = check(store, possible)
         counts["whole" if state != before else "not at all"] += 1
+        if told and not (number + 1) % told:
+            print(f"{number + 1} kills, {dict(counts)}", flush=True)
     store.close()
     return counts
 
@@ -123,12 +131,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store")
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", type=int)
     arguments = parser.parse_args()
     if arguments.write is not None:
         write(arguments.store, arguments.write)
     started = time.perf_counter()
-    counts = kill_writers(arguments.store, arguments.kills)
+    counts = kill_writers(arguments.store, arguments.kills, arguments.seed, told=5)
     print(f"{arguments.kills} kills in {time.perf_counter() - started:.0f} s, {dict(counts)}: nothing lost")
 
 

@@ -23,7 +23,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from tests.support.processes import alive, descendants
 from tests.support.training_images import write_images
+from tests.support.waiting import wait_for
 from training.errors import CheckpointError
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
@@ -107,8 +109,10 @@ def _killed(recipe: Recipe, seconds: float | None) -> bool:
                 raise SystemExit(f"a run ended with {os.waitstatus_to_exitcode(status)}")
             return True
         time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)  # with the processes that load its images
+    group = {child, *descendants(child)}  # with the processes that load its images
+    os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    wait_for(lambda: not any(map(alive, group)), "all of the run to end")  # while one lives, the output is locked
     return False
 
 
@@ -152,8 +156,8 @@ def _refuses_another_image(folder: Path, recipe: Recipe) -> bool:
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             _train(recipe)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 3:
-            raise SystemExit("a run went on with another image")
+        if (code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])) != 3:
+            raise SystemExit(f"a run with another image ended with {code}, not with a refusal")
     finally:
         added.unlink()
     return True

@@ -9,7 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 HEADER: Final = b"x-forwarded-prefix"
 
-_PREFIX: Final = re.compile(r"(/[\w.~-]+)+")
+LONGEST_PREFIX: Final = 512  # characters
+
+_PREFIX: Final = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)+", re.ASCII)  # no segment may lead elsewhere
 
 
 class PathPrefixMiddleware:
@@ -36,4 +38,4 @@ class PathPrefixMiddleware:
     def _prefix_of(self, scope: Scope) -> str:
         raw: bytes = next((value for name, value in scope["headers"] if name == HEADER), b"")
         told = raw.decode("latin-1").rstrip("/")
-        return told if _PREFIX.fullmatch(told) else self._prefix
+        return told if len(raw) <= LONGEST_PREFIX and _PREFIX.fullmatch(told) else self._prefix

@@ -212,12 +212,11 @@ class SqlStore(MemoryStore):
             rows = run.rows("SELECT number FROM examples WHERE memory = ?", memory.number)
         return (revision[0][0] if revision else 0), {row[0] for row in rows}
 
-    def labels(self, name: str) -> dict[str, int]:
+    def described(self, name: str) -> tuple[Memory, dict[str, int]]:
         with self._reading() as run:
-            rows = run.rows(
-                "SELECT label, COUNT(*) FROM examples WHERE memory = ? GROUP BY label", find_memory(run, name).number
-            )
-        return dict(sorted((row[0], row[1]) for row in rows))
+            memory = find_memory(run, name)
+            rows = run.rows("SELECT label, COUNT(*) FROM examples WHERE memory = ? GROUP BY label", memory.number)
+        return memory, dict(sorted((row[0], row[1]) for row in rows))
 
     def examples(self, name: str, which: Selection | None, after: str, limit: int) -> list[Example]:
         with self._reading() as run:

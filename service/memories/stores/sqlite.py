@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ from service.memories.stores.rows import Transaction
 from service.memories.stores.schema import MIGRATIONS, migrate
 from service.memories.stores.sql import SqlStore
 
-BUSY_SECONDS: Final = 10.0  # that a writer waits for another, and emptying the log for readers
+BUSY_SECONDS: Final = 10.0  # that a writer waits for another, and emptying the log for readers and for others who do
+EMPTYING_SECONDS: Final = 0.005  # until another one's emptying has probably ended
 
 _WORDS = {"number": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "bytes": "BLOB"}
 
@@ -39,9 +41,12 @@ class SqliteStore(SqlStore):
     def erased(self) -> bool:
         if not self._path.exists():
             return True
-        with self._write_lock, _answering(self._path):
-            ((busy, _, _),) = self._writing_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return not busy
+        until = time.monotonic() + BUSY_SECONDS
+        while not self._emptied():
+            if time.monotonic() > until:
+                return False
+            time.sleep(EMPTYING_SECONDS)
+        return True
 
     def token(self) -> Hashable:
         with self._watch_lock, _answering(self._path):
@@ -77,6 +82,12 @@ class SqliteStore(SqlStore):
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    def _emptied(self) -> bool:
+        """Try to empty the log. SQLite waits for readers, but not for another process that is emptying it."""
+        with self._write_lock, _answering(self._path):
+            ((busy, _, _),) = self._writing_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not busy
 
     def _erase(self) -> None:
         if not self.erased():

@@ -130,8 +130,8 @@ class MemoryStore(ABC):
         """Read the revision of a memory and the numbers of its examples; 0 and none if it is gone."""
 
     @abstractmethod
-    def labels(self, name: str) -> dict[str, int]:
-        """Count the examples of each label, by label.
+    def described(self, name: str) -> tuple[Memory, dict[str, int]]:
+        """Read a memory and count the examples of each label, both at one revision.
 
         Raises:
             MemoryNotFound: There is no such memory.

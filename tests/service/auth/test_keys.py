@@ -125,6 +125,8 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         ({"authorization": "Basic " + base64.b64encode(b"user:a:c").decode()}, b"a:c"),
         ({"authorization": "Basic " + base64.b64encode(b"user:").decode()}, None),
         ({"authorization": "Basic ?"}, None),
+        ({"authorization": "Basic \xff"}, None),
+        ({"authorization": "Basic \xff", "x-api-key": "a"}, b"a"),
     ],
 )
 def test_where_a_key_may_stand(headers: dict[str, str], key: bytes | None) -> None:

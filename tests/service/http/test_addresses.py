@@ -43,6 +43,28 @@ def test_the_description_names_the_prefix_as_the_server() -> None:
     assert "servers" not in client.get("/openapi.json").json()  # a client without the proxy is told nothing of it
 
 
+def test_a_prefix_that_could_lead_elsewhere_is_ignored() -> None:
+    client = unstarted()
+    strange = (
+        "//a.example",
+        "/a/..",
+        "/../b",
+        "/./b",
+        "/a b",
+        "/a?b",
+        "/a#b",
+        "/<a>",
+        "/%2e%2e",
+        "/\xe9",
+        "/a" * 5000,
+    )
+    for prefix in strange:
+        told = {b"x-forwarded-prefix": prefix.encode("latin-1")}
+        response = client.get("/openapi.json", headers=told)
+        assert response.status_code == 200
+        assert "servers" not in response.json()
+
+
 def test_a_prefix_opens_nothing_that_needs_a_key() -> None:
     client = unstarted(api_keys="someone " + "0" * 64)
     for prefix in ("/health/live", "/v1", "/v1/models", "/ui", "//x", "nonsense"):

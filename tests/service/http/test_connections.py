@@ -161,7 +161,7 @@ def test_large_bodies_and_later_requests_are_no_heads() -> None:
     async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
         for size in (200_000, 0, 300_000):
-            writer.write(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size + b"b" * size)
+            writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size + b"b" * size)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             text = str(size).encode()
@@ -171,12 +171,19 @@ def test_large_bodies_and_later_requests_are_no_heads() -> None:
     run(ConnectionLimits(head_bytes=1000), test)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\n"])
 def test_a_head_that_is_not_finished_in_time_ends_the_connection(sent: bytes) -> None:
+    """Who has begun a request is told why; who has only connected expects no answer."""
+
     async def test(_: Application, server: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
-        assert await everything(reader) == b""
+        answer = await everything(reader)
+        if sent.strip():
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:ait:incomplete-request"
+        else:
+            assert answer == b""
         writer.close()
         while server.server_state.connections:
             await asyncio.sleep(0.01)
@@ -187,10 +194,10 @@ def test_a_head_that_is_not_finished_in_time_ends_the_connection(sent: bytes) ->
 def test_the_head_of_a_later_request_has_a_time_too() -> None:
     async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n0")
         writer.write(b"GET / HTTP/1.1\r\nx: ")
-        assert await everything(reader) == b""
+        assert (await everything(reader)).startswith(b"HTTP/1.1 400 ")
         writer.close()
 
     run(ConnectionLimits(head_seconds=0.5), test)
@@ -199,7 +206,7 @@ def test_the_head_of_a_later_request_has_a_time_too() -> None:
 def test_a_half_closed_connection_is_answered() -> None:
     async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"POST /wait HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
+        writer.write(b"POST /wait HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc")
         writer.write_eof()
         await application.started.wait()
         application.release.set()
@@ -217,7 +224,7 @@ def test_a_half_closed_connection_is_answered() -> None:
 def test_a_client_that_has_gone_is_noticed_though_half_closed_ones_are_answered() -> None:
     async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
         _, writer = await asyncio.open_connection(*address)
-        writer.write(b"POST /wait HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
+        writer.write(b"POST /wait HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc")
         await application.started.wait()
         writer.close()
         await application.left.wait()
@@ -225,10 +232,34 @@ def test_a_client_that_has_gone_is_noticed_though_half_closed_ones_are_answered(
     run(ConnectionLimits(), test)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HT",
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\nabc",
+    ],
+    ids=["the head", "the body", "a chunk"],
+)
+def test_a_request_that_ends_in_the_middle_is_refused(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(sent)
+        writer.write_eof()
+        answer = await everything(reader)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:ait:incomplete-request"
+        writer.close()
+
+    run(ConnectionLimits(), test)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_an_answer_that_is_not_read_is_dropped() -> None:
     async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address, limit=1)
-        writer.write(b"GET /large HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         await application.release.wait()
         while server.server_state.connections:
             await asyncio.sleep(0.01)
@@ -241,7 +272,7 @@ def test_an_answer_that_is_not_read_is_dropped() -> None:
 def test_a_server_that_stops_waits_for_nobody_who_does_not_read() -> None:
     async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
         _, writer = await asyncio.open_connection(*address, limit=1)
-        writer.write(b"GET /large HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         await application.release.wait()
         server.should_exit = True
         while server.server_state.connections:
@@ -256,7 +287,7 @@ def test_full_connections_leave_room_and_say_so(caplog: pytest.LogCaptureFixture
 
     async def ask(address: Address, path: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"GET " + path + b" HTTP/1.1\r\nconnection: close\r\n\r\n")
+        writer.write(b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         answer = await everything(reader)
         writer.close()
         return answer
@@ -270,7 +301,7 @@ def test_full_connections_leave_room_and_say_so(caplog: pytest.LogCaptureFixture
         for _ in range(8):
             busy.append(await asyncio.open_connection(*address))
             application.started.clear()
-            busy[-1][1].write(b"GET /wait HTTP/1.1\r\n\r\n")
+            busy[-1][1].write(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
             await application.started.wait()
         assert (await ask(address, b"/")).startswith(b"HTTP/1.1 503 ")
         assert (await ask(address, b"/health/live")).startswith(b"HTTP/1.1 200 ")
@@ -321,6 +352,74 @@ def test_a_body_that_cannot_be_read_is_refused(
 
     run(ConnectionLimits(), test)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nHost: b\r\n",
+        b"GET / HTTP/1.1\r\nhost: a:x\r\n",
+        b"GET / HTTP/1.1\r\nhost: a:123456\r\n",
+        b"GET / HTTP/1.1\r\nhost: [::1\r\n",
+        b"GET / HTTP/1.1\r\nhost: [::1]x\r\n",
+        b"GET / HTTP/1.1\r\nhost: a, b\r\n",
+        b"GET / HTTP/1.1\r\nhost: a@b\r\n",
+        b"GET / HTTP/1.1\r\nhost: a/b\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a\r\nauthorization: Bearer b\r\n",
+        b"GET / HTTP/2.0\r\nhost: a\r\n",
+        b"GET /\r\nhost: a\r\n",
+    ],
+)
+def test_a_head_that_can_be_read_in_two_ways_is_refused(head: bytes) -> None:
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(head + b"\r\n")
+        answer = await everything(reader)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:ait:malformed-request"
+        assert not application.started.is_set()
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+def test_hosts_with_and_without_a_port_are_answered() -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        for host in (b"a", b"a.example:80", b"a:", b"", b"[::1]:8000", b"[fe80::1%eth0]", b"::1"):
+            writer.write(b"GET / HTTP/1.1\r\nhost: " + host + b"\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await everything(reader)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_a_request_for_another_protocol_is_answered_in_this_one(
+    upgrade: bytes, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And so is what comes behind it, at once or later."""
+
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        wish = b"connection: upgrade, http2-settings\r\nupgrade: " + upgrade + b"\r\nhttp2-settings: AAMAAABk\r\n"
+        length = b"content-length: %d\r\n" % len(body) if body else b""
+        request = b"POST / HTTP/1.1\r\nhost: a\r\n" + wish + length + b"\r\n" + body
+        writer.write(request * 3)
+        for again in (True, False):
+            for _request in range(3):
+                assert (await reader.readuntil(b"\r\n\r\n%d" % len(body))).startswith(b"HTTP/1.1 200 ")
+            if again:
+                writer.write(request * 2 + request.replace(wish, b"connection: close\r\n" + wish))
+        assert await reader.read() == b""
+        writer.close()
+
+    run(ConnectionLimits(), test)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -19,3 +19,9 @@ def test_pages(client: TestClient, path: str) -> None:
     for inline in ("<script>", "<style", " style=", " onclick=", "eval("):
         assert inline not in text
     assert client.head(path).status_code == 200
+
+
+def test_what_is_no_file_of_the_page_is_not_found(client: TestClient) -> None:
+    outside = ("..%2f..%2fsettings.py", "%2e%2e/app.py", "app.js%00.css", "%00", "%ff", "%2fetc%2fpasswd", "")
+    for path in (*outside, "a/" * 20_000, "x" * 300):
+        assert client.get(f"/ui/{path}").status_code == 404

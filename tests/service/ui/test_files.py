@@ -13,6 +13,8 @@ PAGES = ("index.html", "teach.html", "docs.html")
 
 def used(name: str) -> set[str]:
     """Files of the page that one of them names, and those that these name."""
+    if not name.endswith((".html", ".js", ".css")):
+        return set()
     text = (UI / name).read_text()
     named = set(re.findall(r'"ui/([\w.]+)"|from "\./([\w.]+)"|url\("([\w.]+)"\)', text))
     direct = {next(filter(None, each)) for each in named}

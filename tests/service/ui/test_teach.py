@@ -83,6 +83,16 @@ def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[...,
     answer.get_by_role("button", name=re.compile("It is red|Yes, it is red")).click()
     expect(card(here, "red")).to_contain_text("4 examples")
 
+    # What it is not can be said too.
+    here.page.locator("#files").set_input_files([payload(coloured("red", 9), "no.png")])
+    other = here.page.locator("#answers .card").first
+    expect(best(other)).to_have_text("red")
+    other.get_by_role("button", name="It is not red").click()
+    expect(card(here, "red")).to_contain_text("4 examples · 1 of what it is not")
+    here.page.get_by_role("button", name="Undo").click()
+    expect(card(here, "red")).not_to_contain_text("of what it is not")
+    here.page.get_by_role("button", name="Remove no.png").click()
+
     card(here, "red").get_by_text("Its images").click()
     expect(card(here, "red").locator(".thumbs img")).to_have_count(4)
     card(here, "red").get_by_role("button", name=re.compile("Forget example")).first.click()

@@ -24,9 +24,11 @@ from tritonclient.utils import InferenceServerException
 from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.repository.folders import locate
+from tests.support.memories_client import coloured, zipped
 from tests.support.running_server import running_server
 from tests.support.service_client import LABELS
 from tests.support.service_images import FORMATS, encode, scene
+from tests.support.waiting import CEILING, wait_for
 
 T = TypeVar("T")
 
@@ -42,7 +44,8 @@ def url(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         shutil.copytree(model_folder, root / name / "1")
     (root / "broken" / "1" / "model.safetensors").write_bytes(b"torn")
     hashed = hashlib.sha256(KEY.encode()).hexdigest()
-    with running_server(AIT_MODELS=str(root), AIT_TORCH_THREADS="1", AIT_ADMIN_KEY_SHA256=hashed) as (url, _):
+    settings = {"AIT_MODELS": str(root), "AIT_MODEL": MODEL, "AIT_MEMORIES": str(root.with_name("m.sqlite3"))}
+    with running_server(AIT_TORCH_THREADS="1", AIT_ADMIN_KEY_SHA256=hashed, **settings) as (url, _):
         yield url
 
 
@@ -437,3 +440,47 @@ def test_a_large_answer_is_compressed_for_who_asks(url: str) -> None:
 def test_an_image_of_the_largest_batch(triton: InferenceServerClient) -> None:
     array = np.array([encode(Image.new("RGB", (8, 8), (index, 0, 0))) for index in range(32)], object)
     assert triton.infer(MODEL, [tensor("image", array)]).as_numpy("logits").shape == (32, 3)
+
+
+@pytest.fixture(scope="module")
+def memory(url: str) -> str:
+    """The name of a memory that has been taught two colours."""
+    with httpx.Client(base_url=f"{url}/v1/memories/", timeout=CEILING) as client:
+        assert client.put("taught", json={"readout": "prototype"}).status_code == 201
+        archive = zipped(
+            {f"{label}/{each}.png": coloured(label, each) for label in ("red", "blue") for each in range(4)}
+        )
+        assert client.post("taught/examples", content=archive).json()["stored"] == 8
+    wait_for(lambda: httpx.get(f"{url}/v2/models/taught/ready").status_code == 200, "the memory to be a model")
+    return "taught"
+
+
+def test_triton_asks_a_memory(triton: InferenceServerClient, url: str, memory: str) -> None:
+    assert triton.is_model_ready(memory)
+    metadata = triton.get_model_metadata(memory)
+    assert [each["name"] for each in metadata["outputs"]] == ["logits", "probabilities"]
+    images = [coloured("blue", 8), coloured("red", 9)]
+    outputs = [InferRequestedOutput("probabilities"), InferRequestedOutput("logits", class_count=1)]
+    result = triton.infer(memory, [tensor("image", np.array(images, object))], outputs=outputs)
+    assert [text.decode().split(":")[2] for text in result.as_numpy("logits").ravel()] == ["blue", "red"]
+    for data, scores in zip(images, result.as_numpy("probabilities"), strict=True):
+        answer = httpx.post(f"{url}/v1/memories/{memory}/recall", content=data, timeout=CEILING).json()
+        recalled = sorted(each["score"] for each in answer["predictions"][0]["labels"])
+        assert sorted(scores.tolist()) == pytest.approx(recalled, abs=1e-5)
+    pixels = np.zeros((2, 3, 32, 32), np.float32)
+    assert triton.infer(memory, [tensor("pixels", pixels)]).as_numpy("probabilities").shape == (2, 2)
+    with pytest.raises(InferenceServerException, match="version"):
+        triton.infer(memory, [tensor("pixels", pixels)], model_version="2")
+
+
+def test_kserve_asks_a_memory(url: str, memory: str) -> None:
+    async def use(client: InferenceRESTClient) -> None:
+        wanted = [RequestedOutput("probabilities", {"classification": 1, "binary_data": True})]
+        array = np.array([coloured("red", 8)], object)
+        request = InferRequest(memory, [kserve_tensor("image", array, True)], request_outputs=wanted)
+        response = await client.infer(url, request, model_name=memory)
+        (text,) = response.outputs[0].data
+        assert text.split(":")[2] == "red"
+        assert await client.is_model_ready(url, memory)
+
+    with_kserve(url, use)

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,20 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
     with pytest.raises(StoreUnavailable):
         SqliteStore(tmp_path / "text").memories()
+
+
+def test_several_processes_forget_at_the_same_time(tmp_path: Path) -> None:
+    """Each waits for the others to empty the log, in place of saying that it could not be emptied."""
+    path = tmp_path / "memories.sqlite3"
+    stores = [SqliteStore(path) for _ in range(3)]  # with connections of their own, as processes have
+    taught(stores[0], *(lesson(f"{number}-{each}") for number in range(3) for each in range(10)))
+
+    def forget(number: int) -> None:
+        for each in range(10):
+            stores[number].forget("pets", Selection(id=f"{number}-{each}"))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(forget, range(3)))
+    assert stores[0].memory("pets").examples == 0
+    for store in stores:
+        store.close()

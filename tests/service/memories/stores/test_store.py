@@ -91,7 +91,7 @@ def test_a_history_with_forgetting_is_one_without_what_was_forgotten(
                     assert ours.scores.tobytes() == theirs.scores.tobytes()
                 np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-6)
                 assert (ours.p_value, ours.evidence[0].id) == (theirs.p_value, theirs.evidence[0].id)
-    assert shared.labels("long") == shared.labels("short")
+    assert shared.described("long")[1] == shared.described("short")[1]
     assert shared.memory("long").bytes == shared.memory("short").bytes
 
 
@@ -107,7 +107,7 @@ def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemorySt
 
 
 def test_what_is_not_there_is_said(store: MemoryStore) -> None:
-    for ask in (store.memory, store.labels, store.changes, store.delete):
+    for ask in (store.memory, store.described, store.changes, store.delete):
         with pytest.raises(MemoryNotFound):
             ask("pets")
     taught(store)
@@ -126,7 +126,7 @@ def test_teaching_the_same_again_changes_nothing(store: MemoryStore) -> None:
     later, outcomes = store.teach("pets", [lesson("a", "dog"), lesson("b")], BINDING.fingerprint, QUOTAS)
     assert later > revision
     assert outcomes == ["replaced", "created"]
-    assert store.labels("pets") == {"cat": 1, "dog": 1}
+    assert store.described("pets")[1] == {"cat": 1, "dog": 1}
 
 
 def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
