@@ -12,6 +12,7 @@ from ait.interpret.causal import logits_under
 from ait.interpret.embedding import pooled_features
 from ait.interpret.energy_report import LayerEnergies, layer_energies
 from ait.interpret.memory_report import Recall, block_recall, trace_queries
+from ait.memory.associative_head import AssociativeHead
 
 Method = Literal["contribution", "gradient"]
 
@@ -71,6 +72,8 @@ class Explanation:
         blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
         without_retrieval: What the answer would be if the blocks retrieved nothing, shape (classes,): the difference
             is what their memory contributes. None for a model without.
+        class_recall: How strongly an associative head recalled each of the K priors of each class, as shares of 1,
+            shape (classes, K); a class's sum is its probability, without a temperature. None for another head.
     """
 
     logits: Tensor
@@ -78,6 +81,7 @@ class Explanation:
     patch_map: PatchMap | None
     blocks: tuple[BlockRecall, ...]
     without_retrieval: Tensor | None = None
+    class_recall: Tensor | None = None
 
 
 def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: int = 3) -> Explanation:
@@ -138,9 +142,10 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
         patch_map = PatchMap(label, values, logit - float(values.double().sum()), logit, method)
     blocks = model.associative_blocks() if queries else []
     energies = layer_energies(model, queries) if queries else None
+    features, head = pooled_features(model, tokens), getattr(model, "get_classifier", lambda: None)()
     return Explanation(
         logits=logits.cpu(),
-        features=pooled_features(model, tokens)[0].cpu(),
+        features=features[0].cpu(),
         patch_map=patch_map,
         blocks=tuple(
             _strongest(block_recall(block, query), energies, index, priors)
@@ -148,6 +153,7 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
             if energies is not None
         ),
         without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu() if blocks else None,
+        class_recall=head.recall_weights(features)[0].cpu() if isinstance(head, AssociativeHead) else None,
     )
 
 
