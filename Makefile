@@ -39,9 +39,10 @@ lint: $(VENV)/.installed-dev
 
 # Without Chromium, the tests of the page in a browser are left out, which the last lines say; with CI=true they fail.
 # Some tests start servers and trainings of their own: more at a time than four need much memory. Where a process of the
-# suite ends, its test has failed; a new process would take it up again and again.
+# suite ends, its test has failed; a new process would take it up again and again. Files come in their order: the dearest
+# have few tests, and with the files of most tests first, one process would be left with them in the end.
 test: lint
-	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test-page: $(VENV)/.installed-dev
 	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -q tests/service/ui

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 try:
     import ait.baselines
+    import ait.latent
     import ait.variants
-    import ait.vit.variants  # noqa: F401  timm knows the models of these three once they are imported
+    import ait.vit.variants  # noqa: F401  timm knows the models of these four once they are imported
     from ait.associative_model import AssociativeModel, TrainingOutput
     from ait.associative_transformer import AssociativeTransformer
 except ModuleNotFoundError as error:

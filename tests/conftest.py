@@ -19,6 +19,8 @@ from tests.support.chromium import REMEDY, may_leave_out
 CACHE = tempfile.mkdtemp(prefix="ait-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = CACHE
+# Several processes of the suite and what they start share the processors. A test that is about threads asks for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 tempfile.tempdir = None  # what was found now is not to hold for tests that set TMPDIR
 
 # Neither the speed of the machine nor what was drawn in an earlier run decides on a test.

@@ -30,7 +30,7 @@ ENTRY_POINTS: Final = {"service/__main__.py", "training/__main__.py"}
 LIBRARY: Final = (
     {"collectives", "preprocessing"},
     {"memory"},
-    {"attention"},
+    {"attention", "latent"},
     {"workspace"},
     {"block"},
     {"associative_model"},
@@ -142,4 +142,4 @@ def test_the_library_needs_torch_and_timm_only() -> None:
 def test_the_front_does_not_load_torch(module: str) -> None:
     """It would take ten times the memory; models live in processes of their own."""
     script = f"import sys, {module}; assert not {{'ait', 'torch', 'timm'}} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -26,7 +26,7 @@ print((process.memory_info().rss - before) >> 20)
 def megabytes_left(call: str) -> int:
     """What a process still holds of 160 MiB when 152 have been freed."""
     script = SCRIPT.format(call=call, taken=GLIBC)
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return int(ended.stdout)
 
 

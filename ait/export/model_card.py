@@ -9,6 +9,7 @@ from torch import nn
 
 from ait.associative_model import AssociativeModel
 from ait.interpret.causal import INTERVENTIONS
+from ait.latent import WorkspaceTransformer
 from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
@@ -29,7 +30,7 @@ def model_card(
     """
     scores: dict[str, Any] = dict(metrics or {})
     memory = scores.pop("memory", None)
-    associative = isinstance(model, AssociativeModel)
+    associative = isinstance(model, AssociativeModel | WorkspaceTransformer)
     tags = ["image-classification", "timm", *(["associative-transformer"] if associative else [])]
     header = ModelCardData(
         license=license, library_name="timm", pipeline_tag="image-classification", tags=tags

@@ -16,6 +16,7 @@ from timm.layers import LayerNorm as TimmLayerNorm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import AssociativeHead
 from ait.memory.hopfield import HopfieldRetrieval
 
@@ -88,6 +89,8 @@ def _hook(name: str, module: nn.Module) -> Callable[[Any, tuple[Any, ...], Any],
         return lambda _, inputs, output: output.detach()
     if isinstance(module, HopfieldRetrieval):
         return lambda _, inputs, output: tuple(part.detach() for part in output)
+    if isinstance(module, RecallMerge):
+        return lambda merge, inputs, _: merge.shares(inputs[0]).detach().mT @ inputs[0] + merge.values
     if isinstance(module, AssociativeHead):
         return _hold_class_memory
     if type(module) in _LAYER_NORMS and len(getattr(module, "normalized_shape", ())) == 1:

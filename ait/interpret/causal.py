@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.interpret.memory_report import trace_queries
+from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import AssociativeHead
 
 # Half of a 95 % interval of a normal mean, in standard errors.
@@ -53,8 +54,8 @@ class CausalReport:
         accuracy: Share of right answers of the model as it is.
         loss: Its cross-entropy in nats.
         effects: By intervention, as `INTERVENTIONS` names them; those on blocks or a head only where it has a memory.
-        norm_ratios: A block each: norm of what a patch retrieves over that of what it is added to, averaged over
-            patches.
+        norm_ratios: A block with a memory each: norm of what a patch retrieves over that of what it is added to,
+            averaged over patches.
     """
 
     images: int
@@ -71,7 +72,7 @@ class CausalReport:
         return named
 
 
-Hooks = Callable[[ExitStack, AssociativeModel], None]
+Hooks = Callable[[ExitStack, Any], None]
 
 
 def _retrieval_off(hooks: ExitStack, model: AssociativeModel) -> None:
@@ -103,20 +104,40 @@ def _shuffled_priors(hooks: ExitStack, model: AssociativeModel) -> None:
 
 
 @contextmanager
-def _replaced(head: AssociativeHead, weight: Tensor) -> Iterator[None]:
-    before = head.weight.data
-    head.weight.data = weight
+def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
+    before = parameter.data
+    parameter.data = value
     try:
         yield
     finally:
-        head.weight.data = before
+        parameter.data = before
+
+
+def _merges(model: nn.Module) -> list[RecallMerge]:
+    return [module for module in model.modules() if isinstance(module, RecallMerge)]
+
+
+def _nothing_merged(hooks: ExitStack, model: nn.Module) -> None:
+    for merge in _merges(model):
+        hooks.enter_context(merge.register_forward_hook(lambda module, arguments, output: arguments[0]))
+
+
+def _equal_merges(hooks: ExitStack, model: nn.Module) -> None:
+    for merge in _merges(model):
+        for part in (merge.keys, merge.values):
+            hooks.enter_context(_replaced(part, part.detach().mean(0, keepdim=True).expand_as(part).contiguous()))
+
+
+def _shuffled_merges(hooks: ExitStack, model: nn.Module) -> None:
+    for merge in _merges(model):
+        hooks.enter_context(_replaced(merge.values, merge.values.detach().roll(1, 0)))
 
 
 def _head_equal(hooks: ExitStack, model: AssociativeModel) -> None:
     head = model.get_classifier()
     assert isinstance(head, AssociativeHead)
     mean = head.priors().flatten(0, 1).mean(0, keepdim=True)
-    hooks.enter_context(_replaced(head, mean.expand_as(head.weight).contiguous()))
+    hooks.enter_context(_replaced(head.weight, mean.expand_as(head.weight).contiguous()))
 
 
 def _head_shuffled(hooks: ExitStack, model: AssociativeModel) -> None:
@@ -124,20 +145,25 @@ def _head_shuffled(hooks: ExitStack, model: AssociativeModel) -> None:
     assert isinstance(head, AssociativeHead)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(head.weight), generator=generator).to(head.weight.device)
-    hooks.enter_context(_replaced(head, head.weight.detach()[order]))
+    hooks.enter_context(_replaced(head.weight, head.weight.detach()[order]))
 
 
 def _one_prior(hooks: ExitStack, model: AssociativeModel) -> None:
     head = model.get_classifier()
     assert isinstance(head, AssociativeHead)
     mean = head.priors().mean(1, keepdim=True).expand(-1, head.num_priors, -1)
-    hooks.enter_context(_replaced(head, mean.flatten(0, 1).contiguous()))
+    hooks.enter_context(_replaced(head.weight, mean.flatten(0, 1).contiguous()))
 
 
 _ON_BLOCKS: Final[Mapping[str, Hooks]] = {
     "retrieval_off": _retrieval_off,
     "equal_priors": _equal_priors,
     "shuffled_priors": _shuffled_priors,
+}
+_ON_MERGES: Final[Mapping[str, Hooks]] = {
+    "retrieval_off": _nothing_merged,
+    "equal_priors": _equal_merges,
+    "shuffled_priors": _shuffled_merges,
 }
 _ON_HEAD: Final[Mapping[str, Hooks]] = {
     "equal_classes": _head_equal,
@@ -146,8 +172,8 @@ _ON_HEAD: Final[Mapping[str, Hooks]] = {
 }
 
 INTERVENTIONS: Final[Mapping[str, str]] = {
-    "retrieval_off": "the blocks add nothing that they retrieve",
-    "equal_priors": "all priors of a block are their mean",
+    "retrieval_off": "nothing is retrieved, and nothing merged",
+    "equal_priors": "all priors of a block or pass are their mean",
     "shuffled_priors": "each prior gives what another holds",
     "equal_classes": "all priors of the head are their mean",
     "shuffled_classes": "the priors of the head belong to other classes",
@@ -159,20 +185,23 @@ INTERVENTIONS: Final[Mapping[str, str]] = {
 def interventions(model: nn.Module) -> dict[str, Hooks]:
     """List the interventions that a model allows, by name: those on blocks or a head only where it has a memory."""
     found: dict[str, Hooks] = {}
-    if isinstance(model, AssociativeModel):
-        found |= _ON_BLOCKS if model.associative_blocks() else {}
-        found |= _ON_HEAD if isinstance(model.get_classifier(), AssociativeHead) else {}
+    if isinstance(model, AssociativeModel) and model.associative_blocks():
+        found |= _ON_BLOCKS
+    if _merges(model):
+        found |= _ON_MERGES
+    if isinstance(getattr(model, "head", None), AssociativeHead):
+        found |= _ON_HEAD
     return found
 
 
 @torch.no_grad()
-def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch_size: int = 256) -> CausalReport:
+def causal_report(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 256) -> CausalReport:
     """Measure how a model's answers depend on its memory.
 
     The model is read in evaluation mode and left as it was; its memory is not written.
 
     Args:
-        model: An AiT model with a head.
+        model: A model with a memory and a head.
         images: Normalised images, shape (B, C, H, W), on the model's device.
         labels: Their classes, shape (B,), int64.
         batch_size: Images run at once.
@@ -188,7 +217,8 @@ def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch
     training = model.training
     model.eval()
     try:
-        ratios = [[] for _ in model.associative_blocks()]  # type: list[list[Tensor]]
+        blocks = model.associative_blocks() if isinstance(model, AssociativeModel) else []
+        ratios = [[] for _ in blocks]  # type: list[list[Tensor]]
         right, loss = _scores(model, images, labels, batch_size, partial(_watch_norms, ratios=ratios))
         effects = {
             name: _effect(right, loss, *_scores(model, images, labels, batch_size, intervene))
@@ -201,11 +231,11 @@ def causal_report(model: AssociativeModel, images: Tensor, labels: Tensor, batch
 
 
 @torch.no_grad()
-def logits_under(model: AssociativeModel, images: Tensor, intervention: str) -> Tensor:
+def logits_under(model: nn.Module, images: Tensor, intervention: str) -> Tensor:
     """Answer under an intervention; ``retrieval_off`` beside the model's own logits is what the memory adds.
 
     Args:
-        model: An AiT model with a head, which is left as it was.
+        model: A model with a memory and a head, which is left as it was.
         images: Normalised images, shape (B, C, H, W), on the model's device.
         intervention: One of `INTERVENTIONS`; those on a head are for associative ones.
 
@@ -226,7 +256,9 @@ def logits_under(model: AssociativeModel, images: Tensor, intervention: str) -> 
         model.train(training)
 
 
-def _watch_norms(hooks: ExitStack, model: AssociativeModel, ratios: list[list[Tensor]]) -> None:
+def _watch_norms(hooks: ExitStack, model: nn.Module, ratios: list[list[Tensor]]) -> None:
+    if not isinstance(model, AssociativeModel):
+        return
     for block, found in zip(model.associative_blocks(), ratios, strict=True):
 
         def hook(module: nn.Module, arguments: Any, output: Any, block: Any = block, found: Any = found) -> None:
@@ -236,17 +268,22 @@ def _watch_norms(hooks: ExitStack, model: AssociativeModel, ratios: list[list[Te
         hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
 
 
-def _logits(model: AssociativeModel, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
+def _logits(model: nn.Module, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
     with ExitStack() as hooks:
         intervene(hooks, model)
-        # By the trace, which writes nothing even where a memory is adaptive.
-        return torch.cat(
-            [model.forward_head(trace_queries(model, batch).tokens).float() for batch in images.split(batch_size)]
-        )
+        return torch.cat([_answer(model, batch).float() for batch in images.split(batch_size)])
+
+
+def _answer(model: nn.Module, images: Tensor) -> Tensor:
+    if not isinstance(model, AssociativeModel):
+        logits: Tensor = model(images)
+        return logits
+    # By the trace, which writes nothing even where a memory is adaptive.
+    return model.forward_head(trace_queries(model, images).tokens)
 
 
 def _scores(
-    model: AssociativeModel, images: Tensor, labels: Tensor, batch_size: int, intervene: Hooks
+    model: nn.Module, images: Tensor, labels: Tensor, batch_size: int, intervene: Hooks
 ) -> tuple[Tensor, Tensor]:
     """Points for a right answer, and cross-entropy in nats, of every image: both (B,), float64."""
     logits = _logits(model, images, batch_size, intervene)

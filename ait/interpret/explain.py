@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.interpret.attribution import patch_grid, patch_terms
-from ait.interpret.causal import logits_under
+from ait.interpret.causal import interventions, logits_under
 from ait.interpret.embedding import pooled_features
 from ait.interpret.energy_report import LayerEnergies, layer_energies
 from ait.interpret.memory_report import Recall, block_recall, trace_queries
@@ -70,8 +70,8 @@ class Explanation:
         features: The image's feature vector (`ait.interpret.embedding`), shape (F,).
         patch_map: None if the model has neither patches nor a feature map.
         blocks: Each block's memory, its patches in the rows of the map; empty for a model without.
-        without_retrieval: What the answer would be if the blocks retrieved nothing, shape (classes,): the difference
-            is what their memory contributes. None for a model without.
+        without_retrieval: What the answer would be if nothing were retrieved, shape (classes,): the difference is what
+            the memory contributes. None for a model without one before its head.
         class_recall: How strongly an associative head recalled each of the K priors of each class, as shares of 1,
             shape (classes, K); a class's sum is its probability, without a temperature. None for another head.
     """
@@ -92,13 +92,14 @@ def explain(model: nn.Module, image: Tensor, label: int | None = None, priors: i
     recall held as they are on this image. For AiT and timm's ViT that is exact, and it needs one pass forward and one
     back.
 
-    It was chosen by measurement. On an earlier bundled model, with a flattened head, and 80 CIFAR-10 test images, patches were deleted (mean colour)
-    and inserted in the map's order; the area between the two curves of the class's probability is 0.349 (standard
-    error 0.015), against 0.336 for the terms of the last tokens, 0.355 for integrated gradients of 8 steps, 0.36 for
-    occlusion of each of the 64 patches, 0.22 for attention roll-out, and 0.20 for gradient times input. On made
-    images where one patch decides, and small AiT models of 2 and 4 blocks that have learned so, it finds that patch
-    in 95 to 100 of 100 images, integrated gradients in 72 to 95, and the terms of the last tokens in none to 4: the
-    tokens exchange what they know, so where it ends up says little of where it came from.
+    It was chosen by measurement. On an earlier bundled model, with a flattened head, and 80 CIFAR-10 test images,
+    patches were deleted (mean colour) and inserted in the map's order; the area between the two curves of the
+    class's probability is 0.349 (standard error 0.015), against 0.336 for the terms of the last tokens, 0.355 for
+    integrated gradients of 8 steps, 0.36 for occlusion of each of the 64 patches, 0.22 for attention roll-out, and
+    0.20 for gradient times input. On made images where one patch decides, and small AiT models of 2 and 4 blocks
+    that have learned so, it finds that patch in 95 to 100 of 100 images, integrated gradients in 72 to 95, and the
+    terms of the last tokens in none to 4: the tokens exchange what they know, so where it ends up says little of
+    where it came from.
 
     Of other models the last feature map is taken, times the gradient of the logit by it; where the classifier is
     linear in its mean, as in most convolutional networks, that is the logit's sum over the cells.
@@ -152,7 +153,9 @@ def _explain(model: Any, image: Tensor, label: int | None, priors: int) -> Expla
             for index, (block, query) in enumerate(zip(blocks, queries, strict=True))
             if energies is not None
         ),
-        without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu() if blocks else None,
+        without_retrieval=logits_under(model, image, "retrieval_off")[0].cpu()
+        if "retrieval_off" in interventions(model)
+        else None,
         class_recall=head.recall_weights(features)[0].cpu() if isinstance(head, AssociativeHead) else None,
     )
 

@@ -81,7 +81,7 @@ def sample_images(model: str, data: Path, most: int = _MOST_IMAGES) -> tuple[Cla
     from ait.classifier import load
     from ait_lite.decode import ImageError
     from training.errors import CheckpointError, DataError
-    from training.teaching.images import image_files
+    from training.teaching.files import image_files
 
     try:
         paths = image_files([data])

@@ -48,7 +48,7 @@ def correct(
     from training.errors import CheckpointError, DataError, OutputError
     from training.teaching.correct import correct as correct_answers
     from training.teaching.correct import withdraw as withdraw_corrections
-    from training.teaching.images import image_files, labelled_files
+    from training.teaching.files import image_files, labelled_files
 
     folder = resolve(checkpoint)
     try:

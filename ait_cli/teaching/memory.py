@@ -16,7 +16,8 @@ from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail, progress_bar
 
 if TYPE_CHECKING:
-    from training.teaching.memory import Recalled
+    from training.teaching.answers import Recalled
+    from training.teaching.memory import LocalMemory
     from training.teaching.remote_memory import RemoteMemory
 
 app = plain_app(help="Teach classes with a few images, without training.", no_args_is_help=True)
@@ -75,8 +76,6 @@ def create(
 
     The memory keeps the model's feature vectors, not the images. Another model is refused later.
     """
-    from training.teaching.memory import create_memory
-
     if url is not None:
         with _refusals():
             options = {"random_features": random_features, "beta": beta, "unknown_level": unknown_level}
@@ -85,6 +84,8 @@ def create(
         return
     if model is None:
         fail("name a model with --model: a folder of a checkpoint, or a bundled one.")
+    from training.teaching.memory import create_memory
+
     with _refusals():
         made = create_memory(
             path,
@@ -114,13 +115,12 @@ def teach(
 
     An image that is known already is not taught twice; under another label, its label is corrected.
     """
-    from training.teaching.images import labelled_files
-    from training.teaching.memory import LocalMemory
+    from training.teaching.files import labelled_files
 
     with _refusals():
         files = labelled_files(images, label)
         with progress_bar("teaching") as progress:
-            place = LocalMemory(path, model) if url is None else _remote(url, path)
+            place = _local(path, model) if url is None else _remote(url, path)
             result = place.teach(files, skip_broken=skip_broken, progress=progress)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
@@ -145,12 +145,12 @@ def forget(
 
     The memory is then the same, to the bit, as if they had never been taught.
     """
-    from training.teaching.memory import forget as forget_examples
-
     if not (images or label or identifier):
         fail("name what to forget: images, --label or --id.")
     with _refusals():
         if url is None:
+            from training.teaching.memory import forget as forget_examples
+
             count = forget_examples(path, ids=identifier or (), labels=label or (), files=images or ())
         elif images:
             fail("a server forgets by --id and --label.")
@@ -175,8 +175,7 @@ def recall(
     Prints labels with scores, the p-value of belonging to what was taught, the most similar taught images, and what
     the label would be without the strongest of them.
     """
-    from training.teaching.images import image_files
-    from training.teaching.memory import LocalMemory
+    from training.teaching.files import image_files
 
     if url is not None and readout is not None:
         fail("a memory on a server answers with its own readout.")
@@ -184,7 +183,7 @@ def recall(
         files = image_files(images)
         with progress_bar("recalling") as progress:
             if url is None:
-                place = LocalMemory(path, model)
+                place = _local(path, model)
                 answers = place.recall(files, top_k=top_k, evidence=evidence, readout=readout, progress=progress)
             else:
                 answers = _remote(url, path).recall(files, top_k=top_k, evidence=evidence, progress=progress)
@@ -206,8 +205,6 @@ def verify(
 
     Prints its digest and how full it is. Exit code 1 where anything differs.
     """
-    from training.teaching.memory import verify as verify_memory
-
     if url is not None:
         with _refusals():
             told = _remote(url, path).verify()
@@ -216,6 +213,8 @@ def verify(
             json.dumps(told, indent=2) if as_json else f"{state}: revision {told['revision']}, digest {told['digest']}"
         )
         raise typer.Exit(0 if told["equal"] else 1)
+    from training.teaching.memory import verify as verify_memory
+
     with _refusals():
         result = verify_memory(path, model)
     if as_json:
@@ -238,14 +237,21 @@ def export(
     url: _Url = None,
 ) -> None:
     """Write a memory as one file, or its examples as a table."""
-    from training.teaching.memory import export as export_memory
-
     with _refusals():
         if url is None:
+            from training.teaching.memory import export as export_memory
+
             export_memory(path, output)
         else:
             output.write_bytes(_remote(url, path).export())
     typer.echo(f"written: {output}")
+
+
+# Only a memory on files needs torch; one on a server is answered without waiting for it.
+def _local(path: Path, model: str | None) -> LocalMemory:
+    from training.teaching.memory import LocalMemory
+
+    return LocalMemory(path, model)
 
 
 def _remote(url: str, name: Path) -> RemoteMemory:

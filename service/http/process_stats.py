@@ -26,7 +26,8 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
     """
     models = engine.models.loaded()
     depths: Counter[str] = Counter()
-    memory = [("front", "", "", resident_bytes(os.getpid())), ("launcher", "", "", resident_bytes(engine.models.pid))]
+    launchers = sum(map(resident_bytes, engine.models.launcher_pids))
+    memory = [("front", "", "", resident_bytes(os.getpid())), ("launcher", "", "", launchers)]
     for model in models:
         name, version = model.folder.name, model.folder.version
         depths[name] += model.depth

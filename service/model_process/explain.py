@@ -32,9 +32,9 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
         Named results: numpy arrays, and what JSON can say. `logits` (classes,) and the `class_index`; where there
         is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
         `energy_before`, `energy_after` and `energy` (L, patches), `responsibilities` (L, patches, L), `recalled` and
-        `recall_weights` (L, patches, k), `priors`, and `without_retrieval` (classes,), the logits if they retrieved
-        nothing; of an associative head `class_recall` (classes, priors a class); and `examples`, where the checkpoint
-        has any.
+        `recall_weights` (L, patches, k) and `priors`; `without_retrieval` (classes,), the logits if a model with a
+        memory retrieved nothing; of an associative head `class_recall` (classes, priors a class); and `examples`,
+        where the checkpoint has any.
     """
     model = classifier.torch_model
     assert model is not None
@@ -53,9 +53,10 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
             "map_logit": found.patch_map.logit,
             "map_method": found.patch_map.method,
         }
-    if found.blocks and found.without_retrieval is not None:
+    if found.without_retrieval is not None:
+        results["without_retrieval"] = found.without_retrieval.numpy()
+    if found.blocks:
         results |= {
-            "without_retrieval": found.without_retrieval.numpy(),
             "priors": [block.num_priors for block in found.blocks],
             "energy_before": torch.stack([block.energy_before for block in found.blocks]).numpy(),
             "energy_after": torch.stack([block.energy_after for block in found.blocks]).numpy(),

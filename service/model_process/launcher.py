@@ -75,6 +75,11 @@ class Launcher:
         """The process that forks; None while there is none."""
         return self._process.pid if self._process else None
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that fork, its own and that of `light`, as far as there are any."""
+        return [each.pid for each in (self, self._light) if each is not None and each.pid is not None]
+
     def fork(self, connection: socket.socket) -> None:
         """Have a new process serve the connection; return before it does."""
         control = self._control or self._start()

@@ -138,9 +138,9 @@ class Models:
         return own + [ModelStatus(each.folder.name, each.folder.version, "ready") for each in self._elsewhere()]
 
     @property
-    def pid(self) -> int | None:
-        """The process that starts the models; None while there is none."""
-        return self._launcher.pid
+    def launcher_pids(self) -> list[int]:
+        """The processes that start the models, as far as there are any."""
+        return self._launcher.pids
 
     def loaded(self) -> list[ServedModel]:
         """List every version in memory, also one that is being restarted, by name, then by version."""

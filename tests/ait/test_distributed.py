@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ait import AssociativeTransformer
 from ait.memory.associative_head import AssociativeHead
+from tests.support.forked import forking_context
 
 STEPS = 3
 BATCH = 8
@@ -116,7 +117,8 @@ def process(rank: int, folder: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes saved."""
     folder = tmp_path_factory.mktemp("processes")
-    context = mp.start_processes(process, args=(str(folder),), nprocs=2, join=False, start_method="spawn")
+    forking_context()
+    context = mp.start_processes(process, args=(str(folder),), nprocs=2, join=False, start_method="forkserver")
     assert context is not None
     deadline = time.monotonic() + LIMIT_S
     try:

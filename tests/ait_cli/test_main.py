@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import ait
@@ -18,7 +20,7 @@ run = CliRunner().invoke
 
 def output(*command: str) -> str:
     """What a command prints, its own name left out."""
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.partition("Usage: ")[2].partition(" [OPTIONS]")[2]
 
 
@@ -48,7 +50,7 @@ def test_there_is_one_version() -> None:
 @pytest.mark.parametrize(("module", "command"), [("service", "serve"), ("training", "train")])
 def test_a_package_is_run_by_the_same_command(module: str, command: str) -> None:
     assert output(sys.executable, "-m", module, "--help") == output(AIT, command, "--help")
-    wrong = subprocess.run([sys.executable, "-m", module, "--nonsense"], capture_output=True, text=True, timeout=120)
+    wrong = subprocess.run([sys.executable, "-m", module, "--nonsense"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert f"python -m {module}" in wrong.stderr
 
@@ -68,7 +70,7 @@ def modules_of(*arguments: str) -> tuple[int, set[str]]:
         "finally:\n"
         "    print('imported', *sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     return done.returncode, set(done.stdout.splitlines()[-1].split()[1:])
 
 
@@ -89,6 +91,15 @@ def test_a_command_does_not_wait_for_the_others() -> None:
     assert code == 0
     own = {"arguments", "lazy_group", "main", "output", "serve"}
     assert {name.partition(".")[2] for name in modules if name.startswith("ait_cli.")} <= own
+
+
+def test_a_memory_on_a_server_is_asked_without_torch(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    nobody = "http://127.0.0.1:1"
+    code, modules = modules_of("memory", "recall", "pets", str(tmp_path / "image.png"), "--url", nobody)
+    assert code == 1
+    assert "training.teaching.remote_memory" in modules
+    assert "torch" not in modules
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest() -> None:

@@ -45,6 +45,7 @@ def test_a_quick_run_goes_through_every_command(tmp_path: Path, monkeypatch: pyt
             "model=vit_tiny_patch16_224",
             f"model.checkpoint={tmp_path / f'backbone{seed}'}",
             f"output={tmp_path / f'run{seed}'}",
+            f"figures={str(seed == 5).lower()}",
         )
     best, later = tmp_path / "run5" / "best", tmp_path / "later"
 

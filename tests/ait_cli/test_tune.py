@@ -29,6 +29,7 @@ def recipe(tmp_path: Path) -> Path:
                 "augment": {"crop_padding": 0},
                 "batch_size": 8,
                 "exemplars": 0,
+                "figures": False,
             }
         )
     )

@@ -14,6 +14,7 @@ from ait.pretrained import load_model
 from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
+from tests.support.prepared_models import write_prepared_classifier
 from tests.support.service_client import LABELS, wait_until_ready
 from tests.support.waiting import CEILING
 
@@ -67,6 +68,12 @@ def prepared_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
+def graph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the same size and labels that is a graph alone; its server starts without torch."""
+    return write_prepared_classifier(tmp_path_factory.mktemp("graphs") / "colours", LABELS)
+
+
+@pytest.fixture(scope="session")
 def settings(model_folder: Path) -> Settings:
     return Settings(
         _env_file=None,
@@ -80,20 +87,26 @@ def settings(model_folder: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
+def graph_settings(settings: Settings, graph_folder: Path) -> Settings:
+    """The same for a model that needs no torch."""
+    return settings.model_copy(update={"model": str(graph_folder), "runtime": "onnxruntime"})
+
+
+@pytest.fixture(scope="session")
 def client(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         wait_until_ready(client)
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loop() -> Iterator[asyncio.Runner]:
-    """One event loop for the tests of a module that share processes."""
+    """One event loop for the tests that share processes."""
     with asyncio.Runner() as runner:
         yield runner
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def launcher(loop: asyncio.Runner) -> Iterator[Launcher]:
     """Starts model processes on that loop; its own start takes seconds."""
     launcher = Launcher()

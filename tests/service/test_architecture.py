@@ -94,4 +94,4 @@ def test_only_http_knows_status_codes() -> None:
 @pytest.mark.parametrize("module", ["service.server.run", "service.server.worker", "service.healthcheck"])
 def test_the_front_does_not_load_torch(module: str) -> None:
     script = f"import sys, {module}; assert not {{'torch', 'timm', 'ait'}} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -24,14 +24,17 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_follows_a_server_from_start_to_end(
-    settings: Settings, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    graph_settings: Settings,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     port = listener.getsockname()[1]
     monkeypatch.setenv("HOST", "0.0.0.0")
     monkeypatch.setenv("PORT", str(port))
     monkeypatch.setattr(healthcheck, "check", partial(healthcheck.check, timeout=CEILING))
     loaded = threading.Event()
-    app = create_app(settings, lambda _: loaded.set())
+    app = create_app(graph_settings, lambda _: loaded.set())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()

@@ -10,8 +10,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Request, expect
 
+from tests.support.waiting import CEILING
+
 # Long enough for a busy machine; what never comes is a failure after it.
-TIMEOUT_MS = 120_000
+TIMEOUT_MS = 1000 * CEILING
 expect.set_options(timeout=TIMEOUT_MS)
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}

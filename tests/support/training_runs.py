@@ -5,16 +5,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
+from tests.support.examples import ROOT
+from tests.support.forked import run_forked
 from training.recipe.keys import Recipe
 from training.storage.state_file import load_state
 
 MakeRecipe = Callable[..., Recipe]
-ROOT = Path(__file__).parents[2]
 
 
 def write_recipe(recipe: Recipe, path: Path) -> Path:
@@ -23,23 +23,18 @@ def write_recipe(recipe: Recipe, path: Path) -> Path:
     return path
 
 
-def run_module(*arguments: str, **keywords: Any) -> "subprocess.CompletedProcess[str]":
-    """Run ``python -m ARGUMENTS`` in the project's folder, with one thread, until it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        **keywords,
-    )
+def run_module(*arguments: str, threads: int = 1) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m ARGUMENTS`` until it ends, as a user does; `run_forked` spares it the imports."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
 def run_until(
     signal_name: str, event: str, number: int, output: Path, arguments: Sequence[str]
 ) -> "subprocess.CompletedProcess[str]":
     """Train in a process that sends itself a signal at an event (see `tests.support.ended_run`)."""
-    return run_module("tests.support.ended_run", signal_name, event, str(number), str(output), *arguments)
+    return run_forked("tests.support.ended_run", [signal_name, event, str(number), str(output), *arguments])
 
 
 def assert_same_run(output: Path, reference: Path) -> None:

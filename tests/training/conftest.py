@@ -1,6 +1,7 @@
 """Small generated data and recipes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from tests.support.training_images import SIZE, write_images
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
+from training.run import trainer
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("training", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +27,12 @@ def _one_thread_and_one_seed() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _one_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all runs multiply in one library: which one is faster depends on what else runs, and rounding on it."""
+    monkeypatch.setattr(trainer, "fastest_products", lambda *_: nullcontext())
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +83,7 @@ def recipe_values(data_root: Path, cache: Path) -> dict[str, Any]:
         },
         "ema_decay": 0.9,
         "clip_grad": 1.0,
+        "figures": False,  # they would take most of the time
         "device": "cpu",
         "seed": 3,
     }

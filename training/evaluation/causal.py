@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ait import AssociativeModel
 from ait.interpret.causal import CausalReport, causal_report, interventions
 from training.data import Preprocessing, decode, open_evaluation
 from training.errors import CheckpointError
@@ -27,7 +26,7 @@ def measure_effects(
     """Score a checkpoint with its memory taken away or disturbed.
 
     Args:
-        checkpoint: timm ``local-dir`` folder of an AiT model.
+        checkpoint: timm ``local-dir`` folder of a model with a memory.
         data_root: Class folders, or a folder with ``val/`` or ``test/`` in it, which is then used; or what
             `source` asks for.
         source: What `data_root` holds, as a recipe's ``data.source`` says.
@@ -42,7 +41,7 @@ def measure_effects(
         DataError: The data cannot be used, or holds classes the model does not know.
     """
     model = load_model(Path(checkpoint))
-    if not isinstance(model, AssociativeModel) or not interventions(model):
+    if not interventions(model):
         raise CheckpointError(f"{checkpoint}: {type(model).__name__} has no associative memory to take away")
     samples = open_evaluation(source, data_root, only)
     if limit is not None and len(samples.names) > limit:

@@ -14,7 +14,7 @@ def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
     """Measure what each block's memory does on some images, and what the answers lose without it.
 
     Args:
-        model: Any model; only an `AssociativeModel` has anything to report.
+        model: Any model; one without a memory has nothing to report.
         images: (B, C, H, W), normalised, on the model's device.
         labels: (B,) int64, their classes.
 
@@ -23,11 +23,13 @@ def memory_columns(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str
         ``norm_ratio``; and ``memory/effect/{name}`` for every number of `ait.interpret.causal.causal_report`. Empty
         without a memory.
     """
-    if not isinstance(model, AssociativeModel) or not interventions(model):
+    if not interventions(model):
         return {}
     columns = {}
     causal = causal_report(model, images, labels)
-    blocks = memory_report(model, images) if model.associative_blocks() else []
+    blocks = []
+    if isinstance(model, AssociativeModel) and model.associative_blocks():
+        blocks = memory_report(model, images)
     for index, (block, ratio) in enumerate(zip(blocks, causal.norm_ratios, strict=True)):
         for name, value in (block.summary() | {"norm_ratio": ratio}).items():
             columns[f"memory/block{index}/{name}"] = float(value)

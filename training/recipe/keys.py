@@ -124,6 +124,11 @@ class Recipe(Section):
         gt=0,
         description="Models to keep, the best by validation accuracy; if more than one, also in checkpoints/.",
     )
+    figures: Flag = Field(
+        default=True,
+        description="Draw the curves after every epoch, and the figures of the report. false spares many short runs "
+        "the time that drawing takes; metrics.csv and report.md are written all the same.",
+    )
     exemplars: Count = Field(
         default=32,
         ge=0,

@@ -17,7 +17,7 @@ from ait_lite.allocator import keep_freed_memory
 _ONEDNN = "medium"
 _ROWS, _INNER, _COLUMNS = 512, 768, 768
 _ROUNDS = 7
-_WORTHWHILE = 1.2  # times as fast; less may be chance, and a resumed run is to take what it took before
+_WORTHWHILE = 1.2  # times as fast; less may be chance
 
 
 def create_accelerator(device: Literal["auto", "cpu"], precision: Literal["fp32", "bf16", "fp16"]) -> Accelerator:
@@ -39,17 +39,22 @@ def create_accelerator(device: Literal["auto", "cpu"], precision: Literal["fp32"
 
 
 @contextmanager
-def fastest_products(accelerator: Accelerator) -> Iterator[None]:
+def fastest_products(accelerator: Accelerator, taken: str = "") -> Iterator[None]:
     """Multiply float32 matrices on a CPU in oneDNN where that is faster than torch's default and as exact.
 
     On AMD processors the default, MKL, may run at half the speed of oneDNN. What the caller has set stays.
+
+    Args:
+        accelerator: Whose device counts.
+        taken: What torch was set to when the run began, which is taken again: the two libraries differ in rounding,
+            and what a measurement finds depends on what else runs. Empty for a run that begins.
     """
     before = torch.get_float32_matmul_precision()
     if accelerator.device.type != "cpu" or before != "highest":
         yield
         return
     # One process decides: others might find otherwise, and all are to compute alike.
-    chosen = broadcast_object_list([_ONEDNN if _prefers_onednn() else before])[0]
+    chosen = taken or broadcast_object_list([_ONEDNN if _prefers_onednn() else before])[0]
     try:
         torch.set_float32_matmul_precision(chosen)
         yield

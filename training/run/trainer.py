@@ -86,7 +86,8 @@ def train(
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
-            claimed.enter_context(fastest_products(accelerator))
+            taken = state.read_products(RunFolder(recipe.output).state) if resume else ""
+            claimed.enter_context(fastest_products(accelerator, taken))
         if recipe.method == "closed_form":
             return _result(recipe, solve_run(recipe, accelerator, console, interruption))
         with interruption.at_once("stopped before the first step"):
@@ -185,6 +186,7 @@ class Trainer:
             self._console.print(f"continuing after {self._done()}")
         elif resume:
             self._console.print(f"no checkpoint in {self._folder.path} yet: starting from the beginning")
+        self.position.products = torch.get_float32_matmul_precision()
         if self._accelerator.is_main_process:
             self._writer.describe(self.position)
 

@@ -72,6 +72,16 @@ def load_state(path: Path) -> SavedState:
     return SavedState(tensors, json.loads(metadata["values"]))
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """Read the JSON values of a file that `save_state` wrote, unchecked; empty where it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            values: dict[str, Any] = json.loads((file.metadata() or {}).get("values", "{}"))
+            return values
+    except (OSError, SafetensorError, ValueError):
+        return {}
+
+
 def pack_optimizer(optimizer: Optimizer) -> SavedState:
     """Take an optimiser's state apart into named tensors and JSON values."""
     state = optimizer.state_dict()

@@ -14,7 +14,8 @@ from ait_lite.checkpoint import atomic_folder, fingerprint
 from ait_lite.corrections import Corrections, load_corrections
 from training.data.sources.opening import open_evaluation
 from training.errors import CheckpointError, DataError, OutputError
-from training.teaching.images import EmbeddedFile, LabelledFile, Progress, embed_files
+from training.teaching.files import LabelledFile, Progress
+from training.teaching.images import EmbeddedFile, embed_files
 
 WRONG_FIRES: Final = 0.001  # share of validation images that may meet a correction to another label
 _MARGIN: Final = 1.0  # logit by which the right label stands above the others

@@ -1,4 +1,4 @@
-"""Image files to teach from, and their feature vectors."""
+"""Feature vectors of image files."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,28 +12,11 @@ import torch
 from ait.classifier import Classifier
 from ait.interpret.embedding import embed_and_classify
 from ait_lite.decode import ImageError
-from ait_lite.image_files import holds_images, list_images, visible_folders
-from training.data.sources.folder import scan_folder
 from training.errors import DataError
-
-# Told how many images of how many are done.
-Progress = Callable[[int, int], None]
+from training.teaching.files import Progress
 
 _ID_CHARACTERS: Final = 16  # of the SHA-256 in hexadecimal: 64 bits, among which a million images do not meet
 _NAMED_PROBLEMS: Final = 5
-
-
-@dataclass(frozen=True)
-class LabelledFile:
-    """An image file and what it shows.
-
-    Attributes:
-        path: The file.
-        label: Its label.
-    """
-
-    path: Path
-    label: str
 
 
 @dataclass(frozen=True)
@@ -56,54 +39,6 @@ class EmbeddedFile:
     def id(self) -> str:
         """Identifier of the image: the same bytes have the same, wherever they lie."""
         return self.sha256[:_ID_CHARACTERS]
-
-
-def labelled_files(places: Sequence[Path], label: str | None = None) -> list[LabelledFile]:
-    """List image files with their labels.
-
-    Args:
-        places: With a label: image files, and folders of them at any depth. Without: folders that hold one folder
-            of images per class.
-        label: What all of them show; None takes the names of the class folders.
-
-    Raises:
-        DataError: A place is missing or holds no images, or there is no label for it.
-    """
-    found: list[LabelledFile] = []
-    for place in places:
-        if not place.exists():
-            raise DataError(f"{place}: there is no such file or folder.")
-        if label is not None:
-            found += [LabelledFile(path, label) for path in image_files([place])]
-        elif place.is_file():
-            raise DataError(f"{place} is a file: say what it shows with --label.")
-        elif holds_images(place) and not visible_folders(place):
-            raise DataError(f"{place} holds images and no class folders: say what they show with --label.")
-        else:
-            samples = scan_folder(place, wrapped=True)
-            labels = samples.labels.tolist()
-            found += [LabelledFile(samples.file(i), samples.classes[code]) for i, code in enumerate(labels)]
-    return found
-
-
-def image_files(places: Sequence[Path]) -> list[Path]:
-    """List image files, those in folders at any depth.
-
-    Raises:
-        DataError: A place is missing or holds no images.
-    """
-    found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            listed = list_images(place).images
-            if not listed:
-                raise DataError(f"{place} holds no images.")
-            found += [place / name for name in listed]
-        elif place.exists():
-            found.append(place)
-        else:
-            raise DataError(f"{place}: there is no such file or folder.")
-    return found
 
 
 def embed_files(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,80 +16,9 @@ from ait.interpret.embedding import embed
 from ait_lite.checkpoint import CONFIG, CheckpointError, atomic_file, bundled_models, fingerprint, resolve
 from ait_lite.class_memory import ClassMemory, Fullness, MemoryFolder, MemoryFolderError, Source, locked, open_memory
 from training.errors import DataError
-from training.teaching.images import LabelledFile, Progress, embed_files
-
-
-@dataclass(frozen=True)
-class Taught:
-    """What teaching changed.
-
-    Attributes:
-        added: New examples.
-        relabelled: Images that were stored under another label.
-        known: Images that were stored with this label already.
-        skipped: Files that could not be read, with the reason.
-        examples: Examples in the memory now.
-        labels: Number of examples per label now.
-    """
-
-    added: int
-    relabelled: int
-    known: int
-    skipped: tuple[str, ...]
-    examples: int
-    labels: dict[str, int]
-
-
-@dataclass(frozen=True)
-class EvidenceFile:
-    """A taught image that resembles the one asked about.
-
-    Attributes:
-        id: Its identifier.
-        label: Its label.
-        path: Where it was when it was taught.
-        similarity: Cosine of its features with those of the image asked about.
-        weight: What it adds to the score of its label.
-    """
-
-    id: str
-    label: str
-    path: str
-    similarity: float
-    weight: float
-
-
-@dataclass(frozen=True)
-class Recalled:
-    """What a memory says to one image.
-
-    Attributes:
-        path: The image.
-        labels: (label, score), the highest first.
-        unknown: True where the image resembles the taught ones less than they resemble each other.
-        p_value: Share of the taught examples that are at least as far from the others.
-        resolution: The smallest p-value that this many examples can give.
-        evidence: The most similar taught images.
-        strongest: Identifier of the example that speaks most for the first label, if there is one.
-        label_without_strongest: The label without that example.
-        error: Why the file could not be used, in place of all this.
-    """
-
-    path: str
-    labels: tuple[tuple[str, float], ...] = ()
-    unknown: bool = False
-    p_value: float | None = None
-    resolution: float | None = None
-    evidence: tuple[EvidenceFile, ...] = ()
-    strongest: str | None = None
-    label_without_strongest: str | None = None
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the same as what JSON can hold."""
-        told = asdict(self)
-        told["labels"] = [{"label": label, "score": score} for label, score in self.labels]
-        return told
+from training.teaching.answers import EvidenceFile, Recalled, Taught
+from training.teaching.files import LabelledFile, Progress
+from training.teaching.images import embed_files
 
 
 @dataclass(frozen=True)

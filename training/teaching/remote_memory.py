@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from training.errors import DataError
-from training.teaching.images import LabelledFile, Progress
-from training.teaching.memory import EvidenceFile, Recalled, Taught
+from training.teaching.answers import EvidenceFile, Recalled, Taught
+from training.teaching.files import LabelledFile, Progress
 
 KEY: Final = "AIT_KEY"  # the variable with the API key
 _SECONDS: Final = 120

@@ -57,7 +57,7 @@ def blocks(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def without_memory(
     results: Mapping[str, Any], probabilities: Callable[[np.ndarray], np.ndarray], labels: Sequence[str], top_k: int
 ) -> dict[str, Any] | None:
-    """Make the `WithoutMemory` of the answer; None if the model has no memory in its blocks.
+    """Make the `WithoutMemory` of the answer; None if the model has no memory.
 
     Args:
         results: What the model's process said.

@@ -272,7 +272,7 @@ def test_a_hub_folder_is_loaded_by_timm_from_disk_and_as_from_the_hub(
     assert "image-classification" in card.data.tags
     assert "ant, bee, cat" in card.text
     assert "| validation_accuracy | 0.8750 |" in card.text
-    assert "| the blocks add nothing that they retrieve | -1.00 ± 0.40 | +0.0200 ± 0.0100 |" in card.text
+    assert "| nothing is retrieved, and nothing merged | -1.00 ± 0.40 | +0.0200 ± 0.0100 |" in card.text
 
 
 def test_a_card_without_a_licence_leaves_the_field_out(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.http.connections import ConnectionLimits, bounded_protocol
 from tests.support.certificates import write_certificate
-
-PATIENCE = 60.0  # seconds; only a broken server takes so long
+from tests.support.waiting import CEILING
 
 Address = tuple[str, int]
 
@@ -75,7 +74,7 @@ async def serving(
         finally:
             application.release.set()
             server.should_exit = True
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CEILING):
                 await task
 
 
@@ -83,7 +82,7 @@ def run(
     limits: ConnectionLimits, test: Callable[[Application, uvicorn.Server, Address], Coroutine[Any, Any, None]]
 ) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(PATIENCE), serving(limits) as (application, server, address):
+        async with asyncio.timeout(CEILING), serving(limits) as (application, server, address):
             await test(application, server, address)
 
     asyncio.run(whole())
@@ -407,7 +406,7 @@ def test_encrypted_connections_have_the_same_limits(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
     async def whole() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CEILING):
             await test()
 
     asyncio.run(whole())

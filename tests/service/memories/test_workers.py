@@ -7,12 +7,13 @@ from pathlib import Path
 import httpx
 
 from tests.support.memories_client import COLOURS, coloured
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.running_server import running_server
 from tests.support.waiting import CEILING
 
 
-def test_every_process_knows_what_another_has_been_taught(model_folder: Path, tmp_path: Path) -> None:
-    settings = {"AIT_MODEL": str(model_folder), "AIT_MEMORIES": str(tmp_path / "m.sqlite3"), "AIT_TORCH_THREADS": "1"}
+def test_every_process_knows_what_another_has_been_taught(graph_folder: Path, tmp_path: Path) -> None:
+    settings = {**GRAPH_ONLY, "AIT_MODEL": str(graph_folder), "AIT_MEMORIES": str(tmp_path / "m.sqlite3")}
     with running_server("--workers", "2", **settings) as (url, _):
         ask = f"{url}/v1/memories/shared"
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.http_fuzz import fuzz
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.running_server import SERVE, running_server
 from tests.support.service_images import encode, scene
 from tests.support.waiting import CEILING, wait_for
@@ -30,13 +31,13 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(model_folder: Path, log: Path) -> Iterator[str]:
+def url(graph_folder: Path, log: Path) -> Iterator[str]:
     """A server that may open 256 files."""
     command = ("sh", "-c", f'ulimit -n 256; exec {shlex.join(SERVE)} "$@"', "sh")
     with (
         log.open("w") as stderr,
         running_server(
-            "--model", str(model_folder), command=command, stderr=stderr, AIT_TORCH_THREADS="1", AIT_HEAD_SECONDS="600"
+            "--model", str(graph_folder), command=command, stderr=stderr, AIT_HEAD_SECONDS="600", **GRAPH_ONLY
         ) as (url, _),
     ):
         yield url

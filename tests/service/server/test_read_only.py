@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.read_only import read_only
 from tests.support.running_server import SERVE, running_server
 from tests.support.service_images import encode, scene
@@ -28,9 +29,9 @@ def test_one_process_needs_no_folder(model_folder: Path, tmp_path: Path) -> None
         classify(url)
 
 
-def test_several_processes_take_the_one_that_there_is(model_folder: Path, tmp_path: Path, short_path: Path) -> None:
-    environment = {**read_only(tmp_path / "code", short_path), "AIT_TORCH_THREADS": "1"}
-    with running_server("--model", str(model_folder), "--workers", "2", **environment) as (url, _):
+def test_several_processes_take_the_one_that_there_is(graph_folder: Path, tmp_path: Path, short_path: Path) -> None:
+    environment = {**read_only(tmp_path / "code", short_path), **GRAPH_ONLY}
+    with running_server("--model", str(graph_folder), "--workers", "2", **environment) as (url, _):
         for _ in range(4):
             classify(url)
         assert len(list(short_path.glob("ait-server-*"))) == 1

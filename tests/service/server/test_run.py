@@ -17,6 +17,7 @@ import pytest
 
 from service.server.run import serve
 from tests.support.load import Load
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.processes import alive, descendants
 from tests.support.running_server import PATIENT
 from tests.support.served_models import publish
@@ -48,8 +49,8 @@ def running(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen
         process.stdout and process.stdout.close()
 
 
-def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with running("--model", str(model_folder)) as (process, url):
+def test_a_server_process(graph_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with running("--model", str(graph_folder), **GRAPH_ONLY) as (process, url):
         with httpx.Client(base_url=url, timeout=CEILING) as client:
             assert client.get("/health/ready").json() == {"ready": True}
             answer = client.post("/v1/classify", content=IMAGE)
@@ -58,7 +59,7 @@ def test_a_server_process(model_folder: Path, capfd: pytest.CaptureFixture[str])
             assert client.post("/v1/classify", content=bytes(1_500_000)).status_code == 413
             assert client.post("/v1/classify", content=iter([bytes(100_000)] * 15)).status_code == 413
             assert client.post("/v1/classify", content=b"text").status_code == 415
-            assert serve(port=url.port, model=str(model_folder)) == 1
+            assert serve(port=url.port, model=str(graph_folder)) == 1
             error = capfd.readouterr().err
             assert f"port {url.port}" in error
             assert "--port" in error
@@ -118,8 +119,8 @@ def test_what_happens_under_load(tmp_path: Path, model_folder: Path, other_folde
         wait_for(lambda: not any(map(alive, models)), "the models' processes to end")
 
 
-def test_nothing_is_left_of_a_server_that_is_killed(model_folder: Path) -> None:
-    with running("--model", str(model_folder)) as (process, _):
+def test_nothing_is_left_of_a_server_that_is_killed(graph_folder: Path) -> None:
+    with running("--model", str(graph_folder), **GRAPH_ONLY) as (process, _):
         children = descendants(process.pid)
         assert len(children) == 2
         process.kill()

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.processes import descendants
 from tests.support.running_server import running_server
 from tests.support.service_images import encode, scene
@@ -16,8 +17,8 @@ from tests.support.waiting import CEILING
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_terminal_that_closes_stops_no_server(model_folder: Path, workers: str) -> None:
-    with running_server("--model", str(model_folder), "--workers", workers, AIT_TORCH_THREADS="1") as (url, pid):
+def test_a_terminal_that_closes_stops_no_server(graph_folder: Path, workers: str) -> None:
+    with running_server("--model", str(graph_folder), "--workers", workers, **GRAPH_ONLY) as (url, pid):
         everybody = {pid, *descendants(pid)}
         for each in everybody:
             os.kill(each, signal.SIGHUP)

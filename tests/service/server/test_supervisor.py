@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
+from ait_lite.checkpoint import WEIGHTS
+from ait_lite.runtimes.prepared import GRAPH
 from service.server.run import serve
 from service.server.supervisor import share
 from service.settings import Settings
 from tests.support.keys import sha256
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.processes import children
 from tests.support.running_server import PATIENT, SERVE
 from tests.support.service_images import encode, scene
@@ -75,17 +79,17 @@ def is_closed(host: str, port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def server(model_folder: Path, other_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(graph_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    for source, name in ((model_folder, "colours"), (other_folder, "others")):
+    for name in ("colours", "others"):
         (folder / "models" / name).mkdir(parents=True)
-        (folder / "models" / name / "1").symlink_to(source)
+        (folder / "models" / name / "1").symlink_to(graph_folder)
     environment = (
         os.environ
         | PATIENT
+        | GRAPH_ONLY
         | {
             "AIT_MODELS": str(folder / "models"),
-            "AIT_TORCH_THREADS": "1",
             "AIT_API_KEYS": f"user {sha256(KEY)}, slow {sha256(SLOW)} 0.001 4",
             "AIT_ADMIN_KEY_SHA256": sha256(ADMIN),
         }
@@ -186,12 +190,12 @@ def test_it_stops_when_it_has_answered_what_it_has_begun(server: Server) -> None
 
 
 @pytest.mark.parametrize("patience", ["2", f"{CEILING:g}"], ids=["noticed", "woken"])
-def test_a_process_that_hangs_holds_nothing_up(model_folder: Path, tmp_path: Path, patience: str) -> None:
+def test_a_process_that_hangs_holds_nothing_up(graph_folder: Path, tmp_path: Path, patience: str) -> None:
     """It is replaced when that is noticed; until then it does not keep the server from stopping."""
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [*SERVE, "--port", "0", "--model", str(model_folder), "--workers", "2"],
-            env=os.environ | PATIENT | {"AIT_TORCH_THREADS": "1", "AIT_HUNG_SECONDS": patience},
+            [*SERVE, "--port", "0", "--model", str(graph_folder), "--workers", "2"],
+            env=os.environ | PATIENT | GRAPH_ONLY | {"AIT_HUNG_SECONDS": patience},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -213,11 +217,13 @@ def test_a_process_that_hangs_holds_nothing_up(model_folder: Path, tmp_path: Pat
         process.stdout and process.stdout.close()
 
 
-def test_models_that_cannot_be_served(model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    torn = tmp_path / "torn"
-    torn.mkdir()
-    (torn / "config.json").write_bytes((model_folder / "config.json").read_bytes())
-    (torn / "model.safetensors").write_bytes((model_folder / "model.safetensors").read_bytes()[:5000])
+def test_models_that_cannot_be_served(
+    graph_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIT_RUNTIME", GRAPH_ONLY["AIT_RUNTIME"])
+    torn = Path(shutil.copytree(graph_folder, tmp_path / "torn"))
+    (torn / WEIGHTS).unlink()  # they would be served instead
+    (torn / GRAPH).write_bytes((torn / GRAPH).read_bytes()[:500])
     assert serve(port=0, model=str(torn), workers=2) == 1
     written = capfd.readouterr()
     assert str(torn) in written.err

@@ -15,6 +15,7 @@ from service.server.run import serve
 from service.server.tls import tls_context
 from service.settings import Settings
 from tests.support.certificates import write_certificate
+from tests.support.prepared_models import GRAPH_ONLY
 from tests.support.running_server import running_server
 from tests.support.service_images import encode, scene
 from tests.support.waiting import CEILING
@@ -23,10 +24,10 @@ IMAGE = encode(scene())
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_requests_are_encrypted(model_folder: Path, tmp_path: Path, workers: str) -> None:
+def test_requests_are_encrypted(graph_folder: Path, tmp_path: Path, workers: str) -> None:
     certificate, key = write_certificate(tmp_path)
-    settings = {"AIT_TLS_CERT": str(certificate), "AIT_TLS_KEY": str(key), "AIT_TORCH_THREADS": "1"}
-    with running_server("--model", str(model_folder), "--workers", workers, AIT_HEAD_SECONDS="2", **settings) as (
+    settings = {"AIT_TLS_CERT": str(certificate), "AIT_TLS_KEY": str(key), **GRAPH_ONLY}
+    with running_server("--model", str(graph_folder), "--workers", workers, AIT_HEAD_SECONDS="2", **settings) as (
         url,
         _,
     ):

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, expect
 from tests.support.browsing import Visit, payload
 from tests.support.ui_images import airplane, ship
 from tests.support.ui_models import NAME
+from tests.support.waiting import CEILING
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +26,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 @pytest.fixture(scope="module")
 def told(url: str) -> dict[str, Any]:
     """What the server says about the ship."""
-    answer = httpx.post(f"{url}/v1/models/{NAME}/explain", content=ship(), timeout=120)
+    answer = httpx.post(f"{url}/v1/models/{NAME}/explain", content=ship(), timeout=CEILING)
     return dict(answer.raise_for_status().json())
 
 

@@ -5,13 +5,15 @@ import random
 import resource
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.training_runs import run_module, run_until
+from tests.support.forked import run_forked
+from tests.support.training_runs import run_until
 from training.storage.state_file import load_state
 
 # Against a run that hangs; several processes one after the other take long on a busy machine.
@@ -63,7 +65,7 @@ def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(
     settings: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
-    ended = run_module("training", str(settings(whole)))
+    ended = run_forked("training", [str(settings(whole))])
     assert ended.returncode == 0, ended.stderr
     killed = tmp_path / "killed"
     arguments = [str(settings(killed)), "--resume", "auto"]
@@ -72,7 +74,7 @@ def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(
     for event, first, last in (("rename", 6, 16), ("step", 3, 9)):
         ended = run_until("SIGKILL", event, chance.randint(first, last), killed, arguments)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-    ended = run_module("training", *arguments)
+    ended = run_forked("training", arguments)
     assert ended.returncode == 0, ended.stderr
     assert fingerprints(killed) == fingerprints(whole)
     assert len(list((killed / "checkpoints").iterdir())) == 2
@@ -82,21 +84,20 @@ def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(
 def test_a_full_disk_is_said_and_spares_what_was_written(settings: Callable[[Path], Path], tmp_path: Path) -> None:
     output = tmp_path / "run"
     recipe = str(settings(output))
-    ended = run_module("training", recipe, "epochs=1")
+    ended = run_forked("training", [recipe, "epochs=1"])
     assert ended.returncode == 0, ended.stderr
     before = fingerprints(output)
     # Room for everything but the state.
     room = (output / "last" / "state.safetensors").stat().st_size * 9 // 10
 
-    def no_room() -> None:
-        # The system refuses to let files grow, as it does where there is no space.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    ended = run_module("training", recipe, "epochs=2", "--resume", "auto", preexec_fn=no_room)
+    arguments = [recipe, "epochs=2", "--resume", "auto"]
+    # The system refuses to let files grow, as it does where there is no space.
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
+    ended = run_forked("training", arguments, prepare=full)
     assert ended.returncode == 1
     assert f"error: cannot write to {output}" in ended.stderr
     assert "--resume auto" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert fingerprints(output) == before
-    ended = run_module("training", recipe, "epochs=2", "--resume", "auto")
+    ended = run_forked("training", arguments)
     assert ended.returncode == 0, ended.stderr

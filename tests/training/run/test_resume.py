@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import timm
+import torch
 from rich.console import Console
 from torch import Tensor
 
 from ait_lite.checkpoint import atomic
-from tests.support.training_runs import MakeRecipe, assert_same_run, run_until, write_recipe
+from tests.support.training_runs import MakeRecipe, assert_same_run, run_module, run_until, write_recipe
 from training.errors import CheckpointError, TrainingInterrupted
+from training.run import accelerator, trainer
 from training.run.output import state
 from training.run.output import writer as run_writer
 from training.run.trainer import Trainer, TrainingResult, train
@@ -57,6 +59,30 @@ def test_resumed_run_equals_an_uninterrupted_one(
     result = train(recipe, resume=True, console=quiet)
     assert len(result.history) == 3
     assert_same_run(recipe.output, reference.output)
+
+
+def test_a_resumed_run_multiplies_as_it_did_before(
+    make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another measurement would find does not matter."""
+    recipe, taken = make_recipe(), []
+    monkeypatch.setattr(trainer, "fastest_products", accelerator.fastest_products)
+    monkeypatch.setattr(accelerator, "_prefers_onednn", lambda: True)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step=12, number=signal.SIGTERM)
+        with pytest.raises(TrainingInterrupted):
+            train(recipe, console=quiet)
+    monkeypatch.setattr(accelerator, "_prefers_onednn", lambda: False)
+    original = TrainingStep.__call__
+
+    def call(self: TrainingStep, *arguments: Any) -> UpdateResult:
+        taken.append(torch.get_float32_matmul_precision())
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", call)
+    train(recipe, resume=True, console=quiet)
+    assert taken == ["medium"] * 2
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_convolutional_network_goes_on_to_the_last_bit(
@@ -151,10 +177,13 @@ def test_killed_process_is_resumed(make_recipe: MakeRecipe, tmp_path: Path, quie
     assert [row["epoch"] for row in result.history] == [1, 2]
 
 
-def test_sigterm_ends_the_process_with_its_code(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = make_recipe()
+def test_sigterm_ends_the_process_with_its_code(
+    make_recipe: MakeRecipe, recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """As a user starts it: with several threads, and processes that load images."""
+    recipe = make_recipe(data={**recipe_values["data"], "workers": 2})
     path = write_recipe(recipe, tmp_path / "recipe.yaml")
-    ended = run_until("SIGTERM", "step", 7, recipe.output, [str(path)])
+    ended = run_module("tests.support.ended_run", "SIGTERM", "step", "7", str(recipe.output), str(path), threads=2)
     assert ended.returncode == 143
     assert "SIGTERM: stopped after step 7, 2 of 5 into epoch 2" in ended.stderr
     assert "Traceback" not in ended.stderr

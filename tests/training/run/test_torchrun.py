@@ -1,6 +1,8 @@
 """``torchrun -m training``: two processes take the same steps as one."""
 
 import shutil
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from tests.support.forked import ForkedProgram
 from tests.support.training_runs import MakeRecipe, run_module, write_recipe
 from training.recipe.keys import Recipe
 from training.run.trainer import train
@@ -23,12 +26,40 @@ SMALL_AIT = {
 }
 
 
-def run_two_processes(recipe: Recipe, folder: Path, *options: str) -> None:
+def run_with_torchrun(recipe: Recipe, folder: Path) -> None:
     path = write_recipe(recipe, folder / f"{recipe.output.name}.yaml")
     # Standalone, torchrun finds a free port by itself.
     launcher = ["torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
-    ended = run_module(*launcher, "-m", "training", str(path), *options)
+    ended = run_module(*launcher, "-m", "training", str(path))
     assert ended.returncode == 0, ended.stderr
+
+
+def run_two_processes(recipe: Recipe, folder: Path, *options: str) -> None:
+    """Start what torchrun starts, without importing everything in three processes."""
+    path = write_recipe(recipe, folder / f"{recipe.output.name}.yaml")
+    meeting = folder / f"{recipe.output.name}.meeting"
+    meeting.unlink(missing_ok=True)
+    local = {"LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(
+                ForkedProgram(
+                    "training",
+                    [str(path), *options],
+                    {**local, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                    partial(join, meeting, rank),
+                )
+            )
+            for rank in range(2)
+        ]
+        for program in programs:
+            ended = program.wait()
+            assert ended.returncode == 0, ended.stderr
+
+
+def join(meeting: Path, rank: int) -> None:
+    """Meet the other process by a file, where torchrun has a port."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 
 
 def assert_same_learned(found: Recipe, expected: Recipe) -> None:
@@ -67,7 +98,7 @@ def test_two_processes_train_and_evaluate_as_one(
     sharding: str, one: Recipe, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     two = make_recipe(output=str(tmp_path / "two"), epochs=2, sharding=sharding, **SETTINGS)
-    run_two_processes(two, tmp_path)
+    (run_with_torchrun if sharding == "none" else run_two_processes)(two, tmp_path)
     assert_same_learned(two, one)
     assert {path.name for path in two.output.iterdir()} == {path.name for path in one.output.iterdir()}
 

@@ -1,7 +1,9 @@
 """Runs train as the recipe says, and leave what they should."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,27 +17,28 @@ from tests.support.training_runs import MakeRecipe
 from training.data import open_splits
 from training.errors import OutputError, RecipeError
 from training.model.learner import Learner
+from training.run.output import writer
+from training.run.output.folder import RunFolder
 from training.run.trainer import TrainingResult, train
+from training.storage.history import Row
 from training.storage.state_file import load_state
 
+LEFT = {
+    "best",
+    "last",
+    "recipe.yaml",
+    "validation.txt",
+    "metrics.csv",
+    "timing.csv",
+    "metrics.jsonl",
+    "environment.json",
+    "report.md",
+}
 
-def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) -> None:
-    assert {path.name for path in reference.output.iterdir()} == {
-        "best",
-        "last",
-        "recipe.yaml",
-        "validation.txt",
-        "metrics.csv",
-        "timing.csv",
-        "metrics.jsonl",
-        "curves.png",
-        "environment.json",
-        "report.md",
-        "classes.png",
-        "confusion.png",
-        "reliability.png",
-        "mistakes.png",
-    }
+
+def test_run_leaves_checkpoints_and_metrics(reference: TrainingResult) -> None:
+    assert {path.name for path in reference.output.iterdir()} == LEFT
+    assert "](" not in (reference.output / "report.md").read_text()
     with (reference.output / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -45,7 +48,36 @@ def test_run_leaves_checkpoints_metrics_and_curves(reference: TrainingResult) ->
         assert [set(row) for row in csv.DictReader(file)] == [{"epoch", "images_per_second", "seconds"}] * 3
     accuracies = [float(row[key]) for row in rows for key in ("val_acc", "ema_val_acc")]
     assert reference.best_accuracy == max(accuracies)
-    assert (reference.output / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_leaves_figures_unless_told_not_to(make_recipe: MakeRecipe, quiet: Console) -> None:
+    recipe = make_recipe(epochs=1, figures=True)
+    train(recipe, console=quiet)
+    figures = {"curves.png", "classes.png", "confusion.png", "reliability.png", "mistakes.png"}
+    assert {path.name for path in recipe.output.iterdir()} == LEFT | figures
+    page = (recipe.output / "report.md").read_text()
+    for name in figures:
+        assert f"]({name})" in page
+        assert (recipe.output / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_are_drawn_as_often_as_takes_little_of_the_time(
+    make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, drawn = [0.0], []
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def draw(self: RunFolder, history: Sequence[Row], title: str) -> None:
+        now[0] += 2  # seconds
+        drawn.append(len(history))
+
+    def write(self: RunFolder, history: Sequence[Row], timings: Sequence[Row]) -> None:
+        now[0] += 30
+
+    monkeypatch.setattr(RunFolder, "draw", draw)
+    monkeypatch.setattr(RunFolder, "write_metrics", write)
+    train(make_recipe(epochs=6, figures=True), console=quiet)
+    assert drawn == [1, 5]
 
 
 def test_training_visits_every_image_once_an_epoch(

@@ -15,7 +15,7 @@ from service.repository.folders import locate
 from tests.support.training_images import CLASSES, write_images
 from training.errors import DataError, OutputError
 from training.teaching.correct import correct, fit_gate, withdraw
-from training.teaching.images import LabelledFile, image_files
+from training.teaching.files import LabelledFile, image_files
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ait_lite.class_memory import ClassMemory, MemoryFolderError, locked, open_m
 from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import CLASSES
 from training.errors import CheckpointError, DataError
-from training.teaching.images import LabelledFile, image_files, labelled_files
+from training.teaching.files import LabelledFile, image_files, labelled_files
 from training.teaching.memory import LocalMemory, create_memory, export, forget, verify
 
 

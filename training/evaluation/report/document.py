@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def write_report(
     memory: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
     chosen_by: bool = False,
+    figures: bool = True,
 ) -> Path:
     """Write ``report.md`` and its figures into a folder; what lies there under the same names is replaced.
 
@@ -62,6 +63,7 @@ def write_report(
             None takes the best epoch's from `history`.
         settings: The run's recipe and whatever else YAML can hold; empty or None leaves them out.
         chosen_by: True where the images are those by which the best epoch was chosen.
+        figures: False leaves the figures out, which take most of the time.
 
     Returns:
         The page's path.
@@ -73,19 +75,38 @@ def write_report(
     logits, labels = logits.cpu(), labels.cpu()
     if memory is None:
         memory = next((row for row in history if row["epoch"] == best_epoch), {})
+    figure = _Figures(folder if figures else None)
     parts = [
         [f"# {_plain(title)}", *_summary(result, len(history), best_epoch, chosen_by)],
-        _curves(history, folder),
-        _classes(result, folder),
-        _confusions(result, folder),
-        _calibration(result, folder),
-        _mistakes(worst_mistakes(logits, labels), result, images, files, folder),
-        _memory(history, memory, folder),
+        _curves(history, figure),
+        _classes(result, figure),
+        _confusions(result, figure),
+        _calibration(result, figure),
+        _mistakes(worst_mistakes(logits, labels), result, images, files, figure),
+        _memory(history, memory, figure),
         _settings(settings or {}),
     ]
     path = folder / "report.md"
     write_text(path, "\n\n".join(paragraph for part in parts for paragraph in part) + "\n")
     return path
+
+
+class _Figures:
+    """Draw the figures of a page, each when the page comes to it.
+
+    Args:
+        folder: Where the page lies; None draws nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str, meaning: str, draw: Callable[[Path], None]) -> list[str]:
+        """Draw a figure, and return the paragraph that shows it."""
+        if self._folder is None:
+            return []
+        draw(self._folder / name)
+        return [f"![{meaning}]({name})"]
 
 
 def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None, chosen_by: bool) -> list[str]:
@@ -112,16 +133,17 @@ def _summary(result: EvaluationResult, epochs: int, best_epoch: int | None, chos
     return paragraphs
 
 
-def _curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[str]:
+def _curves(history: Sequence[Mapping[str, float]], figure: _Figures) -> list[str]:
     if not history:
         return []
-    draw_curves(history, folder / "curves.png")
-    return ["## Training", "![Loss, accuracy and learning rate over the epochs](curves.png)"]
+    meaning = "Loss, accuracy and learning rate over the epochs"
+    drawn = figure("curves.png", meaning, lambda path: draw_curves(history, path))
+    return ["## Training", *drawn] if drawn else []
 
 
-def _classes(result: EvaluationResult, folder: Path) -> list[str]:
+def _classes(result: EvaluationResult, figure: _Figures) -> list[str]:
     scores = class_scores(result.confusion, result.classes)
-    draw_class_accuracy(scores, folder / "classes.png")
+    drawn = figure("classes.png", "Accuracy of each class", lambda path: draw_class_accuracy(scores, path))
     best, worst = extremes(scores)
     header = ("class", "images", "right", "accuracy", "precision", "95 % interval of the accuracy")
     rows = [
@@ -135,14 +157,16 @@ def _classes(result: EvaluationResult, folder: Path) -> list[str]:
         )
         for score in (*best, *worst)
     ]
-    paragraphs = ["## Classes", "![Accuracy of each class](classes.png)"]
+    paragraphs = ["## Classes", *drawn]
     if worst:
         paragraphs.append(f"The {len(best)} best and the {len(worst)} worst of {len(scores):,} classes:")
     return [*paragraphs, _table(header, rows)]
 
 
-def _confusions(result: EvaluationResult, folder: Path) -> list[str]:
-    draw_confusion(result.confusion, result.classes, folder / "confusion.png", title=f"{result.top1:.2%} correct")
+def _confusions(result: EvaluationResult, figure: _Figures) -> list[str]:
+    def draw(path: Path) -> None:
+        draw_confusion(result.confusion, result.classes, path, title=f"{result.top1:.2%} correct")
+
     rows = [
         (
             _plain(result.classes[pair.true]),
@@ -152,14 +176,16 @@ def _confusions(result: EvaluationResult, folder: Path) -> list[str]:
         )
         for pair in top_confusions(result.confusion, _CONFUSIONS)
     ]
-    paragraphs = ["## Confusions", "![Confusion matrix](confusion.png)"]
+    paragraphs = figure("confusion.png", "Confusion matrix", draw)
     if rows:
         paragraphs += ["The most frequent:", _table(("true", "predicted", "images", "of the true class"), rows)]
-    return paragraphs
+    return ["## Confusions", *paragraphs] if paragraphs else []
 
 
-def _calibration(result: EvaluationResult, folder: Path) -> list[str]:
-    draw_reliability(result.reliability, folder / "reliability.png", f"calibration error {result.ece:.2%}")
+def _calibration(result: EvaluationResult, figure: _Figures) -> list[str]:
+    def draw(path: Path) -> None:
+        draw_reliability(result.reliability, path, f"calibration error {result.ece:.2%}")
+
     carried, best = result.checkpoint_temperature, result.temperature
     columns = [("as they are", result.nll, result.ece)]
     told = []
@@ -178,7 +204,7 @@ def _calibration(result: EvaluationResult, folder: Path) -> list[str]:
     fitted = "The last column was" if len(columns) > 2 or carried is None else "The temperature was"
     return [
         "## Calibration",
-        "![Accuracy by confidence](reliability.png)",
+        *figure("reliability.png", "Accuracy by confidence", draw),
         " ".join(told),
         _table(
             ("of the logits", *(name for name, _, _ in columns)),
@@ -203,15 +229,17 @@ def _carried_errors(result: EvaluationResult) -> tuple[float, float]:
 
 
 def _mistakes(
-    mistakes: Sequence[Mistake], result: EvaluationResult, images: Images, files: Sequence[str], folder: Path
+    mistakes: Sequence[Mistake], result: EvaluationResult, images: Images, files: Sequence[str], figure: _Figures
 ) -> list[str]:
+    def draw(path: Path) -> None:
+        draw_mistakes(mistakes, images, result.classes, path)
+
     if not mistakes:
         return ["## Worst mistakes", "None: every image was answered right."]
-    draw_mistakes(mistakes, images, result.classes, folder / "mistakes.png")
     paragraphs = [
         "## Worst mistakes",
         "The wrong answers of highest confidence; some may be wrong labels.",
-        "![Contact sheet of the worst mistakes](mistakes.png)",
+        *figure("mistakes.png", "Contact sheet of the worst mistakes", draw),
     ]
     if files:
         rows = [
@@ -227,11 +255,11 @@ def _mistakes(
     return paragraphs
 
 
-def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float], folder: Path) -> list[str]:
+def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float], figure: _Figures) -> list[str]:
     paragraphs = _effects(memory)
     if any(memory_blocks(row) for row in history):
-        draw_memory_health(history, folder / "memory.png")
-        paragraphs.append("![The memory's health over the epochs](memory.png)")
+        meaning = "The memory's health over the epochs"
+        paragraphs += figure("memory.png", meaning, lambda path: draw_memory_health(history, path))
     blocks = memory_blocks(memory)
     quantities = (*QUANTITIES, NORM_RATIO, SCALE)
     if blocks:
@@ -243,10 +271,8 @@ def _memory(history: Sequence[Mapping[str, float]], memory: Mapping[str, float],
             for block, values in blocks.items()
         ]
         paragraphs.append(_table(("block", *(quantity.title for quantity in quantities)), rows))
-    if not paragraphs:
-        return []
-    meanings = "\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in quantities)
-    return ["## Memory", *paragraphs, meanings]
+        paragraphs.append("\n".join(f"- {quantity.title}: {quantity.meaning}" for quantity in quantities))
+    return ["## Memory", *paragraphs] if paragraphs else []
 
 
 def _effects(memory: Mapping[str, float]) -> list[str]:

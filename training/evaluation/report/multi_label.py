@@ -24,6 +24,7 @@ def write_multi_label_report(
     history: Sequence[Mapping[str, float]] = (),
     settings: Mapping[str, Any] | None = None,
     chosen_by: bool = False,
+    figures: bool = True,
 ) -> Path:
     """Write ``report.md`` and the curves of the run into a folder; what lies there under the same names is replaced.
 
@@ -34,6 +35,7 @@ def write_multi_label_report(
         history: One row of metrics per epoch; empty leaves the curves out.
         settings: The run's recipe; empty or None leaves it out.
         chosen_by: True where the best epoch and the thresholds were chosen by these images.
+        figures: False leaves the curves out.
 
     Returns:
         The page's path.
@@ -52,7 +54,7 @@ def write_multi_label_report(
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in _rows(result)]
     parts.append("\n".join(lines))
-    if history:
+    if history and figures:
         draw_curves(history, folder / "curves.png")
         parts.append("![Loss, accuracy and learning rate over the epochs](curves.png)")
     if settings:

@@ -13,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ait.associative_transformer import AssociativeTransformer
-from training.experiments.blocks.memories import ClassPriors, DatasetMemory, PriorKeys, RecallMerge
+from ait.latent import RecallMerge, Workspace
+from training.experiments.blocks.memories import ClassPriors, DatasetMemory, PriorKeys
 
 
 @dataclass(frozen=True)
@@ -140,25 +141,6 @@ class Supervised(nn.Module):
         return x + read, logits
 
 
-class Workspace(nn.Module):
-    """One block that works on a few merged tokens again and again; each pass reads all tokens by priors of its own.
-
-    The recurrence of arXiv 2103.03206 (latents that read the input at every pass), with blocks shared over passes.
-    """
-
-    def __init__(self, inner: Block, merges: list[RecallMerge]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.merges = nn.ModuleList(merges)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, E) to tokens (B, M, E)."""
-        latent = self.inner(self.merges[0](x))
-        for merge in self.merges[1:]:
-            latent = self.inner(latent + merge(x))
-        return latent
-
-
 class PoolPatches(nn.Module):
     """Average squares of two by two tokens: the anchor for merging."""
 
@@ -243,7 +225,7 @@ def _classes(size: Size) -> nn.Module:
 
 
 def _merge(size: Size) -> nn.Module:
-    return Transformer(size, [block(size), RecallMerge(size.width, size.merged), block(size)])
+    return Transformer(size, [block(size), RecallMerge(size.width, size.merged, compete=True), block(size)])
 
 
 def _merge_similar(size: Size) -> nn.Module:
@@ -255,7 +237,7 @@ def _pool(size: Size) -> nn.Module:
 
 
 def _workspace(size: Size) -> nn.Module:
-    merges = [RecallMerge(size.width, size.merged, compete=False) for _ in range(4)]
+    merges = [RecallMerge(size.width, size.merged) for _ in range(4)]
     return Transformer(size, [block(size), Workspace(block(size), merges)])
 
 

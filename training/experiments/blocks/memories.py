@@ -167,37 +167,3 @@ class ClassPriors(Memory):
         logits = self.log_beta.exp() * query @ F.normalize(keys, dim=-1).mT
         read = (logits.softmax(-1) @ values).unsqueeze(1)
         return torch.zeros_like(read) if self.intervention == "off" else read, logits
-
-
-class RecallMerge(Memory):
-    """Tokens that recall the same prior become one: M tokens are left, each with its prior's content added.
-
-    With recall ``w = softmax(beta n(x) key^T)`` over priors, token m is ``sum_t w_tm x_t / sum_t w_tm + value_m``
-    (slots that compete for tokens, arXiv 2006.15055). Off: the tokens stay apart.
-
-    Args:
-        dim: Width E.
-        num_priors: Priors M, which is the number of tokens left.
-        compete: Normalise recall over priors first. Otherwise each prior reads the tokens by a softmax over them
-            (PatchMerger, arXiv 2202.12015).
-    """
-
-    def __init__(self, dim: int, num_priors: int, compete: bool = True) -> None:
-        super().__init__()
-        self.compete = compete
-        self.norm = nn.LayerNorm(dim)
-        self.keys = nn.Parameter(torch.randn(num_priors, dim) * dim**-0.5)
-        self.values = nn.Parameter(0.02 * torch.randn(num_priors, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Merge tokens (B, N, E) to (B, M, E)."""
-        if self.intervention == "off":
-            return x
-        keys, values = self.intervened(self.keys, self.values)
-        scores = self.norm(x) @ keys.mT  # (B, N, M)
-        if self.compete:
-            recall = scores.softmax(-1)
-            share = recall / recall.sum(1, keepdim=True)
-        else:
-            share = scores.softmax(1)
-        return share.mT @ x + values

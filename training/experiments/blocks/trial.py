@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
-from ait.interpret.causal import logits_under
-from ait.memory.hopfield import HopfieldRetrieval
+from ait.interpret.causal import interventions, logits_under
 from ait_lite.checkpoint import atomic_file
 from training.experiments.blocks.designs import DESIGNS, Size, Transformer, multiply_adds, parameters
 from training.experiments.blocks.memories import INTERVENTIONS, Memory, intervention
@@ -168,7 +167,7 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
         _train(model, images, training, seed)
         seconds = time.perf_counter() - start
         right = {"on": _answers(model, images.test, None) == images.test_labels}
-        if any(isinstance(part, (Memory, HopfieldRetrieval)) for part in model.modules()):
+        if interventions(model) or any(isinstance(part, Memory) for part in model.modules()):
             asked, labels = images.test[::EVERY], images.test_labels[::EVERY]
             right |= {change: _answers(model, asked, change) == labels for change in INTERVENTIONS}
     right = {key: value.cpu() for key, value in right.items()}
@@ -254,7 +253,7 @@ def _answers(model: nn.Module, images: Tensor, change: str | None) -> Tensor:
         pixels = normalised(batch)
         if change is None:
             logits = model(pixels)
-        elif isinstance(model, AssociativeTransformer):
+        elif interventions(model):
             logits = logits_under(model, pixels, _OF_MODELS[change])
         else:
             with intervention(model, change):

@@ -107,15 +107,20 @@ class RunFolder:
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row]) -> None:
-        """Write the metrics and the timings of the epochs so far, one row of each per epoch."""
+        """Write the metrics and the timings of the epochs so far.
+
+        Args:
+            history: One row of metrics per epoch.
+            timings: One row of timings per epoch.
+        """
         write_metrics(self.path, history)
         write_table(self.path / "timing.csv", timings)
 
-    def draw_metrics(self, history: Sequence[Row], title: str) -> None:
-        """Draw the metrics of the epochs so far.
+    def draw(self, history: Sequence[Row], title: str) -> None:
+        """Draw the curves of the epochs so far, and what the memory did where the model has one.
 
         Args:
-            history: One row per epoch.
+            history: One row of metrics per epoch.
             title: Of the curves.
         """
         draw_curves(history, self.path / "curves.png", title=title)

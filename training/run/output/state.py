@@ -12,7 +12,7 @@ from training.data.sources.splits import SplitDigest, describe_changes
 from training.errors import CheckpointError
 from training.step.learned import Learned, Snapshot
 from training.storage.history import Row
-from training.storage.state_file import load_state, save_state
+from training.storage.state_file import load_state, read_values, save_state
 
 # Keys a resumed run may change: they say where and for how long, not what is computed in a step.
 _FREE_ON_RESUME = frozenset(
@@ -26,6 +26,7 @@ _FREE_ON_RESUME = frozenset(
         "compile",
         "sharding",
         "exemplars",
+        "figures",
         "tracking",
     }
 )
@@ -45,6 +46,7 @@ class Position:
         best_epoch: Its epoch, counted from 1.
         history: One row of metrics per epoch.
         timings: One row per epoch: seconds, and images per second.
+        products: How torch was set to multiply matrices, in torch's words; empty where that is not known.
     """
 
     epoch: int = 0
@@ -55,6 +57,7 @@ class Position:
     best_epoch: int = 0
     history: list[Row] = field(default_factory=list)
     timings: list[Row] = field(default_factory=list)
+    products: str = ""
 
 
 def save(
@@ -91,6 +94,11 @@ def save(
         "scaler": snapshot.scaler,
     }
     save_state(path, tensors, values)
+
+
+def read_products(path: Path) -> str:
+    """Read how a run was set to multiply matrices, from its state file; empty where that is not known."""
+    return str(read_values(path).get("position", {}).get("products", ""))
 
 
 def load(

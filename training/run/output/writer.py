@@ -56,7 +56,8 @@ class RunWriter:
 
     Args:
         folder: Where to.
-        recipe: What is run; written down as a whole, and read for `keep_checkpoints`, `exemplars` and `seed`.
+        recipe: What is run; written down as a whole, and read for `keep_checkpoints`, `exemplars`, `figures` and
+            `seed`.
         images: On what.
         preprocessing: What the images go through.
         model: The architecture of what is learned; its weights do not matter.
@@ -166,6 +167,7 @@ class RunWriter:
                 best_epoch=position.best_epoch,
                 settings=self._settings,
                 chosen_by=True,
+                figures=self._recipe.figures,
             )
 
     def _report_multi_label(self, logits: Tensor, targets: Tensor, position: Position) -> Path:
@@ -180,6 +182,7 @@ class RunWriter:
                 history=position.history,
                 settings=self._settings,
                 chosen_by=True,
+                figures=self._recipe.figures,
             )
 
     def _keep_exemplars(self, model: nn.Module, device: torch.device, embedded: Embedded | None) -> None:
@@ -202,9 +205,9 @@ class RunWriter:
     def _write_metrics(self, position: Position) -> None:
         self._folder.write_metrics(position.history, position.timings)
         started = time.monotonic()
-        if started < self._next_figures:
+        if not self._recipe.figures or started < self._next_figures:
             return
-        self._folder.draw_metrics(position.history, title=self._recipe.model.name)
+        self._folder.draw(position.history, title=self._recipe.model.name)
         # A figure takes a second or two, an epoch on an accelerator may take as long: the report draws the last.
         self._next_figures = started + _REST * (time.monotonic() - started)
 

@@ -8,8 +8,9 @@ from tests.support.memories_client import create, serving, teach_colours
 from tests.support.memories_fuzz import fuzz
 
 
-def test_mutated_requests_to_memories_are_answered_or_refused(model_folder: Path, tmp_path: Path) -> None:
-    with serving(model_folder, tmp_path / "memories.sqlite3", max_memories=4, max_memory_examples=50) as client:
+def test_mutated_requests_to_memories_are_answered_or_refused(graph_folder: Path, tmp_path: Path) -> None:
+    options = {"runtime": "onnxruntime", "max_memories": 4, "max_memory_examples": 50}
+    with serving(graph_folder, tmp_path / "memories.sqlite3", **options) as client:
         create(client, "filled", readout="prototype")
         teach_colours(client, "filled", each=2)
         file = client.get("/v1/memories/filled/file").content

@@ -26,11 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small(folder: Path, model_folder: Path) -> Iterator[TestClient]:
+def small(folder: Path, graph_folder: Path) -> Iterator[TestClient]:
     limits = {"max_memory_examples": 3, "max_memory_labels": 2, "max_memory_bytes": 30_000, "max_memories": 30}
-    with serving(
-        model_folder, folder / "memories.sqlite3", cors_origins="https://app.example.org", **limits
-    ) as client:
+    options = {"runtime": "onnxruntime", "cors_origins": "https://app.example.org"}
+    with serving(graph_folder, folder / "memories.sqlite3", **options, **limits) as client:
         create(client, "pets")
         yield client
 
@@ -171,10 +170,9 @@ def test_names_in_an_archive_lead_nowhere(small: TestClient, folder: Path) -> No
     assert [each["outcome"] for each in answer["results"]] == ["refused"]
 
 
-def test_scopes_of_keys(folder: Path, model_folder: Path) -> None:
-    with serving(
-        model_folder, folder / "keys.sqlite3", api_keys=KEYS, admin_key_sha256=sha256("root"), host="0.0.0.0"
-    ) as client:
+def test_scopes_of_keys(folder: Path, graph_folder: Path) -> None:
+    options = {"runtime": "onnxruntime", "api_keys": KEYS, "admin_key_sha256": sha256("root"), "host": "0.0.0.0"}
+    with serving(graph_folder, folder / "keys.sqlite3", **options) as client:
         problem(client.put("/v1/memories/pets"), 401, "key-missing")
         asks, teaches, root = bearer("asks"), bearer("teaches"), bearer("root")
         problem(client.put("/v1/memories/pets", headers=asks), 403, "scope-missing")
@@ -187,10 +185,10 @@ def test_scopes_of_keys(folder: Path, model_folder: Path) -> None:
         assert client.delete("/v1/memories/pets", headers=root).status_code == 204
 
 
-def test_without_keys_teaching_is_open_on_loopback_only(settings: Settings, folder: Path) -> None:
+def test_without_keys_teaching_is_open_on_loopback_only(graph_settings: Settings, folder: Path) -> None:
     path = str(folder / "open.sqlite3")
     for host, admin in (("0.0.0.0", None), ("0.0.0.0", sha256("root"))):
-        changed = settings.model_copy(update={"host": host, "memories": path, "admin_key_sha256": admin})
+        changed = graph_settings.model_copy(update={"host": host, "memories": path, "admin_key_sha256": admin})
         with TestClient(create_app(changed)) as client:
             wait_until_ready(client)
             problem(client.put("/v1/memories/pets"), 403, "teaching-off")
@@ -199,8 +197,8 @@ def test_without_keys_teaching_is_open_on_loopback_only(settings: Settings, fold
                 assert client.put("/v1/memories/pets", headers=bearer("root")).status_code == 201
 
 
-def test_memories_can_be_off(settings: Settings) -> None:
-    with TestClient(create_app(settings.model_copy(update={"memories": "off"}))) as client:
+def test_memories_can_be_off(graph_settings: Settings) -> None:
+    with TestClient(create_app(graph_settings.model_copy(update={"memories": "off"}))) as client:
         wait_until_ready(client)
         assert "off" in problem(client.get("/v1/memories"), 404, "unknown-memory")["detail"]
         problem(client.put("/v1/memories/pets"), 404, "unknown-memory")

@@ -35,6 +35,7 @@ def made_answers(classes: int, images: int = 120) -> tuple[Tensor, Tensor]:
 def write(folder: Path, logits: Tensor, labels: Tensor, classes: Sequence[str], **options: Any) -> str:
     images = options.pop("images", torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8))
     result = measure(logits, labels, classes, options.pop("temperature", None))
+    options.setdefault("figures", False)
     return write_report(folder, result, logits, labels, images, title="made", **options).read_text(encoding="utf-8")
 
 
@@ -51,17 +52,23 @@ def linked(folder: Path, page: str) -> set[str]:
 @pytest.mark.parametrize(("classes", "history"), [(2, []), (3, HISTORY), (45, HISTORY[:1])])
 def test_every_figure_of_the_page_is_there(classes: int, history: list[dict[str, float]], tmp_path: Path) -> None:
     names = [f"kind {label}" for label in range(classes)]
-    page = write(tmp_path, *made_answers(classes), names, history=history, best_epoch=1 if history else None)
+    told: dict[str, Any] = {"history": history, "best_epoch": 1 if history else None}
+    page = write(tmp_path, *made_answers(classes), names, **told, figures=True)
     expected = {"classes.png", "confusion.png", "reliability.png", "mistakes.png"}
     if history:
         expected |= {"curves.png", "memory.png"}
     assert linked(tmp_path, page) == expected
     assert {path.name for path in tmp_path.iterdir()} == expected | {"report.md"}
+    # Without them, the page is the same but for the paragraphs that show them.
+    bare = write(tmp_path / "bare", *made_answers(classes), names, **told)
+    assert [path.name for path in (tmp_path / "bare").iterdir()] == ["report.md"]
+    shown = [paragraph for paragraph in page.strip().split("\n\n") if not paragraph.startswith("![")]
+    assert bare.strip().split("\n\n") == [paragraph for paragraph in shown if paragraph != "## Training"]
 
 
 def test_a_model_without_a_memory_has_no_such_chapter(tmp_path: Path) -> None:
     history = [{name: value for name, value in row.items() if "/" not in name} for row in HISTORY]
-    page = write(tmp_path, *made_answers(3), "abc", history=history, best_epoch=2)
+    page = write(tmp_path, *made_answers(3), "abc", history=history, best_epoch=2, figures=True)
     assert "curves.png" in page
     assert "Memory" not in page
     assert not (tmp_path / "memory.png").exists()
@@ -114,12 +121,12 @@ def test_what_is_lost_without_the_memory_comes_with_its_interval(tmp_path: Path)
     effect = {"accuracy_change": -0.0125, "accuracy_interval": 0.02, "loss_change": 0.5, "loss_interval": 0.1}
     memory = {f"memory/effect/retrieval_off/{name}": value for name, value in effect.items()}
     page = write(tmp_path, *made_answers(3), "abc", memory=memory | {"memory/effect/accuracy": 0.8})
-    assert "| the blocks add nothing that they retrieve | -1.25 ± 2.00 | +0.5000 ± 0.1000 |" in page
+    assert "| nothing is retrieved, and nothing merged | -1.25 ± 2.00 | +0.5000 ± 0.1000 |" in page
 
 
 def test_without_mistakes_the_page_says_so(tmp_path: Path) -> None:
     labels = torch.arange(12) % 3
-    page = write(tmp_path, 9.0 * F.one_hot(labels, 3), labels, "abc")
+    page = write(tmp_path, 9.0 * F.one_hot(labels, 3), labels, "abc", figures=True)
     assert "every image was answered right" in page
     assert linked(tmp_path, page) == {"classes.png", "confusion.png", "reliability.png"}
     assert "most frequent" not in page
@@ -127,7 +134,8 @@ def test_without_mistakes_the_page_says_so(tmp_path: Path) -> None:
 
 def test_names_with_marks_of_markdown_and_formulas_stay_as_they_are(tmp_path: Path) -> None:
     names = ["a|b", "$x", "y$ _z_", r"back\slash", "<b>&", "two\nlines", "n" * 200]
-    page = write(tmp_path, *made_answers(len(names)), names, files=[f"{index}|.png" for index in range(120)])
+    files = [f"{index}|.png" for index in range(120)]
+    page = write(tmp_path, *made_answers(len(names)), names, files=files, figures=True)
     for line in page.splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 5, 6, 7), line

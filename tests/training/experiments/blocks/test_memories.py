@@ -10,7 +10,6 @@ from training.experiments.blocks.memories import (
     ClassPriors,
     DatasetMemory,
     PriorKeys,
-    RecallMerge,
     intervention,
 )
 
@@ -81,30 +80,3 @@ def test_class_priors_give_every_token_what_the_image_recalls(tokens: Tensor) ->
     with intervention(memory, "equal"):
         equal = memory(tokens)[0]
     torch.testing.assert_close(equal[0], equal[1])
-
-
-@pytest.mark.parametrize("compete", [True, False])
-def test_merged_tokens_are_weighted_means(compete: bool, tokens: Tensor) -> None:
-    memory = RecallMerge(16, 4, compete)
-    with torch.no_grad():
-        memory.values.zero_()
-    constant = torch.ones(2, 9, 1) * torch.randn(2, 1, 16)
-    torch.testing.assert_close(memory(constant), constant[:, :4])
-    assert memory(tokens).shape == (2, 4, 16)
-    with intervention(memory, "off"):
-        assert torch.equal(memory(tokens), tokens)
-    with intervention(memory, "equal"):
-        equal = memory(tokens)
-    torch.testing.assert_close(equal, equal[:, :1].expand_as(equal))
-    if compete:  # else the one prior still chooses among tokens
-        torch.testing.assert_close(equal[:, 0], tokens.mean(1))
-
-
-def test_competing_tokens_go_to_the_prior_that_they_recall() -> None:
-    memory = RecallMerge(4, 4)
-    with torch.no_grad():
-        memory.keys.copy_(100 * torch.eye(4))
-        memory.values.zero_()
-    tokens = torch.eye(4).repeat(2, 1) * torch.arange(1.0, 9.0).unsqueeze(1)  # token t and t + 4 are of one kind
-    expected = (tokens[:4] + tokens[4:]) / 2
-    torch.testing.assert_close(memory(tokens.unsqueeze(0))[0], expected)
