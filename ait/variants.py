@@ -92,7 +92,8 @@ default_cfgs = generate_default_cfgs(
 
 # Pooling and head of weights that were trained with others than the defaults, by tag and by default tag.
 _READ_OUTS: Final[dict[str, dict[str, Any]]] = {
-    name: {"global_pool": "flat"} for name in ("ait_tiny_patch4_32", "ait_tiny_patch4_32.cifar10")
+    name: {"global_pool": "avg", "head": "associative"}
+    for name in ("ait_tiny_patch4_32", "ait_tiny_patch4_32.cifar10")
 }
 
 _TINY: Final = {"embed_dim": 192, "depth": 4, "num_heads": 3}

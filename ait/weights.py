@@ -40,8 +40,9 @@ def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTrans
     """
     theirs = {name for name in state_dict if name.startswith("head.")}
     if "head.log_beta" in theirs and not isinstance(model.head, AssociativeHead):
+        known = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes", model.num_classes)
         rows = len(state_dict["head.examples"])
-        if isinstance(model.head, nn.Linear) and rows % model.num_classes == 0:
+        if isinstance(model.head, nn.Linear) and model.num_classes == known and rows % known == 0:
             raise ValueError("The head of these weights is associative; create the model with head='associative'.")
         return {name: value for name, value in state_dict.items() if name not in theirs}
     if not isinstance(model.head, AssociativeHead) or not theirs:

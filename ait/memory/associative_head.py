@@ -102,11 +102,13 @@ class AssociativeHead(nn.Module):
         return self._recall(features)
 
     def _recall(self, features: Tensor) -> Tensor:
+        return self._logits(self._overlap(features)).to(features.dtype)
+
+    def _overlap(self, features: Tensor) -> Tensor:
+        """Cosines of features (..., F) with all priors, (..., C * K); -1 with those that hold nothing."""
         priors = F.normalize(self.weight.float(), dim=-1)  # (C * K, F)
-        overlap = F.normalize(features.float(), dim=-1) @ priors.mT  # (..., C * K)
-        empty = (priors == 0).all(-1)
-        logits = self._logits(torch.where(empty, torch.full_like(overlap, -1.0), overlap))
-        return logits.to(features.dtype)
+        overlap = F.normalize(features.float(), dim=-1) @ priors.mT
+        return torch.where((priors == 0).all(-1), torch.full_like(overlap, -1.0), overlap)
 
     def _logits(self, overlap: Tensor) -> Tensor:
         """Cosines with all priors (..., C * K) to logits (..., C): minus the energy of each class's memory."""
@@ -116,8 +118,7 @@ class AssociativeHead(nn.Module):
     @torch.jit.unused
     def recall_weights(self, features: Tensor) -> Tensor:
         """Weight with which features (..., F) recall each prior, shape (..., C, K); sums to one over both."""
-        overlap = F.normalize(features.float(), dim=-1) @ self.priors().flatten(0, 1).mT
-        return (self.beta() * overlap).softmax(-1).unflatten(-1, (self.num_classes, self.num_priors))
+        return (self.beta() * self._overlap(features)).softmax(-1).unflatten(-1, (self.num_classes, self.num_priors))
 
     @torch.jit.unused
     def forward_with_batch(self, features: Tensor, labels: Tensor, rate: float) -> Tensor:

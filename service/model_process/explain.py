@@ -33,7 +33,8 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
         is a patch map, its `map` (rows, columns), `map_rest`, `map_logit`, `map_method`; of L blocks with a memory,
         `energy_before`, `energy_after` and `energy` (L, patches), `responsibilities` (L, patches, L), `recalled` and
         `recall_weights` (L, patches, k) and `priors`; `without_retrieval` (classes,), the logits if a model with a
-        memory retrieved nothing; and `examples`, where the checkpoint has any.
+        memory retrieved nothing; of an associative head `class_recall` (classes, priors a class); and `examples`,
+        where the checkpoint has any.
     """
     model = classifier.torch_model
     assert model is not None
@@ -64,6 +65,8 @@ def explain(classifier: Classifier, image: MixedBatch, class_index: int | None, 
             "recalled": torch.stack([block.priors for block in found.blocks]).numpy(),
             "recall_weights": torch.stack([block.weights for block in found.blocks]).numpy(),
         }
+    if found.class_recall is not None:
+        results["class_recall"] = found.class_recall.numpy()
     return results
 
 

@@ -19,7 +19,7 @@ export class ClassView {
     this.controls = element("div", "controls", field, this.sum);
   }
 
-  /** Takes the `map` of an answer, the best classes, and the answer without memory, null where there is none. */
+  /** Takes the `map` of an answer, the best classes, and the answer without the blocks' memories, null where there are none. */
   update(map, best, without) {
     this.values = map.values;
     this.label = map.label;
@@ -32,7 +32,7 @@ export class ClassView {
     this.sum.textContent =
       `Orange patches speak for ${map.label}, blue ones against it. Together they give ${signed(sum)}, ` +
       `the rest of the model ${signed(map.rest)}: a logit of ${number(map.logit)}` +
-      (without ? `, and of ${number(without.logit)} if the memory gave nothing.` : ".");
+      (without ? `, and of ${number(without.logit)} if the blocks’ memories gave nothing.` : ".");
   }
 
   colour = (index) => this.palette(this.values[index]);

@@ -1,5 +1,6 @@
 // Why a model answers as it does: maps of patches over the image, and training images like it.
 
+import { classRecall } from "./class_recall.js";
 import { ClassView } from "./class_view.js";
 import { element } from "./dom.js";
 import { examples } from "./examples.js";
@@ -7,6 +8,8 @@ import { failure, waiting } from "./failure.js";
 import { milliseconds, percent } from "./format.js";
 import { MemoryView } from "./memory_view.js";
 import { Stage } from "./stage.js";
+
+const CLASSES = 3; // as many as examples are shown of
 
 export class Explanation {
   #image;
@@ -66,6 +69,7 @@ export class Explanation {
     }
     const parts = [];
     if (answer.map) parts.push(this.#build(answer));
+    if (answer.class_recall) parts.push(classRecall(answer.class_recall.slice(0, CLASSES), answer.calibrated));
     if (answer.examples.length) parts.push(examples(answer.examples, this.#urls));
     parts.push(element("p", "quiet", this.#remarks(answer).join(" ")));
     this.#body.replaceChildren(...parts);
@@ -91,7 +95,7 @@ export class Explanation {
       const [[now], [then]] = [labels, without.labels];
       const answer = then.label === now.label ? "still" : "instead";
       remarks.push(
-        `If the memory in its blocks gave nothing, the answer would ${answer} be ${then.label}, with ` +
+        `If the memories in its blocks gave nothing, the answer would ${answer} be ${then.label}, with ` +
           `${percent(then.score)}; it is ${now.label} with ${percent(now.score)}.`,
       );
     }

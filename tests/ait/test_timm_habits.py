@@ -9,6 +9,7 @@ from torch import nn
 
 import ait
 from ait.block import AssociativeBlock
+from ait.weights import checkpoint_filter_fn
 from tests.ait.conftest import MakeModel
 
 
@@ -55,14 +56,21 @@ def test_an_image_of_nan_does_not_stay_in_the_memory(make_model: MakeModel, imag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"global_pool": "avg"}, r"global_pool='flat'.*reset_classifier"),
+        ({"global_pool": "flat"}, "global_pool='flat' gives all tokens; use 'avg'"),
+        ({"head": "linear"}, "create the model with head='associative'"),
         ({"global_pool": "token"}, "no class token"),
         ({"global_pool": "map"}, "no attention pooling"),
     ],
 )
-def test_weights_of_another_pooling_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+def test_weights_of_another_pooling_or_head_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         timm.create_model("ait_tiny_patch4_32", pretrained=True, **arguments)
+
+
+def test_a_flattened_head_is_refused_where_tokens_are_pooled(make_model: MakeModel) -> None:
+    weights = make_model(global_pool="flat").state_dict()
+    with pytest.raises(ValueError, match=r"global_pool='flat'.*reset_classifier"):
+        checkpoint_filter_fn(weights, make_model(global_pool="avg"))
 
 
 @pytest.mark.parametrize(

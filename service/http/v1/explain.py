@@ -98,6 +98,7 @@ async def _explain(
         "map": explanations.patch_map(results, model.labels),
         "blocks": explanations.blocks(results),
         "without_memory": explanations.without_memory(results, model.probabilities, model.labels, question.top_k),
+        "class_recall": explanations.class_recall(results, model.labels, question.top_k),
         "examples": explanations.examples(results, model.labels, scores[0]),
         "overlays": drawn,
         "timing_ms": milliseconds(queue, prepared.decode, results["seconds"]),

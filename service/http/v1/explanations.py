@@ -75,6 +75,24 @@ def without_memory(
     }
 
 
+def class_recall(results: Mapping[str, Any], labels: Sequence[str], top_k: int) -> list[dict[str, Any]] | None:
+    """Make the `ClassRecall`s of the answer; None if the model's head holds no memory of classes.
+
+    Args:
+        results: What the model's process said.
+        labels: Class names, by index.
+        top_k: How many classes to name.
+    """
+    recall = results.get("class_recall")
+    if recall is None:
+        return None
+    best = recall.sum(1).argsort(kind="stable")[::-1][:top_k]
+    return [
+        {"label": labels[index], "recalled": [round(share, 4) for share in recall[index].tolist()]}
+        for index in best.tolist()
+    ]
+
+
 def examples(results: Mapping[str, Any], labels: Sequence[str], scores: np.ndarray) -> list[dict[str, Any]]:
     """Make the `ClassExamples` of the answer.
 

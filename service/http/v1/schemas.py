@@ -147,10 +147,20 @@ class Block(BaseModel):
 
 
 class WithoutMemory(BaseModel):
-    """The answer if the blocks' memories retrieved nothing: what differs is what the memory contributes."""
+    """The answer if the blocks' memories retrieved nothing: what differs is what they contribute."""
 
     labels: list[LabelScore] = Field(description="The best classes, the most probable first.")
     logit: float = Field(description="For the class that the map explains.", examples=[5.09])
+
+
+class ClassRecall(BaseModel):
+    """What the memory in the model's head recalled of one class: such a model answers with what it recalls most."""
+
+    label: str = Field(examples=["cat"])
+    recalled: list[float] = Field(
+        description="A prior of the class each, its share of all that is recalled; over all classes they add up to 1.",
+        examples=[[0.61, 0.12, 0.02, 0.01]],
+    )
 
 
 class Example(BaseModel):
@@ -195,7 +205,10 @@ class Explanation(BaseModel):
     )
     map: PatchMap | None = Field(description="null for a model that has neither patches nor a feature map.")
     blocks: list[Block] = Field(description="Empty for a model without an associative memory in its blocks.")
-    without_memory: WithoutMemory | None = Field(description="null for a model without one.")
+    without_memory: WithoutMemory | None = Field(description="null for a model without memories in its blocks.")
+    class_recall: list[ClassRecall] | None = Field(
+        description="Of the best classes, the most recalled first; null for a model whose head holds no memory."
+    )
     examples: list[ClassExamples] = Field(
         description="Of the three best classes; empty where the checkpoint has no exemplars."
     )

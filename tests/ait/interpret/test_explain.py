@@ -195,6 +195,17 @@ def test_an_explanation_tells_the_answer_without_the_memory(make_model: MakeMode
     assert explain(vit, torch.randn(1, 3, 32, 32)).without_retrieval is None
 
 
+def test_an_explanation_tells_what_an_associative_head_recalled(make_model: MakeModel, images: Tensor) -> None:
+    model = make_model(global_pool="avg", head="associative", head_args={"num_priors": 3}).eval()
+    model.head.forget(1)
+    explanation = explain(model, images[:1])
+    recall = explanation.class_recall
+    assert recall is not None
+    assert recall.shape == (5, 3)
+    torch.testing.assert_close(recall.sum(1), explanation.logits.softmax(0))
+    assert explain(make_model(), images[:1]).class_recall is None
+
+
 def test_no_more_priors_are_told_than_there_are(make_model: MakeModel, images: Tensor) -> None:
     for block in explain(make_model(), images[:1], priors=99).blocks:
         assert block.priors.shape == (16, 6)

@@ -85,13 +85,23 @@ def test_the_map_of_the_best_class(here: Visit, told: dict[str, Any]) -> None:
             assert (red > blue) is (value > 0)
     without = told["without_memory"]
     expect(here.cards.locator(".view")).to_contain_text(
-        f"a logit of {number(told['map']['logit'])}, and of {number(without['logit'])} if the memory gave nothing."
+        f"a logit of {number(told['map']['logit'])}, and of {number(without['logit'])} "
+        "if the blocks’ memories gave nothing."
     )
     expect(here.cards.locator(".why")).to_contain_text(
         f"the answer would still be ship, with {percent(without['labels'][0]['score'])}"
     )
     strongest = max(range(64), key=lambda index: abs(values[index]))
     expect(here.cards.locator(".patch h4")).to_have_text(f"Row {strongest // 8 + 1}, column {strongest % 8 + 1}")
+
+
+def test_what_the_head_recalled_of_the_best_classes(here: Visit, told: dict[str, Any]) -> None:
+    rows = here.cards.locator(".recalled li")
+    expect(rows).to_have_count(3)
+    for row, recall in zip(rows.all(), told["class_recall"], strict=False):
+        most = max(recall["recalled"])
+        strongest = f"{percent(most)} by prior {recall['recalled'].index(most) + 1} of 4"
+        expect(row).to_have_text(f"{recall['label']}{percent(sum(recall['recalled']))}{strongest}")
 
 
 def test_another_class(here: Visit) -> None:

@@ -46,6 +46,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         model.head.weight.mul_(2)
     save(model, torn, model_args=args)
+    recalling = timm.create_model("ait_tiny_patch4_32", num_classes=4, head="associative", **args)
+    save(recalling, root / "recalling" / "1", model_args={**args, "head": "associative"})
     vit = timm.create_model("test_vit", num_classes=4, img_size=32)
     torch.nn.init.normal_(vit.head.weight)
     save(vit, root / "vit" / "1")

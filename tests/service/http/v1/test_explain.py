@@ -145,6 +145,15 @@ def test_a_plain_vision_transformer_has_a_map_and_no_memory(explaining: TestClie
     assert overlays["energy"] == []
 
 
+def test_a_head_with_a_memory_of_classes_tells_what_it_recalled(explaining: TestClient) -> None:
+    answer = ask(explaining, "/v1/models/recalling/explain", params={"top_k": 3})
+    assert [each["label"] for each in answer["class_recall"]] == [each["label"] for each in answer["labels"]]
+    for recall, label in zip(answer["class_recall"], answer["labels"], strict=True):
+        assert len(recall["recalled"]) == 4
+        assert sum(recall["recalled"]) == pytest.approx(label["score"], abs=1e-3)  # there is no temperature
+    assert ask(explaining)["class_recall"] is None
+
+
 def test_a_convolutional_network_has_a_map_of_its_last_cells(explaining: TestClient) -> None:
     answer = ask(explaining, "/v1/models/conv/explain")
     assert answer["map"]["method"] == "gradient"
@@ -188,13 +197,13 @@ def test_parameters_are_checked(explaining: TestClient, name: str, value: str) -
 
 def test_models_say_whether_they_are_calibrated(explaining: TestClient) -> None:
     models = {each["name"]: each["calibrated"] for each in explaining.get("/v1/models").json()["models"]}
-    assert models == {"ait": True, "conv": False, "torn": False, "vit": False}
+    assert models == {"ait": True, "conv": False, "recalling": False, "torn": False, "vit": False}
 
 
 def test_answers_are_as_described(explaining: TestClient) -> None:
     from service.http.v1.schemas import Embeddings, Explanation
 
-    for name in ("ait", "vit", "conv"):
+    for name in ("ait", "recalling", "vit", "conv"):
         answer = ask(explaining, f"/v1/models/{name}/explain", params={"overlay": "true"})
         assert json.loads(Explanation.model_validate(answer).model_dump_json()) == answer
         answer = ask(explaining, f"/v1/models/{name}/embed")
