@@ -95,12 +95,12 @@ export class Explanation {
       const [[now], [then]] = [labels, without.labels];
       const answer = then.label === now.label ? "still" : "instead";
       remarks.push(
-        `If the memories in its blocks gave nothing, the answer would ${answer} be ${then.label}, with ` +
-          `${percent(then.score)}; it is ${now.label} with ${percent(now.score)}.`,
+        `Without what its blocks retrieve, the answer would ${answer} be ${then.label}, with ${percent(then.score)}; ` +
+          `it is ${now.label} with ${percent(now.score)}.`,
       );
     }
     if (!map) remarks.push("This model cannot say what each part of the image contributes; AiT models can.");
-    else if (!blocks.length) remarks.push("This model has no associative memory to look into; AiT models have.");
+    else if (!blocks.length && !without) remarks.push("This model has no associative memory to look into; AiT models have.");
     if (!classes.length) remarks.push("No training images are kept with this model.");
     return [...remarks, `Explained in ${milliseconds(timing.queue + timing.decode + timing.infer)} ms.`];
   }
