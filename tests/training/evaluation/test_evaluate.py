@@ -149,7 +149,7 @@ def test_tables_are_evaluated_as_folders_are(run: TrainingResult, data_root: Pat
     assert json.loads(printed.stdout)["top1"] == result.top1
     refused = CliRunner().invoke(app, ["evaluate", str(run.checkpoint), "--source", "table"])
     assert refused.exit_code == 1
-    assert "data.source=table needs data.root" in refused.stderr
+    assert "the source table needs a data folder" in refused.stderr
 
 
 def test_labels_follow_the_checkpoints_names(
