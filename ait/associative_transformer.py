@@ -26,13 +26,12 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel, TrainingOutput
 from ait.block import AssociativeBlock, PlainBlock
-from ait.memory.associative_head import AssociativeHead
+from ait.memory.associative_head import AssociativeHead, make_classifier
 from ait.workspace import memory_config
 
 __all__ = ["AssociativeTransformer", "TrainingOutput"]
 
 POOLS: Final = ("", "avg", "max", "avgmax", "token", "map", "flat")
-HEADS: Final = ("linear", "associative")
 
 
 class AssociativeTransformer(AssociativeModel):
@@ -186,11 +185,7 @@ class AssociativeTransformer(AssociativeModel):
         )
 
     def _classifier(self, num_classes: int, **dd: Any) -> nn.Module:
-        if num_classes < 1:
-            return nn.Identity()
-        if self.head_type == "associative":
-            return AssociativeHead(self.head_hidden_size, num_classes, **self.head_args, **dd)
-        return nn.Linear(self.head_hidden_size, num_classes, **dd)
+        return make_classifier(self.head_type, self.head_hidden_size, num_classes, self.head_args, **dd)
 
     @property
     def head_hidden_size(self) -> int:
@@ -424,8 +419,6 @@ def _check_pool(global_pool: str, dynamic_img_size: bool, patch_drop_rate: float
 
 
 def _check_head(head: str, global_pool: str) -> None:
-    if head not in HEADS:
-        raise ValueError(f"Unknown head {head!r}; choose one of {', '.join(HEADS)}.")
     if head == "associative" and global_pool == "flat":
         raise ValueError(
             "head='associative' remembers one vector an image, and global_pool='flat' gives all tokens; use 'avg'."

@@ -4,16 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 from ait.associative_transformer import AssociativeTransformer
+from ait.preprocessing import cifar_cfg, imagenet_cfg
 from ait.weights import checkpoint_filter_fn
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR_STD = (0.2470, 0.2435, 0.2616)
+_PAPER: Final = {"paper_name": "Associative Transformer", "paper_ids": "arXiv:2309.12862"}
 
 
 def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> AssociativeTransformer:
@@ -54,25 +53,8 @@ def _forget_names_of_other_classes(model: nn.Module, pretrained: bool) -> None:
         config.pop("label_names")
 
 
-def _cfg(**kwargs: Any) -> dict[str, Any]:
-    return {
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "num_classes": 1000,
-        "pool_size": None,
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "paper_name": "Associative Transformer",
-        "paper_ids": "arXiv:2309.12862",
-        **kwargs,
-    }
-
-
-_cfg_32 = partial(_cfg, input_size=(3, 32, 32), num_classes=10, crop_pct=1.0, mean=CIFAR_MEAN, std=CIFAR_STD)
+_cfg = partial(imagenet_cfg, **_PAPER)
+_cfg_32 = partial(cifar_cfg, **_PAPER)
 
 default_cfgs = generate_default_cfgs(
     {

@@ -11,9 +11,7 @@ from ait.baselines.coordination import Coordination
 from ait.baselines.luna import Luna
 from ait.baselines.perceiver import Perceiver
 from ait.baselines.set_transformer import SetTransformer
-
-CIFAR_MEAN: Final = (0.4914, 0.4822, 0.4465)
-CIFAR_STD: Final = (0.2470, 0.2435, 0.2616)
+from ait.preprocessing import cifar_cfg
 
 _TITLES: Final = {
     "ait": ("Associative Transformer", "2309.12862"),
@@ -27,20 +25,7 @@ _TITLES: Final = {
 
 def _cfg(paper: str, first_conv: str | None = "patch_embed.proj.proj") -> dict[str, Any]:
     title, number = _TITLES[paper]
-    return {
-        "input_size": (3, 32, 32),
-        "fixed_input_size": True,
-        "num_classes": 10,
-        "pool_size": None,
-        "crop_pct": 1.0,
-        "interpolation": "bicubic",
-        "mean": CIFAR_MEAN,
-        "std": CIFAR_STD,
-        "first_conv": first_conv,
-        "classifier": "head",
-        "paper_name": title,
-        "paper_ids": f"arXiv:{number}",
-    }
+    return cifar_cfg(first_conv=first_conv, paper_name=title, paper_ids=f"arXiv:{number}")
 
 
 default_cfgs = generate_default_cfgs(

@@ -8,7 +8,7 @@ from timm.models.vision_transformer import Block, get_init_weights_vit
 from torch import Tensor, nn
 
 from ait.latent.recall_merge import RecallMerge
-from ait.memory.associative_head import AssociativeHead
+from ait.memory.associative_head import make_classifier
 
 
 class Workspace(nn.Module):
@@ -54,7 +54,7 @@ class WorkspaceTransformer(VisionTransformer):
             class token, and pooling is ``avg`` unless another is given.
 
     Raises:
-        ValueError: A number is below 1, or the head is unknown or does not go with the pooling.
+        ValueError: A number is below 1, or the head is unknown.
     """
 
     def __init__(
@@ -101,23 +101,17 @@ class WorkspaceTransformer(VisionTransformer):
         return groups
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier, of the same kind, and the pooling if one is given.
-
-        Raises:
-            ValueError: An associative head does not go with the pooling.
-        """
+        """Replace the classifier, by one of the same kind, and the pooling if one is given."""
         super().reset_classifier(num_classes, global_pool)
         self._make_head()
 
     def _make_head(self) -> None:
-        if self.head_type not in ("linear", "associative"):
-            raise ValueError(f"Unknown head {self.head_type!r}; choose linear or associative.")
-        if self.head_type == "linear" or self.num_classes < 1:
-            return
-        if not self.global_pool:
-            raise ValueError("head='associative' remembers one vector an image, and global_pool='' gives all tokens.")
+        if self.head_type == "linear":
+            return  # timm has made it
         device = next(self.parameters()).device
-        head: Any = AssociativeHead(self.head_hidden_size, self.num_classes, **self.head_args, device=device)
+        head: Any = make_classifier(
+            self.head_type, self.head_hidden_size, self.num_classes, self.head_args, device=device
+        )
         self.head = head
 
     def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:

@@ -2,41 +2,19 @@
 
 from typing import Any, Final
 
-from timm.data import IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from ait.latent.transformer import WorkspaceTransformer
-
-CIFAR_MEAN: Final = (0.4914, 0.4822, 0.4465)
-CIFAR_STD: Final = (0.2470, 0.2435, 0.2616)
-
-
-def _cfg(**changes: Any) -> dict[str, Any]:
-    return {
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "num_classes": 1000,
-        "pool_size": None,
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_INCEPTION_MEAN,
-        "std": IMAGENET_INCEPTION_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        **changes,
-    }
-
-
-_CIFAR: Final = _cfg(input_size=(3, 32, 32), num_classes=10, crop_pct=1.0, mean=CIFAR_MEAN, std=CIFAR_STD)
+from ait.preprocessing import cifar_cfg, imagenet_cfg
 
 default_cfgs = generate_default_cfgs(
     {
-        "ait_workspace_tiny_patch4_32": _CIFAR,
-        "ait_workspace_small_patch4_32": _CIFAR,
-        "ait_workspace_tiny_patch16_224": _cfg(),
-        "ait_workspace_small_patch16_224": _cfg(),
-        "ait_workspace_base_patch16_224": _cfg(),
-        "ait_merge_tiny_patch4_32": _CIFAR,
+        "ait_workspace_tiny_patch4_32": cifar_cfg(),
+        "ait_workspace_small_patch4_32": cifar_cfg(),
+        "ait_workspace_tiny_patch16_224": imagenet_cfg(),
+        "ait_workspace_small_patch16_224": imagenet_cfg(),
+        "ait_workspace_base_patch16_224": imagenet_cfg(),
+        "ait_merge_tiny_patch4_32": cifar_cfg(),
     }
 )
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from ait.collectives import all_gather_rows, all_reduce_sum
 
+HEADS: Final = ("linear", "associative")
+
 # Rounds of assignment by which the first examples of a class are divided among its priors.
 _ROUNDS = 8
 
@@ -246,3 +248,30 @@ def _divide(examples: Tensor, num_priors: int) -> tuple[Tensor, Tensor]:
         means = torch.where(won.unsqueeze(-1) > 0, (winners.mT @ examples) / won.clamp_min(1).unsqueeze(-1), means)
         counts = won.clamp_min(1)
     return means, counts
+
+
+def make_classifier(
+    head: str, in_features: int, num_classes: int, head_args: dict[str, Any] | None = None, **dd: Any
+) -> nn.Module:
+    """Make the classifier of a model.
+
+    Args:
+        head: One of `HEADS`.
+        in_features: Width F of what it reads.
+        num_classes: Classes C; 0 makes one that gives what it reads.
+        head_args: Arguments of `AssociativeHead` that differ from its defaults.
+        **dd: Device and dtype.
+
+    Returns:
+        A module from features (..., F) to logits (..., C).
+
+    Raises:
+        ValueError: There is no such head.
+    """
+    if head not in HEADS:
+        raise ValueError(f"Unknown head {head!r}; choose one of {', '.join(HEADS)}.")
+    if num_classes < 1:
+        return nn.Identity()
+    if head == "associative":
+        return AssociativeHead(in_features, num_classes, **(head_args or {}), **dd)
+    return nn.Linear(in_features, num_classes, **dd)

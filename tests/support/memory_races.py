@@ -79,7 +79,7 @@ class Race:
                 client.close()
             if answer.status_code not in _BUSY:
                 return answer
-            time.sleep(0.01)
+            time.sleep(0.01)  # a pause between attempts, on which nothing depends
 
     def count(self, what: str) -> None:
         with self.lock:

@@ -20,7 +20,8 @@ class Named(Protocol):
     """A trial; its name is that of its files."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Name of the trial."""
 
 
 _Trial = TypeVar("_Trial", bound=Named)

@@ -53,7 +53,7 @@ EXPERIMENTS = {
     "trained-recall": "retrieval.trained_recall",
     "unknown": "familiarity.unknown",
     "updates": "retrieval.updates",
-    "write-maps": "familiarity.write_maps",
+    "write-maps": "blocks.write_maps",
 }
 _DPI = 160
 

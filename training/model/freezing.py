@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.errors import RecipeError
 
@@ -40,6 +41,21 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     for name in frozen:
         parameters[name].requires_grad_(False)
     return frozen
+
+
+def set_training(model: nn.Module, freeze_batch_norm: bool) -> None:
+    """Put a model into training mode.
+
+    Args:
+        model: Changed in place.
+        freeze_batch_norm: Leave batch norms in evaluation mode: they use their running statistics and keep them. Their
+            scales and shifts learn all the same.
+    """
+    model.train()
+    if freeze_batch_norm:
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
 
 def _expand(pattern: str) -> list[str]:

@@ -54,6 +54,11 @@ class Recipe(Section):
         description="Layers whose parameters stay as they are, by name as the model calls them, such as "
         "[patch_embed, blocks.0-5].",
     )
+    freeze_batch_norm: Flag = Field(
+        default=False,
+        description="Normalise by the running statistics that the model starts with, in training too. For fine-tuning "
+        "on images or batches unlike those of its training, whose own statistics would make other features of them.",
+    )
     batch_size: Count = Field(default=128, gt=0, description="Images per update, over all processes.")
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()

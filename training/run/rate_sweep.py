@@ -13,6 +13,7 @@ from rich.console import Console
 from training.data import dead_workers_named
 from training.errors import OutputError, RecipeError
 from training.evaluation.report.figure import save_figure
+from training.model.freezing import set_training
 from training.recipe.keys import Recipe
 from training.run.accelerator import create_accelerator
 from training.run.interruption import Interruption
@@ -71,6 +72,7 @@ def sweep_rates(recipe: Recipe, console: Console | None = None) -> RateSweep:
         console = Console(quiet=True)
     with Interruption() as interruption, interruption.at_once("stopped; nothing was written"), dead_workers_named():
         parts = prepare(recipe, accelerator, console)
+        set_training(parts.model, recipe.freeze_batch_norm)
         rates, losses = [], []
         for rate, loss in _updates(parts, accelerator):
             if not math.isfinite(loss):
@@ -87,7 +89,6 @@ def sweep_rates(recipe: Recipe, console: Console | None = None) -> RateSweep:
 def _updates(parts: RunParts, accelerator: Accelerator) -> Iterator[tuple[float, float]]:
     """Take the updates one by one, over the images as often as it takes; yield the rate and the loss of each."""
     step = epoch = 0
-    parts.model.train()
     while True:
         order = parts.images.order(epoch)
         with closing(parts.images.batches(order, epoch, parts.step.loaded_rows, 0)) as batches:

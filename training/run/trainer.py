@@ -15,6 +15,7 @@ from torch import Tensor
 
 from training.data import dead_workers_named
 from training.errors import OutputError, TrainingInterrupted
+from training.model.freezing import set_training
 from training.recipe.keys import Recipe
 from training.run.accelerator import create_accelerator, fastest_products
 from training.run.closed_form import solve_run
@@ -253,7 +254,7 @@ class Trainer:
         recipe, position, device = self._recipe, self.position, self._accelerator.device
         started, start_batch = time.perf_counter(), position.batch
         order = self._images.order(position.epoch)
-        self._model.train()
+        set_training(self._model, recipe.freeze_batch_norm)
         # Every process adds its share to sums that start with what was there at the last checkpoint.
         sums = torch.tensor(position.sums, device=device) * self._accelerator.is_main_process
         unchecked: list[Tensor] = []

@@ -96,7 +96,6 @@ def test_what_does_not_go_together_is_refused() -> None:
         ({"passes": 0}, "passes"),
         ({"num_latents": 0}, "num_latents"),
         ({"head": "round"}, "'round'"),
-        ({"head": "associative", "global_pool": ""}, "global_pool=''"),
     ):
         with pytest.raises(ValueError, match=message):
             create(**changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,9 +28,9 @@ def server(graph_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_every_process_knows_what_another_has_been_taught(server: tuple[str, int]) -> None:
     ask = f"{server[0]}/v1/memories/shared"
 
-    def send(method: str, path: str, **options: object) -> httpx.Response:
+    def send(method: str, path: str, **options: Any) -> httpx.Response:
         # A connection of its own each time, which any process may get.
-        answer = httpx.request(method, ask + path, timeout=CEILING, **options)  # type: ignore[arg-type]
+        answer = httpx.request(method, ask + path, timeout=CEILING, **options)
         assert answer.is_success, answer.text
         return answer
 

@@ -1,11 +1,12 @@
 """Frozen layers stay as they are, and only those."""
 
 import pytest
+import timm
 import torch
 
 from tests.support.training_models import small_model
 from training.errors import RecipeError
-from training.model.freezing import freeze
+from training.model.freezing import freeze, set_training
 
 
 def test_layers_are_frozen_by_name_and_by_range() -> None:
@@ -42,3 +43,17 @@ def test_something_must_be_left() -> None:
     model = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
     with pytest.raises(RecipeError, match="nothing would be left to train"):
         freeze(model, ["body", "head"])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_norms_may_keep_their_statistics_and_learn_all_the_same(frozen: bool) -> None:
+    model = timm.create_model("resnet10t", num_classes=3, zero_init_last=False)
+    images = 3 + 5 * torch.randn(4, 3, 16, 16)  # unlike those of the statistics
+    expected, before = model.eval()(images), {name: value.clone() for name, value in model.named_buffers()}
+    set_training(model, frozen)
+    assert model.training
+    found = model(images)
+    found.sum().backward()
+    assert torch.allclose(found, expected, atol=1e-5) is frozen
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers()) is frozen
+    assert all(each.weight.grad.any() for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d))

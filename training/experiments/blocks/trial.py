@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer
@@ -129,9 +129,8 @@ def run_kept_trial(plan: TrialPlan, images: Images, folder: Path, budget: Budget
     if path.is_file():
         with safe_open(path, framework="pt") as file:
             kept = json.loads(file.metadata()["trial"])
-            if kept.pop("settings") == settings:
-                right = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no dictionary
-                return Trial(plan.design, plan.seed, **kept, right=right)
+        if kept.pop("settings") == settings:
+            return Trial(plan.design, plan.seed, **kept, right=load_file(path))
     if not budget.includes(plan.name):
         raise NotChosen
     budget.check()

@@ -36,6 +36,7 @@ from training.experiments.familiarity.measures import (
     max_softmax,
 )
 from training.experiments.outcome import Check, Outcome
+from training.experiments.small_model import train_small_model
 
 SCORES = ("max softmax", "logit energy", "k-th neighbour", "patch energy", "class memory")
 SETS = ("held-out classes", "textures", "noise")
@@ -66,34 +67,8 @@ def held_out(classes: int, seed: int) -> list[int]:
 
 def train_model(data: Data, known: list[int], epochs: int, seed: int) -> AssociativeTransformer:
     """Train a small AiT on the known classes, whose labels are their positions in `known`."""
-    size = data.train_images.shape[-1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AssociativeTransformer(
-            img_size=size,
-            patch_size=4,
-            embed_dim=64,
-            depth=2,
-            num_heads=4,
-            mlp_ratio=2.0,
-            num_classes=len(known),
-            memory_args={"num_priors": 16, "prior_dim": 16, "num_heads": 4, "bottleneck": 64},
-        ).train()
-        images, labels = select(data.train_images, data.train_labels, known)
-        batch = 128
-        steps = epochs * (len(images) // batch)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps)
-        for _ in range(epochs):
-            order = torch.randperm(len(images))
-            for chosen in order[: len(order) // batch * batch].split(batch):
-                output = model.forward_training(images[chosen])
-                loss = F.cross_entropy(output.logits, labels[chosen]) + 0.01 * output.balance_loss
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-    return model.eval()
+    images, labels = select(data.train_images, data.train_labels, known)
+    return train_small_model(images, labels, epochs, 3e-3, seed)
 
 
 def select(images: Tensor, labels: Tensor, classes: list[int]) -> tuple[Tensor, Tensor]:

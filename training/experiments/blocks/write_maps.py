@@ -17,9 +17,10 @@ from ait.interpret.write_map import write_maps
 from training.experiments import style
 from training.experiments.familiarity.images import folder_images, shape_images
 from training.experiments.outcome import Check, Outcome
+from training.experiments.small_model import train_small_model
 
 MEMORIES: Final = ("published", "orthogonal")
-_SHOWN, _BATCH, _RATE = 6, 128, 2e-3
+_SHOWN, _RATE = 6, 2e-3
 
 
 def train_and_look(
@@ -39,36 +40,14 @@ def train_and_look(
     Returns:
         By epoch, the share that each patch of the batch has of each prior's gates, shape (2, M, B, N).
     """
-    size = images.shape[-1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AssociativeTransformer(
-            img_size=size,
-            patch_size=size // 8,
-            embed_dim=64,
-            depth=2,
-            num_heads=4,
-            mlp_ratio=2.0,
-            num_classes=int(labels.max()) + 1,
-            memory=memory,
-            memory_args={"num_priors": 16, "prior_dim": 16, "num_heads": 4, "bottleneck": 64},
-        )
-        steps = epochs * (len(images) // _BATCH)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
-        found = {0: write_maps(model.eval(), batch)} if 0 in kept else {}
-        for epoch in range(1, epochs + 1):
-            model.train()
-            order = torch.randperm(len(images))
-            for chosen in order[: len(order) // _BATCH * _BATCH].split(_BATCH):
-                output = model.forward_training(images[chosen])
-                loss = F.cross_entropy(output.logits, labels[chosen]) + 0.01 * output.balance_loss
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-            if epoch in kept:
-                found[epoch] = write_maps(model.eval(), batch)
+    found: dict[int, Tensor] = {}
+
+    def look(epoch: int, model: AssociativeTransformer) -> None:
+        if epoch in kept:
+            found[epoch] = write_maps(model, batch)
+
+    patch = images.shape[-1] // 8
+    train_small_model(images, labels, epochs, _RATE, seed, patch_size=patch, memory=memory, after_epoch=look)
     return found
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.experiments.familiarity.write_maps import overlap, train_and_look
+from training.experiments.blocks.write_maps import overlap, train_and_look
 
 
 def test_overlap_tells_priors_that_read_alike() -> None:
