@@ -18,7 +18,8 @@ class RunLock:
     """Hold the output folder of a run for the time of a ``with`` block.
 
     The operating system holds the lock for the process and gives it up when the process ends, however it ends: a
-    file that a kill left behind keeps nobody out. The file says who holds it.
+    file that a kill left behind keeps nobody out. The file says who holds it. Processes that the holder forks, such as
+    those that load its images, do not hold it: they outlive a killed holder for a moment.
 
     Args:
         folder: The output folder; it is created, and removed again if nothing was written into it.
@@ -38,6 +39,7 @@ class RunLock:
             self._created = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
             self._folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._acquire()
+            os.register_at_fork(after_in_child=self._close)
         except OSError as error:
             self._remove_created()
             raise OutputError(
@@ -53,9 +55,13 @@ class RunLock:
             # While the lock is held, so that the file of a later holder is never the one removed.
             with suppress(OSError):
                 self._path.unlink()
+            self._close()
+        self._remove_created()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        self._remove_created()
 
     def _acquire(self) -> int:
         while True:

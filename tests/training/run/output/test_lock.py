@@ -21,6 +21,11 @@ HOLD = "import sys, time; from pathlib import Path; from training.run.output.loc
     "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 )
 
+# The holder says the number of its fork, and the fork says 0.
+FORK = "import os, sys, time; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
+    "with RunLock(Path(sys.argv[1])): print(os.fork(), flush=True); time.sleep(600)"
+)
+
 
 def test_a_second_run_is_refused_and_told_who_is_at_work(
     make_recipe: MakeRecipe, tmp_path: Path, quiet: Console
@@ -50,6 +55,22 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     with RunLock(tmp_path):
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fork_that_outlives_its_run_holds_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", FORK, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as holder:
+        assert holder.stdout is not None
+        forked = max(int(holder.stdout.readline()) for _ in range(2))
+        try:
+            with pytest.raises(OutputError, match=f"process {holder.pid} on"), RunLock(tmp_path):
+                pass
+            holder.kill()
+            holder.wait()
+            with RunLock(tmp_path):
+                os.kill(forked, 0)
+        finally:
+            holder.kill()
+            os.kill(forked, signal.SIGKILL)
 
 
 def test_what_a_run_wrote_stays_when_its_lock_goes(tmp_path: Path) -> None:
