@@ -47,7 +47,7 @@ def fastest_products(accelerator: Accelerator, taken: str = "") -> Iterator[None
     Args:
         accelerator: Whose device counts.
         taken: What torch was set to when the run began, which is taken again: the two libraries differ in rounding,
-            and what a measurement finds depends on what else runs. Empty for a run that begins.
+            and the run may go on with another processor. Empty for a run that begins.
     """
     before = torch.get_float32_matmul_precision()
     if accelerator.device.type != "cpu" or before != "highest":
@@ -63,21 +63,25 @@ def fastest_products(accelerator: Accelerator, taken: str = "") -> Iterator[None
 
 
 def _prefers_onednn() -> bool:
+    """Compare the two on one thread: several wait for each other, and longer where other programs run."""
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(_ROWS, _INNER, generator=generator)
     right = torch.randn(_INNER, _COLUMNS, generator=generator)
     exact = left.double() @ right.double()
     errors, seconds = {}, {"highest": float("inf"), _ONEDNN: float("inf")}
+    threads = torch.get_num_threads()
     try:
-        for _ in range(_ROUNDS):  # in turns: whatever else runs slows both
+        torch.set_num_threads(1)
+        for _ in range(_ROUNDS):  # in turns: a clock rate that changes is that of both
             for precision, fastest in seconds.items():
                 torch.set_float32_matmul_precision(precision)
-                began = time.perf_counter()
+                began = time.process_time()  # of the processor: what else runs must not decide
                 product = left @ right
-                seconds[precision] = min(fastest, time.perf_counter() - began)
+                seconds[precision] = min(fastest, time.process_time() - began)
                 errors[precision] = _largest_difference(product, exact)
     finally:
         torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(threads)
     return errors[_ONEDNN] <= 2 * errors["highest"] and seconds["highest"] > _WORTHWHILE * seconds[_ONEDNN]
 
 
