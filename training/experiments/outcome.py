@@ -32,6 +32,12 @@ class Check:
         slack = share * abs(theory) + margin
         return cls(name, float(measured), theory - slack, theory + slack, theory)
 
+    @classmethod
+    def learnt(cls, name: str, accuracy: float, classes: int, images: int) -> "Check":
+        """Allow an accuracy that guessing reaches on so many images once in 700 times, or a better one."""
+        chance = 1 / classes
+        return cls(name, float(accuracy), chance + 3 * (chance * (1 - chance) / images) ** 0.5, 1.0)
+
     @property
     def passed(self) -> bool:
         """True if the figure lies in the range; never for NaN."""

@@ -21,6 +21,11 @@ def test_a_range_around_theory_is_a_share_and_a_margin() -> None:
     assert check.passed
 
 
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.5, False), (0.513, False), (0.52, True), (math.nan, False)])
+def test_a_model_has_learnt_where_it_is_better_than_guessing(accuracy: float, passed: bool) -> None:
+    assert Check.learnt("two classes", accuracy, classes=2, images=10_000).passed is passed
+
+
 def test_an_outcome_passes_where_all_checks_do() -> None:
     good, bad = Check("good", 1, 0, 2), Check("bad", 3, 0, 2)
     assert Outcome("title", [good], Figure()).passed

@@ -10,7 +10,7 @@ from typing import Any
 from ait.baselines.ablations import ABLATIONS
 from training.experiments import style
 from training.experiments.budget import Budget, run_chosen
-from training.experiments.outcome import Check, Outcome
+from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.comparison import QUICK
 from training.experiments.tables.datasets import TABLE_DATA
@@ -79,7 +79,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         rows.append([label, *cost(first), *map(accuracy, results), theirs(published.ABLATIONS[ablation])])
         heights.append(100 * first["accuracy"])
         checks += [
-            Check(f"{label}, {dataset}", each[0]["accuracy"], 0.0, 1.0)
+            TABLE_DATA[dataset].learnt(f"{label}, {dataset}", each[0]["accuracy"])
             for dataset, each in zip(sets, results, strict=True)
             if each
         ]

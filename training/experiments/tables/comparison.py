@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from training.experiments import style
 from training.experiments.budget import Budget, run_chosen
-from training.experiments.outcome import Check, Outcome
+from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table, theirs
@@ -102,7 +102,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     sets = [name for name in TABLE_DATA if any(dataset == name for _, dataset in found)]
     labels = list(dict.fromkeys(label for label, _ in found))
     checks = [
-        Check(f"{label} on {dataset}", results[0]["accuracy"], 0.0, 1.0) for (label, dataset), results in found.items()
+        TABLE_DATA[dataset].learnt(f"{label} on {dataset}", results[0]["accuracy"])
+        for (label, dataset), results in found.items()
     ]
     figure, panels = style.new_figure(columns=max(1, len(sets)))
     for axes, dataset in zip(panels, sets, strict=False):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from training.experiments.outcome import Check
+
 
 @dataclass(frozen=True)
 class TableData:
@@ -16,6 +18,8 @@ class TableData:
         patch_size: Patch size in pixels.
         batch_size: Images of an update in the paper's recipe.
         training_images: How many there are.
+        test_images: How many there are.
+        classes: How many there are.
         augment: As a recipe's section of this name.
     """
 
@@ -25,7 +29,13 @@ class TableData:
     patch_size: int
     batch_size: int
     training_images: int
+    test_images: int
+    classes: int
     augment: dict[str, Any]
+
+    def learnt(self, name: str, accuracy: float) -> Check:
+        """Check that a model is better than guessing on the test images."""
+        return Check.learnt(name, accuracy, self.classes, self.test_images)
 
     def recipe(self, root: Path | None) -> dict[str, Any] | None:
         """Write the section ``data`` of a recipe; None where the data are not there.
@@ -44,10 +54,12 @@ class TableData:
 _PHOTOGRAPHS: Final = {"crop_padding": 4, "flip": True}
 
 TABLE_DATA: Final = {
-    "CIFAR-10": TableData("cifar10", "cifar10", 32, 4, 512, 50_000, _PHOTOGRAPHS),
-    "CIFAR-100": TableData("cifar100", "cifar100", 32, 4, 512, 50_000, _PHOTOGRAPHS),
+    "CIFAR-10": TableData("cifar10", "cifar10", 32, 4, 512, 50_000, 10_000, 10, _PHOTOGRAPHS),
+    "CIFAR-100": TableData("cifar100", "cifar100", 32, 4, 512, 50_000, 10_000, 100, _PHOTOGRAPHS),
     # Moved by an augmentation, points would leave the image.
-    "Triangle": TableData(None, "triangle_faithful", 64, 32, 512, 50_000, {"crop_padding": 0, "flip": False}),
-    "Pet": TableData("pet", "oxford_iiit_pet", 224, 16, 128, 3_680, _PHOTOGRAPHS),
-    "ImageNet-100": TableData("imagenet100", "folder", 224, 16, 512, 126_689, _PHOTOGRAPHS),
+    "Triangle": TableData(
+        None, "triangle_faithful", 64, 32, 512, 50_000, 10_000, 2, {"crop_padding": 0, "flip": False}
+    ),
+    "Pet": TableData("pet", "oxford_iiit_pet", 224, 16, 128, 3_680, 3_669, 37, _PHOTOGRAPHS),
+    "ImageNet-100": TableData("imagenet100", "folder", 224, 16, 512, 126_689, 5_000, 100, _PHOTOGRAPHS),
 }

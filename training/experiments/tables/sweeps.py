@@ -13,8 +13,9 @@ from ait.memory.hopfield import KERNELS
 from training.errors import DataError
 from training.experiments import style
 from training.experiments.budget import Budget, run_chosen
-from training.experiments.outcome import Check, Outcome
+from training.experiments.outcome import Outcome
 from training.experiments.tables.comparison import QUICK
+from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table
 from training.experiments.tables.trial import TableTrial, run_trial
 
@@ -89,7 +90,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         + table(["memory", "parameters", "multiply-adds", "time", dataset], rows)
         + "\n"
     )
-    checks = [Check(label, results[0]["accuracy"], 0.0, 1.0) for label, results in found.items()]
+    checks = [TABLE_DATA[dataset].learnt(label, results[0]["accuracy"]) for label, results in found.items()]
     return Outcome("AiT over the settings of its memory", checks, figure, {"results": found}, text)
 
 

@@ -91,6 +91,11 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ablations, "run_trial", quick)
     outcome = ablations.run(True, 0, None, tmp_path, Budget())
     assert "| no bottleneck | 0.00 | 0.0 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 72.75 |" in outcome.markdown
+    assert {check.name.rpartition(", ")[2]: check.passed for check in outcome.checks} == {
+        "CIFAR-10": True,
+        "CIFAR-100": True,
+        "Triangle": False,  # half of two classes is chance
+    }
     assert len(seen) == 7 * 3 * 3
     for trial in seen[:7]:
         sizes = {"num_classes": 10, **trial.model_args(), "embed_dim": 24, "global_pool": "avg"}
