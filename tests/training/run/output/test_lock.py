@@ -23,7 +23,7 @@ HOLD = "import sys, time; from pathlib import Path; from training.run.output.loc
 
 # The holder says the number of its fork, and the fork says 0.
 FORK = "import os, sys, time; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
-    "with RunLock(Path(sys.argv[1])): print(os.fork(), flush=True); time.sleep(600)"
+    "with RunLock(Path(sys.argv[1])): os.write(1, b'%d\\n' % os.fork()); time.sleep(600)"
 )
 
 
