@@ -57,7 +57,15 @@ def check_available(runtime: str, precision: str = "fp32") -> None:
         raise RuntimeUnavailable("this processor has no bf16 arithmetic")
 
 
-def open_graph(runtime: str, path: Path, precision: str = "fp32", *, threads: int = 1, streams: int = 1) -> Graph:
+def open_graph(
+    runtime: str,
+    path: Path,
+    precision: str = "fp32",
+    *,
+    threads: int = 1,
+    streams: int = 1,
+    size: tuple[int, int] | None = None,
+) -> Graph:
     """Make a graph ready to run.
 
     Args:
@@ -66,16 +74,19 @@ def open_graph(runtime: str, path: Path, precision: str = "fp32", *, threads: in
         precision: ``bf16`` computes a float32 graph so; ``int8`` stands for a graph that was quantised.
         threads: A batch is run on; the calling thread waits for them.
         streams: Batches that are run at the same time.
+        size: Height and width of images, other than the graph was made for; None takes those.
 
     Raises:
-        RuntimeUnavailable: As `check_available`.
+        RuntimeUnavailable: As `check_available`; or the library runs graphs at their own size alone.
         Exception: Whatever the library raises for a file that it cannot run.
     """
     check_available(runtime, precision)
     if runtime == "openvino":
         from ait_lite.runtimes.openvino_graph import OpenVinoGraph
 
-        return OpenVinoGraph(path, precision, threads=threads, streams=streams)
+        return OpenVinoGraph(path, precision, threads=threads, streams=streams, size=size)
+    if size is not None:
+        raise RuntimeUnavailable("onnxruntime runs a graph at the size that it was made for; install openvino")
     from ait_lite.runtimes.onnxruntime_graph import OnnxRuntimeGraph
 
     return OnnxRuntimeGraph(path, threads=threads)

@@ -30,7 +30,15 @@ def computes_bf16() -> bool:
 class OpenVinoGraph:
     """An ONNX file in OpenVINO, on threads of OpenVINO's own."""
 
-    def __init__(self, path: Path, precision: str = "fp32", *, threads: int = 1, streams: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        precision: str = "fp32",
+        *,
+        threads: int = 1,
+        streams: int = 1,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """Compile the file.
 
         Args:
@@ -38,6 +46,7 @@ class OpenVinoGraph:
             precision: One of ``fp32``, ``bf16`` and ``int8``.
             threads: A batch is run on.
             streams: Batches that are run at the same time.
+            size: Height and width of images, if others than the file is made for.
         """
         core = openvino.Core()
         settings = {
@@ -47,7 +56,11 @@ class OpenVinoGraph:
             # Pinned threads of two models, or of two processes, would share one core and leave another idle.
             "ENABLE_CPU_PINNING": False,
         }
-        self._model = core.compile_model(core.read_model(path), "CPU", settings)
+        graph = core.read_model(path)
+        if size is not None:
+            batch, channels, *_ = graph.input(0).partial_shape
+            graph.reshape({0: [batch, channels, *size]})
+        self._model = core.compile_model(graph, "CPU", settings)
         self._logits = self._model.output("logits")
         names = {name for output in self._model.outputs for name in output.get_names()}
         self._features = self._model.output("features") if "features" in names else None

@@ -62,22 +62,23 @@ class Backbone:
             prepared = read_prepared(self._folder)
         except PreparedError:  # the weights are whole, which is all that is needed
             return None
-        if tuple(prepared.data_config["input_size"]) != tuple(inputs.shape[1:]):
-            return None
+        _, *size = prepared.data_config["input_size"]
+        wanted = (inputs.shape[2], inputs.shape[3])
+        other = None if tuple(size) == wanted else wanted
         expected = self._eager(inputs)
         for runtime in GRAPH_RUNTIMES:
-            graph = _open(runtime, prepared)
+            graph = _open(runtime, prepared, other)
             if graph is not None and _same(_features(graph, inputs), expected):
                 return partial(_features, graph)
         return None
 
 
-def _open(runtime: str, prepared: PreparedModel) -> Graph | None:
+def _open(runtime: str, prepared: PreparedModel, size: tuple[int, int] | None) -> Graph | None:
     path = prepared.graph("fp32")
     if path is None:
         return None
     try:
-        return open_graph(runtime, path, threads=torch.get_num_threads())
+        return open_graph(runtime, path, threads=torch.get_num_threads(), size=size)
     except RuntimeUnavailable:
         return None
 

@@ -49,6 +49,15 @@ class RidgeHead:
         """
         return float((self.left_out.argmax(dim=1) == labels).double().mean())
 
+    def error(self, labels: Tensor) -> float:
+        """Return the mean squared error of the scores that examples get when left out, against one-hot labels.
+
+        Args:
+            labels: (N,) int64, those that it was solved for.
+        """
+        targets = torch.nn.functional.one_hot(labels, self.left_out.shape[1])
+        return float((self.left_out.double() - targets).square().mean())
+
     def scaled(self, factor: float) -> "RidgeHead":
         """Multiply all that it says by a factor."""
         return RidgeHead(self.weight * factor, self.bias * factor, self.regularisation, self.left_out * factor)

@@ -1,7 +1,7 @@
 """The section `data` of a recipe."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -67,6 +67,13 @@ class DataRecipe(Section):
         default="none",
         description="What is done about classes with few images: sampler visits them more often, loss weighs them "
         "more, both inversely to their frequency.",
+    )
+    img_size: Literal["auto"] | Annotated[Count, Field(gt=0)] | None = Field(
+        default=None,
+        description="Side in pixels of the square that images are brought to, for models that take any, such as "
+        "convolutional ones; the model's own if left out. auto: the model's own or about 5/7 or 4/7 of it, at "
+        "whichever a head in closed form errs least (method=closed_form, head_first). Small or blurred images are "
+        "often told apart better at a smaller size, in less time.",
     )
     mean: tuple[Number, ...] | None = Field(
         default=None, description="Channel means in [0, 1]; the model's if left out."

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch.nn import functional as F
 
-from training.data import Preprocessing, open_splits
+from training.data import open_splits
 from training.errors import RecipeError
 from training.evaluation.exemplars import Embedded
 from training.model.learner import create_model
@@ -16,6 +16,7 @@ from training.model.start import find_start
 from training.recipe.keys import Recipe
 from training.run.head import Features, fit_head
 from training.run.images import RunImages
+from training.run.input_size import choose_preprocessing
 from training.run.interruption import Interruption
 from training.run.output.folder import RunFolder
 from training.run.output.state import Position
@@ -55,13 +56,7 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
         training, validation = open_splits(recipe.data, recipe.seed)
         model = create_model(recipe.model, training.classes, console)
         linear_head(model)
-        preprocessing = Preprocessing.of_model(
-            model,
-            mean=recipe.data.mean,
-            std=recipe.data.std,
-            interpolation=recipe.data.interpolation,
-            crop_pct=recipe.data.crop_pct,
-        )
+        preprocessing = choose_preprocessing(recipe, model, training, device, console)
         images = RunImages(recipe, training, validation, preprocessing, device, console)
         model = model.to(device)
         features = Features(model, preprocessing, device, recipe.data.cache, console, find_start(recipe.model).folder)

@@ -19,6 +19,7 @@ from training.model.whitening import whiten_patch_embedding
 from training.recipe.keys import Recipe
 from training.run.head import Features, fit_head
 from training.run.images import RunImages
+from training.run.input_size import choose_preprocessing
 from training.run.validation import Validation
 from training.seeds import stream_seed
 from training.step.distillation import load_teacher
@@ -54,13 +55,14 @@ class RunParts:
     validation: Validation
 
 
-def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunParts:
+def prepare(recipe: Recipe, accelerator: Accelerator, console: Console, img_size: int = 0) -> RunParts:
     """Open and decode a recipe's images, and make its model, optimiser and schedule.
 
     Args:
         recipe: The whole of it; each part is handed its own section.
         accelerator: Device, precision and processes.
         console: Where progress goes.
+        img_size: Side of the images in pixels that a run which goes on has chosen; 0 chooses.
 
     Raises:
         RecipeError: The model, optimiser or schedule cannot be made.
@@ -70,13 +72,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console) -> RunPa
     training, validation = open_splits(recipe.data, recipe.seed)
     torch.manual_seed(stream_seed(recipe.seed, 0, "model"))
     model = create_model(recipe.model, training.classes, console)
-    preprocessing = Preprocessing.of_model(
-        model,
-        mean=recipe.data.mean,
-        std=recipe.data.std,
-        interpolation=recipe.data.interpolation,
-        crop_pct=recipe.data.crop_pct,
-    )
+    with accelerator.main_process_first():
+        preprocessing = choose_preprocessing(recipe, model, training, accelerator.device, console, img_size)
     # Before images are decoded, which may take long: it may not fit.
     teacher = load_teacher(recipe.distil, training.classes, preprocessing, accelerator.device)
     with accelerator.main_process_first():

@@ -24,7 +24,7 @@ from training.run.interruption import Interruption
 from training.run.output import state
 from training.run.output.folder import RunFolder, accuracy
 from training.run.output.lock import RunLock
-from training.run.output.state import Position
+from training.run.output.state import Choices, Position
 from training.run.output.tracking import Trackers, check_trackers
 from training.run.output.writer import RunWriter
 from training.run.preparation import prepare
@@ -87,12 +87,12 @@ def train(
         with interruption.at_once("stopped before the first step"):
             check_trackers(recipe.tracking)
             claimed.enter_context(_claimed(recipe.output, resume, accelerator))
-            taken = state.read_products(RunFolder(recipe.output).state) if resume else ""
-            claimed.enter_context(fastest_products(accelerator, taken))
+            chosen = state.read_choices(RunFolder(recipe.output).state) if resume else Choices()
+            claimed.enter_context(fastest_products(accelerator, chosen.products))
         if recipe.method == "closed_form":
             return _result(recipe, solve_run(recipe, accelerator, console, interruption))
         with interruption.at_once("stopped before the first step"):
-            trainer = Trainer(recipe, accelerator, console, interruption)
+            trainer = Trainer(recipe, accelerator, console, interruption, chosen.img_size)
         trainer.open_output(resume)
         # One process writes; the others have nothing to track.
         trackers = recipe.tracking if accelerator.is_main_process else []
@@ -144,6 +144,7 @@ class Trainer:
         accelerator: Device, precision and processes.
         console: Where progress goes.
         interruption: Asked between steps whether to stop.
+        img_size: Side of the images in pixels that the run has chosen before; 0 lets it choose.
 
     Attributes:
         position: How far the run is.
@@ -154,14 +155,21 @@ class Trainer:
         CheckpointError: The checkpoint that fine-tuning starts from cannot be used.
     """
 
-    def __init__(self, recipe: Recipe, accelerator: Accelerator, console: Console, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        console: Console,
+        interruption: Interruption,
+        img_size: int = 0,
+    ) -> None:
         self._recipe = recipe
         self._accelerator = accelerator
         self._console = console
         self._interruption = interruption
         self._folder = RunFolder(recipe.output)
         self.position = Position()
-        self._parts = parts = prepare(recipe, accelerator, console)
+        self._parts = parts = prepare(recipe, accelerator, console, img_size)
         self._images = parts.images
         self._model = parts.model
         self._learned = parts.update.learned
@@ -188,6 +196,7 @@ class Trainer:
         elif resume:
             self._console.print(f"no checkpoint in {self._folder.path} yet: starting from the beginning")
         self.position.products = torch.get_float32_matmul_precision()
+        self.position.img_size = self._parts.preprocessing.input_size[-1]
         if self._accelerator.is_main_process:
             self._writer.describe(self.position)
 

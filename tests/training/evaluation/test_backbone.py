@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from timm.models import save_for_hf
 from torch import Tensor, nn
@@ -70,3 +71,16 @@ def test_without_a_graph_the_model_computes(tmp_path: Path) -> None:
     model = small_vit().eval()
     for folder in (None, tmp_path):
         assert torch.equal(Backbone(model, CPU, folder)(images()), head_inputs(model, images()))
+
+
+@torch.inference_mode()
+def test_a_graph_takes_images_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=3).eval()
+    model.pretrained_cfg["input_size"] = (3, 64, 64)
+    save_for_hf(model, str(tmp_path), safe_serialization=True)
+    write_graphs(model, tmp_path, tmp_path)
+    counts, computes = eager_images(monkeypatch), Backbone(model, CPU, tmp_path)
+    smaller = images().repeat(1, 1, 2, 3)  # (9, 3, 32, 48)
+    torch.testing.assert_close(computes(smaller), head_inputs(model, smaller), rtol=1e-4, atol=1e-4)
+    assert counts == [4]

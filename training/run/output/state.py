@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -47,6 +47,7 @@ class Position:
         history: One row of metrics per epoch.
         timings: One row per epoch: seconds, and images per second.
         products: How torch was set to multiply matrices, in torch's words; empty where that is not known.
+        img_size: Side of the images in pixels; 0 where that is not known.
     """
 
     epoch: int = 0
@@ -58,6 +59,7 @@ class Position:
     history: list[Row] = field(default_factory=list)
     timings: list[Row] = field(default_factory=list)
     products: str = ""
+    img_size: int = 0
 
 
 def save(
@@ -96,9 +98,17 @@ def save(
     save_state(path, tensors, values)
 
 
-def read_products(path: Path) -> str:
-    """Read how a run was set to multiply matrices, from its state file; empty where that is not known."""
-    return str(read_values(path).get("position", {}).get("products", ""))
+class Choices(NamedTuple):
+    """What a run found best by measuring when it began, and keeps when it goes on; as in `Position`."""
+
+    products: str = ""
+    img_size: int = 0
+
+
+def read_choices(path: Path) -> Choices:
+    """Read what a run has chosen from its state file; where there is none, nothing."""
+    position = read_values(path).get("position", {})
+    return Choices(str(position.get("products", "")), int(position.get("img_size", 0)))
 
 
 def load(

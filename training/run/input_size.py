@@ -1,0 +1,91 @@
+"""Choose the size at which a model sees the images, where it takes any."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from training.data import LabelledImages, Preprocessing, decode
+from training.errors import RecipeError
+from training.model.ridge_head import RidgeHead, linear_head, solve_head
+from training.model.start import find_start
+from training.recipe.keys import Recipe
+from training.run.head import Features
+from training.seeds import stream_seed
+
+_SHARES: Final = (1, 5 / 7, 4 / 7)  # of the model's own size; of 224 pixels 160 and 128
+_STEP: Final = 32  # pixels: convolutional models halve their input five times
+_JUDGES: Final = 1000  # images
+
+
+def choose_preprocessing(
+    recipe: Recipe, model: nn.Module, training: LabelledImages, device: torch.device, console: Console, taken: int = 0
+) -> Preprocessing:
+    """Say what images go through before a model.
+
+    Args:
+        recipe: Reads the section `data`, and whether a head is solved for.
+        model: The model; moved to `device` if sizes are compared.
+        training: The images to learn from; at most a thousand of them judge between sizes.
+        device: Where to compute.
+        console: Where progress goes.
+        taken: The size that a run which is continued has chosen; 0 for one that begins.
+
+    Raises:
+        RecipeError: The model does not take images of the size asked for.
+        DataError: Images cannot be decoded.
+        OutputError: The cache folder cannot be written to.
+    """
+    data = recipe.data
+    own = Preprocessing.of_model(
+        model, mean=data.mean, std=data.std, interpolation=data.interpolation, crop_pct=data.crop_pct
+    )
+    sized = partial(_at, own)
+    if data.img_size is None:
+        return own
+    if taken:
+        return sized(taken)
+    config: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    fixed = bool(config.get("fixed_input_size", False))
+    if data.img_size != "auto":
+        if fixed and own.input_size[1:] != (data.img_size, data.img_size):
+            raise RecipeError(
+                f"data.img_size={data.img_size}: {recipe.model.name} takes images of "
+                f"{own.input_size[1]} x {own.input_size[2]} pixels alone; make it for others with "
+                f"model.args={{img_size: {data.img_size}}}, or leave data.img_size out"
+            )
+        return sized(data.img_size)
+    height, width = own.input_size[1:]
+    solved = recipe.method == "closed_form" or recipe.head_first
+    if fixed or not solved or height != width:
+        return own
+    linear_head(model.to(device))
+    sizes = sorted({height, *(round(share * height / _STEP) * _STEP for share in _SHARES[1:])} - {0}, reverse=True)
+    order = torch.randperm(len(training), generator=torch.Generator().manual_seed(stream_seed(recipe.seed, 0, "size")))
+    sample = training.select(sorted(order[:_JUDGES].tolist()))
+    folder = find_start(recipe.model).folder
+    heads: dict[int, RidgeHead] = {}
+    labels: dict[int, Tensor] = {}
+    for size in sizes:
+        known, images = decode(sample, sized(size), broken=data.broken, cache=data.cache, console=console)
+        features = Features(model, sized(size), device, data.cache, console, folder)
+        read = features(images.__getitem__, len(known), f"features at {size} pixels")
+        heads[size] = solve_head(read, known.labels, len(training.classes), recipe.seed)
+        labels[size] = known.labels
+    best = min(sizes, key=lambda size: heads[size].error(labels[size]))
+    rates = ", ".join(f"{heads[size].accuracy(labels[size]):.1%} at {size}" for size in sizes)
+    console.print(
+        f"images of {best} x {best} pixels: there a head in closed form errs least on images that are left out "
+        f"(right: {rates}; data.img_size sets another)",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return sized(best)
+
+
+def _at(own: Preprocessing, size: int) -> Preprocessing:
+    return replace(own, input_size=(own.input_size[0], size, size))
