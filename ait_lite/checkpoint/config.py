@@ -17,20 +17,32 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: There is no such file, it cannot be read, it is no JSON object, or it is larger than
             `MOST_CONFIG_BYTES` (whoever writes the folder must not be able to fill the reader's memory).
     """
-    path = folder / CONFIG
+    return read_object(folder / CONFIG, MOST_CONFIG_BYTES)
+
+
+def read_object(path: Path, most_bytes: int) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Args:
+        path: The file.
+        most_bytes: That it may have.
+
+    Raises:
+        CheckpointError: There is no such file, it cannot be read, it is no JSON object, or it is too large.
+    """
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_CONFIG_BYTES + 1)
-        if len(text) > MOST_CONFIG_BYTES:
-            raise ValueError(f"it is larger than {MOST_CONFIG_BYTES:,} bytes")
-        config = json.loads(text)
-        if not isinstance(config, dict):
+            text = file.read(most_bytes + 1)
+        if len(text) > most_bytes:
+            raise ValueError(f"it is larger than {most_bytes:,} bytes")
+        found = json.loads(text)
+        if not isinstance(found, dict):
             raise ValueError("it is not a JSON object")
     except RecursionError:
         raise CheckpointError(f"{path} cannot be read: it is nested too deeply. Export the model again.") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {_reason(error)}. Export the model again.") from error
-    return config
+    return found
 
 
 def update_config(folder: Path, values: Mapping[str, Any]) -> None:

@@ -16,16 +16,16 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ait_lite.checkpoint import WEIGHTS, write_text
+from ait_lite.checkpoint import MANIFEST, WEIGHTS, CheckpointError, write_text
+from ait_lite.checkpoint.config import read_object
+from ait_lite.checkpoint.constants import MOST_MANIFEST_BYTES
 from ait_lite.runtimes.graph import Outputs
 
 FORMAT: Final = "ait-graph-1"
-MANIFEST: Final = "graph.json"
 GRAPH: Final = "graph.onnx"
 QUANTISED: Final = "graph.int8.onnx"
 REFERENCE: Final = "reference.safetensors"
 
-MOST_MANIFEST_BYTES: Final = 1_000_000
 MOST_REFERENCE_BYTES: Final = 64_000_000
 _REMEDY = "Export the model again with `ait export CHECKPOINT FOLDER --format serving`."
 
@@ -169,12 +169,10 @@ def sha256(path: Path) -> str:
 def _read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_MANIFEST_BYTES + 1)
-        manifest = json.loads(text) if len(text) <= MOST_MANIFEST_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise PreparedError(f"{path} cannot be read ({type(error).__name__}). {_REMEDY}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        manifest = read_object(path, MOST_MANIFEST_BYTES)
+    except CheckpointError as error:
+        raise PreparedError(str(error)) from error
+    if manifest.get("format") != FORMAT:
         raise PreparedError(f"{path} is not of the format {FORMAT}. {_REMEDY}")
     return manifest
 

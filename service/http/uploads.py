@@ -1,14 +1,14 @@
 """Read the images of a request: one raw body, or the files of a multipart form.
 
 The body is counted while it arrives, so that a limit holds with or without a Content-Length. Files stay in
-memory, which the limit bounds.
+memory, which the limit bounds; those of requests that may be large go through a `Spool`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request
@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.http.problems import Problem
+from service.images.spool import Spool, SpooledFile
 from service.images.upload import Upload
 from service.inference_protocol import Inflater
 
@@ -45,13 +46,52 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
         ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
+    uploads: list[Upload] = []
+
+    def begin(filename: str | None) -> Callable[[bytes], object]:
+        data = bytearray()
+        uploads.append(Upload(data, filename))
+        return data.extend
+
+    await _receive(request, limits, begin)
+    return uploads
+
+
+async def spool_uploads(request: Request, limits: UploadLimits) -> list[SpooledFile]:
+    """Read the whole body as `read_uploads` does, but keep no more than a part of it in memory.
+
+    Raises:
+        Exception: As `read_uploads`.
+    """
+    spool = Spool()
+
+    def begin(filename: str | None) -> Callable[[bytes], object]:
+        spool.begin(filename)
+        return spool.add
+
+    await _receive(request, limits, begin, spool.settle)
+    return spool.files()
+
+
+async def _nothing_to_settle() -> None:
+    pass
+
+
+async def _receive(
+    request: Request,
+    limits: UploadLimits,
+    begin: Callable[[str | None], Callable[[bytes], object]],
+    settle: Callable[[], Awaitable[None]] = _nothing_to_settle,
+) -> None:
+    """Give the bytes of each file to what `begin` returns for its name; `settle` is awaited after each chunk."""
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
-        return await _read_form(request, options.get(b"boundary"), limits)
-    body = bytearray()
+        await _receive_form(request, options.get(b"boundary"), limits, begin, settle)
+        return
+    add = begin(None)
     async for chunk in inflated(request, limits.body_bytes):
-        body += chunk
-    return [Upload(body)]
+        add(chunk)
+        await settle()
 
 
 async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -100,10 +140,16 @@ async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _read_form(request: Request, boundary: bytes | None, limits: UploadLimits) -> list[Upload]:
+async def _receive_form(
+    request: Request,
+    boundary: bytes | None,
+    limits: UploadLimits,
+    begin: Callable[[str | None], Callable[[bytes], object]],
+    settle: Callable[[], Awaitable[None]],
+) -> None:
     if not boundary:
         raise _malformed("The multipart content type names no boundary.")
-    collector = _Collector(limits.files)
+    collector = _Collector(limits.files, begin)
     try:
         parser = MultipartParser(
             boundary,
@@ -119,14 +165,14 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
         )
         async for chunk in _without_preamble(inflated(request, limits.body_bytes), boundary):
             parser.write(chunk)
+            await settle()
         parser.finalize()
     except FormParserError as error:
         raise _malformed("The multipart body is malformed.") from error
     if not collector.ended:
         raise _malformed("The multipart body ends too early.")
-    if not collector.uploads:
+    if not collector.files:
         raise Problem(400, "no-file", f"The form has no file in a field named {FIELD!r}.", title="No image was sent")
-    return collector.uploads
 
 
 async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[bytes]:
@@ -147,21 +193,22 @@ async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> As
 
 @dataclass
 class _Collector:
-    """Callbacks of the parser; keeps the parts of the field `file` and skips all others."""
+    """Callbacks of the parser; passes the parts of the field `file` on and skips all others."""
 
     max_files: int
-    uploads: list[Upload] = field(default_factory=list)
+    begin: Callable[[str | None], Callable[[bytes], object]]
+    files: int = 0
     ended: bool = False
     _name: bytes = b""
     _value: bytes = b""
     _disposition: bytes = b""
-    _current: bytearray | None = None
+    _add: Callable[[bytes], object] | None = None
     _parts: int = 0
     _headers: int = 0
     _header_bytes: int = 0
 
     def begin_part(self) -> None:
-        self._disposition, self._current = b"", None
+        self._disposition, self._add = b"", None
         self._headers = self._header_bytes = 0
         self._parts += 1
         if self._parts > self.max_files + OTHER_PARTS:
@@ -199,20 +246,20 @@ class _Collector:
         _, options = parse_options_header(self._disposition)
         if options.get(b"name") != FIELD.encode():
             return
-        if len(self.uploads) == self.max_files:
+        if self.files == self.max_files:
             raise Problem(
                 413,
                 "too-many-files",
                 f"A request may have {self.max_files} files. Send the others in another one.",
                 title="The request has too many files",
             )
-        self._current = bytearray()
+        self.files += 1
         filename = options.get(b"filename")
-        self.uploads.append(Upload(self._current, filename.decode("utf-8", "replace") if filename else None))
+        self._add = self.begin(filename.decode("utf-8", "replace") if filename else None)
 
     def add_data(self, data: bytes, start: int, end: int) -> None:
-        if self._current is not None:
-            self._current += data[start:end]
+        if self._add is not None:
+            self._add(data[start:end])
 
     def end(self) -> None:
         self.ended = True

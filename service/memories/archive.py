@@ -1,20 +1,21 @@
 """Find the images in what a client sends: files, and files packed in ZIP archives.
 
-Nothing is ever unpacked onto a disk, so a name in an archive can point nowhere: it only says which label is meant.
+Nothing is ever unpacked under a name, so one in an archive can point nowhere: it only says which label is meant. An
+image is unpacked when it is read, so that of an archive no more than what is looked at is in memory.
 """
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
 from service.errors import MemoryInvalid, SentTooMuch
-from service.images.upload import Upload
+from service.images.spool import SpooledFile
 
 _SUFFIXES: Final = (".jpg", ".jpeg", ".jfif", ".png", ".webp")
 _MOST_ENTRIES: Final = 10  # entries of an archive for each image that may be in it: folders, notes, hidden files
@@ -39,21 +40,23 @@ class Item:
     Attributes:
         name: As the client calls it.
         label: The folder that it is in; empty if it is in none.
-        upload: The file.
+        read: Reads the file; it takes a while.
         error: What is wrong with it; None if nothing is.
     """
 
     name: str
     label: str
-    upload: Upload
+    read: Callable[[], bytes]
     error: MemoryInvalid | None = None
 
 
-def unpack(uploads: Sequence[Upload], limits: Limits) -> list[Item]:
-    """List the images of a request in its order; takes a while, call it on a thread.
+def unpack(files: Sequence[SpooledFile], limits: Limits) -> list[Item]:
+    """List the images of a request in its order, after each has been unpacked once, to see that it can be.
+
+    It takes a while, call it on a thread.
 
     Args:
-        uploads: Files; those that are ZIP archives are looked into, once.
+        files: Those that are ZIP archives are looked into, once.
         limits: Of all of them together, counted after decompression.
 
     Raises:
@@ -62,13 +65,13 @@ def unpack(uploads: Sequence[Upload], limits: Limits) -> list[Item]:
     """
     items: list[Item] = []
     total = 0
-    for upload in uploads:
-        found = (
-            _entries(upload, limits) if upload.data.startswith(_ARCHIVE) else [_item(upload.filename or "", upload)]
-        )
-        for item in found:
-            items.append(item)
-            total += len(item.upload.data)
+    for file in files:
+        if file.startswith(_ARCHIVE):
+            found, size = _entries(file, limits)
+        else:
+            found, size = [_item(file.filename or "", file.read)], file.length
+        items += found
+        total += size
         if len(items) > limits.files:
             raise _too_many(limits)
         if total > limits.bytes:
@@ -76,37 +79,54 @@ def unpack(uploads: Sequence[Upload], limits: Limits) -> list[Item]:
     return items
 
 
-def _entries(upload: Upload, limits: Limits) -> list[Item]:
+def _entries(file: SpooledFile, limits: Limits) -> tuple[list[Item], int]:
+    """List the images of an archive; also return how many bytes they have unpacked."""
     try:
-        with zipfile.ZipFile(io.BytesIO(upload.data)) as archive:
-            entries = archive.infolist()
-            chosen = [entry for entry in entries if _is_image(entry)]
-            if len(entries) > _MOST_ENTRIES * limits.files or len(chosen) > limits.files:
-                raise _too_many(limits)
-            items, left = [], limits.bytes
-            for entry in chosen:
-                item = _read(archive, entry, limits.file_bytes, left)
-                left -= len(item.upload.data)
-                items.append(item)
-            return items
+        archive = zipfile.ZipFile(file.open())
+        entries = archive.infolist()
+        chosen = [entry for entry in entries if _is_image(entry)]
+        if len(entries) > _MOST_ENTRIES * limits.files or len(chosen) > limits.files:
+            raise _too_many(limits)
+        items, total = [], 0
+        for entry in chosen:
+            size = _unpacked_size(archive, entry, limits.file_bytes, limits.bytes - total)
+            item = _item(entry.filename, partial(_read, archive, entry))
+            if size > limits.file_bytes:
+                error = MemoryInvalid(f"It has more than {limits.file_bytes:,} bytes unpacked.")
+                item, size = Item(entry.filename, "", item.read, error), 0
+            items.append(item)
+            total += size
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise MemoryInvalid(f"The archive cannot be read: {error}. Pack it again, as a plain ZIP file.") from error
+    return items, total
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int, left: int) -> Item:
-    """Read an entry up to a limit, whatever size it claims; `left` is what all that follow may have together."""
+def _unpacked_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int, left: int) -> int:
+    """Count the bytes of an entry, whatever size it claims, until they are more than `most`.
+
+    Raises:
+        SentTooMuch: There are more than `left`, which is what all that follow may have together.
+    """
     if entry.flag_bits & 1 or entry.compress_type not in _METHODS:
         raise MemoryInvalid("The archive is encrypted or packed in an unusual way. Pack it as a plain ZIP file.")
-    data = bytearray()
+    size = 0
+    for chunk in _chunks(archive, entry):
+        size += len(chunk)
+        if size > left:
+            raise SentTooMuch("The archive unpacks to more bytes than a request may have. Send it in parts.")
+        if size > most:
+            break
+    return size
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    return b"".join(_chunks(archive, entry))
+
+
+def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     with archive.open(entry) as file:
         while chunk := file.read(_CHUNK):
-            data += chunk
-            if len(data) > left:
-                raise SentTooMuch("The archive unpacks to more bytes than a request may have. Send it in parts.")
-            if len(data) > most:
-                error = MemoryInvalid(f"It has more than {most:,} bytes unpacked.")
-                return Item(entry.filename, "", Upload(b"", entry.filename), error)
-    return _item(entry.filename, Upload(data, entry.filename))
+            yield chunk
 
 
 def _too_many(limits: Limits) -> SentTooMuch:
@@ -120,6 +140,6 @@ def _is_image(entry: zipfile.ZipInfo) -> bool:
     return not entry.is_dir() and not hidden and path.suffix.lower() in _SUFFIXES
 
 
-def _item(name: str, upload: Upload) -> Item:
+def _item(name: str, read: Callable[[], bytes]) -> Item:
     folders = [part for part in PurePosixPath(name.replace("\\", "/")).parts[:-1] if part not in ("/", ".", "..")]
-    return Item(name, folders[-1] if folders else "", upload)
+    return Item(name, folders[-1] if folders else "", read)

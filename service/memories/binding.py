@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakKeyDictionary
 
-from ait_lite.checkpoint import CheckpointError
+from ait_lite.checkpoint import WEIGHTS, CheckpointError
 from ait_lite.checkpoint import fingerprint as checkpoint_fingerprint
 from service.errors import MemoryConflict, ModelUnavailable
 from service.memories.records import Binding, Memory
@@ -49,7 +49,7 @@ class Bindings:
         """
         model = self._models.get(name)
         if not model.num_features or model not in self._models.loaded():
-            raise MemoryConflict(f"Model {model.folder.name} gives no feature vectors. Choose another.")
+            raise MemoryConflict(_no_features(model))
         return Binding(model.folder.name, await self._fingerprint(model), model.num_features)
 
     async def model_of(self, memory: Memory) -> ServedModel:
@@ -58,7 +58,7 @@ class Bindings:
         Raises:
             ModelNotFound: There is none of that name.
             ModelUnavailable: It does not answer now.
-            MemoryConflict: The model of that name is another one by now.
+            MemoryConflict: The model of that name is another one by now, or gives no feature vectors as it is served.
         """
         name = memory.binding.model
         if self.known(memory) is None:
@@ -72,6 +72,8 @@ class Bindings:
             )
         if not model.ready:
             raise ModelUnavailable(f"Model {name} is restarting.")
+        if not model.num_features:
+            raise MemoryConflict(_no_features(model))
         return model
 
     async def _fingerprint(self, model: ServedModel) -> str:
@@ -81,3 +83,13 @@ class Bindings:
             except CheckpointError as error:
                 raise ModelUnavailable(str(error)) from None
         return self._fingerprints[model]
+
+
+def _no_features(model: ServedModel) -> str:
+    name, folder = model.folder.name, model.folder.path
+    if (folder / WEIGHTS).is_file():
+        return f"Model {name} gives no feature vectors. Choose another."
+    return (
+        f"Model {name} is a graph that gives no feature vectors. Serve the checkpoint that it was made from, export "
+        "that again with `ait export CHECKPOINT FOLDER --format serving`, or choose another model."
+    )

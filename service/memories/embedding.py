@@ -21,7 +21,7 @@ from service.memories.records import Keep, Lesson, Memory
 from service.models.served_model import ServedModel
 
 THUMBNAIL: Final = 96  # pixels of the longer side
-_CHUNK: Final = 16  # images of one request that are on their way at the same time
+CHUNK: Final = 16  # images of one request that are on their way at the same time
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Embedder:
 
         What the queues have no room for is tried again: other requests come first.
         """
-        for start in range(0, len(drafts), _CHUNK):
-            chunk = drafts[start : start + _CHUNK]
+        for start in range(0, len(drafts), CHUNK):
+            chunk = drafts[start : start + CHUNK]
             yield await asyncio.gather(*(self._patiently(draft, memory, model) for draft in chunk))
 
     async def _patiently(self, draft: Draft, memory: Memory, model: ServedModel) -> Lesson | ServiceError:

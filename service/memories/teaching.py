@@ -9,8 +9,8 @@ from service.errors import MemoryFull, MemoryNotFound, ServiceError
 from service.images.upload import Upload
 from service.memories.access import MemoryAccess
 from service.memories.archive import Item
-from service.memories.embedding import Draft, sha256
-from service.memories.records import Lesson, check_id, check_label, check_revision, check_text
+from service.memories.embedding import CHUNK, Draft, sha256
+from service.memories.records import Lesson, Outcome, check_id, check_label, check_revision, check_text
 from service.memories.results import Taught
 
 _ID_DIGITS: Final = 32  # of an image's SHA-256, for the id of an example that the client gave none
@@ -48,11 +48,11 @@ class Teaching(MemoryAccess):
     async def teach_many(
         self, name: str, items: Sequence[Item], label: str, source: str, expected: int | None, by: str
     ) -> tuple[int, list[Taught]]:
-        """Teach many images; those that cannot be used are left out, and said.
+        """Teach many images, a few at a time; those that cannot be used are left out, and said.
 
         Args:
             name: Of the memory.
-            items: The images.
+            items: The images; each is read when its turn comes.
             label: Of all of them; empty takes the folder that each is in.
             source: Of all of them.
             expected: The revision that the memory must have before the first is stored.
@@ -63,36 +63,28 @@ class Teaching(MemoryAccess):
         """
         memory = await self.run(self.store.memory, name)
         model = await self.bindings.model_of(memory)
-        results: dict[int, Taught] = {}
-        drafts: dict[int, Draft] = {}
-        for place, item in enumerate(items):
-            draft = _drafted(item, label, source, by)
-            if isinstance(draft, Draft):
-                drafts[place] = draft
-            else:
-                results[place] = draft
-        places, revision = list(drafts), memory.revision
-        done = 0
+        results: list[Taught] = []
+        revision = memory.revision
         with model.held():
-            async for chunk in self.embedder.lessons(list(drafts.values()), memory, model):
-                numbered = list(zip(places[done : done + len(chunk)], chunk, strict=True))
-                done += len(chunk)
-                for place, made in numbered:
-                    if isinstance(made, ServiceError):
-                        lesson = drafts[place].lesson
-                        results[place] = Taught(lesson.id, lesson.label, made)
-                good = {place: made for place, made in numbered if isinstance(made, Lesson)}
-                if not good:
-                    continue
-                lessons = list(good.values())
-                revision, outcomes = await self.run(
-                    self.store.teach, name, lessons, memory.binding.fingerprint, *self.at(expected)
-                )
-                expected = None if expected is None else revision
-                for place, lesson, outcome in zip(good, lessons, outcomes, strict=True):
-                    results[place] = Taught(lesson.id, lesson.label, outcome)
-        self.note_change("%s taught memory %s %d images (revision %d)", by, name, len(_good_ones(results)), revision)
-        return revision, [results[place] for place in range(len(items))]
+            for start in range(0, len(items), CHUNK):
+                drafts = await self.run(_drafted, items[start : start + CHUNK], label, source, by)
+                asked = [each for each in drafts if isinstance(each, Draft)]
+                made = [each async for some in self.embedder.lessons(asked, memory, model) for each in some]
+                lessons = [each for each in made if isinstance(each, Lesson)]
+                stored: list[Outcome | MemoryFull] = []
+                if lessons:
+                    revision, stored = await self.run(
+                        self.store.teach, name, lessons, memory.binding.fingerprint, *self.at(expected)
+                    )
+                    expected = None if expected is None else revision
+                outcomes = iter(stored)
+                ends = [next(outcomes) if isinstance(each, Lesson) else each for each in made]
+                pairs = zip((draft.lesson for draft in asked), ends, strict=True)
+                taught = iter([Taught(lesson.id, lesson.label, outcome) for lesson, outcome in pairs])
+                results += [next(taught) if isinstance(each, Draft) else each for each in drafts]
+        good_ones = sum(not isinstance(each.outcome, ServiceError) for each in results)
+        self.note_change("%s taught memory %s %d images (revision %d)", by, name, good_ones, revision)
+        return revision, results
 
     def _knows(self, name: str, lesson: Lesson) -> bool:
         try:
@@ -102,18 +94,17 @@ class Teaching(MemoryAccess):
         return (known.label, known.source, known.sha256) == (lesson.label, lesson.source, lesson.sha256)
 
 
-def _good_ones(results: dict[int, Taught]) -> list[Taught]:
-    """List what was not refused."""
-    return [each for each in results.values() if not isinstance(each.outcome, ServiceError)]
+def _drafted(items: Sequence[Item], label: str, source: str, by: str) -> list[Draft | Taught]:
+    """Read images and make drafts of them; what cannot be one is refused."""
+    return [_drafted_one(item, label or item.label, source, by) for item in items]
 
 
-def _drafted(item: Item, label: str, source: str, by: str) -> Draft | Taught:
-    label = label or item.label
-    identifier = sha256(item.upload)[:_ID_DIGITS]
+def _drafted_one(item: Item, label: str, source: str, by: str) -> Draft | Taught:
     if item.error is not None:
         return Taught("", label, item.error)
+    upload = Upload(item.read(), item.name)
     try:
-        return _draft(identifier, label, source, by, item.upload)
+        return _draft(sha256(upload)[:_ID_DIGITS], label, source, by, upload)
     except ServiceError as error:
         return Taught("", label, error)
 

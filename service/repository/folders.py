@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ait_lite import checkpoint
-from ait_lite.checkpoint import CONFIG, SERVING, WEIGHTS, CheckpointError, bundled_models, default_model, resolve
-from ait_lite.runtimes.prepared import MANIFEST
+from ait_lite.checkpoint import (
+    CONFIG,
+    MANIFEST,
+    SERVING,
+    WEIGHTS,
+    CheckpointError,
+    bundled_models,
+    default_model,
+    resolve,
+)
 from service.settings import Precision, Runtime
 
 MOST_SERVING_BYTES = 65_536

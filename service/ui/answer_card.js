@@ -10,9 +10,10 @@ import { scores } from "./scores.js";
 export class AnswerCard {
   #abort = null;
 
-  /** `host` has the name of the `memory`, its `labels`, a `pool`, `teach(label, files)`, `teachNot(label, file)` and `remove(card)`. */
-  constructor(file, host) {
+  /** `host` has the name of the `memory`, its `labels`, a `pool`, `teach(label, files)`, `teachNot(label, file)` and `remove(card)`; `key` is that of the file where it is kept. */
+  constructor(file, host, key) {
     this.file = file;
+    this.key = key;
     this.host = host;
     this.url = URL.createObjectURL(file);
     const image = element("img", "");

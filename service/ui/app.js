@@ -4,6 +4,7 @@ import { Card } from "./card.js";
 import { $, announce, element } from "./dom.js";
 import { bytes, count } from "./format.js";
 import { listen } from "./intake.js";
+import { Kept } from "./kept.js";
 import { currentKey } from "./key.js";
 import { Chooser, path } from "./models.js";
 import { Pool } from "./pool.js";
@@ -13,6 +14,7 @@ import { offerSamples } from "./samples.js";
 const AT_ONCE = 4; // requests; the server makes batches of them
 
 const silent = new Set(); // models that have nothing to explain
+const kept = new Kept("classify");
 const chooser = new Chooser(describe);
 const results = new Results(() => chooser.asked.map(({ model }) => model.name));
 
@@ -23,17 +25,31 @@ const host = {
   onMissing: () => chooser.refresh(),
   onSilent: () => silent.add(chooser.current.model.name),
   onRemove: (card) => {
-    results.drop([card]);
+    drop([card]);
     announce(`${card.name} removed`);
   },
 };
 
 /** Shows images in their order, above those that are there, and has them classified. */
 function add(files) {
+  results.add(ask(files, kept.add(files)));
+}
+
+function ask(files, keys) {
   const open = files.length === 1 && !silent.has(chooser.current?.model.name);
-  const fresh = files.map((file) => new Card(file, host, { open }));
+  const fresh = files.map((file, index) => new Card(file, host, { open, key: keys[index] }));
   if (chooser.current) for (const card of fresh) card.ask();
-  results.add(fresh);
+  return fresh;
+}
+
+function drop(cards) {
+  kept.drop(cards.map(({ key }) => key));
+  results.drop(cards);
+}
+
+async function restore() {
+  const found = await kept.all();
+  if (found.length) results.restore(ask(found.map(({ file }) => file), found.map(({ key }) => key)));
 }
 
 function describe(choice) {
@@ -53,10 +69,11 @@ function describe(choice) {
 }
 
 $("clear").addEventListener("click", () => {
-  results.drop([...results.cards]);
+  drop([...results.cards]);
   announce("All images removed");
 });
 
 listen(add);
 offerSamples(add);
 chooser.refresh();
+restore();

@@ -17,9 +17,10 @@ export class Card {
 
   /**
    * `host` is {pool, choices(), onDone(card), onRemove(card), onMissing(), onSilent()}: the last two tell of a model
-   * that is no longer there, and of one that has nothing to explain. `open` explains without being asked.
+   * that is no longer there, and of one that has nothing to explain. `open` explains without being asked;
+   * `key` is that of the file where it is kept.
    */
-  constructor(file, host, { open }) {
+  constructor(file, host, { open, key }) {
     this.#file = file;
     this.#host = host;
     this.url = URL.createObjectURL(file);
@@ -28,6 +29,7 @@ export class Card {
     this.node = fromTemplate("card");
     this.#find = (selector) => this.node.querySelector(selector);
     this.open = open;
+    this.key = key;
     this.done = false;
     this.#dress();
   }

@@ -72,7 +72,11 @@ export function exampleImage(memory, id, kept, label) {
   if (!kept) return element("span", "no-image", label);
   const image = element("img", "");
   image.alt = label;
-  thumbnail(memory, id).then((url) => { image.src = url; }, () => image.replaceWith(element("span", "no-image", label)));
+  const show = (blob) => {
+    image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(blob);
+  };
+  thumbnail(memory, id).then(show, () => image.replaceWith(element("span", "no-image", label)));
   return image;
 }
 

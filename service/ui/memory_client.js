@@ -4,7 +4,7 @@ import { request } from "./api.js";
 import { currentKey } from "./key.js";
 
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
-const thumbnails = new Map(); // path -> promise of an object URL
+const thumbnails = new Map(); // path -> promise of a blob
 
 export async function listMemories() {
   return (await request("v1/memories")).document.memories;
@@ -66,16 +66,15 @@ export async function recall(memory, file, signal) {
   return document;
 }
 
-/** An image of an example, as the address of an <img>; the key, if there is one, cannot go with an address. */
+/** The image of an example, as a blob: the key, if there is one, cannot go with the address of an <img>. */
 export function thumbnail(memory, id) {
   const path = at(memory, `/examples/${encodeURIComponent(id)}?image=thumbnail`);
-  if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path).then((blob) => URL.createObjectURL(blob)));
+  if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path));
   return thumbnails.get(path);
 }
 
 /** Forgets the images of examples that are forgotten. */
 export function dropThumbnails() {
-  for (const url of thumbnails.values()) url.then(URL.revokeObjectURL, () => {});
   thumbnails.clear();
 }
 

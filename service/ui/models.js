@@ -1,5 +1,6 @@
 // Which models there are, and which of them are asked: one, or two side by side.
 
+import { recalled, remember } from "./address.js";
 import { request } from "./api.js";
 import { $, element } from "./dom.js";
 import { count } from "./format.js";
@@ -17,17 +18,18 @@ export class Chooser {
   #current = null;
   #second = null;
   #loading = null;
-  #picked = false; // by a person, who keeps it while it is there
 
   /** `onChange(choice)` is called whenever another model or version is to be asked, or another one beside it. */
   constructor(onChange) {
     this.onChange = onChange;
     $("model").addEventListener("change", (event) => {
-      this.#picked = true;
-      this.#choose(this.#choices[event.target.selectedIndex]);
+      const choice = this.#choices[event.target.selectedIndex];
+      remember({ model: choice.model.name, version: choice.version }); // whoever picks one keeps it while it is there
+      this.#choose(choice);
     });
     $("second").addEventListener("change", (event) => {
       this.#second = this.#choices[event.target.selectedIndex - 1] ?? null;
+      remember({ beside: this.#second?.model.name ?? null, "beside-version": this.#second?.version ?? null });
       this.onChange(this.#current);
     });
     // A server that stays up for weeks gets new models while the page is open.
@@ -71,18 +73,23 @@ export class Chooser {
       const others = model.versions.filter((version) => version !== model.version).reverse();
       return [model.version, ...others].map((version) => ({ model, version }));
     });
-    const same = (choice) => this.#picked && equal(choice, this.#current);
     const standard = ({ model, version }) => model.name === name && version === model.version;
-    const chosen = this.#choices.find(same) ?? this.#choices.find(standard) ?? this.#choices[0];
+    const chosen = this.#named("model", "version") ?? this.#choices.find(standard) ?? this.#choices[0];
     $("model").replaceChildren(...this.#choices.map(option), ...others.map(closed));
     $("model").selectedIndex = this.#choices.indexOf(chosen);
     $("model").disabled = this.#choices.length + others.length < 2;
     if (others.some(({ state }) => state !== "unavailable")) setTimeout(() => this.refresh(), RETRY_MS);
-    this.#second = this.#choices.find((each) => this.#second && equal(each, this.#second)) ?? null;
+    this.#second = this.#named("beside", "beside-version");
     $("second").replaceChildren(element("option", "", "no other model"), ...this.#choices.map(option));
     $("second").selectedIndex = this.#choices.indexOf(this.#second) + 1;
     $("second-box").hidden = this.#choices.length < 2;
     this.#choose(chosen);
+  }
+
+  /** The choice that the address names; another version of the model where that one is gone, null without the model. */
+  #named(name, version) {
+    const found = this.#choices.filter(({ model }) => model.name === recalled(name));
+    return found.find((choice) => choice.version === recalled(version)) ?? found[0] ?? null;
   }
 
   #choose(choice) {

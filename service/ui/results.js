@@ -38,6 +38,12 @@ export class Results {
     this.#draw();
   }
 
+  /** Shows what was there before the page was loaded, below what has come since. */
+  restore(cards) {
+    this.#cards = [...this.#cards, ...cards];
+    this.#draw();
+  }
+
   /** Takes cards off the page; where one was, the next gets the focus. */
   drop(gone) {
     const place = this.#cards.indexOf(gone[0]);

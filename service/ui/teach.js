@@ -1,13 +1,16 @@
 // The page on which a memory is taught, asked and corrected.
 
+import { recalled, remember } from "./address.js";
 import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "./dom.js";
 import { bytes, count, percent } from "./format.js";
+import { Kept } from "./kept.js";
 import { labelCard, takeDrops } from "./label_card.js";
 import * as client from "./memory_client.js";
 import { Pool } from "./pool.js";
 
-let cards = [];
+let cards = []; // the newest first
+let kept = null; // the images that the memory was asked about
 let taught = []; // ids that the last teaching has added, for undoing it
 
 const host = {
@@ -32,10 +35,8 @@ const host = {
     announce(`${label} forgotten`);
   }),
   remove: (card) => {
-    card.close();
-    cards = cards.filter((each) => each !== card);
+    drop([card]);
     announce(`${card.file.name} removed`);
-    $("files").focus();
   },
 };
 
@@ -82,14 +83,29 @@ function advice(described, health) {
 }
 
 async function choose(name) {
-  for (const card of cards) card.close();
+  for (const card of cards) card.close(); // what it was asked stays kept
   cards = [];
   taught = [];
   client.dropThumbnails();
   host.memory = name;
+  remember({ memory: name });
   $("open").hidden = !name;
+  $("clear").hidden = true;
   notice("");
-  if (name) await show();
+  if (!name) return;
+  kept = new Kept(`teach/${name}`);
+  await show();
+  await restore();
+}
+
+/** Shows what the memory was asked about before the page was loaded, below what has come since. */
+async function restore() {
+  const memory = host.memory;
+  const found = await kept.all();
+  if (memory !== host.memory) return; // another one was chosen meanwhile
+  const before = found.map(({ file, key }) => new AnswerCard(file, host, key));
+  $("answers").append(...before.map((card) => card.node));
+  begin(before, [...cards, ...before]);
 }
 
 async function list(chosen) {
@@ -108,10 +124,24 @@ async function list(chosen) {
 }
 
 function ask(files) {
-  const fresh = files.map((file) => new AnswerCard(file, host));
+  const keys = kept.add(files);
+  const fresh = files.map((file, index) => new AnswerCard(file, host, keys[index]));
   $("answers").prepend(...fresh.map((card) => card.node));
-  cards = [...fresh, ...cards];
+  begin(fresh, [...fresh, ...cards]);
+}
+
+function begin(fresh, all) {
+  cards = all;
+  $("clear").hidden = !all.length;
   for (const card of fresh) card.ask();
+}
+
+function drop(gone) {
+  kept.drop(gone.map(({ key }) => key));
+  for (const card of gone) card.close();
+  cards = cards.filter((card) => !gone.includes(card));
+  $("clear").hidden = !cards.length;
+  $("files").focus();
 }
 
 function teachNew(files) {
@@ -152,6 +182,10 @@ takeDrops($("drop"), ask);
 // What misses a target must not replace the page.
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => event.preventDefault());
+$("clear").addEventListener("click", () => {
+  drop(cards);
+  announce("All images removed");
+});
 $("undo").addEventListener("click", () => {
   const ids = taught;
   change(async () => {
@@ -167,4 +201,4 @@ $("export").addEventListener("click", () => told(client.exportFile(host.memory).
   URL.revokeObjectURL(link.href);
 })));
 
-told(list(null));
+told(list(recalled("memory")));

@@ -8,7 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from ait_lite.runtimes.prepared import GRAPH, MANIFEST, sha256
+from ait_lite.checkpoint import MANIFEST
+from ait_lite.runtimes.prepared import GRAPH, sha256
 
 
 def flip_weight(folder: Path) -> None:

@@ -30,44 +30,47 @@ _CONFIG: Final[dict[str, Any]] = {
 GRAPH_ONLY: Final = {"AIT_RUNTIME": "onnxruntime", "AIT_TORCH_THREADS": "1"}
 
 
-def write_prepared_classifier(folder: Path, labels: list[str], seed: int = 0) -> Path:
+def write_prepared_classifier(folder: Path, labels: list[str], seed: int = 0, *, features: bool = True) -> Path:
     """Write a prepared model that answers by the mean colours of sixteen regions; return its folder.
 
     Args:
         folder: Created.
         labels: Names of its classes.
         seed: Decides its weights.
+        features: Whether its graph gives them.
     """
     folder.mkdir(parents=True)
-    features = 3 * _REGIONS**2
-    weights = np.random.default_rng(seed).normal(size=(features, len(labels))).astype(np.float32)
-    _write_graph(folder / GRAPH, weights)
+    width = 3 * _REGIONS**2
+    weights = np.random.default_rng(seed).normal(size=(width, len(labels))).astype(np.float32)
+    _write_graph(folder / GRAPH, weights, features)
     config = {"architecture": "regions", "num_classes": len(labels), "label_names": labels, "pretrained_cfg": _CONFIG}
     (folder / CONFIG).write_text(json.dumps(config))
     # Beside the graph lie the weights that it was made of, by which memories know the model.
     save_file({"weights": weights}, folder / WEIGHTS)
     images = np.random.default_rng(1).integers(0, 256, (16, 3, SIZE, SIZE), np.uint8)
     answers: Outputs = open_graph("onnxruntime", folder / GRAPH)(Normalising(_CONFIG)(images))
-    prepared = PreparedModel(folder, len(labels), features, _CONFIG, weights=sha256(folder / WEIGHTS))
+    width = width if features else 0
+    prepared = PreparedModel(folder, len(labels), width, _CONFIG, weights=sha256(folder / WEIGHTS))
     write_prepared(prepared, Reference(images, answers))
     return folder
 
 
-def _write_graph(path: Path, weights: np.ndarray) -> None:
+def _write_graph(path: Path, weights: np.ndarray, features: bool) -> None:
     side = SIZE // _REGIONS
     nodes = [
         helper.make_node("AveragePool", ["pixels"], ["regions"], kernel_shape=[side, side], strides=[side, side]),
         helper.make_node("Flatten", ["regions"], ["features"]),
         helper.make_node("MatMul", ["features", "weights"], ["logits"]),
     ]
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weights.shape[1]]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", weights.shape[0]]),
+    ]
     graph = helper.make_graph(
         nodes,
         "regions",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, SIZE, SIZE])],
-        [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weights.shape[1]]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", weights.shape[0]]),
-        ],
+        outputs if features else outputs[:1],
         [numpy_helper.from_array(weights, "weights")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)

@@ -10,7 +10,7 @@ from service.errors import ServiceError
 from service.http.dependencies import EngineDep
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, ProblemDocument, documented, problem_of
-from service.http.uploads import UploadLimits, read_uploads
+from service.http.uploads import UploadLimits, read_uploads, spool_uploads
 from service.http.v1.memories_access import (
     ExampleId,
     Expected,
@@ -34,9 +34,8 @@ from service.http.v1.memories_schemas import (
     example_description,
 )
 from service.http.v1.requests import body
-from service.images.upload import Upload
+from service.images.spool import SpooledFile
 from service.memories.archive import Limits, unpack
-from service.memories.embedding import sha256
 from service.memories.records import NOT, Selection
 from service.memories.results import Taught
 
@@ -102,19 +101,21 @@ async def teach_many(
 ) -> TaughtMany:
     """Teach many images, each on its own: the answer says what became of every one.
 
-    An example's id is the beginning of its file's SHA-256, so that the same image is never stored twice.
+    An example's id is the beginning of its file's SHA-256, so that the same image is never stored twice. Images are
+    stored a few at a time, and the answer comes when all have been: its status, its revision, and what a repeated
+    Idempotency-Key gets are known only then. Whoever wants to see progress sends several requests.
     """
     engine.check_open()
     settings = engine.settings
     await memories.run(memories.store.memory, memory)  # before a large body is read in vain
-    uploads = await read_uploads(request, UploadLimits(settings.max_teach_bytes, settings.max_teach_files))
-    identity = b"" if idempotency_key is None else _identity(uploads, label, source)
+    files = await spool_uploads(request, UploadLimits(settings.max_teach_bytes, settings.max_teach_files))
+    identity = b"" if idempotency_key is None else await memories.run(_identity, files, label, source)
     if idempotency_key is not None and (before := await memories.answered(memory, idempotency_key, identity)):
         answer = TaughtMany.model_validate_json(before)
         set_revision(response, answer.revision)
         return answer
     limits = Limits(settings.max_teach_files, settings.max_teach_bytes, settings.max_body_bytes)
-    items = await memories.run(unpack, uploads, limits)
+    items = await memories.run(unpack, files, limits)
     work = memories.teach_many(memory, items, label or "", source, expected, by)
     revision, results = await while_connected(request, work)
     listed = [_item(index, item.name, taught) for index, (item, taught) in enumerate(zip(items, results, strict=True))]
@@ -246,8 +247,8 @@ def _selection(label: str | None, source: str | None) -> Selection:
     return Selection(label=label, source=source)
 
 
-def _identity(uploads: list[Upload], label: str | None, source: str) -> bytes:
-    parts = [label or "", source, *(f"{upload.filename or ''}\0{sha256(upload)}" for upload in uploads)]
+def _identity(files: list[SpooledFile], label: str | None, source: str) -> bytes:
+    parts = [label or "", source, *(f"{file.filename or ''}\0{file.sha256()}" for file in files)]
     return "\n".join(parts).encode("utf-8", "surrogatepass")
 
 

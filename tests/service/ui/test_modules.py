@@ -91,3 +91,50 @@ def test_a_pool_runs_few_at_once_and_in_order(run: Callable[[str, str], Any]) ->
     assert order == [0, 1, 2, 3, 4, 5]
     assert most == 2
     assert refused == [False, True, False, False, False, False, True]
+
+
+def test_images_are_kept_within_bounds(run: Callable[[str, str], Any]) -> None:
+    assert run(
+        "kept",
+        """await (async () => {
+          const [one, other] = [new it.Kept("one"), new it.Kept("other")];
+          const list = async (kept) => (await kept.all()).map(({ file }) => file.name);
+          const many = Array.from({ length: 499 }, (_, name) => ({ name, size: 1 }));
+          const told = [];
+          one.add([{ name: "old", size: 1 }]);
+          other.add(many);
+          told.push([await list(one), (await list(other)).length]); // of all lists together, 500
+          const keys = other.add([{ name: "new", size: 1 }]);
+          told.push([await list(one), (await list(other)).slice(0, 2)]);
+          other.drop(keys);
+          told.push((await list(other)).length);
+          one.add([{ name: "large", size: 6e7 }, { name: "too much", size: 6e7 }]);
+          told.push([await list(one), (await list(other)).length]);
+          one.add([{ name: "larger", size: 2e8 }]);
+          told.push(await list(one));
+          const now = Date.now();
+          Date.now = () => now + 25 * 3600e3;
+          told.push([await list(one), await list(other)]);
+          return told;
+        })()""",
+    ) == [
+        [["old"], 499],
+        [[], ["new", 0]],
+        499,
+        [["large"], 499],
+        ["large"],
+        [[], []],
+    ]
+
+
+def test_a_browser_that_keeps_nothing_is_done_without(visit: Callable[..., Visit]) -> None:
+    page = visit("/docs").page
+    page.evaluate("() => { IDBFactory.prototype.open = () => { throw new DOMException('no', 'SecurityError'); }; }")
+    found = page.evaluate(
+        """async () => {
+          const kept = new (await import("/ui/kept.js")).Kept("one");
+          kept.drop(kept.add([new File(["x"], "x.png")]));
+          return kept.all();
+        }"""
+    )
+    assert found == []

@@ -173,6 +173,38 @@ def test_images_to_try(visit: VisitPage) -> None:
         assert here.best(here.cards.first) == best
 
 
+def test_a_reload_keeps_the_images_and_the_choice(visit: VisitPage) -> None:
+    here = visit().wait_for_model()
+    here.page.get_by_label("Model").select_option("colours · version 1")
+    here.page.get_by_label("Beside it").select_option("colours · version 2")
+    here.add(payload(ship(), "first.png"))
+    here.add(payload(ship("JPEG"), "second.jpg", "image/jpeg"), payload(airplane(), "third.png"))
+    names = here.cards.locator("h3")
+    here.page.get_by_role("button", name="Remove second.jpg").click()
+    expect(names).to_have_text(["third.png", "first.png"])
+    told = here.cards.locator(".answer").all_inner_texts()
+
+    here.page.reload()
+    expect(names).to_have_text(["third.png", "first.png"])
+    expect(here.cards.locator(".scores:not(.empty)")).to_have_count(4)
+    assert here.cards.locator(".answer").all_inner_texts() == told
+    expect(here.page.get_by_label("Model")).to_have_value("colours · version 1")
+    expect(here.page.get_by_label("Beside it")).to_have_value("colours · version 2")
+
+    here.page.get_by_role("button", name="Remove all").click()
+    here.page.get_by_label("Beside it").select_option("no other model")
+    here.page.reload()
+    here.wait_for_model()
+    here.add(payload(ship(), "fourth.png"))
+    expect(names).to_have_text("fourth.png")
+    expect(here.page.get_by_label("Beside it")).to_have_value("no other model")
+    beside = here.page.context.new_page()  # another tab has images of its own
+    beside.goto("/")
+    expect(beside.locator("#about")).to_be_visible()
+    beside.locator("#files").set_input_files([payload(airplane(), "fifth.png")])
+    expect(beside.locator(".card h3")).to_have_text("fifth.png")
+
+
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_the_table_is_accessible(visit: VisitPage, device: str) -> None:
     here = visit(**(PHONE if device == "phone" else {})).wait_for_model()

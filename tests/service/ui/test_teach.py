@@ -104,8 +104,21 @@ def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[...,
     with here.page.expect_download() as download:
         here.page.get_by_role("button", name="Export").click()
     assert download.value.suggested_filename == "page.safetensors"
+    # A reload loses nothing: not the memory, nor what it was asked.
     here.page.reload()
-    expect(card(here, "blue")).to_contain_text("3 examples")  # nothing is lost
+    expect(here.page.locator("#memory")).to_have_value("page")
+    expect(card(here, "blue")).to_contain_text("3 examples")
+    expect(answer.get_by_role("heading")).to_have_text("leaf.png")
+    expect(best(answer)).to_have_text("blue")
+    make(here, "another")
+    expect(answer).to_have_count(0)
+    here.page.locator("#memory").select_option("page")
+    expect(best(answer)).to_have_text("blue")
+    here.page.get_by_role("button", name="Remove all").click()
+    here.page.reload()
+    expect(card(here, "blue")).to_contain_text("3 examples")
+    here.page.locator("#files").set_input_files([payload(coloured("blue", 8), "sky.png")])
+    expect(here.page.locator("#answers .card h3")).to_have_text("sky.png")
 
 
 def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:

@@ -186,6 +186,28 @@ def test_many_images_get_a_result_each(teacher: TestClient) -> None:
     problem(teacher.delete("/v1/memories/many/examples"), 400, "invalid-parameter")
 
 
+def test_a_request_that_is_too_large_for_memory_is_answered_alike(
+    teacher: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.images.spool.IN_MEMORY", 5000)
+    create(teacher, "spooled", keep="image")
+    files = {f"{label}/{number}.png": coloured(label, number) for label in COLOURS for number in range(7)}
+    archive = zipped(files | {"red/broken.png": b"no image"})
+    form = [("file", (name, data, "image/png")) for name, data in files.items() if name.startswith("red")]
+    both = [("file", ("many.zip", archive, "application/zip")), *form[:5]]
+    headers = {"idempotency-key": "large"}
+    first = teacher.post("/v1/memories/spooled/examples", files=both, headers=headers).json()
+    assert [each["outcome"] for each in first["results"]] == ["created"] * 21 + ["refused"] + ["unchanged"] * 5
+    assert [each["name"] for each in first["results"]][:21] == list(files)
+    assert teacher.post("/v1/memories/spooled/examples", files=both, headers=headers).json() == first
+    problem(teacher.post("/v1/memories/spooled/examples", files=both[1:], headers=headers), 409, "memory-conflict")
+    for result in (first["results"][7], first["results"][20]):
+        kept = teacher.get(f"/v1/memories/spooled/examples/{result['id']}", params={"image": "file"})
+        assert kept.content == files[result["name"]]
+    again = teacher.post("/v1/memories/spooled/examples", content=archive).json()
+    assert (again["stored"], again["refused"]) == (21, 1)
+
+
 def test_a_repeated_request_with_a_key_gets_the_first_answer(teacher: TestClient) -> None:
     create(teacher, "keyed")
     send = zipped({"red/1.png": coloured("red", 1)})

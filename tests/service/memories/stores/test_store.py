@@ -6,10 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from service.errors import (
     ExampleNotFound,
@@ -19,24 +17,23 @@ from service.errors import (
     RevisionNotReached,
     StaleRevision,
 )
-from service.memories.answering.index import MemoryIndex, filled_memory
-from service.memories.records import NOT, Binding, Options, Quotas, Selection
+from service.memories.answering.index import MemoryIndex
+from service.memories.records import Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
-from tests.support.memory_histories import BINDING, DIM, QUOTAS, Step, follow, lesson, taught, vector
+from tests.support.memory_histories import (
+    BINDING,
+    DIM,
+    QUOTAS,
+    READOUTS,
+    STEPS,
+    Step,
+    check_history,
+    lesson,
+    taught,
+)
 
 ROOMY = Quotas(100_000, 1000, 20, 10_000_000)
-QUERIES = np.stack([vector(seed) for seed in range(900, 905)])
-STEPS = st.lists(
-    st.builds(
-        Step,
-        what=st.sampled_from(["teach", "teach", "teach", "correct", "forget", "forget label"]),
-        id=st.sampled_from("abcdefgh"),
-        label=st.sampled_from(["ant", "bee", "cat", f"{NOT}ant"]),
-        seed=st.integers(0, 20),
-    ),
-    max_size=24,
-)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -62,37 +59,11 @@ def emptied(where: Path | str) -> Iterator[MemoryStore]:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(steps=STEPS, readout=st.sampled_from(["ridge", "hopfield", "prototype"]))
+@given(steps=STEPS, readout=READOUTS)
 def test_a_history_with_forgetting_is_one_without_what_was_forgotten(
     shared: MemoryStore, steps: list[Step], readout: str
 ) -> None:
-    for name in ("long", "short"):
-        if any(memory.name == name for memory in shared.memories()):
-            shared.delete(name)
-        taught(shared, name=name, readout=readout)
-    follower = MemoryIndex(shared, "long")
-    half = len(steps) // 2
-    follow(shared, steps[:half], "long")
-    with follower.state() as state:  # it takes over the rest step by step, not from the beginning
-        assert len(state.content) == shared.memory("long").examples
-    for identifier in [each.id for each in shared.examples("long", None, "", 100)]:
-        shared.forget("long", Selection(id=identifier))
-    left = follow(shared, steps, "long")
-    if left:
-        shared.teach("short", list(left.values()), BINDING.fingerprint, QUOTAS)
-    rebuilt = filled_memory(shared.changes("short"))
-    with follower.state() as state:
-        assert state.content.digest() == rebuilt.digest()
-        assert state.content.verify()
-        assert state.memory.examples == len(left)
-        if left:
-            for ours, theirs in zip(state.content.recall(QUERIES), rebuilt.recall(QUERIES), strict=True):
-                if readout != "hopfield":  # its sum over all rows runs in their order
-                    assert ours.scores.tobytes() == theirs.scores.tobytes()
-                np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-6)
-                assert (ours.p_value, ours.evidence[0].id) == (theirs.p_value, theirs.evidence[0].id)
-    assert shared.described("long")[1] == shared.described("short")[1]
-    assert shared.memory("long").bytes == shared.memory("short").bytes
+    check_history(shared, steps, readout)
 
 
 def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemoryStore) -> None:

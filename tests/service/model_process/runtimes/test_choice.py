@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from timm.models import VisionTransformer
 
-from ait_lite.checkpoint import WEIGHTS
-from ait_lite.runtimes.prepared import GRAPH, MANIFEST
+from ait_lite.checkpoint import MANIFEST, WEIGHTS
+from ait_lite.runtimes.prepared import GRAPH
 from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.model_process.runtimes import choice

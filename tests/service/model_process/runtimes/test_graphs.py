@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ait.export import graph
-from ait_lite.checkpoint import CONFIG, WEIGHTS
-from ait_lite.runtimes.prepared import GRAPH, MANIFEST
+from ait_lite.checkpoint import CONFIG, MANIFEST, WEIGHTS
+from ait_lite.runtimes.prepared import GRAPH
 from service.model_process.classifier import Classifier
 from service.model_process.runtimes import graphs
 from service.model_process.runtimes.graphs import Graphs, NoGraph

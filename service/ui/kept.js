@@ -1,0 +1,105 @@
+// The images on a page, kept by this browser for its tab, so that a reload does not lose them. Answers are not kept: the
+// model or the memory may have changed, so it is asked again.
+
+const MOST = 500; // images, of all tabs together
+const MOST_BYTES = 100e6;
+const MOST_AGE = 24 * 3600e3; // ms; what closed tabs have left is deleted when a page is opened
+const STORE = "images";
+const TAB = "ait-tab";
+
+let newest = 0;
+
+/**
+ * A list of images, the newest first. Its keys are [tab and place, number, bytes]: numbers are microseconds, and grow.
+ *
+ * A browser that keeps nothing for a page has no images to restore, and nothing else is missing.
+ */
+export class Kept {
+  #place;
+
+  /** `place` tells the lists of a tab apart. */
+  constructor(place) {
+    this.#place = `${tab()}/${place}`;
+  }
+
+  /** Keeps files that are shown above all others, in their order; returns the key of each. */
+  add(files) {
+    newest = Math.max(Date.now() * 1000, newest) + files.length;
+    const keys = files.map((file, index) => [this.#place, newest - index, file.size]);
+    change((store, known) => {
+      const fresh = upTo(keys, MOST, MOST_BYTES);
+      const size = fresh.reduce((sum, [, , bytes]) => sum + bytes, 0);
+      const stay = new Set(upTo(known.sort(byAge), MOST - fresh.length, MOST_BYTES - size));
+      for (const key of known) if (!stay.has(key)) store.delete(key);
+      fresh.forEach((key, index) => store.put(files[index], key));
+    });
+    return keys;
+  }
+
+  /** Forgets images by their keys. */
+  drop(keys) {
+    change((store) => keys.forEach((key) => store.delete(key)));
+  }
+
+  /** The files and their keys, the newest first. */
+  async all() {
+    await change(() => {});
+    try {
+      const store = (await database()).transaction(STORE).objectStore(STORE);
+      const mine = IDBKeyRange.bound([this.#place], [this.#place, []]); // a list is more than any number
+      const [keys, files] = await Promise.all([store.getAllKeys(mine), store.getAll(mine)].map(result));
+      return keys.map((key, index) => ({ key, file: files[index] })).reverse();
+    } catch {
+      return [];
+    }
+  }
+}
+
+function byAge([, one], [, other]) {
+  return other - one;
+}
+
+/** The keys at the front of a list that a number of images and of bytes has room for. */
+function upTo(keys, most, bytes) {
+  const end = keys.findIndex(([, , size], index) => index >= most || (bytes -= size) < 0);
+  return end < 0 ? keys : keys.slice(0, end);
+}
+
+/** Lets `work(store, keys)` change what is kept, in one transaction, after what is too old has been deleted. */
+async function change(work) {
+  try {
+    const store = (await database()).transaction(STORE, "readwrite").objectStore(STORE);
+    const keys = await result(store.getAllKeys());
+    const oldest = (Date.now() - MOST_AGE) * 1000;
+    for (const key of keys) if (key[1] < oldest) store.delete(key);
+    work(store, keys.filter(([, number]) => number >= oldest));
+  } catch {
+    // Such a browser keeps nothing; the page goes on without.
+  }
+}
+
+let opened = null;
+
+function database() {
+  opened ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open("ait", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  return opened;
+}
+
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** A name that stays with the tab. */
+function tab() {
+  const name = sessionStorage.getItem(TAB) ?? Math.random().toString(36).slice(2);
+  sessionStorage.setItem(TAB, name);
+  return name;
+}
