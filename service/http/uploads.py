@@ -14,6 +14,7 @@ from typing import Final
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from service.http.problems import Problem
 from service.images.upload import Upload
@@ -48,14 +49,11 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type == b"multipart/form-data":
         return await _read_form(request, options.get(b"boundary"), limits)
-    body = bytearray()
-    async for chunk in inflated(request, limits.body_bytes):
-        body += chunk
-    return [Upload(body)]
+    return [Upload(await read_body(request, limits.body_bytes))]
 
 
-async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Read the body as it arrives, decompressed; the limit holds before and after that.
+async def read_body(request: Request, limit: int) -> bytearray:
+    """Read the whole body, decompressed; the limit holds before and after that.
 
     Raises:
         Problem: 413 for too many bytes.
@@ -63,47 +61,76 @@ async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
         ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
+    inflater = _inflater(request, limit)
+    incoming, body = _Incoming(request, limit), bytearray()
+    if inflater is None:
+        while piece := await incoming.next():
+            body += piece
+    else:
+        async for piece in _inflated(incoming, inflater):
+            body += piece
+    return body
+
+
+class _Incoming:
+    """The body of a request as it arrives, up to a limit."""
+
+    def __init__(self, request: Request, limit: int) -> None:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        self._request, self._limit = request, limit
+        self._size, self._more = 0, True
+
+    async def next(self) -> bytes:
+        """Wait for the next piece; empty at the end."""
+        while self._more:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._more = message.get("more_body", False)
+            if piece := message.get("body", b""):
+                self._size += len(piece)
+                if self._size > self._limit:
+                    raise _too_large(self._limit)
+                return bytes(piece)
+        return b""
+
+
+def _inflater(request: Request, limit: int) -> Inflater | None:
+    """Make what decompresses the body; None where it is not compressed."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
-    async for chunk in limited(request, limit):
+    return None if encoding in ("", "identity") else Inflater(encoding, limit)
+
+
+async def _inflated(incoming: _Incoming, inflater: Inflater | None) -> AsyncIterator[bytes]:
+    """Read the body as it arrives, decompressed."""
+    while piece := await incoming.next():
         if inflater is None:
-            yield chunk
-            continue
-        for piece in inflater.feed(chunk):
             yield piece
+            continue
+        for inflated in inflater.feed(piece):
+            yield inflated
             await asyncio.sleep(0)  # a few bytes may stand for many: others get their turn in between
     if inflater is not None:
         inflater.finish()
 
 
-async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Read the body as it arrives, up to a limit.
-
-    Raises:
-        Problem: 413 for more bytes than the limit.
-        ClientDisconnect: The client left before it had sent everything.
-    """
-    too_large = Problem(
+def _too_large(limit: int) -> Problem:
+    return Problem(
         413,
         "too-many-bytes",
         f"The request is larger than the {limit:,} bytes that are accepted.",
         title="The request is too large",
     )
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        yield chunk
 
 
 async def _read_form(request: Request, boundary: bytes | None, limits: UploadLimits) -> list[Upload]:
     if not boundary:
         raise _malformed("The multipart content type names no boundary.")
     collector = _Collector(limits.files)
+    inflater = _inflater(request, limits.body_bytes)
+    pieces = _inflated(_Incoming(request, limits.body_bytes), inflater)
     try:
         parser = MultipartParser(
             boundary,
@@ -117,7 +144,7 @@ async def _read_form(request: Request, boundary: bytes | None, limits: UploadLim
                 "on_end": collector.end,
             },
         )
-        async for chunk in _without_preamble(inflated(request, limits.body_bytes), boundary):
+        async for chunk in _without_preamble(pieces, boundary):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
