@@ -130,11 +130,13 @@ class BottleneckAttention(nn.Module):
         """
         count = torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32)
         num_tokens = all_reduce_sum(count)
-        gates, mean = self._gates(priors, tokens, num_tokens)
+        queries = self._folded_queries(priors)
+        rows = tokens.to(queries.dtype)  # under autocast the products' precision, half; they add up in float32
+        gates, mean = self._gates(queries, rows, num_tokens)
         weights = self.attn_drop(gates.weights)
         value_weight = self.v.weight.float().unflatten(0, (self.num_heads, -1)).mT  # (H, E, D)
         # Values are projected after the weighted sum: k tokens a prior are read, the others need no values.
-        read = _GatherWeighted.apply(weights, gates.winners, tokens.float())  # (H, M, E)
+        read = _GatherWeighted.apply(weights, gates.winners, rows)  # (H, M, E)
         read = all_reduce_sum(read @ value_weight)  # (H, M, D)
         if self.centre:
             shared = (mean @ value_weight).unsqueeze(1)
@@ -152,11 +154,11 @@ class BottleneckAttention(nn.Module):
             tokens: Tokens of the whole batch, shape (T, E).
         """
         count = torch.full((), tokens.shape[0], device=tokens.device, dtype=torch.float32)
-        return self._gates(priors, tokens, all_reduce_sum(count))[0]
+        queries = self._folded_queries(priors)
+        return self._gates(queries, tokens.to(queries.dtype), all_reduce_sum(count))[0]
 
-    def _gates(self, priors: Tensor, tokens: Tensor, num_tokens: Tensor) -> tuple[Gates, Tensor]:
-        """Gates, and the mean token of the global batch, shape (E,); zeros where tokens are not centred."""
-        queries = self._folded_queries(priors)  # (H, M, E)
+    def _gates(self, queries: Tensor, tokens: Tensor, num_tokens: Tensor) -> tuple[Gates, Tensor]:
+        """Gates of queries (H, M, E), and the mean token of the global batch, (E,); zeros if it is not centred."""
         scores = (queries.flatten(0, 1) @ tokens.mT).float().unflatten(0, (self.num_heads, -1))  # (H, M, T)
         mean = tokens.new_zeros(tokens.shape[1], dtype=torch.float32)
         if self.centre:
@@ -187,10 +189,11 @@ class BottleneckAttention(nn.Module):
 
 
 class _GatherWeighted(torch.autograd.Function):
-    """Weighted sums of chosen rows: weights (H, M, k), index (H, M, k), rows (T, E) to (H, M, E).
+    """Weighted sums of chosen rows: weights (H, M, k), index (H, M, k), rows (T, E) to (H, M, E), as weights are.
 
     Forward reads k rows a prior without forming them as a tensor. The backward pass is two matrix products over
-    the scores' shape (H, M, T): scattering (H, M, k, E) gradients row by row takes far longer on a CPU.
+    the scores' shape (H, M, T): scattering (H, M, k, E) gradients row by row takes far longer on a CPU. They are of
+    the rows' precision, which may be half.
     """
 
     @staticmethod
@@ -200,7 +203,7 @@ class _GatherWeighted(torch.autograd.Function):
         bags = torch.arange(weights.shape[0] * weights.shape[1], device=index.device)  # (H * M,)
         sums = nn.functional.embedding_bag(
             index.flatten(),
-            rows,
+            rows.to(weights.dtype),
             bags * index.shape[-1],
             mode="sum",
             per_sample_weights=weights.flatten(),
@@ -210,10 +213,9 @@ class _GatherWeighted(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         weights, index, rows = ctx.saved_tensors
-        gradient = gradient.flatten(0, 1)  # (H * M, E)
+        gradient = gradient.flatten(0, 1).to(rows.dtype)  # (H * M, E)
         index = index.flatten(0, 1)
-        # A compiled backward pass runs under the forward's autocast: products may come in half precision.
-        per_token = gradient @ rows.mT  # (H * M, T)
+        per_token = gradient @ rows.mT  # (H * M, T), in half precision under autocast, as a compiled backward pass is
         weights_gradient = per_token.gather(-1, index).view_as(weights).to(weights.dtype)
         dense = per_token.zero_().scatter_(-1, index, weights.flatten(0, 1).to(per_token.dtype))
         return weights_gradient, None, (dense.mT @ gradient.to(dense.dtype)).to(rows.dtype)

@@ -293,7 +293,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if profile:
         image = to_srgb(image, profile)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # converting would copy it
     image = image.convert("RGBA")
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image, mask=image.getchannel("A"))

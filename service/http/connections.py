@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.http.disconnect import DEPARTURE, Departure
 from service.http.problems import MEDIA_TYPE, route_path
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._in_head, self._head_bytes, self._fields = True, 0, 0
         self._begun = False  # in the middle of a request
+        self._departure = Departure()
         self._replay = b""  # the head of a request for another protocol, without that wish
         self._rest_at: int | None = None  # where the parser stopped behind such a head
         self._besides_body = 0  # bytes since the last one of the body: extensions of chunks, and trailer fields
@@ -131,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser no more of a head than it may have."""
@@ -200,6 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._besides_body = False, 0, 0
         self._cancel_head_timer()
         self.shared.waiting.pop(self, None)
+        self.scope[DEPARTURE] = self._departure  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from service.http.problems import Problem
 from service.images.spool import Spool, SpooledFile
@@ -46,6 +47,9 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
         ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
+        return [Upload(await read_body(request, limits.body_bytes))]
     uploads: list[Upload] = []
 
     def begin(filename: str | None) -> Callable[[bytes], object]:
@@ -53,7 +57,7 @@ async def read_uploads(request: Request, limits: UploadLimits) -> list[Upload]:
         uploads.append(Upload(data, filename))
         return data.extend
 
-    await _receive(request, limits, begin)
+    await _receive_form(request, options.get(b"boundary"), limits, begin)
     return uploads
 
 
@@ -69,33 +73,19 @@ async def spool_uploads(request: Request, limits: UploadLimits) -> list[SpooledF
         spool.begin(filename)
         return spool.add
 
-    await _receive(request, limits, begin, spool.settle)
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type == b"multipart/form-data":
+        await _receive_form(request, options.get(b"boundary"), limits, begin, spool.settle)
+    else:
+        add = begin(None)
+        async for piece in _pieces(request, limits.body_bytes):
+            add(piece)
+            await spool.settle()
     return spool.files()
 
 
-async def _nothing_to_settle() -> None:
-    pass
-
-
-async def _receive(
-    request: Request,
-    limits: UploadLimits,
-    begin: Callable[[str | None], Callable[[bytes], object]],
-    settle: Callable[[], Awaitable[None]] = _nothing_to_settle,
-) -> None:
-    """Give the bytes of each file to what `begin` returns for its name; `settle` is awaited after each chunk."""
-    media_type, options = parse_options_header(request.headers.get("content-type"))
-    if media_type == b"multipart/form-data":
-        await _receive_form(request, options.get(b"boundary"), limits, begin, settle)
-        return
-    add = begin(None)
-    async for chunk in inflated(request, limits.body_bytes):
-        add(chunk)
-        await settle()
-
-
-async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Read the body as it arrives, decompressed; the limit holds before and after that.
+async def read_body(request: Request, limit: int) -> bytearray:
+    """Read the whole body, decompressed; the limit holds before and after that.
 
     Raises:
         Problem: 413 for too many bytes.
@@ -103,41 +93,69 @@ async def inflated(request: Request, limit: int) -> AsyncIterator[bytes]:
         ProtocolError: The body is not compressed as its Content-Encoding says.
         ClientDisconnect: The client left before it had sent everything.
     """
+    body = bytearray()
+    if _inflater(request, limit) is None:  # a small body comes in one piece, and needs no generator
+        incoming = _Incoming(request, limit)
+        while piece := await incoming.next():
+            body += piece
+    else:
+        async for piece in _pieces(request, limit):
+            body += piece
+    return body
+
+
+class _Incoming:
+    """The body of a request as it arrives, up to a limit."""
+
+    def __init__(self, request: Request, limit: int) -> None:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        self._request, self._limit = request, limit
+        self._size, self._more = 0, True
+
+    async def next(self) -> bytes:
+        """Wait for the next piece; empty at the end."""
+        while self._more:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._more = message.get("more_body", False)
+            if piece := message.get("body", b""):
+                self._size += len(piece)
+                if self._size > self._limit:
+                    raise _too_large(self._limit)
+                return bytes(piece)
+        return b""
+
+
+def _inflater(request: Request, limit: int) -> Inflater | None:
+    """Make what decompresses the body; None where it is not compressed."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    inflater = None if encoding in ("", "identity") else Inflater(encoding, limit)
-    async for chunk in limited(request, limit):
+    return None if encoding in ("", "identity") else Inflater(encoding, limit)
+
+
+async def _pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Read the body as it arrives, decompressed."""
+    incoming, inflater = _Incoming(request, limit), _inflater(request, limit)
+    while piece := await incoming.next():
         if inflater is None:
-            yield chunk
-            continue
-        for piece in inflater.feed(chunk):
             yield piece
+            continue
+        for inflated in inflater.feed(piece):
+            yield inflated
             await asyncio.sleep(0)  # a few bytes may stand for many: others get their turn in between
     if inflater is not None:
         inflater.finish()
 
 
-async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Read the body as it arrives, up to a limit.
-
-    Raises:
-        Problem: 413 for more bytes than the limit.
-        ClientDisconnect: The client left before it had sent everything.
-    """
-    too_large = Problem(
+def _too_large(limit: int) -> Problem:
+    return Problem(
         413,
         "too-many-bytes",
         f"The request is larger than the {limit:,} bytes that are accepted.",
         title="The request is too large",
     )
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        yield chunk
 
 
 async def _receive_form(
@@ -145,8 +163,9 @@ async def _receive_form(
     boundary: bytes | None,
     limits: UploadLimits,
     begin: Callable[[str | None], Callable[[bytes], object]],
-    settle: Callable[[], Awaitable[None]],
+    settle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
+    """Give the bytes of each file to what `begin` returns for its name; `settle` is awaited after each piece."""
     if not boundary:
         raise _malformed("The multipart content type names no boundary.")
     collector = _Collector(limits.files, begin)
@@ -163,9 +182,10 @@ async def _receive_form(
                 "on_end": collector.end,
             },
         )
-        async for chunk in _without_preamble(inflated(request, limits.body_bytes), boundary):
+        async for chunk in _without_preamble(_pieces(request, limits.body_bytes), boundary):
             parser.write(chunk)
-            await settle()
+            if settle is not None:
+                await settle()
         parser.finalize()
     except FormParserError as error:
         raise _malformed("The multipart body is malformed.") from error

@@ -83,7 +83,7 @@ class Decoders:
             DeadlineExceeded: The deadline has passed.
         """
         if small and len(uploads) == 1 and len(uploads[0].data) <= SMALL_BYTES:
-            decoded = [_decode(uploads[0], prepare, SMALL, self._budget)]
+            decoded = [_decode(uploads[0], prepare, SMALL)]
             if isinstance(decoded[0].item, np.ndarray):  # else the limits to hold it against are others
                 return _collect(decoded, uploads, decoded[0].start)
         if self._waiting + len(uploads) > self._max_waiting:
@@ -113,14 +113,18 @@ class Decoders:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits, budget: PixelBudget) -> _Decoded:
+def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits, budget: PixelBudget | None = None) -> _Decoded:
+    """Decode a file; without a budget, its pixels are too few to count."""
     start = time.perf_counter()
     item: np.ndarray | ImageError | QueueFull
     try:
-        with ExitStack() as room:
-            # Cropping belongs here: what stays in memory while a request waits is small.
-            data = bytes(upload.data)
-            item = prepare(decode(data, limits, admit=lambda pixels: room.enter_context(budget.room(pixels))))
+        # Cropping belongs here: what stays in memory while a request waits is small.
+        data = bytes(upload.data)
+        if budget is None:
+            item = prepare(decode(data, limits))
+        else:
+            with ExitStack() as room:
+                item = prepare(decode(data, limits, admit=lambda pixels: room.enter_context(budget.room(pixels))))
     except (ImageError, QueueFull) as error:
         item = error
     return _Decoded(item, start, time.perf_counter())

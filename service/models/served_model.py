@@ -53,9 +53,10 @@ class Inference:
 
 
 class _Row(NamedTuple):
-    """The output of one input, and the reply that it came with."""
+    """The output of one input, whether all of it is finite, and the reply that it came with."""
 
     output: np.ndarray
+    finite: bool
     reply: Reply
 
 
@@ -110,6 +111,7 @@ class ServedModel:
         self.no_torch: str = process.description["no_torch"]
         self.max_batch = serving.max_batch or settings.max_batch
         self._process, self._observer = process, observer
+        self._refusals = _Refusals(folder, observer)
         self._crop = Cropping(process.description["data_config"])
         self.input_size = self._crop.input_size
         self._users = 0
@@ -255,7 +257,7 @@ class ServedModel:
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         """Raise what `infer` would raise now for so many inputs, before work is put into them."""
-        with self._refusals():
+        with self._refusals:
             self._batchers[operation].check_room(inputs)
 
     async def infer(
@@ -281,12 +283,12 @@ class ServedModel:
             if each.shape != self.input_size or each.dtype not in (np.uint8, np.float32):
                 raise ValueError(f"An input is {each.dtype}{each.shape}, not uint8 or float32 {self.input_size}.")
         start = time.perf_counter()
-        with self._refusals():
+        with self._refusals:
             rows = await self._batchers[operation].submit(inputs, deadline=deadline)
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
         outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
-        if not np.isfinite(outputs).all():
+        if not all(row.finite for row in rows):
             self._observer.rejected(self.folder.name, self.folder.version, ModelFailed.reason)
             raise ModelFailed(f"Model {self.folder.name} answers this input with numbers that are not finite.")
         queue = max(total - infer, 0.0)
@@ -310,7 +312,7 @@ class ServedModel:
             ServiceError: As `infer`.
         """
         start = time.perf_counter()
-        with self._refusals():
+        with self._refusals:
             question = _Question(pixels, {"class_index": class_index})
             (reply,) = await self._explainer.submit([question], deadline=deadline)
         queue = max(time.perf_counter() - start - reply.seconds, 0.0)
@@ -337,40 +339,46 @@ class ServedModel:
             self._explaining.kill()
         self._process.kill()
 
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Say in the model's words why its queue or its process does not answer, and tell the observer."""
-        reason = ""
-        try:
-            yield
-        except Closed:
-            reason = ModelUnavailable.reason
-            raise ModelUnavailable("The model has been unloaded.") from None
-        except ProcessEnded as error:
-            reason = ModelUnavailable.reason
-            raise ModelUnavailable(f"The model's process {error}. Try again.") from None
-        except ServiceError as error:
-            reason = error.reason
-            raise
-        except asyncio.CancelledError:
-            reason = "cancelled"
-            raise
-        except Exception:  # whatever the model's operation raised; it is only counted here
-            reason = "failed"
-            raise
-        finally:
-            if reason:
-                self._observer.rejected(self.folder.name, self.folder.version, reason)
-
     async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[_Row]:
         if self._explaining:
             self._explaining.postpone()
         reply = await self._process.call(operation, inputs)
-        return [_Row(output, reply) for output in reply.arrays["outputs"]]
+        outputs = reply.arrays["outputs"]
+        finite = np.isfinite(outputs).all(axis=1).tolist()
+        return [_Row(output, each, reply) for output, each in zip(outputs, finite, strict=True)]
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         process = await self._explaining.process() if self._explaining else self._process
         return [await process.call("explain", [each.pixels], **each.options) for each in questions]
+
+
+class _Refusals:
+    """Say in the model's words why its queue or its process does not answer, and tell the observer (a context)."""
+
+    def __init__(self, folder: ModelFolder, observer: Observer) -> None:
+        self._folder, self._observer = folder, observer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        unavailable = None
+        if isinstance(error, Closed):
+            unavailable = ModelUnavailable("The model has been unloaded.")
+        elif isinstance(error, ProcessEnded):
+            unavailable = ModelUnavailable(f"The model's process {error}. Try again.")
+        refusal = unavailable or error
+        if isinstance(refusal, ServiceError):
+            reason = refusal.reason
+        elif isinstance(refusal, asyncio.CancelledError):
+            reason = "cancelled"
+        elif isinstance(refusal, Exception):  # whatever the model's operation raised; it is only counted here
+            reason = "failed"
+        else:
+            return
+        self._observer.rejected(self._folder.name, self._folder.version, reason)
+        if unavailable is not None:
+            raise unavailable from None
 
 
 def _needs_no_torch(folder: ModelFolder, spec: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ clients send.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +44,20 @@ class Metrics(Observer):
         self.in_progress = 0
         self._registry = registry = CollectorRegistry()
         self._source = MultiProcessCollector(None, str(shared_folder)) if shared_folder else registry
-        self._requests = Counter(
+        requests = Counter(
             "ait_http_requests",
             "Requests answered. A status of 499 means that the client left.",
             ["route", "method", "status"],
             registry=registry,
         )
-        self._request_seconds = Histogram(
+        request_seconds = Histogram(
             "ait_http_request_seconds",
             "Time from the head of a request to the end of its answer.",
             ["route", "method"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._stage_seconds = Histogram(
+        stage_seconds = Histogram(
             "ait_inference_seconds",
             "Where the time of requests that a model answered went: queue (for a decoder and for the model), decode, "
             "infer, and total, which has the rest too.",
@@ -64,64 +65,73 @@ class Metrics(Observer):
             buckets=_SECONDS,
             registry=registry,
         )
-        self._batch_size = Histogram(
+        batch_size = Histogram(
             "ait_batch_size",
             "Images in a batch that a model ran.",
             ["model", "operation"],
             buckets=_IMAGES,
             registry=registry,
         )
-        self._batch_seconds = Histogram(
+        batch_seconds = Histogram(
             "ait_batch_seconds",
             "Time of a batch in a model.",
             ["model", "operation"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._rejected = Counter(
+        rejected = Counter(
             "ait_rejected",
             "Requests turned away or given up, by reason; the model is empty where none was asked yet.",
             ["model", "reason"],
             registry=registry,
         )
-        self._loads = Counter(
+        loads = Counter(
             "ait_model_loads",
             "Attempts to load a version of a model, by result: ok or failed.",
             ["model", "result"],
             registry=registry,
         )
-        self._deaths = Counter(
+        deaths = Counter(
             "ait_model_process_deaths",
             "Model processes that ended unasked; each is started again.",
             ["model"],
             registry=registry,
         )
+        # Looking a series up takes longer than counting in it.
+        self._requests = cache(requests.labels)
+        self._request_seconds = cache(request_seconds.labels)
+        self._stage_seconds = cache(stage_seconds.labels)
+        self._batch_size = cache(batch_size.labels)
+        self._batch_seconds = cache(batch_seconds.labels)
+        self._rejected = cache(rejected.labels)
+        self._loads = cache(loads.labels)
+        self._deaths = cache(deaths.labels)
 
     def request(self, route: str, method: str, status: int, seconds: float, record: RequestRecord) -> None:
         """Note that a request has been answered; `route` is the pattern of a route, not the path."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(route, method, str(status)).inc()
-        self._request_seconds.labels(route, method).observe(seconds)
+        self._requests(route, method, str(status)).inc()
+        self._request_seconds(route, method).observe(seconds)
         if record.model:
             stages = {"queue": record.queue, "decode": record.decode, "infer": record.infer, "total": seconds}
             for stage, value in stages.items():
-                self._stage_seconds.labels(record.model, stage).observe(value)
+                self._stage_seconds(record.model, stage).observe(value)
 
     def batch(
         self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
     ) -> None:
-        self._batch_size.labels(model, operation).observe(size)
-        self._batch_seconds.labels(model, operation).observe(seconds)
+        self._batch_size(model, operation).observe(size)
+        self._batch_seconds(model, operation).observe(seconds)
 
     def rejected(self, model: str, version: str, reason: str) -> None:
-        self._rejected.labels(model, reason).inc()
+        self._rejected(model, reason).inc()
 
     def loaded(self, model: str, version: str, seconds: float, error: str | None) -> None:
-        self._loads.labels(model, "failed" if error else "ok").inc()
+        self._loads(model, "failed" if error else "ok").inc()
 
     def ended(self, model: str, version: str, expected: bool) -> None:
         if not expected:
-            self._deaths.labels(model).inc()
+            self._deaths(model).inc()
 
     def exposition(self, snapshots: Sequence[Snapshot]) -> bytes:
         """Return all metrics in Prometheus' text format; this may take milliseconds.

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ait.attention import BottleneckAttention, _GatherWeighted, bottleneck_gates, cv_squared
 
@@ -124,6 +125,36 @@ def test_target_and_balance_pass_gradients_to_every_weight(competition: bool) ->
     balance.backward()
     assert attn.q.weight.grad is not None
     assert attn.q.weight.grad.any()
+
+
+class Products(TorchDispatchMode):
+    """Notes the types of the products that a side of `size` takes part in."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.types = size, set[torch.dtype]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and any(self.size in a.shape for a in args):
+            self.types |= {each.dtype for each in args}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("options", [{"centre": c, "competition": p} for c in (0, 1) for p in (0, 1)], ids=str)
+def test_under_autocast_products_with_tokens_are_in_half_precision_and_near_float32(options: dict[str, Any]) -> None:
+    attn = BottleneckAttention(48, 8, 3, 25, **options)  # all tokens win: which of equal scores does is chance
+    priors, tokens = normal(5, 8).float(), (normal(25, 48, seed=1) + 0.5).float().requires_grad_()
+    upstream, found = normal(5, 8, seed=2).float(), []
+    for half in (False, True):
+        with Products(size=25) as products:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+                target, balance = attn(priors, tokens)
+            gradients = torch.autograd.grad((target * upstream).sum() + balance, [tokens, *attn.parameters()])
+        assert products.types == {torch.bfloat16 if half else torch.float32}
+        assert {each.dtype for each in (target, balance, *gradients)} == {torch.float32}
+        found.append([target, balance, *gradients])
+    for exact, rough in zip(*found, strict=True):
+        assert (rough - exact).norm() <= 0.03 * exact.norm()
 
 
 def gathered(seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,5 +37,7 @@ class PathPrefixMiddleware:
 
     def _prefix_of(self, scope: Scope) -> str:
         raw: bytes = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        if not raw:
+            return self._prefix
         told = raw.decode("latin-1").rstrip("/")
         return told if len(raw) <= LONGEST_PREFIX and _PREFIX.fullmatch(told) else self._prefix

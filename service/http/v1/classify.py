@@ -8,11 +8,13 @@ has them for its description of the interface, to which `openapi_extra` adds wha
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from service.engine import Answer
 from service.http.dependencies import asked_deadline, engine_of
@@ -23,6 +25,8 @@ from service.http.v1.schemas import Classification
 from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["classify"])
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 async def _answer(request: Request, model: str | None = None, version: str | None = None) -> Response:
@@ -48,7 +52,7 @@ def _response(model: ServedModel, answer: Answer) -> Response:
         ],
         "timing_ms": milliseconds(answer.queue, answer.decode, answer.infer),
     }
-    return Response(json.dumps(document, ensure_ascii=False).encode(), media_type="application/json")
+    return Response(_encode(document).encode(), media_type="application/json")
 
 
 add_operation(
@@ -64,5 +68,18 @@ add_operation(
 def fast_routes() -> list[BaseRoute]:
     """Make the same routes without FastAPI: where these stand first, no request comes to the others."""
     return [
-        Route(route.path, route.endpoint, methods=["POST"]) for route in router.routes if isinstance(route, APIRoute)
+        Route(route.path, _Endpoint(route.endpoint), methods=["POST"])
+        for route in router.routes
+        if isinstance(route, APIRoute)
     ]
+
+
+class _Endpoint:
+    """The bare application of a route: errors go up to the application's handlers, and need none of their own."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.http.dependencies import EngineDep
 from service.http.problems import documented
-from service.http.uploads import inflated
+from service.http.uploads import read_body
 from service.http.v1.memories_access import (
     Expected,
     MayAdmin,
@@ -136,9 +136,7 @@ async def put_memory_file(
     keep: Annotated[Keep, Query(description="What a new memory keeps of images that it is taught.")] = "thumbnail",
 ) -> MemoryDescription:
     """Put what a file holds in the place of all that the memory holds; it need not be there."""
-    data = bytearray()
-    async for chunk in inflated(request, engine.settings.max_teach_bytes):
-        data += chunk
+    data = await read_body(request, engine.settings.max_teach_bytes)
     described = await memories.read_file(memory, bytes(data), model, keep, expected, by)
     set_revision(response, described.memory.revision)
     return description(described, memories.quotas)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.auth.keys import KeyRing, Scope, presented_key
 from service.http.problems import Problem, key_missing
-from service.http.uploads import inflated
+from service.http.uploads import read_body
 from service.memories.memories import Memories
 from service.observability.request_context import record_of
 
@@ -83,9 +83,7 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     Raises:
         Problem: 400 if it does not fit, 413 if it is too large.
     """
-    body = bytearray()
-    async for chunk in inflated(request, _MOST_JSON):
-        body += chunk
+    body = await read_body(request, _MOST_JSON)
     try:
         return kind.model_validate_json(bytes(body) or b"{}")
     except ValidationError as error:

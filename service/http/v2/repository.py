@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from service.http.admin import require_admin
 from service.http.dependencies import EngineDep, ModelName
 from service.http.problems import documented_protocol
-from service.http.v2.body import read_body
+from service.http.uploads import read_body
 from service.http.v2.schemas import IndexEntry
 from service.inference_protocol import ProtocolError
 from service.inference_protocol.errors import quoted

@@ -13,7 +13,8 @@ from service.http.dependencies import TIMEOUT_HEADER, EngineDep, ModelName, Vers
 from service.http.disconnect import while_connected
 from service.http.operations import Live, Ready
 from service.http.problems import documented_protocol
-from service.http.v2.body import HEADER_LENGTH, header_length, read_body
+from service.http.uploads import read_body
+from service.http.v2.body import HEADER_LENGTH, header_length
 from service.http.v2.infer import infer
 from service.http.v2.metadata import model_config, model_metadata, signature_of
 from service.http.v2.schemas import ModelMetadata, ModelReady, ServerMetadata

@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from service.http.connections import ConnectionLimits, bounded_protocol
+from service.http.disconnect import DEPARTURE
 from tests.support.certificates import write_certificate
 from tests.support.waiting import CEILING
 
@@ -30,6 +31,7 @@ class Application:
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.left = asyncio.Event()
+        self.told = asyncio.Event()  # the server has told of it without being asked
         self.fields: list[bytes] = []  # names, when the body had been read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,6 +44,7 @@ class Application:
         self.fields = [name for name, _ in scope["headers"]]
         self.started.set()
         if scope["path"] == "/wait":
+            scope[DEPARTURE].call(self.told.set)
             leaving = asyncio.ensure_future(receive())
             released = asyncio.ensure_future(self.release.wait())
             await asyncio.wait([leaving, released], return_when=asyncio.FIRST_COMPLETED)
@@ -228,6 +231,7 @@ def test_a_client_that_has_gone_is_noticed_though_half_closed_ones_are_answered(
         await application.started.wait()
         writer.close()
         await application.left.wait()
+        await application.told.wait()
 
     run(ConnectionLimits(), test)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect, Request
 
+from service.http.disconnect import DEPARTURE, Departure, while_connected
 from tests.support.service_client import occupy, served_by
 from tests.support.service_images import encode, scene
 
@@ -36,3 +39,58 @@ def test_when_the_client_leaves_its_work_is_dropped(client: TestClient) -> None:
     left = client.portal.call(run)
     assert sent[0]["status"] == 499
     assert all(item.future.cancelled() for item in left)
+
+
+async def never_received() -> dict[str, Any]:
+    raise AssertionError("a server that tells of departures is not asked for messages")
+
+
+def request_on(departure: Departure) -> Request:
+    return Request({"type": "http", DEPARTURE: departure}, never_received)
+
+
+def test_a_server_that_tells_of_a_departure_has_the_work_dropped() -> None:
+    departure, cancelled = Departure(), False
+
+    async def work() -> None:
+        nonlocal cancelled
+        asyncio.get_running_loop().call_soon(departure.happen)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(while_connected(request_on(departure), work()))
+    assert cancelled
+
+
+def test_work_for_a_client_that_left_before_is_dropped() -> None:
+    departure = Departure()
+    departure.happen()
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(while_connected(request_on(departure), asyncio.sleep(3600)))
+
+
+def test_a_departure_after_the_work_cancels_nothing() -> None:
+    departure = Departure()
+
+    async def answer() -> str:
+        done = await while_connected(request_on(departure), asyncio.sleep(0, "done"))
+        departure.happen()
+        await asyncio.sleep(0)
+        return done
+
+    assert asyncio.run(answer()) == "done"
+
+
+def test_a_cancellation_by_others_stays_one() -> None:
+    async def cancelled() -> bool:
+        waiting = asyncio.create_task(while_connected(request_on(Departure()), asyncio.sleep(3600)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    assert asyncio.run(cancelled())
