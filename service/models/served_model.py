@@ -53,10 +53,9 @@ class Inference:
 
 
 class _Row(NamedTuple):
-    """The output of one input, whether all of it is finite, and the reply that it came with."""
+    """The output of one input, and the reply that it came with."""
 
     output: np.ndarray
-    finite: bool
     reply: Reply
 
 
@@ -288,7 +287,7 @@ class ServedModel:
         total = time.perf_counter() - start
         infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
         outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
-        if not all(row.finite for row in rows):
+        if not np.isfinite(outputs).all():
             self._observer.rejected(self.folder.name, self.folder.version, ModelFailed.reason)
             raise ModelFailed(f"Model {self.folder.name} answers this input with numbers that are not finite.")
         queue = max(total - infer, 0.0)
@@ -343,9 +342,7 @@ class ServedModel:
         if self._explaining:
             self._explaining.postpone()
         reply = await self._process.call(operation, inputs)
-        outputs = reply.arrays["outputs"]
-        finite = np.isfinite(outputs).all(axis=1).tolist()
-        return [_Row(output, each, reply) for output, each in zip(outputs, finite, strict=True)]
+        return [_Row(output, reply) for output in reply.arrays["outputs"]]
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         process = await self._explaining.process() if self._explaining else self._process

@@ -53,7 +53,8 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
     "run": (
         frozenset({"accelerator", "images", "interruption", "plan", "progress"}),
         frozenset({"head", "output", "validation"}),
-        frozenset({"finiteness", "preparation"}),
+        frozenset({"finiteness", "input_size"}),
+        frozenset({"preparation"}),
         frozenset({"closed_form", "rate_sweep"}),
         frozenset({"trainer"}),
     ),
