@@ -7,17 +7,17 @@ from typing import Any, Final
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from training.data import LabelledImages, Preprocessing, decode
 from training.errors import RecipeError
-from training.model.ridge_head import RidgeHead, linear_head, solve_head
+from training.model.ridge_head import linear_head, solve_head
 from training.model.start import find_start
 from training.recipe.keys import Recipe
 from training.run.head import Features
-from training.seeds import stream_seed
+from training.seeds import stream
 
-_SHARES: Final = (1, 5 / 7, 4 / 7)  # of the model's own size; of 224 pixels 160 and 128
+_SHARES: Final = (5 / 7, 4 / 7)  # of the model's own size, which is tried too; of 224 pixels 160 and 128
 _STEP: Final = 32  # pixels: convolutional models halve their input five times
 _JUDGES: Final = 1000  # images
 
@@ -63,28 +63,41 @@ def choose_preprocessing(
     solved = recipe.method == "closed_form" or recipe.head_first
     if fixed or not solved or height != width:
         return own
-    linear_head(model.to(device))
-    sizes = sorted({height, *(round(share * height / _STEP) * _STEP for share in _SHARES[1:])} - {0}, reverse=True)
-    order = torch.randperm(len(training), generator=torch.Generator().manual_seed(stream_seed(recipe.seed, 0, "size")))
+    sizes = sorted({height, *(round(share * height / _STEP) * _STEP for share in _SHARES)} - {0}, reverse=True)
+    best = _best(recipe, model.to(device), {size: sized(size) for size in sizes}, training, device, console)
+    return sized(best)
+
+
+def _best(
+    recipe: Recipe,
+    model: nn.Module,
+    sized: Mapping[int, Preprocessing],
+    training: LabelledImages,
+    device: torch.device,
+    console: Console,
+) -> int:
+    """Choose the size at which a head in closed form errs least on images that are left out."""
+    linear_head(model)
+    data, folder = recipe.data, find_start(recipe.model).folder
+    order = torch.randperm(len(training), generator=stream(recipe.seed, 0, "size"))
     sample = training.select(sorted(order[:_JUDGES].tolist()))
-    folder = find_start(recipe.model).folder
-    heads: dict[int, RidgeHead] = {}
-    labels: dict[int, Tensor] = {}
-    for size in sizes:
-        known, images = decode(sample, sized(size), broken=data.broken, cache=data.cache, console=console)
-        features = Features(model, sized(size), device, data.cache, console, folder)
+    errors: dict[int, float] = {}
+    rates = []
+    for size, preprocessing in sized.items():
+        known, images = decode(sample, preprocessing, broken=data.broken, cache=data.cache, console=console)
+        features = Features(model, preprocessing, device, data.cache, console, folder)
         read = features(images.__getitem__, len(known), f"features at {size} pixels")
-        heads[size] = solve_head(read, known.labels, len(training.classes), recipe.seed)
-        labels[size] = known.labels
-    best = min(sizes, key=lambda size: heads[size].error(labels[size]))
-    rates = ", ".join(f"{heads[size].accuracy(labels[size]):.1%} at {size}" for size in sizes)
+        head = solve_head(read, known.labels, len(training.classes), recipe.seed)
+        errors[size] = head.error(known.labels)
+        rates.append(f"{head.accuracy(known.labels):.1%} at {size}")
+    best = min(errors, key=errors.__getitem__)
     console.print(
         f"images of {best} x {best} pixels: there a head in closed form errs least on images that are left out "
-        f"(right: {rates}; data.img_size sets another)",
+        f"(right: {', '.join(rates)}; data.img_size sets another)",
         soft_wrap=True,
         highlight=False,
     )
-    return sized(best)
+    return best
 
 
 def _at(own: Preprocessing, size: int) -> Preprocessing:

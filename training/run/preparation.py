@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
@@ -74,6 +75,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console, img_size
     model = create_model(recipe.model, training.classes, console)
     with accelerator.main_process_first():
         preprocessing = choose_preprocessing(recipe, model, training, accelerator.device, console, img_size)
+    # One process decides: others, on other machines, may round otherwise, and all are to see the same images.
+    (preprocessing,) = broadcast_object_list([preprocessing])
     # Before images are decoded, which may take long: it may not fit.
     teacher = load_teacher(recipe.distil, training.classes, preprocessing, accelerator.device)
     with accelerator.main_process_first():

@@ -17,6 +17,7 @@ from training.errors import RecipeError
 from training.model.ridge_head import head_inputs, solve_head
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
+from training.run import input_size
 from training.run.input_size import choose_preprocessing
 from training.run.output.folder import RunFolder
 from training.run.output.state import read_choices
@@ -108,3 +109,15 @@ def test_a_run_trains_and_writes_its_size(place: Path, quiet: Console) -> None:
     result = train(asked, console=quiet)
     assert read_config(result.checkpoint)["pretrained_cfg"]["input_size"] == [3, 64, 64]
     assert read_choices(RunFolder(asked.output).state).img_size == 64
+
+
+def test_a_run_goes_on_at_the_size_that_it_chose(
+    place: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"batch_size": 8, "schedule": {"warmup_epochs": 0}, "output": str(tmp_path / "run")}
+    for epochs, preferred in ((1, 96), (2, 160)):  # a later measurement would find another size
+        monkeypatch.setattr(input_size, "_best", lambda *_, size=preferred: size)
+        result = train(recipe(place, "auto", epochs=epochs, **short), resume=True, console=quiet)
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert read_config(result.checkpoint)["pretrained_cfg"]["input_size"] == [3, 96, 96]
+    assert read_choices(RunFolder(result.output).state).img_size == 96
