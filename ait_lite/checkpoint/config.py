@@ -17,15 +17,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: There is no such file, it cannot be read, it is no JSON object, or it is larger than
             `MOST_CONFIG_BYTES` (whoever writes the folder must not be able to fill the reader's memory).
     """
-    return read_object(folder / CONFIG, MOST_CONFIG_BYTES)
+    return read_object(folder / CONFIG, MOST_CONFIG_BYTES, "Export the model again.")
 
 
-def read_object(path: Path, most_bytes: int) -> dict[str, Any]:
+def read_object(path: Path, most_bytes: int, remedy: str) -> dict[str, Any]:
     """Read a file that holds a JSON object.
 
     Args:
         path: The file.
         most_bytes: That it may have.
+        remedy: What the message tells people to do.
 
     Raises:
         CheckpointError: There is no such file, it cannot be read, it is no JSON object, or it is too large.
@@ -39,9 +40,9 @@ def read_object(path: Path, most_bytes: int) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("it is not a JSON object")
     except RecursionError:
-        raise CheckpointError(f"{path} cannot be read: it is nested too deeply. Export the model again.") from None
+        raise CheckpointError(f"{path} cannot be read: it is nested too deeply. {remedy}") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_reason(error)}. Export the model again.") from error
+        raise CheckpointError(f"{path} cannot be read: {_reason(error)}. {remedy}") from error
     return found
 
 

@@ -51,10 +51,8 @@ def _weights_digest(folder: Path) -> bytes:
 
 
 def _noted_digest(manifest: Path) -> bytes:
-    noted = read_object(manifest, MOST_MANIFEST_BYTES).get("weights")
+    remedy = "Export the model again with `ait export CHECKPOINT FOLDER --format serving`."
+    noted = read_object(manifest, MOST_MANIFEST_BYTES, remedy).get("weights")
     if not isinstance(noted, str) or not re.fullmatch("[0-9a-f]{64}", noted):
-        raise CheckpointError(
-            f"{manifest} does not say which weights the graph was made of. Export the model again with `ait export "
-            "CHECKPOINT FOLDER --format serving`."
-        )
+        raise CheckpointError(f"{manifest} does not say which weights the graph was made of. {remedy}")
     return bytes.fromhex(noted)

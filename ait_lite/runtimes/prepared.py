@@ -169,7 +169,7 @@ def sha256(path: Path) -> str:
 def _read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = read_object(path, MOST_MANIFEST_BYTES)
+        manifest = read_object(path, MOST_MANIFEST_BYTES, _REMEDY)
     except CheckpointError as error:
         raise PreparedError(str(error)) from error
     if manifest.get("format") != FORMAT:

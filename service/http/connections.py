@@ -203,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._besides_body = False, 0, 0
         self._cancel_head_timer()
         self.shared.waiting.pop(self, None)
-        self.scope[DEPARTURE] = self._departure  # type: ignore[typeddict-unknown-key]
+        self.scope["state"][DEPARTURE] = self._departure
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

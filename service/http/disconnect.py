@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 T = TypeVar("T")
 
-DEPARTURE: Final = "ait.departure"  # in the scope of a request
+DEPARTURE: Final = "ait.departure"  # in the state of a request
 
 
 class Departure:
@@ -57,7 +57,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         left = True
         task.cancel()
 
-    departure: Departure | None = request.scope.get(DEPARTURE)
+    departure: Departure | None = request.scope.get("state", {}).get(DEPARTURE)
     stop = departure.call(leave) if departure else asyncio.create_task(_call_when_gone(request, leave)).cancel
     try:
         return await work

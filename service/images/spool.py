@@ -11,7 +11,10 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class Spool:
         self._starts: list[int] = []
         self._memory = bytearray()  # what follows on what is in the file
         self._in_file = 0
-        self._file: io.FileIO | None = None
+        self._file: IO[bytes] | None = None
         self._nowhere = False
 
     def begin(self, filename: str | None) -> None:
@@ -69,7 +72,8 @@ class Spool:
     def _write(self) -> None:
         try:
             if self._file is None:
-                self._file = _unnamed_file()
+                # It outlives this call; the finalizer closes it when the last part of the request has been used.
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
                 weakref.finalize(self, self._file.close)
             done = 0
             while done < len(self._memory):
@@ -141,15 +145,10 @@ class _Window(io.RawIOBase):
         self._place = base + offset
         return self._place
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = max(min(len(buffer), self._spooled.length - self._place), 0)
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer).cast("B")
+        count = max(min(len(room), self._spooled.length - self._place), 0)
         data = self._spooled.spool.read(self._spooled.start + self._place, count)
-        buffer[: len(data)] = data
+        room[: len(data)] = data
         self._place += len(data)
         return len(data)
-
-
-def _unnamed_file() -> io.FileIO:
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  it is closed with the spool
-    assert isinstance(file, io.FileIO)
-    return file

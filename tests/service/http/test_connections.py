@@ -44,7 +44,7 @@ class Application:
         self.fields = [name for name, _ in scope["headers"]]
         self.started.set()
         if scope["path"] == "/wait":
-            scope[DEPARTURE].call(self.told.set)
+            scope["state"][DEPARTURE].call(self.told.set)
             leaving = asyncio.ensure_future(receive())
             released = asyncio.ensure_future(self.release.wait())
             await asyncio.wait([leaving, released], return_when=asyncio.FIRST_COMPLETED)

@@ -46,7 +46,7 @@ async def never_received() -> dict[str, Any]:
 
 
 def request_on(departure: Departure) -> Request:
-    return Request({"type": "http", DEPARTURE: departure}, never_received)
+    return Request({"type": "http", "state": {DEPARTURE: departure}}, never_received)
 
 
 def test_a_server_that_tells_of_a_departure_has_the_work_dropped() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,11 +83,15 @@ def test_what_a_checkpoint_was_taught_its_graph_knows_and_the_other_way_round(
     assert again.json()["outcome"] == "unchanged"
 
 
+def is_model(client: TestClient, name: str) -> bool:
+    return client.get(f"/v2/models/{name}").status_code == 200
+
+
 def test_a_memory_of_a_graph_is_a_model(checkpoint: TestClient, graphs: TestClient) -> None:
     create(graphs, "model")
     teach_colours(graphs, "model", 2)
     for client in (graphs, checkpoint):
-        wait_for(lambda: client.get("/v2/models/model").status_code == 200, "the memory to answer as a model")  # noqa: B023  it has run here
+        wait_for(partial(is_model, client, "model"), "the memory to answer as a model")
     asked = coloured("green", 30)
     classified = graphs.post("/v1/models/model/classify", content=asked).json()
     assert classified["predictions"][0]["labels"][0]["label"] == "green"

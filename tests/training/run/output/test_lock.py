@@ -17,13 +17,13 @@ from training.errors import OutputError
 from training.run.output.lock import LOCK, RunLock
 from training.run.trainer import train
 
-HOLD = "import sys, time; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
-    "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+HOLD = "import signal, sys; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
+    "with RunLock(Path(sys.argv[1])): print('held', flush=True); signal.pause()"
 )
 
 # The holder says the number of its fork, and the fork says 0.
-FORK = "import os, sys, time; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
-    "with RunLock(Path(sys.argv[1])): os.write(1, b'%d\\n' % os.fork()); time.sleep(600)"
+FORK = "import os, signal, sys; from pathlib import Path; from training.run.output.lock import RunLock\n" + (
+    "with RunLock(Path(sys.argv[1])): os.write(1, b'%d\\n' % os.fork()); signal.pause()"
 )
 
 
