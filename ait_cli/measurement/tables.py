@@ -81,7 +81,7 @@ def prediction_table(result: Mapping[str, Any]) -> Table:
 
 
 def memory_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Lay out the result of `training.benchmark.memory.to_json` as tables.
+    """Lay out the result of `ait bench memory` as tables.
 
     Args:
         result: The result.
@@ -96,13 +96,25 @@ def memory_tables(result: Mapping[str, Any]) -> list[Table]:
         speed.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:.2f}" for value in case.values()))
     tables = [speed]
     if result["accuracy"]:
-        accuracy = Table(title=f"accuracy on {result['accuracy'][0]['images']} images, percent")
-        for column in ("examples per class", *result["accuracy"][0]["readouts"], "linear probe"):
+        first = result["accuracy"][0]
+        accuracy = Table(
+            title=f"accuracy on {first['images']} images, percent, and its deviation in {first['draws']} draws"
+        )
+        for column in ("examples per class", *first["readouts"]):
             accuracy.add_column(column, justify="right")
         for case in result["accuracy"]:
-            shares = [*case["readouts"].values(), case["probe"]]
-            accuracy.add_row(str(case["per_class"]), *(f"{share:.1%}".removesuffix("%") for share in shares))
+            pairs = ((mean, case["spread"][name]) for name, mean in case["readouts"].items())
+            accuracy.add_row(str(case["per_class"]), *(f"{100 * mean:.1f} ± {100 * off:.1f}" for mean, off in pairs))
         tables.append(accuracy)
+    if unknown := result["unknown"]:
+        found = Table(
+            title=f"{unknown['held_out']} classes held out, others taught by {unknown['per_class']} examples"
+        )
+        for column in ("level", "taught classes called unknown", "held out called unknown", *unknown["auroc"]):
+            found.add_column(f"AUROC, {column}" if column in unknown["auroc"] else column, justify="right")
+        shares = (unknown["level"], unknown["known_refused"], unknown["held_out_refused"])
+        found.add_row(*(f"{share:.1%}" for share in shares), *(f"{area:.3f}" for area in unknown["auroc"].values()))
+        tables.append(found)
     return tables
 
 

@@ -42,13 +42,16 @@ def test_bench_memory_times_and_compares_with_a_probe(checkpoint: Path, labelled
         (tmp_path / "data" / split).symlink_to(labelled_images)
     target = tmp_path / "bench.json"
     words = ["bench", "memory", str(checkpoint), str(tmp_path / "data"), "--examples", "50", "--per-class", "3"]
-    result = run(app, [*words, "--width", "8", "-o", str(target)])
+    result = run(app, [*words, "--width", "8", "--draws", "2", "-o", str(target)])
     assert result.exit_code == 0, result.output
     found = json.loads(target.read_text())
     assert found["speed"][0]["recall_1"] > 0
-    assert found["accuracy"][0]["images"] == 6
-    assert found["accuracy"][0]["probe"] == 1.0  # the images asked about are those it was fitted to
-    assert set(found["accuracy"][0]["readouts"]) == {"ridge", "hopfield", "prototype"}
+    (accuracy,) = found["accuracy"]
+    assert (accuracy["images"], accuracy["draws"]) == (6, 2)
+    assert set(accuracy["readouts"]) == {"ridge", "hopfield", "prototype", "linear probe"}
+    # The images asked about are those it was fitted to, in both draws.
+    assert (accuracy["readouts"]["linear probe"], accuracy["spread"]["linear probe"]) == (1.0, 0.0)
+    assert found["unknown"] is None  # two classes of two cannot be held out
 
 
 def test_bench_memory_needs_a_model_and_data(checkpoint: Path) -> None:

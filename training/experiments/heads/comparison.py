@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ait.memory.associative_head import AssociativeHead
 from training.evaluation.metrics import measure
 from training.experiments import style
+from training.experiments.familiarity.measures import auroc, logit_energy
 from training.experiments.outcome import Check, Outcome
 
 HEADS = ("linear", "cosine", "associative", "associative, batch")
@@ -109,7 +110,7 @@ def compare(kind: str, train: Split, test: Split, steps: int, seed: int) -> dict
             "accuracy": result.top1,
             "calibration error": result.ece,
             "noise": accuracy(head(embed(noisy)), seen.labels),
-            "unknown": auroc(logits.logsumexp(-1), head(embed(unseen.features)).logsumexp(-1)),
+            "unknown": auroc(logit_energy(logits), logit_energy(head(embed(unseen.features)))),
         }
         stored, asked = Split(embed(train.features), train.labels), Split(embed(test.features), test.labels)
         for count in WRITES:
@@ -153,12 +154,6 @@ def logits_after_writes(head: Any, train: Split, queries: Tensor, classes: Seque
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of right answers."""
     return float((logits.argmax(-1) == labels).double().mean())
-
-
-def auroc(known: Tensor, unknown: Tensor) -> float:
-    """Probability that a known example's score exceeds an unknown one's; one half where equal."""
-    larger = (known[:, None] > unknown).double() + 0.5 * (known[:, None] == unknown).double()
-    return float(larger.mean())
 
 
 def run(full: bool = False, seed: int = 0) -> Outcome:
