@@ -1,7 +1,7 @@
 """AiT over the settings of its memory, one changed at a time, with what each costs.
 
-``full`` is AiT-Small with the paper's recipe and three seeds; the reduced run takes AiT-Tiny on Triangle for one
-epoch.
+``full`` is AiT-Small with the paper's recipe and three seeds; the reduced run takes AiT-Tiny in patches of 8 pixels
+for one epoch. Both are of CIFAR-10.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from training.errors import DataError
 from training.experiments import style
 from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Outcome
-from training.experiments.tables.comparison import QUICK
+from training.experiments.tables.comparison import COARSE, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table
 from training.experiments.tables.trial import TableTrial, run_trial
@@ -29,15 +29,23 @@ SWEEPS: Final[dict[str, tuple[Any, ...]]] = {
     "steps": (2, 4),
 }
 AS_IT_IS: Final = "as it is"
+_DATASET: Final = "CIFAR-10"
 
 
-def trials(full: bool, seed: int, dataset: str) -> list[TableTrial]:
+def trials(full: bool, seed: int) -> list[TableTrial]:
     """List what is trained: the model as it is, then one changed setting after another."""
     model = "ait_small_patch4_32" if full else "ait_tiny_patch4_32"
     rows: list[tuple[str, dict[str, Any]]] = [(AS_IT_IS, {})]
     rows += [(f"{name} {value}", {name: value}) for name, values in SWEEPS.items() for value in values]
     return [
-        TableTrial(label, dataset, model, {"memory_args": changed} if changed else {}, {} if full else QUICK, one)
+        TableTrial(
+            label,
+            _DATASET,
+            model,
+            ({"memory_args": changed} if changed else {}) | ({} if full else COARSE),
+            {} if full else QUICK,
+            one,
+        )
         for one in range(seed, seed + (3 if full else 1))
         for label, changed in rows
     ]
@@ -47,7 +55,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """Train what is not trained yet, and compare.
 
     Args:
-        full: AiT-Small, three seeds and the paper's recipe, on CIFAR-10; else the reduced run.
+        full: AiT-Small, three seeds and the paper's recipe; else the reduced run.
         seed: The first.
         data: Folder with ``cifar10``; or None.
         folder: Where trials are kept.
@@ -57,11 +65,10 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         OutOfTime: Another command has to go on.
         DataError: Data are missing, or cannot be used.
     """
-    dataset = "CIFAR-10" if full else "Triangle"
     found: dict[str, list[dict[str, Any]]] = {}
-    for trial, result in run_chosen(trials(full, seed, dataset), lambda trial: run_trial(trial, data, folder, budget)):
+    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
         if result is None:
-            raise DataError(f"there is no {dataset} to train on: name a folder that holds cifar10 with --data")
+            raise DataError(f"there is no {_DATASET} to train on: name a folder that holds cifar10 with --data")
         found.setdefault(trial.label, []).append(result)
     base = found.get(AS_IT_IS)
     rows = [
@@ -83,14 +90,14 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         if shown:
             axes.set_ylim(max(0.0, min(shown.values()) - 5), min(100.0, max(shown.values()) + 5))
         axes.tick_params(axis="x", labelrotation=20)
-    size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny, one epoch, one seed"
+    size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch, one seed"
     text = (
-        f"{dataset}, {size} (per cent of the test images right; parameters and multiply-adds in millions; seconds of "
+        f"{_DATASET}, {size} (per cent of the test images right; parameters and multiply-adds in millions; seconds of "
         "an epoch over those of the model as it is):\n\n"
-        + table(["memory", "parameters", "multiply-adds", "time", dataset], rows)
+        + table(["memory", "parameters", "multiply-adds", "time", _DATASET], rows)
         + "\n"
     )
-    checks = [TABLE_DATA[dataset].learnt(label, results[0]["accuracy"]) for label, results in found.items()]
+    checks = [TABLE_DATA[_DATASET].learnt(label, results[0]["accuracy"]) for label, results in found.items()]
     return Outcome("AiT over the settings of its memory", checks, figure, {"results": found}, text)
 
 
