@@ -14,6 +14,8 @@ from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
 _LISTED_CLASSES = 100
+# What is done about images of another shape, by timm's crop mode.
+_SHAPES = {"center": "", "squash": "pressed into the shape, ", "border": "in a frame, "}
 
 
 def model_card(
@@ -44,7 +46,7 @@ def model_card(
         "input": " x ".join(str(size) for size in data["input_size"]),
         "mean": ", ".join(f"{value:g}" for value in data["mean"]),
         "standard deviation": ", ".join(f"{value:g}" for value in data["std"]),
-        "resize": f"{data['interpolation']}, centre crop {data['crop_pct']:g}",
+        "resize": f"{data['interpolation']}, {_SHAPES[data['crop_mode']]}centre crop {data['crop_pct']:g}",
         "classes": getattr(model, "num_classes", 0),
     }
     parts = [f"---\n{header.strip()}\n---", f"# {name}", "An image classifier.", _table("property", facts)]

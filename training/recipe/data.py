@@ -90,6 +90,12 @@ class DataRecipe(Section):
         le=1,
         description="Share of the resized image kept by the centre crop; the model's if left out.",
     )
+    crop_mode: Literal["center", "squash", "border"] | None = Field(
+        default=None,
+        description="What is done about images of another shape than the model's input. center: what lies beyond it "
+        "is cut off; squash: they are pressed into it; border: they are put into a frame. The model's if left out. "
+        "With crop_pct=1, squash and border keep the whole image.",
+    )
     cache: Path | None = Field(
         default=None, description="Folder for decoded images; the user's cache folder if left out."
     )

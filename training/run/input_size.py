@@ -42,7 +42,12 @@ def choose_preprocessing(
     """
     data = recipe.data
     own = Preprocessing.of_model(
-        model, mean=data.mean, std=data.std, interpolation=data.interpolation, crop_pct=data.crop_pct
+        model,
+        mean=data.mean,
+        std=data.std,
+        interpolation=data.interpolation,
+        crop_pct=data.crop_pct,
+        crop_mode=data.crop_mode,
     )
     sized = partial(_at, own)
     if data.img_size is None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from PIL import Image
 from rich.console import Console
 from timm.models import save_for_hf
 from torch import nn
@@ -38,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(place: Path, img_size: int | str | None, **settings: Any) -> Recipe:
+def recipe(place: Path, img_size: int | str | None, data: dict[str, Any] | None = None, **settings: Any) -> Recipe:
     return parse_recipe(
         {
             "data": {
@@ -46,6 +47,7 @@ def recipe(place: Path, img_size: int | str | None, **settings: Any) -> Recipe:
                 "cache": str(place / "cache"),
                 "workers": 0,
                 "img_size": img_size,
+                **(data or {}),
             },
             "model": {"name": "test_resnet", "checkpoint": str(place / "model")},
             "output": str(place / "run"),
@@ -109,6 +111,29 @@ def test_a_run_trains_and_writes_its_size(place: Path, quiet: Console) -> None:
     result = train(asked, console=quiet)
     assert read_config(result.checkpoint)["pretrained_cfg"]["input_size"] == [3, 64, 64]
     assert read_choices(RunFolder(asked.output).state).img_size == 64
+
+
+@pytest.mark.parametrize(("mode", "seen"), [("squash", True), ("border", True), ("center", False)])
+def test_what_lies_at_the_sides_of_a_wide_image_is_seen_as_the_recipe_says(
+    mode: str, seen: bool, place: Path, quiet: Console
+) -> None:
+    asked = recipe(place, 32, {"crop_mode": mode, "crop_pct": 1.0})
+    training, _ = open_splits(asked.data, asked.seed)
+    preprocessing = choose_preprocessing(asked, timm.create_model("test_resnet"), training, CPU, quiet)
+    wide = Image.new("RGB", (90, 30))
+    wide.paste("red", (0, 0, 15, 30))
+    wide.paste("blue", (75, 0, 90, 30))
+    pixels = preprocessing.decode(wide).float().mean(1)  # (C, W)
+    # A frame has the colour of the mean, which is none of both.
+    assert bool((pixels[0] - pixels[2]).max() > 40) is seen
+    assert bool((pixels[2] - pixels[0]).max() > 40) is seen
+
+
+def test_a_checkpoint_says_how_it_sees_images(place: Path, tmp_path: Path, quiet: Console) -> None:
+    data = {"crop_mode": "squash", "crop_pct": 1.0}
+    asked = recipe(place, 64, data, method="closed_form", output=str(tmp_path / "run"))
+    found = read_config(train(asked, console=quiet).checkpoint)["pretrained_cfg"]
+    assert (found["crop_mode"], found["crop_pct"]) == ("squash", 1.0)
 
 
 def test_a_run_goes_on_at_the_size_that_it_chose(
