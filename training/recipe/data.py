@@ -71,9 +71,9 @@ class DataRecipe(Section):
     img_size: Literal["auto"] | Annotated[Count, Field(gt=0)] | None = Field(
         default=None,
         description="Side in pixels of the square that images are brought to, for models that take any, such as "
-        "convolutional ones; the model's own if left out. auto: the model's own or about 5/7 or 4/7 of it, at "
-        "whichever a head in closed form errs least (method=closed_form, head_first). Small or blurred images are "
-        "often told apart better at a smaller size, in less time.",
+        "convolutional ones; the model's own if left out. auto: the model's own or about 5/7 or 4/7 of it, the "
+        "smallest at which a head in closed form errs as little as at the others (method=closed_form, head_first). "
+        "Small or blurred images are often told apart better at a smaller size, in less time.",
     )
     mean: tuple[Number, ...] | None = Field(
         default=None, description="Channel means in [0, 1]; the model's if left out."

@@ -1,4 +1,4 @@
-"""The size at which a model sees images is the recipe's, or the one at which a head in closed form errs least."""
+"""The size at which a model sees images is the recipe's, or the smallest at which a head in closed form errs least."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training.model.ridge_head import head_inputs, solve_head
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
 from training.run import input_size
-from training.run.input_size import choose_preprocessing
+from training.run.input_size import choose_preprocessing, smallest_as_good
 from training.run.output.folder import RunFolder
 from training.run.output.state import read_choices
 from training.run.trainer import train
@@ -73,7 +73,7 @@ def error(model: nn.Module, training: LabelledImages, size: int) -> float:
     return float((head.left_out - torch.eye(len(CLASSES))[training.labels]).square().mean())
 
 
-def test_the_size_with_the_smallest_error_is_taken(
+def test_the_smallest_size_with_the_least_error_is_taken(
     place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -82,12 +82,18 @@ def test_the_size_with_the_smallest_error_is_taken(
     training, _ = open_splits(asked.data, asked.seed)
     said = Console(record=True, width=200, quiet=False, file=(tmp_path / "said").open("w"))
     errors = {size: error(model, training, size) for size in (160, 128, 96)}
-    assert choose(asked, model, said) == min(errors, key=errors.__getitem__)
+    assert choose(asked, model, said) == smallest_as_good(errors)
     text = said.export_text()
     assert "at 160" in text
     assert "at 128" in text
     assert "at 96" in text
     assert choose(asked, model, said, taken=128) == 128
+
+
+def test_a_smaller_size_is_taken_where_it_is_as_good() -> None:
+    assert smallest_as_good({224: 0.1000, 160: 0.1015, 128: 0.1100}) == 160
+    assert smallest_as_good({224: 0.1000, 160: 0.1100, 128: 0.1200}) == 224
+    assert smallest_as_good({224: 0.1100, 160: 0.1000, 128: 0.0900}) == 128
 
 
 def test_a_size_that_is_asked_for_is_taken(place: Path, quiet: Console) -> None:
