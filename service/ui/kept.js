@@ -6,6 +6,7 @@ const MOST_BYTES = 100e6;
 const MOST_AGE = 24 * 3600e3; // ms; what closed tabs have left is deleted when a page is opened
 const STORE = "images";
 const TAB = "ait-tab";
+const DROPPED = "ait-dropped";
 
 let newest = 0;
 
@@ -36,22 +37,44 @@ export class Kept {
     return keys;
   }
 
-  /** Forgets images by their keys. */
+  /** Forgets images by their keys, for good: even where the page is left before they are deleted. */
   drop(keys) {
-    change((store) => keys.forEach((key) => store.delete(key)));
+    rememberDropped([...dropped(), ...keys]);
+    deleteDropped();
   }
 
   /** The files and their keys, the newest first. */
   async all() {
-    await change(() => {});
+    await deleteDropped();
     try {
       const store = (await database()).transaction(STORE).objectStore(STORE);
       const mine = IDBKeyRange.bound([this.#place], [this.#place, []]); // a list is more than any number
       const [keys, files] = await Promise.all([store.getAllKeys(mine), store.getAll(mine)].map(result));
-      return keys.map((key, index) => ({ key, file: files[index] })).reverse();
+      const gone = new Set(dropped().map(String));
+      const found = keys.map((key, index) => ({ key, file: files[index] }));
+      return found.filter(({ key }) => !gone.has(String(key))).reverse();
     } catch {
       return [];
     }
+  }
+}
+
+// What a page stores for its session is stored at once; a transaction that a reload meets is undone.
+
+/** The keys of images that were forgotten and are not known to be deleted. */
+function dropped() {
+  return JSON.parse(sessionStorage.getItem(DROPPED) ?? "[]");
+}
+
+function rememberDropped(keys) {
+  sessionStorage.setItem(DROPPED, JSON.stringify(keys));
+}
+
+async function deleteDropped() {
+  const keys = dropped();
+  if (await change((store) => keys.forEach((key) => store.delete(key)))) {
+    const gone = new Set(keys.map(String));
+    rememberDropped(dropped().filter((key) => !gone.has(String(key))));
   }
 }
 
@@ -65,16 +88,25 @@ function upTo(keys, most, bytes) {
   return end < 0 ? keys : keys.slice(0, end);
 }
 
-/** Lets `work(store, keys)` change what is kept, in one transaction, after what is too old has been deleted. */
+/**
+ * Lets `work(store, keys)` change what is kept, in one transaction, after what is too old has been deleted; returns
+ * whether all of it is done. A browser that cannot keeps nothing; the page goes on without.
+ */
 async function change(work) {
   try {
-    const store = (await database()).transaction(STORE, "readwrite").objectStore(STORE);
+    const transaction = (await database()).transaction(STORE, "readwrite");
+    const store = transaction.objectStore(STORE);
     const keys = await result(store.getAllKeys());
     const oldest = (Date.now() - MOST_AGE) * 1000;
     for (const key of keys) if (key[1] < oldest) store.delete(key);
     work(store, keys.filter(([, number]) => number >= oldest));
+    await new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
+    return true;
   } catch {
-    // Such a browser keeps nothing; the page goes on without.
+    return false;
   }
 }
 

@@ -205,6 +205,23 @@ def test_a_reload_keeps_the_images_and_the_choice(visit: VisitPage) -> None:
     expect(beside.locator(".card h3")).to_have_text("fifth.png")
 
 
+def test_what_was_removed_stays_away_though_the_page_is_left_at_once(visit: VisitPage) -> None:
+    here = visit().wait_for_model()
+    here.add(payload(ship(), "first.png"))
+    here.add(payload(airplane(), "second.png"))
+    expect(here.cards.locator(".scores:not(.empty)")).to_have_count(2)
+    # As a reload in the middle does: what has begun to be deleted is undone.
+    here.page.evaluate(
+        "() => { IDBObjectStore.prototype.delete = function () { this.transaction.abort(); window.undone = true; } }"
+    )
+    here.page.get_by_role("button", name="Remove first.png").click()
+    here.page.wait_for_function("window.undone")
+    here.page.reload()
+    expect(here.cards.locator("h3")).to_have_text(["second.png"])
+    here.page.reload()
+    expect(here.cards.locator("h3")).to_have_text(["second.png"])
+
+
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_the_table_is_accessible(visit: VisitPage, device: str) -> None:
     here = visit(**(PHONE if device == "phone" else {})).wait_for_model()
