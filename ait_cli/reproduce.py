@@ -58,7 +58,7 @@ def reproduce(
 
     from rich.console import Console
 
-    from training.errors import DataError
+    from training.errors import CheckpointError, DataError, OutputError
     from training.experiments.budget import OutOfTime
     from training.experiments.run import EXPERIMENTS, RESUMED, WITH_DATA, run_experiment
 
@@ -83,7 +83,7 @@ def reproduce(
     except OutOfTime as stop:
         progress.print(f"{name}: {stop}", soft_wrap=True, highlight=False)
         raise typer.Exit(3) from None
-    except DataError as error:
+    except (DataError, OutputError, CheckpointError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{output}: cannot be written ({error.strerror}).")

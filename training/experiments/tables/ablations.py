@@ -5,19 +5,18 @@ on CIFAR-10 in patches of 8 pixels for one epoch, three seeds too: differences a
 """
 
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 from ait.baselines.ablations import ABLATIONS
-from training.errors import DataError
 from training.experiments import style
-from training.experiments.budget import Budget, run_chosen
+from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.comparison import COARSE, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table, theirs
-from training.experiments.tables.trial import TableTrial, run_trial
+from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
 LABELS = {
     "none": "full model",
@@ -37,8 +36,8 @@ def trials(full: bool, seed: int) -> list[TableTrial]:
     for dataset in ("CIFAR-10", "CIFAR-100", "Triangle") if full else ("CIFAR-10",):
         of_set = TABLE_DATA[dataset]
         batch = of_set.batch_size if full else QUICK["batch_size"]
-        # In one epoch nothing would be reset: the reduced run does it four times.
-        updates = -(-of_set.training_images // batch) // (1 if full else 4)
+        # In one epoch nothing would be reset: the reduced run does it after each quarter of it but the last.
+        updates = -(-of_set.training_images // (batch * (1 if full else 4)))
         for one in range(seed, seed + 3):
             for ablation in ABLATIONS:
                 args: dict[str, Any] = {"ablation": ablation}
@@ -61,17 +60,9 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
 
     Raises:
         OutOfTime: Another command has to go on.
-        DataError: Data are there and cannot be used.
+        DataError: Data cannot be used, or none are there.
     """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    missing = []
-    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
-        if result is not None:
-            found.setdefault((trial.label, trial.dataset), []).append(result)
-        elif trial.dataset not in missing:
-            missing.append(trial.dataset)
-    if not found and missing:
-        raise DataError(f"there is no {' or '.join(missing)} to train on: name a folder that holds it with --data")
+    found, missing = run_trials(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget))
     sets = [name for name in TABLE_DATA if any(dataset == name for _, dataset in found)]
     rows, heights, checks = [], [], []
     for ablation, label in LABELS.items():
@@ -88,7 +79,13 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         ]
     figure, (axes,) = style.new_figure()
     names, means = [row[0] for row in rows][::-1], [fmean(each) for each in heights][::-1]
-    axes.barh(names, means, xerr=[pstdev(each) for each in heights][::-1], color=style.COLOURS[1], capsize=3)
+    axes.barh(
+        names,
+        means,
+        xerr=[stdev(each) if len(each) > 1 else 0.0 for each in heights][::-1],
+        color=style.COLOURS[1],
+        capsize=3,
+    )
     axes.set(xlabel=f"right answers on {sets[0]}, %", xlim=(max(0.0, min(means) - 5), min(100.0, max(means) + 5)))
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch, three seeds"
     parts = [

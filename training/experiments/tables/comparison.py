@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from training.errors import DataError
 from training.experiments import style
-from training.experiments.budget import Budget, run_chosen
+from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table, theirs
-from training.experiments.tables.trial import TableTrial, run_trial
+from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
 _PLAIN: Final = {"class_token": False, "global_pool": "avg"}
 _PUBLISHED: Final = {"memory": "published", "global_pool": "flat"}
@@ -92,17 +91,9 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
 
     Raises:
         OutOfTime: Another command has to go on.
-        DataError: Data are there and cannot be used.
+        DataError: Data cannot be used, or none are there.
     """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    missing = []
-    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
-        if result is not None:
-            found.setdefault((trial.label, trial.dataset), []).append(result)
-        elif trial.dataset not in missing:
-            missing.append(trial.dataset)
-    if not found and missing:
-        raise DataError(f"there is no {' or '.join(missing)} to train on: name a folder that holds it with --data")
+    found, missing = run_trials(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget))
     sets = [name for name in TABLE_DATA if any(dataset == name for _, dataset in found)]
     labels = list(dict.fromkeys(label for label, _ in found))
     checks = [

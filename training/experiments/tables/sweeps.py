@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from ait.memory.explicit import WRITE_RULES
 from ait.memory.hopfield import KERNELS
-from training.errors import DataError
 from training.experiments import style
-from training.experiments.budget import Budget, run_chosen
+from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
 from training.experiments.tables.comparison import COARSE, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table
-from training.experiments.tables.trial import TableTrial, run_trial
+from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
 # Setting -> values; the model's own value is one row, "as it is".
 SWEEPS: Final[dict[str, tuple[Any, ...]]] = {
@@ -65,11 +64,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         OutOfTime: Another command has to go on.
         DataError: Data are missing, or cannot be used.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for trial, result in run_chosen(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget)):
-        if result is None:
-            raise DataError(f"there is no {_DATASET} to train on: name a folder that holds cifar10 with --data")
-        found.setdefault(trial.label, []).append(result)
+    trained, _ = run_trials(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget))
+    found = {label: results for (label, _), results in trained.items()}
     base = found.get(AS_IT_IS)
     rows = [
         [

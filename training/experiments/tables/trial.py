@@ -1,11 +1,13 @@
 """Train one model on one data set with the project's trainer; a trial goes on where it was stopped."""
 
 import csv
+import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import timm
 import torch
@@ -13,12 +15,15 @@ from rich.console import Console
 
 from ait.benchmark.cost import model_cost
 from ait_lite.checkpoint import write_text
-from training.experiments.budget import Budget, NotChosen
+from training.errors import DataError
+from training.experiments.budget import Budget, NotChosen, run_chosen
 from training.experiments.tables.datasets import TABLE_DATA
 from training.recipe.loading import parse_recipe
 from training.run.output.folder import accuracy
 from training.run.trainer import train
 from training.storage.history import Row
+
+_DIGEST: Final = 6  # hexadecimal digits, to tell the settings of one experiment apart
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class TableTrial:
 
     @property
     def name(self) -> str:
-        """Name of the trial's files."""
-        words = f"{self.label} {self.dataset} seed {self.seed}".lower()
+        """Name of the trial's files: another one for other settings."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:_DIGEST]
+        words = f"{self.label} {self.dataset} {digest} seed {self.seed}".lower()
         return "-".join("".join(letter if letter.isalnum() else " " for letter in words).split())
 
     def model_args(self) -> dict[str, Any]:
@@ -84,7 +90,7 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
     """Train and measure, or read what an earlier command measured.
 
     Args:
-        trial: What to do. A result of other settings is done anew.
+        trial: What to do.
         root: Folder of the data sets, or None.
         folder: Where results and runs are kept.
         budget: Asked after every epoch.
@@ -102,9 +108,8 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
     settings = json.loads(json.dumps(asdict(trial)))
     done = folder / f"{trial.name}.json"
     if done.is_file():
-        result: dict[str, Any] = json.loads(done.read_text())
-        if result["settings"] == settings:
-            return result
+        known: dict[str, Any] = json.loads(done.read_text())
+        return known
     if not budget.includes(trial.name):
         raise NotChosen
     data = TABLE_DATA[trial.dataset].recipe(root)
@@ -129,3 +134,30 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
     result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds, "seconds_per_epoch": seconds}
     write_text(done, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def run_trials(
+    trials: Sequence[TableTrial], run: Callable[[TableTrial], dict[str, Any] | None]
+) -> tuple[dict[tuple[str, str], list[dict[str, Any]]], list[str]]:
+    """Train what is not trained yet.
+
+    Args:
+        trials: What to do.
+        run: Trains one; None where there are no data for it.
+
+    Returns:
+        Results by label and data set, and the data sets that are not there.
+
+    Raises:
+        DataError: None of them is.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    missing: list[str] = []
+    for trial, result in run_chosen(trials, run):
+        if result is not None:
+            found.setdefault((trial.label, trial.dataset), []).append(result)
+        elif trial.dataset not in missing:
+            missing.append(trial.dataset)
+    if missing and not found:
+        raise DataError(f"there is no {' or '.join(missing)} to train on: name a folder that holds it with --data")
+    return found, missing

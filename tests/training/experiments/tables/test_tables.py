@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -102,12 +103,43 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert timm.create_model(trial.model, **sizes).ablation == trial.args["ablation"]
 
 
+def test_the_reduced_runs_are_of_cifar_in_coarse_patches() -> None:
+    listed = {module: module.trials(False, 5) for module in (ablations, comparison, sweeps)}
+    for trials in listed.values():
+        assert {(trial.dataset, trial.model_args()["patch_size"]) for trial in trials} == {("CIFAR-10", 8)}
+        assert len({trial.name for trial in trials}) == len(trials)
+    assert [trial.seed for trial in listed[ablations]] == [5] * 7 + [6] * 7 + [7] * 7
+    assert {trial.seed for module in (comparison, sweeps) for trial in listed[module]} == {5}
+    reset = next(trial for trial in listed[ablations] if trial.args["ablation"] == "reset")
+    batch = reset.settings({}, Path())["batch_size"]
+    every, updates = reset.args["reset_every"], -(-TABLE_DATA["CIFAR-10"].training_images // batch)
+    # What is measured in the end is a memory that has had time to fill since the last time it was emptied.
+    assert (updates - 1) // every == 3
+    assert (updates - 1) % every > 0.9 * every
+
+
+@pytest.mark.parametrize("module", [ablations, comparison, sweeps])
+def test_a_reduced_run_without_its_data_says_what_is_missing(module: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no CIFAR-10 to train on: .* with --data"):
+        module.run(False, 0, None, tmp_path, Budget())
+
+
+def test_trials_of_other_settings_have_other_names() -> None:
+    trial = TableTrial("Luna", "Triangle", *LUNA["Luna"])
+    assert trial.name == replace(trial).name
+    assert trial.name.startswith("luna-triangle-")
+    assert trial.name.endswith("-seed-0")
+    others = [replace(trial, recipe=QUICK), replace(trial, args={"patch_size": 8}), replace(trial, seed=1)]
+    assert len({trial.name, *(other.name for other in others)}) == 4
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_models_exist_under_their_names(full: bool) -> None:
     sizes = {}
     for label, (model, args) in (comparison.FULL if full else comparison.REDUCED).items():
+        args = args if full else args | comparison.COARSE
         with torch.device("meta"):
-            made = timm.create_model(model, img_size=32, patch_size=4, num_classes=10, **args)
+            made = timm.create_model(model, **{"img_size": 32, "patch_size": 4, "num_classes": 10, **args})
         sizes[label] = sum(parameter.numel() for parameter in made.parameters()) / 1e6
     if full:
         assert sizes.keys() == published.ACCURACY.keys()
