@@ -14,8 +14,8 @@ from ait_lite.checkpoint import named_labels
 
 # A card that lists a thousand classes is not read; the rest is in config.json.
 _LISTED_CLASSES = 100
-# What is done about images of another shape, by timm's crop mode.
-_SHAPES = {"center": "", "squash": "pressed into the shape, ", "border": "in a frame, "}
+# What is done about images of another shape than the input's, by timm's crop mode.
+_SHAPES = {"squash": "squashed to the input's shape", "border": "padded to the input's shape"}
 
 
 def model_card(
@@ -46,7 +46,7 @@ def model_card(
         "input": " x ".join(str(size) for size in data["input_size"]),
         "mean": ", ".join(f"{value:g}" for value in data["mean"]),
         "standard deviation": ", ".join(f"{value:g}" for value in data["std"]),
-        "resize": f"{data['interpolation']}, {_SHAPES[data['crop_mode']]}centre crop {data['crop_pct']:g}",
+        "resize": _resizing(data),
         "classes": getattr(model, "num_classes", 0),
     }
     parts = [f"---\n{header.strip()}\n---", f"# {name}", "An image classifier.", _table("property", facts)]
@@ -66,6 +66,15 @@ def _table(heading: str, rows: Mapping[str, Any]) -> str:
     for name, value in rows.items():
         lines.append(f"| {name} | {f'{value:.4f}' if isinstance(value, float) else value} |")
     return "\n".join(lines)
+
+
+def _resizing(data: Mapping[str, Any]) -> str:
+    """Say what timm's evaluation does to an image of another size."""
+    mode, share = data["crop_mode"], data["crop_pct"]
+    steps = [data["interpolation"], _SHAPES.get(mode, "")]
+    if mode == "center" or share < 1:
+        steps.append(f"centre crop {share:g}")
+    return ", ".join(step for step in steps if step)
 
 
 def _effects(memory: Mapping[str, Mapping[str, float]]) -> str:

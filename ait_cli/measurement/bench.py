@@ -275,8 +275,8 @@ def bench_memory(
     """Time a memory of classes, and measure its accuracy.
 
     Times are of one thread if OMP_NUM_THREADS=1. With a model and data, the three readouts stand beside a linear probe
-    on the same features, and two classes in turn are held out: how many of their images are called unknown, where 5 %
-    of the others may be.
+    on the same features, and a fifth of the classes is held out in turn: how many of their images are called unknown,
+    where 5 % of the others may be.
     """
     from rich.console import Console
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,23 +97,18 @@ def memory_tables(result: Mapping[str, Any]) -> list[Table]:
     tables = [speed]
     if result["accuracy"]:
         first = result["accuracy"][0]
-        accuracy = Table(
-            title=f"accuracy on {first['images']} images, percent, and its deviation in {first['draws']} draws"
-        )
-        for column in ("examples per class", *first["readouts"]):
+        accuracy = Table(title=f"accuracy on {first['images']} images, percent; {_draws(first)} of the examples")
+        for column in ("examples per class", *first["accuracy"]):
             accuracy.add_column(column, justify="right")
         for case in result["accuracy"]:
-            pairs = ((mean, case["spread"][name]) for name, mean in case["readouts"].items())
-            accuracy.add_row(str(case["per_class"]), *(f"{100 * mean:.1f} ± {100 * off:.1f}" for mean, off in pairs))
+            accuracy.add_row(str(case["per_class"]), *_with_deviations(case["accuracy"], case["deviation"]))
         tables.append(accuracy)
     if unknown := result["unknown"]:
-        found = Table(
-            title=f"{unknown['held_out']} classes held out, others taught by {unknown['per_class']} examples"
-        )
-        for column in ("level", "taught classes called unknown", "held out called unknown", *unknown["auroc"]):
-            found.add_column(f"AUROC, {column}" if column in unknown["auroc"] else column, justify="right")
-        shares = (unknown["level"], unknown["known_refused"], unknown["held_out_refused"])
-        found.add_row(*(f"{share:.1%}" for share in shares), *(f"{area:.3f}" for area in unknown["auroc"].values()))
+        classes = f"{unknown['held_out']} class{'es' if unknown['held_out'] > 1 else ''} held out"
+        found = Table(title=f"{classes}, {unknown['images']} images in {_draws(unknown)}; percent")
+        for column in (f"level {unknown['level']:.1%}:", *unknown["figures"]):
+            found.add_column(column, justify="right")
+        found.add_row("", *_with_deviations(unknown["figures"], unknown["deviation"]))
         tables.append(found)
     return tables
 
@@ -148,3 +143,13 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
             end_section=each is result["overall"],
         )
     return table
+
+
+def _draws(case: Mapping[str, Any]) -> str:
+    return "one draw" if case["draws"] == 1 else f"{case['draws']} draws"
+
+
+def _with_deviations(means: Mapping[str, float], deviations: Mapping[str, float] | None) -> Iterator[str]:
+    """Write shares in percent, with what they deviate by where that is known."""
+    for name, mean in means.items():
+        yield f"{100 * mean:.1f}" + (f" ± {100 * deviations[name]:.1f}" if deviations else "")

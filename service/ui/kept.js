@@ -67,7 +67,11 @@ function dropped() {
 }
 
 function rememberDropped(keys) {
-  sessionStorage.setItem(DROPPED, JSON.stringify(keys));
+  try {
+    sessionStorage.setItem(DROPPED, JSON.stringify(keys));
+  } catch {
+    // There is no room for more: a browser that deletes nothing has kept nothing either.
+  }
 }
 
 async function deleteDropped() {

@@ -1,9 +1,9 @@
 """How well a memory of classes reads labels, beside a linear probe, and how well it knows what it was not taught."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,15 @@ from training.teaching.images import embed_files
 
 READOUTS: Final = ("ridge", "hopfield", "prototype")
 PROBE: Final = "linear probe"
-_KNOWN_LEAST: Final = 2  # classes that are left when others are held out
+FIGURES: Final = (
+    "taught called unknown",
+    "held out called unknown",
+    "AUROC, p-value",
+    "AUROC, max softmax",
+    "AUROC, difference",
+)
+_HELD_OUT: Final = 5  # one class in so many is held out
+_FEWEST_TAUGHT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -31,42 +39,42 @@ class MemoryAccuracy:
 
     Attributes:
         per_class: Examples per class.
-        images: Test images.
+        images: Test images, the same in all draws.
         draws: Number of times that examples were drawn.
-        readouts: Accuracy by readout, and of the probe; means over the draws.
-        spread: Standard deviation of these over the draws.
+        accuracy: By readout, and of the probe; means over the draws.
+        deviation: Standard deviations over the draws; None of one draw.
     """
 
     per_class: int
     images: int
     draws: int
-    readouts: dict[str, float]
-    spread: dict[str, float]
+    accuracy: dict[str, float]
+    deviation: dict[str, float] | None
 
 
 @dataclass(frozen=True)
 class UnknownDetection:
-    """What a memory calls unknown, of classes that it was taught and of others; means over draws.
+    """What a memory calls unknown, of classes that it was taught and of others.
 
     Attributes:
         per_class: Examples per class that is taught.
         held_out: Number of classes that are not, other ones in every draw.
-        level: The memory's `unknown_level`.
+        level: The memory's `unknown_level`: the share of images of taught classes that it may call unknown.
         draws: Number of draws of classes and examples.
-        known_refused: Share of images of taught classes that are called unknown; as large as the level, if the promise
-            holds.
-        held_out_refused: Share of images of the other classes that are.
-        auroc: Probability that an image of another class is less familiar than one of a taught class: by the memory's
-            p-value, and by the largest probability of the probe.
+        images: Images of classes that were held out, all draws together.
+        figures: Means over the draws, by the names that `FIGURES` has. An AUROC is the probability that an image of a
+            class that was held out is less familiar than one of a taught class, by the memory's p-value or by the
+            largest probability of the probe.
+        deviation: Standard deviations over the draws; None of one draw.
     """
 
     per_class: int
     held_out: int
     level: float
     draws: int
-    known_refused: float
-    held_out_refused: float
-    auroc: dict[str, float]
+    images: int
+    figures: dict[str, float]
+    deviation: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,9 @@ class Draw:
         )
         return memory
 
-    def probe(self, count: int, queries: np.ndarray) -> torch.Tensor:
-        """Fit a linear probe to the same examples; logits (b, classes) of queries (b, F)."""
+    def probe(self, count: int, queries: np.ndarray | None = None) -> torch.Tensor:
+        """Fit a linear probe to the same examples; logits (b, classes) of queries (b, F), by default the draw's."""
+        queries = self.queries if queries is None else queries
         classes, _, width = self.examples.shape
         labels = torch.arange(classes).repeat_interleave(count)
         examples = torch.from_numpy(self.examples[:, :count].reshape(-1, width)).float()
@@ -165,51 +174,55 @@ def measure_accuracy(draws: Sequence[Draw], counts: Sequence[int] = (1, 5, 20, 1
             for readout in READOUTS:
                 answers = memory.recall(draw.queries, readout=readout, evidence=1)
                 found[readout].append(np.mean([int(answer.label) for answer in answers] == draw.labels).item())
-            said = draw.probe(count, draw.queries).argmax(1).numpy()
+            said = draw.probe(count).argmax(1).numpy()
             found[PROBE].append(np.mean(said == draw.labels).item())
-        means = {name: fmean(values) for name, values in found.items()}
-        spread = {name: pstdev(values) for name, values in found.items()}
-        results.append(MemoryAccuracy(count, len(draws[0].labels), len(draws), means, spread))
+        results.append(MemoryAccuracy(count, len(draws[0].labels), len(draws), *_summary(found)))
     return results
 
 
 def measure_unknown(
-    draws: Sequence[Draw], per_class: int, *, held_out: int = 2, level: float = 0.05, seed: int = 0
+    draws: Sequence[Draw], per_class: int, *, level: float = 0.05, seed: int = 0
 ) -> UnknownDetection | None:
-    """Measure what a memory that was not taught some classes says of images of these, and of the others.
+    """Measure what a memory that was not taught a fifth of the classes says of images of these, and of the others.
 
     Args:
         draws: Examples and queries; at least one.
         per_class: Examples per class that is taught, at most what was drawn.
-        held_out: Number of classes that are not taught.
         level: Share of the images of taught classes that the memory may call unknown.
         seed: Decides the classes.
 
     Returns:
-        The figures; None if there are too few classes to hold some out.
+        The figures; None if there are too few classes to hold some out, or no images of them to ask about.
     """
     classes = len(draws[0].examples)
-    if classes - held_out < _KNOWN_LEAST:
+    held_out = max(1, round(classes / _HELD_OUT))
+    if classes - held_out < _FEWEST_TAUGHT:
         return None
-    rows: list[tuple[float, float, float, float]] = []
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    images = 0
     for draw, taught in zip(draws, _taught(classes, held_out, np.random.default_rng(seed)), strict=False):
         known, others = draw.of(taught), draw.of([each for each in range(classes) if each not in taught])
+        if not (len(known.labels) and len(others.labels)):
+            continue
         memory = known.teach(per_class, unknown_level=level)
-        answers = [memory.recall(queries, evidence=1) for queries in (known.queries, others.queries)]
-        p_values = [torch.tensor([-answer.p_value for answer in each]) for each in answers]
-        softmax = [max_softmax(known.probe(per_class, queries)) for queries in (known.queries, others.queries)]
+        answers = [memory.recall(each.queries, evidence=1) for each in (known, others)]
+        by_memory = auroc(*(torch.tensor([-answer.p_value for answer in each]) for each in answers))
+        unsure = max_softmax(known.probe(per_class, np.concatenate([known.queries, others.queries])))
+        by_softmax = auroc(unsure[: len(known.labels)], unsure[len(known.labels) :])
         refused = [np.mean([answer.unknown for answer in each]).item() for each in answers]
-        rows.append((refused[0], refused[1], auroc(*p_values), auroc(*softmax)))
-    known_refused, held_out_refused, by_memory, by_softmax = (fmean(column) for column in zip(*rows, strict=True))
-    return UnknownDetection(
-        per_class,
-        held_out,
-        level,
-        len(draws),
-        known_refused,
-        held_out_refused,
-        {"p-value": by_memory, "max softmax": by_softmax},
-    )
+        for name, value in zip(FIGURES, (*refused, by_memory, by_softmax, by_memory - by_softmax), strict=True):
+            found[name].append(value)
+        images += len(others.labels)
+    if not images:
+        return None
+    return UnknownDetection(per_class, held_out, level, len(found[FIGURES[0]]), images, *_summary(found))
+
+
+def _summary(found: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], dict[str, float] | None]:
+    """Means and standard deviations of values over draws; of one draw there is no deviation."""
+    means = {name: fmean(values) for name, values in found.items()}
+    several = all(len(values) > 1 for values in found.values())
+    return means, {name: stdev(values) for name, values in found.items()} if several else None
 
 
 def _taught(classes: int, held_out: int, random: np.random.Generator) -> Iterator[list[int]]:

@@ -72,7 +72,8 @@ class DataRecipe(Section):
         default=None,
         description="Side in pixels of the square that images are brought to, for models that take any, such as "
         "convolutional ones; the model's own if left out. auto: the model's own or about 5/7 or 4/7 of it, the "
-        "smallest at which a head in closed form errs as little as at the others (method=closed_form, head_first). "
+        "smallest at which the error of a head in closed form is at most 2 % above the least (method=closed_form, "
+        "head_first). "
         "Small or blurred images are often told apart better at a smaller size, in less time.",
     )
     mean: tuple[Number, ...] | None = Field(

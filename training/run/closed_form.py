@@ -19,7 +19,7 @@ from training.run.images import RunImages
 from training.run.input_size import choose_preprocessing
 from training.run.interruption import Interruption
 from training.run.output.folder import RunFolder
-from training.run.output.state import Position
+from training.run.output.state import Position, changed_keys
 from training.run.output.writer import Answers, RunWriter
 from training.step.learned import Snapshot
 
@@ -51,7 +51,13 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
             "method=closed_form keeps the model as it is and needs trained weights: set model.pretrained=auto or "
             "model.checkpoint, or method=gradient"
         )
-    started, device = time.perf_counter(), accelerator.device
+    started, device, folder = time.perf_counter(), accelerator.device, RunFolder(recipe.output)
+    earlier = folder.settings()
+    if earlier is not None and (changed := changed_keys(earlier, recipe.model_dump(mode="json"))):
+        console.print(
+            f"{recipe.output} was made with other settings ({', '.join(changed)}): its model is replaced",
+            soft_wrap=True,
+        )
     with interruption.at_once("stopped; --resume auto continues with the features that were computed"):
         training, validation = open_splits(recipe.data, recipe.seed)
         model = create_model(recipe.model, training.classes, console)
@@ -80,7 +86,7 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
     seconds = time.perf_counter() - started
     position.timings.append({"epoch": 1, "images_per_second": len(images) / seconds, "seconds": seconds})
     position.best_epoch, position.best_accuracy = 1, position.history[0]["val_acc"]
-    writer = RunWriter(RunFolder(recipe.output), recipe, images, preprocessing, model)
+    writer = RunWriter(folder, recipe, images, preprocessing, model)
     writer.create()
     writer.describe(Position())
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

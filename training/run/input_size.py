@@ -20,8 +20,8 @@ from training.seeds import stream
 _SHARES: Final = (5 / 7, 4 / 7)  # of the model's own size, which is tried too; of 224 pixels 160 and 128
 _STEP: Final = 32  # pixels: convolutional models halve their input five times
 _JUDGES: Final = 1000  # images
-# A size whose error is larger by less than this share is as good, and a smaller one is faster.
-_EQUAL: Final = 0.02
+# By so large a share the error may exceed the least: a sample of images tells no finer, and a smaller size is faster.
+_TOLERANCE: Final = 0.02
 
 
 def choose_preprocessing(
@@ -83,7 +83,7 @@ def _best(
     device: torch.device,
     console: Console,
 ) -> int:
-    """Choose the smallest size at which a head in closed form errs no more than at others, on images left out."""
+    """Choose a size by the error of a head in closed form on images that are left out."""
     linear_head(model)
     data, folder = recipe.data, find_start(recipe.model).folder
     order = torch.randperm(len(training), generator=stream(recipe.seed, 0, "size"))
@@ -99,8 +99,9 @@ def _best(
         rates.append(f"{head.accuracy(known.labels):.1%} at {size}")
     best = smallest_as_good(errors)
     console.print(
-        f"images of {best} x {best} pixels: the smallest at which a head in closed form errs as little as at "
-        f"others on images that are left out (right: {', '.join(rates)}; data.img_size sets another)",
+        f"images of {best} x {best} pixels: the smallest at which the error of a head in closed form, on images that "
+        f"are left out, is at most {_TOLERANCE:.0%} above the least (right: {', '.join(rates)}; data.img_size sets "
+        "another)",
         soft_wrap=True,
         highlight=False,
     )
@@ -108,8 +109,8 @@ def _best(
 
 
 def smallest_as_good(errors: Mapping[int, float]) -> int:
-    """Choose the smallest size whose error is hardly larger than the least."""
-    return min(size for size, error in errors.items() if error <= (1 + _EQUAL) * min(errors.values()))
+    """Choose the smallest size whose error is at most the tolerance above the least."""
+    return min(size for size, error in errors.items() if error <= (1 + _TOLERANCE) * min(errors.values()))
 
 
 def _at(own: Preprocessing, size: int) -> Preprocessing:

@@ -283,6 +283,21 @@ def test_a_card_without_a_licence_leaves_the_field_out(tmp_path: Path) -> None:
     assert "import ait" not in card.text
 
 
+@pytest.mark.parametrize(
+    ("mode", "share", "words"),
+    [
+        ("center", 0.9, "bicubic, centre crop 0.9"),
+        ("squash", 1.0, "bicubic, squashed to the input's shape"),
+        ("border", 0.9, "bicubic, padded to the input's shape, centre crop 0.9"),
+    ],
+)
+def test_a_card_says_how_images_are_brought_to_size(mode: str, share: float, words: str, tmp_path: Path) -> None:
+    model = make("convolutional network")
+    model.pretrained_cfg.update(crop_mode=mode, crop_pct=share, interpolation="bicubic")
+    export_hub(model, tmp_path / "hub")
+    assert f"| resize | {words} |" in ModelCard.load(tmp_path / "hub" / "README.md").text
+
+
 def test_a_hub_folder_does_not_replace_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(ExportError, match="not an empty folder"):

@@ -28,31 +28,43 @@ def test_more_examples_are_no_worse_and_ridge_is_level_with_the_probe() -> None:
     few, many = measure_accuracy([draw(seed, 2.0) for seed in range(3)], (1, 60))
     assert (few.per_class, many.per_class, many.images, many.draws) == (1, 60, CLASSES * 200, 3)
     for readout in READOUTS:
-        assert many.readouts[readout] > few.readouts[readout] > 1 / CLASSES
-        assert 0 < few.spread[readout] < 0.2
-    assert many.readouts["ridge"] > many.readouts["linear probe"] - 0.03
+        assert many.accuracy[readout] > few.accuracy[readout] > 1 / CLASSES
+        assert few.deviation is not None
+        assert 0 < few.deviation[readout] < 0.2
+    assert many.accuracy["ridge"] > many.accuracy["linear probe"] - 0.03
+
+
+def test_one_draw_has_no_deviation() -> None:
+    (found,) = measure_accuracy([draw(0, 2.0)], (5,))
+    unknown = measure_unknown([draw(0, 2.0)], 5)
+    assert unknown is not None
+    assert (found.draws, found.deviation, unknown.draws, unknown.deviation) == (1, None, 1, None)
 
 
 def test_what_a_memory_was_taught_is_called_unknown_as_often_as_was_agreed() -> None:
     found = measure_unknown([draw(seed, 0.7) for seed in range(4)], 60, level=0.05)
     assert found is not None
-    assert (found.held_out, found.per_class, found.draws) == (2, 60, 4)
-    assert found.known_refused == pytest.approx(0.05, abs=0.02)
-    assert found.held_out_refused > 0.5
-    assert found.auroc["p-value"] > 0.9
-    assert 0.5 < found.auroc["max softmax"] <= 1
+    assert (found.held_out, found.per_class, found.draws, found.images) == (1, 60, 4, 800)
+    assert found.figures["taught called unknown"] == pytest.approx(0.05, abs=0.02)
+    assert found.figures["held out called unknown"] > 0.5
+    assert found.figures["AUROC, p-value"] > 0.9
+    assert 0.5 < found.figures["AUROC, max softmax"] <= 1
+    assert found.deviation is not None
+    assert found.deviation.keys() == found.figures.keys()
 
 
 def test_classes_that_look_alike_are_not_told_apart() -> None:
     """The figures are of what was measured: where all classes are one, nothing is unknown."""
     found = measure_unknown([draw(seed, 200.0) for seed in range(4)], 60)
     assert found is not None
-    assert found.auroc["p-value"] == pytest.approx(0.5, abs=0.05)
-    assert found.held_out_refused == pytest.approx(found.known_refused, abs=0.03)
+    assert found.figures["AUROC, p-value"] == pytest.approx(0.5, abs=0.05)
+    assert found.figures["held out called unknown"] == pytest.approx(found.figures["taught called unknown"], abs=0.04)
 
 
-def test_two_classes_are_too_few_to_hold_two_out() -> None:
+def test_there_are_no_figures_without_classes_to_hold_out_or_images_of_them() -> None:
     assert measure_unknown([draw(0, 1.0).of([0, 3])], 10) is None
+    whole = draw(0, 1.0)
+    assert measure_unknown([Draw(whole.examples, whole.queries[:0], whole.labels[:0])], 10) is None
 
 
 def test_some_classes_of_a_draw_are_numbered_anew() -> None:

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from rich.console import Console
 from timm.models import save_for_hf
 
 import ait
@@ -66,8 +67,10 @@ def test_a_whole_run(tmp_path: Path, backbone: Path) -> None:
     write_images(tmp_path / "images2", 3, seed=2)
     for path in sorted((tmp_path / "images2").rglob("*.png")):
         path.rename(tmp_path / "images" / path.parent.name / f"more-{path.name}")
-    again = train(recipe(tmp_path, backbone), resume=True)
+    said = Console(record=True, width=200, quiet=False, file=(tmp_path / "said").open("w"))
+    again = train(recipe(tmp_path, backbone), resume=True, console=said)
     assert read_config(again.checkpoint)["calibration"]["images"] > 54
+    assert "other settings" not in said.export_text()
 
     # And fine-tuning goes on from it.
     tuned = recipe(
@@ -89,3 +92,14 @@ def test_random_weights_are_refused(tmp_path: Path, backbone: Path) -> None:
     write_images(tmp_path / "images", 4, seed=1)
     with pytest.raises(RecipeError, match=r"model\.pretrained=auto"):
         train(recipe(tmp_path, backbone, model={"name": "vit_tiny_patch16_224", "args": ARGS}))
+
+
+def test_a_run_that_is_made_anew_with_other_settings_says_so(tmp_path: Path, backbone: Path) -> None:
+    write_images(tmp_path / "images", 4, seed=1)
+    data = {"root": str(tmp_path / "images"), "cache": str(tmp_path / "cache"), "workers": 0}
+    for crop_mode in (None, "squash"):
+        said = Console(record=True, width=200, quiet=False, file=(tmp_path / "said").open("w"))
+        asked = recipe(tmp_path, backbone, data={**data, "crop_mode": crop_mode}, figures=False, exemplars=0)
+        result = train(asked, resume=True, console=said)
+    assert "was made with other settings (data.crop_mode): its model is replaced" in said.export_text()
+    assert read_config(result.checkpoint)["pretrained_cfg"]["crop_mode"] == "squash"

@@ -106,6 +106,12 @@ class RunFolder:
         # So that an evaluation can use the same images.
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
+    def settings(self) -> dict[str, Any] | None:
+        """Read the recipe that `describe` wrote last; None of a folder that holds none."""
+        path = self.path / "recipe.yaml"
+        found: dict[str, Any] | None = yaml.safe_load(path.read_text()) if path.is_file() else None
+        return found
+
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row]) -> None:
         """Write the metrics and the timings of the epochs so far.
 

@@ -134,7 +134,7 @@ def load(
         CheckpointError: The file is torn, or of another recipe, other images or classes or another model.
     """
     tensors, values = load_state(path)
-    changed = _changed_keys(values["recipe"], settings)
+    changed = changed_keys(values["recipe"], settings)
     if changed:
         raise CheckpointError(
             f"the run in {path.parent.parent} was started with other settings ({', '.join(changed)}); "
@@ -176,7 +176,8 @@ def _refuse_other_images(
         )
 
 
-def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the keys of two recipes, as JSON values, that differ and decide what a run gives; of `data` one by one."""
     changed = []
     for key in sorted(before.keys() | now.keys()):
         if key == "data":
