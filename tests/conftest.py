@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import shutil
 import sys
@@ -30,6 +31,7 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 LEFT_OUT = pytest.StashKey[int]()
+_END_SECONDS = 10.0  # that a process whose connection is closed may take to end
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,10 +59,28 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_handlecrashitem(crashitem: str) -> None:
-    """Say at once in which test a process of the suite ended: the summary may never come."""
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of the suite where to leave the stacks of its threads if it ends by a signal of its own."""
+    node.workerinput["stacks"] = str(Path(CACHE) / f"stacks-{node.gateway.id}.txt")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the stacks where the process that prints can read them; after pytest has chosen its standard error."""
+    if path := getattr(config, "workerinput", {}).get("stacks"):
+        faulthandler.enable(os.open(path, os.O_CREAT | os.O_WRONLY))  # for as long as the process lasts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
+    """Say at once in which test a process of the suite ended, and how: the summary may never come."""
+    node = getattr(report, "node", None)
+    popen = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
+    status = popen.wait(_END_SECONDS) if popen is not None else None
+    stacks = Path(node.workerinput["stacks"]).read_text() if node is not None else ""
     available = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")]
-    print(f"\na process of the suite ended in {crashitem}; {' '.join(available)}", file=sys.stderr, flush=True)
+    words = f"a process of the suite ended in {crashitem} with status {status}; {' '.join(available)}"
+    print(f"\n{words}\n{stacks}", file=sys.stderr, flush=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
