@@ -87,7 +87,9 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         capsize=3,
     )
     axes.set(xlabel=f"right answers on {sets[0]}, %", xlim=(max(0.0, min(means) - 5), min(100.0, max(means) + 5)))
-    size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch, three seeds"
+    seeds = max(len(each) for each in heights)
+    size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch"
+    size += f", {seeds} seed{'s' if seeds > 1 else ''}"
     parts = [
         f"Ours, {size} (per cent of the test images right; parameters and multiply-adds in millions):",
         table(["model", "parameters", "multiply-adds", *sets, "theirs: AiT-Small, mean of three sets"], rows),
