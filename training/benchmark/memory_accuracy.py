@@ -15,8 +15,8 @@ from training.benchmark.linear_probe import linear_probe
 from training.data import LabelledImages
 from training.data.sources.folder import Layout, scan_splits
 from training.errors import DataError
-from training.experiments.familiarity.measures import auroc, max_softmax
 from training.teaching.images import embed_files
+from training.teaching.unfamiliarity import auroc, max_softmax
 
 READOUTS: Final = ("ridge", "hopfield", "prototype")
 PROBE: Final = "linear probe"

@@ -28,15 +28,15 @@ from training.experiments.familiarity.images import (
     folder_images,
     shape_images,
 )
-from training.experiments.familiarity.measures import (
+from training.experiments.outcome import Check, Outcome
+from training.experiments.small_model import train_small_model
+from training.teaching.unfamiliarity import (
     auroc,
     false_positive_rate,
     kth_distance,
     logit_energy,
     max_softmax,
 )
-from training.experiments.outcome import Check, Outcome
-from training.experiments.small_model import train_small_model
 
 SCORES = ("max softmax", "logit energy", "k-th neighbour", "patch energy", "class memory")
 SETS = ("held-out classes", "textures", "noise")

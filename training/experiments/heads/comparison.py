@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ait.memory.associative_head import AssociativeHead
 from training.evaluation.metrics import measure
 from training.experiments import style
-from training.experiments.familiarity.measures import auroc, logit_energy
 from training.experiments.outcome import Check, Outcome
+from training.teaching.unfamiliarity import auroc, logit_energy
 
 HEADS = ("linear", "cosine", "associative", "associative, batch")
 KNOWN = 8

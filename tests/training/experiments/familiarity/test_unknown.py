@@ -15,8 +15,8 @@ from training.experiments.familiarity.images import (
     folder_images,
     shape_images,
 )
-from training.experiments.familiarity.measures import auroc
 from training.experiments.familiarity.unknown import SCORES, SETS, Data, by_chance, held_out, measure, select
+from training.teaching.unfamiliarity import auroc
 
 
 def test_images_are_reproduced_by_their_seed() -> None:

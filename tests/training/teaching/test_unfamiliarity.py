@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.experiments.familiarity.measures import (
+from training.teaching.unfamiliarity import (
     auroc,
     false_positive_rate,
     kth_distance,
