@@ -140,16 +140,6 @@ def measure(data: Data, epochs: int, seed: int) -> tuple[float, dict[str, dict[s
     return accuracy, found
 
 
-def by_chance(data: Data) -> float:
-    """Compute by how much the AUROC of a score that tells nothing may differ from one half (three deviations).
-
-    The variance is that of the Mann-Whitney statistic, (n + m + 1) / 12 n m.
-    """
-    unknown = 2 * len(data.test_labels) // (int(data.train_labels.max()) + 1)
-    known = len(data.test_labels) - unknown
-    return float(3 * ((known + unknown + 1) / (12 * known * unknown)) ** 0.5)
-
-
 def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
     """Train three models, each with other classes held out, and compare the scores.
 
@@ -177,7 +167,7 @@ def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
     chance = 1 / (int(images.train_labels.max()) - 1)
     checks = [
         Check("accuracy on known classes over chance", accuracy / chance, 2.0, 1 / chance),
-        Check("held-out classes, max softmax, AUROC", baseline["held-out classes"], 0.5 - by_chance(images), 1.0),
+        Check("held-out classes, max softmax, AUROC", baseline["held-out classes"], 0.5, 1.0),
         Check(
             f"best ({best}) less max softmax, mean AUROC",
             sum(areas[best].values()) / 3 - sum(baseline.values()) / 3,

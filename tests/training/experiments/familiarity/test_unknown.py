@@ -15,8 +15,7 @@ from training.experiments.familiarity.images import (
     folder_images,
     shape_images,
 )
-from training.experiments.familiarity.unknown import SCORES, SETS, Data, by_chance, held_out, measure, select
-from training.teaching.unfamiliarity import auroc
+from training.experiments.familiarity.unknown import SCORES, SETS, Data, held_out, measure, select
 
 
 def test_images_are_reproduced_by_their_seed() -> None:
@@ -35,14 +34,6 @@ def test_other_classes_are_held_out_by_each_seed() -> None:
     images, labels = select(torch.arange(6.0), torch.tensor([0, 1, 2, 0, 1, 2]), [0, 2])
     assert images.tolist() == [0, 2, 3, 5]
     assert labels.tolist() == [0, 1, 0, 1]
-
-
-def test_a_score_that_tells_nothing_stays_as_near_to_one_half_as_chance_allows() -> None:
-    labels = torch.arange(10).repeat(75)
-    allowed = by_chance(Data(torch.empty(0), labels, torch.empty(0), labels))
-    generator = torch.Generator().manual_seed(0)
-    areas = torch.tensor([auroc(*torch.rand(750, generator=generator).split([600, 150])) for _ in range(500)])
-    assert float((areas - 0.5).std()) == pytest.approx(allowed / 3, rel=0.15)
 
 
 def test_every_score_is_measured_on_every_set() -> None:
