@@ -6,8 +6,10 @@ import atexit
 import faulthandler
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,10 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
     """Say at once in which test a process of the suite ended, and how: the summary may never come."""
     node = getattr(report, "node", None)
     popen = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
-    status = popen.wait(_END_SECONDS) if popen is not None else None
+    status = None
+    if popen is not None:
+        with suppress(subprocess.TimeoutExpired):  # its connection is closed, and it lives on
+            status = popen.wait(_END_SECONDS)
     stacks = Path(node.workerinput["stacks"]).read_text() if node is not None else ""
     available = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")]
     words = f"a process of the suite ended in {crashitem} with status {status}; {' '.join(available)}"

@@ -10,6 +10,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
@@ -72,9 +73,10 @@ class Spool:
     def _write(self) -> None:
         try:
             if self._file is None:
-                # It outlives this call; the finalizer closes it when the last part of the request has been used.
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-                weakref.finalize(self, self._file.close)
+                # It outlives this call, and is closed when the last part of the request has been used.
+                with ExitStack() as held:
+                    self._file = held.enter_context(tempfile.TemporaryFile(buffering=0))
+                    weakref.finalize(self, held.pop_all().close)
             done = 0
             while done < len(self._memory):
                 piece = bytes(self._memory[done : done + _CHUNK])

@@ -39,8 +39,9 @@ export class Kept {
 
   /** Forgets images by their keys, for good: even where the page is left before they are deleted. */
   drop(keys) {
-    rememberDropped([...dropped(), ...keys]);
-    deleteDropped();
+    const all = [...dropped(), ...keys];
+    rememberDropped(all);
+    deleteDropped(all);
   }
 
   /** The files and their keys, the newest first. */
@@ -70,12 +71,11 @@ function rememberDropped(keys) {
   try {
     sessionStorage.setItem(DROPPED, JSON.stringify(keys));
   } catch {
-    // There is no room for more: a browser that deletes nothing has kept nothing either.
+    // There is no room for more; they are deleted all the same, unless the page is left at once.
   }
 }
 
-async function deleteDropped() {
-  const keys = dropped();
+async function deleteDropped(keys = dropped()) {
   if (await change((store) => keys.forEach((key) => store.delete(key)))) {
     const gone = new Set(keys.map(String));
     rememberDropped(dropped().filter((key) => !gone.has(String(key))));

@@ -98,10 +98,10 @@ class Draw:
         asked = code[self.labels] >= 0
         return Draw(self.examples[list(classes)], self.queries[asked], code[self.labels[asked]])
 
-    def teach(self, count: int, **options: float) -> ClassMemory:
-        """Teach a memory the first examples of every class; labels are numbers."""
+    def teach(self, count: int, unknown_level: float = 0.05) -> ClassMemory:
+        """Teach a memory the first `count` examples of every class; labels are numbers."""
         classes, _, width = self.examples.shape
-        memory = ClassMemory(width, **options)  # type: ignore[arg-type]
+        memory = ClassMemory(width, unknown_level=unknown_level)
         memory.write(
             [str(number) for number in range(classes * count)],
             self.examples[:, :count].reshape(-1, width),
@@ -204,7 +204,7 @@ def measure_unknown(
         known, others = draw.of(taught), draw.of([each for each in range(classes) if each not in taught])
         if not (len(known.labels) and len(others.labels)):
             continue
-        memory = known.teach(per_class, unknown_level=level)
+        memory = known.teach(per_class, level)
         answers = [memory.recall(each.queries, evidence=1) for each in (known, others)]
         by_memory = auroc(*(torch.tensor([-answer.p_value for answer in each]) for each in answers))
         unsure = max_softmax(known.probe(per_class, np.concatenate([known.queries, others.queries])))

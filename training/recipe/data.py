@@ -73,8 +73,7 @@ class DataRecipe(Section):
         description="Side in pixels of the square that images are brought to, for models that take any, such as "
         "convolutional ones; the model's own if left out. auto: the model's own or about 5/7 or 4/7 of it, the "
         "smallest at which the error of a head in closed form is at most 2 % above the least (method=closed_form, "
-        "head_first). "
-        "Small or blurred images are often told apart better at a smaller size, in less time.",
+        "head_first). Small or blurred images are often told apart better at a smaller size, in less time.",
     )
     mean: tuple[Number, ...] | None = Field(
         default=None, description="Channel means in [0, 1]; the model's if left out."

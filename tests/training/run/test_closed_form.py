@@ -17,6 +17,7 @@ from tests.support.training_images import CLASSES, write_images
 from training.errors import RecipeError
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
+from training.run.output.folder import RunFolder
 from training.run.trainer import train
 
 ARGS: dict[str, Any] = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -103,3 +104,10 @@ def test_a_run_that_is_made_anew_with_other_settings_says_so(tmp_path: Path, bac
         result = train(asked, resume=True, console=said)
     assert "was made with other settings (data.crop_mode): its model is replaced" in said.export_text()
     assert read_config(result.checkpoint)["pretrained_cfg"]["crop_mode"] == "squash"
+
+
+@pytest.mark.parametrize("content", ["", "data", "data: [", "model: {}", "\udcff"])
+def test_a_recipe_that_is_none_is_not_compared(content: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(content.encode(errors="surrogateescape"))
+    assert RunFolder(tmp_path).settings() is None
+    assert RunFolder(tmp_path / "nowhere").settings() is None

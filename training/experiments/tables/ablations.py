@@ -86,7 +86,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         color=style.COLOURS[1],
         capsize=3,
     )
-    axes.set(xlabel=f"right answers on {sets[0]}, %", xlim=(max(0.0, min(means) - 5), min(100.0, max(means) + 5)))
+    axes.set(xlabel="right answers, %", title=sets[0], xlim=(max(0.0, min(means) - 5), min(100.0, max(means) + 5)))
     seeds = max(len(each) for each in heights)
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch"
     size += f", {seeds} seed{'s' if seeds > 1 else ''}"

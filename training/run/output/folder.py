@@ -107,10 +107,12 @@ class RunFolder:
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
 
     def settings(self) -> dict[str, Any] | None:
-        """Read the recipe that `describe` wrote last; None of a folder that holds none."""
-        path = self.path / "recipe.yaml"
-        found: dict[str, Any] | None = yaml.safe_load(path.read_text()) if path.is_file() else None
-        return found
+        """Read the recipe that `describe` wrote last; None where there is none, or another file of its name."""
+        try:
+            found = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+        return found if isinstance(found, dict) and isinstance(found.get("data"), dict) else None
 
     def write_metrics(self, history: Sequence[Row], timings: Sequence[Row]) -> None:
         """Write the metrics and the timings of the epochs so far.
