@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ait_lite.class_memory.examples import ExampleStore
+from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE, FeatureMap
 from ait_lite.class_memory.readouts import one_hot
 from ait_lite.class_memory.results import Fullness

@@ -12,7 +12,7 @@ from ait_lite.class_memory import file
 from ait_lite.class_memory.answers import answer
 from ait_lite.class_memory.checks import check_numbers, check_readout, check_texts, checked_centre
 from ait_lite.class_memory.derived import Derived
-from ait_lite.class_memory.examples import ExampleStore
+from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import RandomFeatures, quantise
 from ait_lite.class_memory.fullness import leave_one_out, measure_fullness
 from ait_lite.class_memory.results import Fullness, Recall
@@ -227,15 +227,27 @@ class ClassMemory:
         Raises:
             ValueError: If the memory is empty, a vector is not finite or is zero, or the readout is unknown.
         """
+        return self.recall_keys(self._quantised(vectors), evidence=evidence, readout=readout)
+
+    def recall_keys(self, keys: np.ndarray, *, evidence: int = 5, readout: str | None = None) -> list[Recall]:
+        """Recall labels by keys that `ait_lite.class_memory.features.quantise` made, as `recall` does by vectors.
+
+        Args:
+            keys: Integer keys, float64 of shape (b, d).
+            evidence: Number of nearest examples to name.
+            readout: Readout to use in place of the memory's own.
+
+        Raises:
+            ValueError: If the memory is empty, or the readout is unknown.
+        """
         if not len(self):
             raise ValueError("The memory is empty.")
         readout = readout or self.readout
         check_readout(readout)
-        queries = self._quantised(vectors)
-        if not len(queries):
+        if not len(keys):
             return []
         return answer(
-            queries,
+            keys,
             self._store,
             self._derived.readout(readout, self.beta),
             self.labels,
@@ -243,6 +255,23 @@ class ClassMemory:
             self.unknown_level,
             evidence,
         )
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """Score labels without looking for evidence: what `recall` gives as `scores`, in much less time under ridge.
+
+        Args:
+            vectors: Feature vectors, shape (b, d).
+
+        Returns:
+            Scores of `labels`, shape (b, C).
+
+        Raises:
+            ValueError: If the memory is empty, or a vector is not finite or is zero.
+        """
+        if not len(self):
+            raise ValueError("The memory is empty.")
+        keys = self._quantised(vectors)
+        return self._derived.readout(self.readout, self.beta).scores(keys, lambda: self._store.cosines(keys))
 
     def fullness(self) -> Fullness:
         """Measure how full the memory is, by the ridge readout's leave-one-out predictions of all examples.

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_lite.class_memory import ClassMemory, Recall
+from ait_lite.class_memory.features import quantise
 
 DIM = 6
 LABELS = ("ant", "bee", "cat")
@@ -216,6 +217,19 @@ def test_evidence_is_the_exact_nearest_examples(count) -> None:
         np.testing.assert_allclose(found, np.sort(expected)[::-1][:3], atol=3e-4)
         alone = memory.recall(queries[one : one + 1], evidence=3)[0]
         assert [e.id for e in alone.evidence] == [e.id for e in answer.evidence]
+
+
+@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+def test_scores_and_answers_by_keys_are_those_of_recall(readout: str) -> None:
+    memory = ClassMemory(16, readout=readout)
+    memory.write(*clusters(40))
+    queries = clusters(9, seed=2)[1]
+    answers = memory.recall(queries)
+    np.testing.assert_array_equal(memory.scores(queries), [answer.scores for answer in answers])
+    assert_same_answers(memory.recall_keys(quantise(queries)), answers)
+    assert memory.recall_keys(np.empty((0, 16))) == []
+    with pytest.raises(ValueError, match="empty"):
+        ClassMemory(16).scores(queries)
 
 
 def test_a_file_holds_the_whole_memory(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ait_lite.class_memory.examples import ExampleStore
+from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import quantise
 
 DIM = 5

@@ -1,18 +1,23 @@
 """The examples of a memory: identifiers, labels and integer keys, with exact search among the keys."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ait_lite.class_memory.examples.blocks import Blocks, picked
+from ait_lite.class_memory.examples.sketch import DIRECTIONS, ROUNDING, Sketch
 from ait_lite.class_memory.features import SCALE
 
-# Products of unit vectors in float32 are off by less; whatever is nearer than this is compared exactly.
-_ROUNDING = 1e-5
-_BLOCK = 32
 _CHUNK = 256
 _TILE_ROWS, _TILE_COLUMNS = 256, 1024
+# From so many examples, and queries since one was forgotten, bounds pay; and where they leave less than this part.
+_MANY, _MANY_QUERIES, _WORTHWHILE = 4096, 16, 16
+_PATIENCE = 10_000  # queries until bounds that did not pay are tried again
+_SAMPLE = 2048  # that choose the directions of the bounds
+
+Cosines = Callable[[], np.ndarray]
 
 
 def example_digest(identifier: str, label: str, key: np.ndarray) -> bytes:
@@ -40,6 +45,9 @@ class ExampleStore:
         self._unit = np.empty((dim, 0), np.float32)  # a column per key: products with one query run along memory
         self._order = np.empty(0, np.uint64)  # first bytes of the digest: an order that is no one's choice
         self._nearest = np.empty(0)  # largest product with any other key; NaN where it must be found anew
+        self._sketch: Sketch | None = None
+        self._sketched = 0  # examples that the sketch was made for
+        self._asked = 0  # queries since there is none
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,6 +68,10 @@ class ExampleStore:
         self._keys[start:end] = keys
         self._unit[:, start:end] = (keys / SCALE).T
         self._nearest[start:end] = np.nan
+        if self._sketch is not None:
+            self._sketch.add(keys / SCALE)
+            if end > 2 * self._sketched:
+                self._drop_sketch()  # others may differ in other directions
         for offset, (identifier, label) in enumerate(zip(ids, labels, strict=True)):
             self.rows[identifier] = start + offset
             self.ids.append(identifier)
@@ -78,6 +90,7 @@ class ExampleStore:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove examples."""
+        self._drop_sketch()  # nothing of a forgotten example stays behind, as in its directions
         removed = self._keys[[self.rows[identifier] for identifier in ids]].astype(np.float64)
         for identifier in ids:
             row, last = self.rows.pop(identifier), len(self) - 1
@@ -87,7 +100,7 @@ class ExampleStore:
                 column.pop()
             for array in (self._keys, self._unit.T, self._order, self._nearest):
                 array[row] = array[last]
-                array[last] = 0  # nothing of a forgotten example stays behind
+                array[last] = 0
             if row != last:
                 self.rows[self.ids[row]] = row
         self._forget_neighbours(removed)
@@ -98,7 +111,7 @@ class ExampleStore:
         nearest = self._nearest[:count]
         for start in range(0, len(removed), _CHUNK):
             chunk = removed[start : start + _CHUNK]
-            near = self._products(chunk) > nearest / SCALE**2 - _ROUNDING  # false where NaN
+            near = self.cosines(chunk) > nearest / SCALE**2 - ROUNDING  # false where NaN
             which, rows = np.nonzero(near)
             same = np.einsum("nd,nd->n", chunk[which], self.keys(rows)) == nearest[rows]
             nearest[rows[same]] = np.nan
@@ -122,7 +135,7 @@ class ExampleStore:
                 if len(stale) < count:
                     self._raise_others(cosines, rows, first)
         # An exact maximum is looked for only where float32 leaves it possible: mostly in one tile of each row.
-        bound = largest.max(axis=1) - 2 * _ROUNDING
+        bound = largest.max(axis=1) - 2 * ROUNDING
         for number, first in enumerate(tiles):
             possible = np.nonzero(largest[:, number] >= bound)[0]
             for start in range(0, len(possible), _TILE_ROWS):
@@ -142,7 +155,7 @@ class ExampleStore:
 
     def _raise_others(self, cosines: np.ndarray, rows: np.ndarray, first: int) -> None:
         """Raise the products of the columns of a tile, which were known before some rows (r,) came."""
-        known = self._nearest[first : first + cosines.shape[1]] / SCALE**2 - _ROUNDING
+        known = self._nearest[first : first + cosines.shape[1]] / SCALE**2 - ROUNDING
         known = np.maximum(known, -2)  # less than any cosine but that with itself, which is -inf
         columns = np.nonzero(cosines.max(axis=0) >= known)[0]
         which, where = np.nonzero(cosines[:, columns] >= known[columns])
@@ -158,34 +171,82 @@ class ExampleStore:
         """Take over products that `nearest` returned before, shape (n,)."""
         self._nearest[: len(self)] = nearest
 
-    def _products(self, keys: np.ndarray) -> np.ndarray:
-        """Cosines of integer keys (b, d) with every example, in float32, shape (b, n)."""
+    def cosines(self, keys: np.ndarray) -> np.ndarray:
+        """Compute cosines of integer keys (b, d) with every example, in float32, shape (b, n)."""
         queries = (keys / SCALE).astype(np.float32)
         stored = self._unit[:, : len(self)]
         return (queries[0] @ stored)[None] if len(queries) == 1 else queries @ stored
 
-    def search(self, keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def search(self, keys: np.ndarray, count: int, cosines: Cosines) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest examples, compared exactly.
 
         Args:
             keys: Integer queries, shape (b, d).
             count: Number k of examples wanted.
+            cosines: Computes float32 cosines of the queries with all examples, (b, n), as `cosines` does; called only
+                where nothing cheaper says which examples can be the nearest.
 
         Returns:
-            Rows (b, k), nearest first and by id where equally near; their integer products with the query (b, k); and
-            float32 cosines with all examples (b, n).
+            Rows (b, k), nearest first and by id where equally near; their integer products with the query (b, k).
         """
-        cosines = self._products(keys)
         count = min(count, len(self))
-        rows = _largest(cosines, min(count + 4, len(self)))  # a few more, for what float32 confuses
-        exact = (self._keys[rows].astype(np.float64) @ keys[:, :, None])[:, :, 0]
+        found = self._search_by_bounds(keys, count)
+        if found is None:
+            rows = Blocks(cosines()).largest(min(count + 4, len(self)))  # a few more, for what float32 confuses
+            found = rows, self._products(keys, rows)
+        rows, exact = found
         order = np.argsort(-exact, axis=1)
-        rows, exact = _picked(rows, order), _picked(exact, order)
-        for query in np.nonzero((exact[:, 1:] == exact[:, :-1]).any(axis=1))[0]:
-            ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query], strict=True)]
-            by_id = sorted(range(len(ranks)), key=ranks.__getitem__)
-            rows[query] = rows[query, by_id]
-        return rows[:, :count], exact[:, :count], cosines
+        rows, exact = picked(rows, order), picked(exact, order)
+        foremost = exact[:, : count + 1]
+        for query in np.nonzero((foremost[:, 1:] == foremost[:, :-1]).any(axis=1))[0]:
+            near = int((exact[query] >= exact[query, count - 1]).sum())
+            ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query, :near], strict=False)]
+            rows[query, :near] = rows[query, sorted(range(near), key=ranks.__getitem__)]
+        return rows[:, :count], exact[:, :count]
+
+    def _search_by_bounds(self, keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find all examples that can be among the `count` nearest of each query.
+
+        Returns:
+            Their rows (b, m) and integer products with the query, which are -inf where there are fewer; None where the
+            bounds are not there or leave too many.
+        """
+        sketch = self._sketch_for(len(keys))
+        if sketch is None:
+            return None
+        bounds = sketch.bounds(keys / SCALE)
+        blocks = Blocks(bounds)
+        rows = blocks.largest(min(count + 4, len(self)))
+        least = np.partition(self._products(keys, rows), -count, axis=1)[:, -count] / SCALE**2
+        which, where = blocks.at_least((least - ROUNDING).astype(np.float32))
+        if len(where) * _WORTHWHILE > bounds.size:
+            self._sketch, self._asked = None, -_PATIENCE  # these keys differ in more directions
+            return None
+        counts = np.bincount(which, minlength=len(keys))
+        place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.zeros((len(keys), counts.max()), np.int64)
+        exact = np.full(rows.shape, -np.inf)
+        rows[which, place] = where
+        exact[which, place] = np.einsum("nd,nd->n", keys[which], self.keys(where))
+        return rows, exact
+
+    def _products(self, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Integer products of queries (b, d) with the examples in some rows (b, k) each, shape (b, k)."""
+        return (self.keys(rows) @ keys[:, :, None])[:, :, 0]
+
+    def _sketch_for(self, queries: int) -> Sketch | None:
+        """Get bounds of all examples; None while too little is asked of too few for them to pay."""
+        self._asked += queries
+        count, dim = len(self), self._keys.shape[1]
+        if self._sketch is None and self._asked > _MANY_QUERIES and count >= _MANY and dim >= 2 * DIRECTIONS:
+            sketch = Sketch(self.keys(self.sample(_SAMPLE)) / SCALE)
+            for start in range(0, count, _TILE_COLUMNS):
+                sketch.add(self.keys(slice(start, start + _TILE_COLUMNS)) / SCALE)
+            self._sketch, self._sketched = sketch, count
+        return self._sketch
+
+    def _drop_sketch(self) -> None:
+        self._sketch, self._asked = None, 0
 
     def sample(self, count: int) -> np.ndarray:
         """Choose up to `count` rows by the order of their digests: a function of the set of examples alone."""
@@ -202,28 +263,3 @@ def _grown(array: np.ndarray, capacity: int) -> np.ndarray:
     larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger
-
-
-def _picked(array: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Pick columns (b, k) of each row of (b, n); NumPy's own function takes several times as long for one row."""
-    return array[np.arange(len(array))[:, None], columns]
-
-
-def _largest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Columns of the `count` largest scores of each row of (b, n), in no order.
-
-    The largest entries lie in the blocks with the largest maxima, so only those blocks are sorted.
-    """
-    batch, total = scores.shape
-    blocks = total // _BLOCK
-    if blocks <= 2 * count:
-        return np.argpartition(scores, total - count, axis=1)[:, total - count :]
-    # Block c holds columns c, c + blocks, ...: maxima over rows of this view run along memory.
-    maxima = scores[:, : blocks * _BLOCK].reshape(batch, _BLOCK, blocks).max(axis=1)
-    chosen = np.argpartition(maxima, blocks - count, axis=1)[:, blocks - count :]
-    columns = (chosen[:, :, None] + blocks * np.arange(_BLOCK)).reshape(batch, -1)
-    rest = np.broadcast_to(np.arange(blocks * _BLOCK, total), (batch, total - blocks * _BLOCK))
-    columns = np.concatenate([columns, rest], axis=1)
-    among = _picked(scores, columns)
-    best = np.argpartition(among, among.shape[1] - count, axis=1)[:, among.shape[1] - count :]
-    return _picked(columns, best)

@@ -1,0 +1,1 @@
+"""The examples of a memory, with exact search among their keys."""
