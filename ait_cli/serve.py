@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,9 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Server processes; default: AIT_WORKERS, else 1.")] = None,
 ) -> None:
     """Answer HTTP requests with models, and show a page to try them."""
+    # NumPy reads it when it is imported. The threads that it would start to share a small product go on looking for
+    # the next one for longer than that takes, which keeps the processors from the models.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from service.server.run import serve as serve_http
 
     raise typer.Exit(serve_http(host, port, model, models, workers))

@@ -27,6 +27,7 @@ from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
 from service.http.v1 import classify, embed, explain, memories_examples, memories_recall, models
 from service.http.v1 import memories as memories_v1
+from service.http.v1.bare_routes import bare_routes
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
@@ -105,7 +106,7 @@ def create_app(
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        routes=[*classify.fast_routes(), *page_routes()],
+        routes=[*bare_routes(classify.router), *bare_routes(memories_recall.router), *page_routes()],
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,

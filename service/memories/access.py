@@ -12,9 +12,10 @@ from typing import Any, Final, TypeVar
 from service.engine import Engine
 from service.errors import MemoryConflict, MemoryNotFound
 from service.memories.answering.index import MemoryIndex, State
+from service.memories.answering.questions import Questions
 from service.memories.binding import Bindings
 from service.memories.embedding import Embedder
-from service.memories.records import Quotas
+from service.memories.records import Memory, Quotas
 from service.memories.results import Described
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
@@ -52,6 +53,7 @@ class MemoryAccess:
         self._store: MemoryStore | None = None if self.off else open_store(settings.memories)
         self._pool = ThreadPoolExecutor(_THREADS, "memories")
         self._indices: dict[str, MemoryIndex] = {}
+        self._questions: dict[str, Questions] = {}
         self.changed = asyncio.Event()
 
     @property
@@ -89,7 +91,19 @@ class MemoryAccess:
                 yield state
         except MemoryNotFound:
             self._indices.pop(name, None)
+            self._questions.pop(name, None)
             raise
+
+    def known(self, name: str) -> Memory | None:
+        """Look up a memory as this process has read it last, at once; None if it has not."""
+        index = self._indices.get(name)
+        return index.known if index else None
+
+    def questions(self, name: str) -> Questions:
+        """Get the questions to a memory, which wait for each other's answers."""
+        if name not in self._questions:
+            self._questions[name] = Questions(name, self.state, self.run, self.engine.settings.max_queue)
+        return self._questions[name]
 
     async def describe(self, name: str) -> Described:
         """Describe a memory.

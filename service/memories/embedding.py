@@ -17,7 +17,7 @@ from service.engine import Engine
 from service.errors import MemoryInvalid, QueueFull, ServiceError
 from service.images.upload import Upload
 from service.memories.answering.index import pack
-from service.memories.records import Keep, Lesson, Memory
+from service.memories.records import Binding, Keep, Lesson, Memory
 from service.models.served_model import ServedModel
 
 THUMBNAIL: Final = 96  # pixels of the longer side
@@ -56,15 +56,17 @@ class Embedder:
         """Take the engine that decodes and runs models."""
         self._engine = engine
 
-    async def vectors(self, uploads: Sequence[Upload], model: ServedModel, deadline: float) -> np.ndarray:
-        """Compute feature vectors (n, d) of the images of one request.
+    async def keys(
+        self, uploads: Sequence[Upload], binding: Binding, model: ServedModel, deadline: float
+    ) -> np.ndarray:
+        """Compute integer keys (n, d) of the images of one request.
 
         Raises:
-            ServiceError: As `Engine.prepare` and `ServedModel.infer`.
+            ServiceError: As `Engine.prepare` and `ServedModel.infer`, and for images of which the model sees nothing.
         """
         model.check_room(len(uploads), "features")
         prepared = await self._engine.prepare(uploads, model, deadline=deadline)
-        return (await model.infer(prepared.inputs, operation="features", deadline=deadline)).outputs
+        return _keys((await model.infer(prepared.inputs, operation="features", deadline=deadline)).outputs, binding)
 
     async def lesson(self, draft: Draft, memory: Memory, model: ServedModel, deadline: float) -> Lesson:
         """Make an example of an image.
@@ -77,7 +79,7 @@ class Embedder:
         features = await model.infer(prepared.inputs, operation="features", deadline=deadline)
         return replace(
             draft.lesson,
-            key=_key(features.outputs, memory),
+            key=pack(_keys(features.outputs, memory.binding))[0],
             thumbnail=prepare.thumbnail,
             image=bytes(draft.upload.data) if memory.options.keep == "image" else None,
         )
@@ -111,9 +113,9 @@ def sha256(upload: Upload) -> str:
     return hashlib.sha256(upload.data).hexdigest()
 
 
-def _key(vectors: np.ndarray, memory: Memory) -> bytes:
-    centre = memory.binding.centre
+def _keys(vectors: np.ndarray, binding: Binding) -> np.ndarray:
+    centre = binding.centre
     try:
-        return pack(quantise(vectors, None if centre is None else np.frombuffer(centre, "<f8")))[0]
+        return quantise(vectors, None if centre is None else np.frombuffer(centre, "<f8"))
     except ValueError:
         raise MemoryInvalid("The model sees nothing in this image: its features are all zero.") from None

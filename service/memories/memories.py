@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from service.errors import MemoryConflict
+from service.errors import MemoryConflict, ModelNotFound, ModelUnavailable
 from service.images.upload import Upload
 from service.memories.answering import health
 from service.memories.answering.index import filled_memory
+from service.memories.answering.questions import Question
 from service.memories.moving import Moving
 from service.memories.records import NOT, Example, Memory, Options, Selection, check_label, check_name
 from service.memories.results import Described, Recalled, Verified
@@ -94,21 +95,25 @@ class Memories(Teaching, Moving):
         Raises:
             ServiceError: An image cannot be used, or the memory or its model does not answer.
         """
-        memory = await self.run(self.store.memory, name)
-        model = await self.bindings.model_of(memory)
-        with model.held():
-            vectors = await self.embedder.vectors(uploads, model, deadline)
 
-        def answer() -> Recalled:
-            with self.state(name, revision) as state:
-                if state.memory.binding != memory.binding:
-                    raise MemoryConflict(f"Memory {name!r} has been bound to another model meanwhile. Ask again.")
-                answers = state.reading.answers(vectors, evidence=evidence, top_k=top_k)
-                named = {seen.id for each in answers for seen in each.evidence}
-                shown = frozenset(each for each in named if state.is_shown(each))
-                return Recalled(state.memory, state.reading.calibrated, answers, shown)
+        async def ask(memory: Memory) -> Recalled:
+            binding = memory.binding
+            model = await self.bindings.model_of(memory)
+            with model.held():
+                keys = await self.embedder.keys(uploads, binding, model, deadline)
+            return await self.questions(name).ask(Question(keys, binding, evidence, top_k, revision), deadline)
 
-        return await self.run(answer)
+        # What this process has read last says which model to ask, mostly as the store would: that is not waited for.
+        known = self.known(name)
+        if known is None:
+            return await ask(await self.run(self.store.memory, name))
+        try:
+            return await ask(known)
+        except (MemoryConflict, ModelNotFound, ModelUnavailable):
+            memory = await self.run(self.store.memory, name)
+            if memory.binding == known.binding:
+                raise
+            return await ask(memory)
 
     async def health(self, name: str) -> tuple[Memory, health.Health]:
         """Examine a memory.

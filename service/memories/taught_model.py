@@ -103,7 +103,7 @@ class TaughtModel(ServedModel):
         with self._memories.state(self.folder.name) as state:
             if state.memory.binding != self._memory.binding or not state.reading.labels:
                 raise ModelUnavailable(f"Memory {self.folder.name} has changed. Ask again.")
-            logits = state.reading.logits(state.content.recall(features, evidence=1))
+            logits = state.reading.logits(state.content.scores(features))
             place = {label: index for index, label in enumerate(state.reading.labels)}
         # A label that has gone meanwhile is as improbable as can be said with a finite number.
         outputs = np.full((len(features), len(self.labels)), -1e4, np.float32)

@@ -1,10 +1,15 @@
 """The installed command serves from a process without torch."""
 
+import os
 import re
 from pathlib import Path
 
 import httpx
+import pytest
+from typer.testing import CliRunner
 
+import service.server.run
+from ait_cli.main import app
 from tests.support.command import AIT
 from tests.support.running_server import running_server
 from tests.support.waiting import CEILING
@@ -20,3 +25,16 @@ def test_the_front_process_is_small_and_maps_no_torch() -> None:
         resident = re.search(r"^VmRSS:\s*(\d+) kB$", (process / "status").read_text(), re.MULTILINE)
         assert resident
         assert int(resident[1]) <= MOST_KILOBYTES
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("4", "4")])
+def test_small_products_take_no_threads_from_the_models(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
+) -> None:
+    name, seen = "OPENBLAS_NUM_THREADS", []
+    monkeypatch.setenv(name, given or "")  # so that it is as it was in the end
+    if given is None:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(service.server.run, "serve", lambda *_: seen.append(os.environ[name]) or 0)
+    assert CliRunner().invoke(app, ["serve"]).exit_code == 0
+    assert seen == [used]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service.auth.keys import KeyRing, Scope, presented_key
 from service.http.problems import Problem, key_missing
 from service.http.uploads import read_body
+from service.http.v1.requests import check_parameters
 from service.memories.memories import Memories
 from service.observability.request_context import record_of
 
@@ -22,9 +23,23 @@ _MOST_JSON: Final = 65_536
 Body = TypeVar("Body", bound=BaseModel)
 
 
-async def _get_memories(request: Request) -> Memories:  # async: FastAPI runs others on a thread
+MEMORY: Final[dict[str, Any]] = {
+    "name": "memory",
+    "in": "path",
+    "required": True,
+    "description": "Name of a memory, as listed at /v1/memories.",
+    "schema": {"type": "string"},
+}
+
+
+def memories_of(request: Request) -> Memories:
+    """Get the memories of the application that a request came to."""
     memories: Memories = request.app.state.memories
     return memories
+
+
+async def _get_memories(request: Request) -> Memories:  # async: FastAPI runs others on a thread
+    return memories_of(request)
 
 
 def allow(scope: Scope) -> Callable[[Request], Awaitable[str]]:
@@ -64,19 +79,6 @@ def only(*names: str) -> Any:
     return Depends(check)
 
 
-def check_parameters(request: Request, known: Collection[str]) -> None:
-    """Refuse query parameters that would be ignored.
-
-    Raises:
-        Problem: 400 for one that is not known.
-    """
-    unknown = next((name for name in request.query_params if name not in known), None)
-    if unknown is not None:
-        takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
-        detail = f"There is no query parameter {unknown[:100]!r} here. {takes}"
-        raise Problem(400, "unknown-parameter", detail)
-
-
 async def read_json(request: Request, kind: type[Body]) -> Body:
     """Read a small body of JSON; an empty one stands for an object without members.
 
@@ -114,19 +116,6 @@ async def _expected(
     return int(found[1]) if found else -1  # what no memory has, so that it does not match
 
 
-async def _least(
-    memory_revision: Annotated[
-        int | None,
-        Header(
-            ge=0,
-            le=2**62,
-            description="The least revision that may answer, such as one's own last write's; a 503 until it can.",
-        ),
-    ] = None,
-) -> int | None:
-    return memory_revision
-
-
 def _check_origin(request: Request) -> None:
     """Refuse what a page of another origin has sent: a browser says so, and other clients say nothing."""
     origin = request.headers.get("origin")
@@ -155,10 +144,9 @@ def _host_of(origin: str) -> str:
 
 
 MemoriesDep = Annotated[Memories, Depends(_get_memories)]
-MemoryName = Annotated[str, Path(description="Name of a memory, as listed at /v1/memories.")]
+MemoryName = Annotated[str, Path(description=MEMORY["description"])]
 ExampleId = Annotated[str, Path(description="Of an example.")]
 Expected = Annotated[int | None, Depends(_expected)]
-Least = Annotated[int | None, Depends(_least)]
 MayRecall = Annotated[str, Depends(allow("recall"))]
 MayTeach = Annotated[str, Depends(allow("teach"))]
 MayAdmin = Annotated[str, Depends(allow("admin"))]

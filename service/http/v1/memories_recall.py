@@ -3,95 +3,136 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request
+from starlette.responses import Response
 
-from service.http.dependencies import EngineDep, asked_deadline
+from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.memories_access import Least, MayRecall, MemoriesDep, MemoryName, only, set_revision
-from service.http.v1.memories_schemas import (
-    Counterfactual,
-    EvidenceItem,
-    Recollection,
-    Recollections,
+from service.http.v1.memories_access import MEMORY, REVISION_HEADER, allow, memories_of, set_revision
+from service.http.v1.memories_schemas import Recollections
+from service.http.v1.requests import (
+    TIMEOUT,
+    asked_integer,
+    body,
+    check_parameters,
+    json_response,
+    milliseconds,
 )
-from service.http.v1.requests import TIMEOUT, body
-from service.http.v1.schemas import LabelScore, Timing
 from service.memories.answering.reading import Answer
 from service.memories.results import Recalled
 from service.observability.request_context import record_of
 
 router = APIRouter(prefix="/v1/memories", tags=["memories"])
 
+_MOST_LABELS: Final = 1000
+_EVIDENCE, _MOST_EVIDENCE = 5, 50
+_LAST_REVISION: Final = 2**62
+_PARAMETERS: Final[list[dict[str, Any]]] = [
+    MEMORY,
+    {
+        "name": "top_k",
+        "in": "query",
+        "description": "Labels per image; unset, a server setting.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_LABELS},
+    },
+    {
+        "name": "evidence",
+        "in": "query",
+        "description": "Examples to name per image.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": _MOST_EVIDENCE, "default": _EVIDENCE},
+    },
+    {
+        "name": REVISION_HEADER,
+        "in": "header",
+        "description": "The least revision that may answer, such as one's own last write's; a 503 until it can.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": _LAST_REVISION},
+    },
+    TIMEOUT,
+]
+_QUERY: Final = frozenset(each["name"] for each in _PARAMETERS if each["in"] == "query")
+_may_recall = allow("recall")
 
-@router.post(
-    "/{memory}/recall",
-    responses=documented(400, 404, 409, 413, 415, 422, 503, 504),
-    openapi_extra={"requestBody": body(), "parameters": [TIMEOUT]},
-    dependencies=[only("top_k", "evidence")],
-)
-async def recall(
-    request: Request,
-    response: Response,
-    engine: EngineDep,
-    memories: MemoriesDep,
-    memory: MemoryName,
-    least: Least,
-    by: MayRecall,
-    top_k: Annotated[
-        int | None, Query(ge=1, le=1000, description="Labels per image; unset, a server setting.")
-    ] = None,
-    evidence: Annotated[int, Query(ge=0, le=50, description="Examples to name per image.")] = 5,
-) -> Recollections:
-    """Ask a memory what images show, how sure that is, and which examples say so."""
+
+async def _answer(request: Request) -> Response:
+    engine, name = engine_of(request), request.path_params["memory"]
+    check_parameters(request, _QUERY)
+    await _may_recall(request)
     engine.check_open()
     settings, deadline = engine.settings, asked_deadline(request, engine)
+    revision = asked_integer(request.headers.get(REVISION_HEADER), REVISION_HEADER, 0, _LAST_REVISION)
+    top_k = asked_integer(request.query_params.get("top_k"), "top_k", 1, _MOST_LABELS)
+    evidence = asked_integer(request.query_params.get("evidence"), "evidence", 0, _MOST_EVIDENCE)
     uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
     began = time.perf_counter()
-    work = memories.recall(
-        memory, uploads, evidence=evidence, top_k=top_k or settings.top_k, revision=least, deadline=deadline
+    work = memories_of(request).recall(
+        name,
+        uploads,
+        evidence=_EVIDENCE if evidence is None else evidence,
+        top_k=top_k or settings.top_k,
+        revision=revision,
+        deadline=deadline,
     )
     recalled = await while_connected(request, work)
-    set_revision(response, recalled.memory.revision)
-    return Recollections(
-        memory=memory,
-        model=recalled.memory.binding.model,
-        revision=recalled.memory.revision,
-        unknown_level=recalled.memory.options.unknown_level,
-        calibrated=recalled.calibrated,
-        predictions=[_recollection(index, each, recalled) for index, each in enumerate(recalled.answers)],
-        timing_ms=_timing(request, time.perf_counter() - began),
-    )
+    return _response(name, recalled, _timing(request, time.perf_counter() - began))
 
 
-def _recollection(index: int, answer: Answer, recalled: Recalled) -> Recollection:
+def _response(name: str, recalled: Recalled, timing: dict[str, float]) -> Response:
+    """Write `Recollections` as JSON."""
+    memory = recalled.memory
+    document = {
+        "memory": name,
+        "model": memory.binding.model,
+        "revision": memory.revision,
+        "unknown_level": memory.options.unknown_level,
+        "calibrated": recalled.calibrated,
+        "predictions": [_recollection(index, each, recalled) for index, each in enumerate(recalled.answers)],
+        "timing_ms": timing,
+    }
+    response = json_response(document)
+    set_revision(response, memory.revision)
+    return response
+
+
+def _recollection(index: int, answer: Answer, recalled: Recalled) -> dict[str, Any]:
     strongest = answer.strongest
-    return Recollection(
-        index=index,
-        labels=[LabelScore(label=label, score=score) for label, score in answer.labels],
-        unknown=answer.unknown,
-        p_value=answer.p_value,
-        reason=answer.reason,
-        evidence=[
-            EvidenceItem(
-                id=seen.id,
-                label=seen.label,
-                negative=seen.negative,
-                similarity=round(seen.similarity, 6),
-                weight=round(seen.weight, 6),
-                thumbnail=seen.id in recalled.shown,
-            )
+    return {
+        "index": index,
+        "labels": [{"label": label, "score": score} for label, score in answer.labels],
+        "unknown": answer.unknown,
+        "p_value": answer.p_value,
+        "reason": answer.reason,
+        "evidence": [
+            {
+                "id": seen.id,
+                "label": seen.label,
+                "negative": seen.negative,
+                "similarity": round(seen.similarity, 6),
+                "weight": round(seen.weight, 6),
+                "thumbnail": seen.id in recalled.shown,
+            }
             for seen in answer.evidence
         ],
-        without_strongest=None if strongest is None else Counterfactual(id=strongest, label=answer.without_strongest),
-    )
+        "without_strongest": None if strongest is None else {"id": strongest, "label": answer.without_strongest},
+    }
 
 
-def _timing(request: Request, seconds: float) -> Timing:
+def _timing(request: Request, seconds: float) -> dict[str, float]:
     """Read from the request's record where the time went."""
     record = record_of(request.scope)
-    queue, decode, infer = (record.queue, record.decode, record.infer) if record else (0.0, 0.0, seconds)
-    return Timing(queue=round(queue * 1e3, 3), decode=round(decode * 1e3, 3), infer=round(infer * 1e3, 3))
+    return milliseconds(record.queue, record.decode, record.infer) if record else milliseconds(0.0, 0.0, seconds)
+
+
+router.add_api_route(
+    "/{memory}/recall",
+    _answer,
+    methods=["POST"],
+    name="recall",
+    description="Ask a memory what images show, how sure that is, and which examples say so.",
+    responses={200: {"model": Recollections}, **documented(400, 404, 409, 413, 415, 422, 429, 503, 504)},
+    response_class=Response,
+    openapi_extra={"requestBody": body(), "parameters": _PARAMETERS},
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from service.http.problems import Problem, documented
 from service.http.uploads import FIELD
 
 _BINARY = {"type": "string", "format": "binary"}
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def body(several: bool = True) -> dict[str, Any]:
@@ -117,13 +119,37 @@ def asked_top_k(request: Request) -> int | None:
     return int(text)
 
 
+def asked_integer(text: str | None, name: str, least: int, most: int) -> int | None:
+    """Read a number of a request; None if it says nothing.
+
+    Raises:
+        Problem: 400 if it is no whole number from `least` to `most`.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text) or not least <= int(text) <= most:
+        raise Problem(400, "invalid-parameter", f"{name} is a whole number from {least} to {most}.")
+    return int(text)
+
+
+def json_response(document: dict[str, Any]) -> Response:
+    """Write an answer as JSON; one whose members are known to fit its description needs no other care."""
+    return Response(_encode(document).encode(), media_type="application/json")
+
+
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:
     """Make the `Timing` of an answer, from seconds."""
     return {name: round(value * 1e3, 3) for name, value in (("queue", queue), ("decode", decode), ("infer", infer))}
 
 
-def _check_parameters(request: Request, known: Collection[str]) -> None:
-    """Refuse query parameters that would be ignored: whoever sends one expects something of it."""
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that would be ignored: whoever sends one expects something of it.
+
+    Raises:
+        Problem: 400 for one that is not known.
+    """
+    if not request.scope["query_string"]:
+        return
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None:
         takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
@@ -136,8 +162,7 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     # One function a route: the access log tells routes apart by them.
     async def endpoint(request: Request) -> Response:
-        if request.scope["query_string"]:
-            _check_parameters(request, known)
+        check_parameters(request, known)
         return await answer(request, **request.path_params)
 
     return endpoint

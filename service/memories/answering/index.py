@@ -107,6 +107,12 @@ class MemoryIndex:
         self._token: Hashable = None
         self._state: State | None = None
 
+    @property
+    def known(self) -> Memory | None:
+        """The memory as it was last read, at once; None if it has not been."""
+        state = self._state
+        return state.memory if state else None
+
     @contextmanager
     def state(self, revision: int | None = None) -> Iterator[State]:
         """Hold the memory's newest state; nobody else uses it meanwhile.

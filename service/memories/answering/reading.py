@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ait_lite.class_memory import ClassMemory, Recall
+from ait_lite.class_memory import ClassMemory
 from service.memories.records import NOT
 from service.scores import Labels, best_labels, softmax
 
@@ -82,16 +82,20 @@ class Reading:
         self._negated = np.array([place for place, _ in pairs], dtype=np.int64)
         self._negative = np.array([index for _, index in pairs], dtype=np.int64)
 
-    @property
+    @cached_property
     def calibrated(self) -> bool:
         """True where scores are shares of right answers, judged by leaving out each example in turn."""
         # The only example of a label can't be told without it, whatever the temperature.
-        judges = sum(self._content.counts[label] for label in self.labels if self._content.counts[label] > 1)
+        counts = self._content.counts
+        judges = sum(counts[label] for label in self.labels if counts[label] > 1)
         return self._content.readout == "ridge" and len(self.labels) > 1 and judges >= _FEWEST_JUDGES
 
-    def logits(self, recalls: Sequence[Recall]) -> np.ndarray:
-        """Read answers of the memory as logits of `labels`, float32 (n, C), whose softmax are the scores."""
-        scores = self._fold(np.stack([each.scores for each in recalls]))
+    def logits(self, scores: np.ndarray) -> np.ndarray:
+        """Read scores of all labels, (n, all labels), as logits of `labels`, float32 (n, C).
+
+        Their softmax are the scores of an answer.
+        """
+        scores = self._fold(scores)
         if self._content.readout == "ridge":
             scores = scores / (self._temperature or _UNCALIBRATED)
         elif self._content.readout == "hopfield":
@@ -100,16 +104,17 @@ class Reading:
             scores = scores * self._content.beta
         return scores.astype(np.float32)
 
-    def answers(self, vectors: np.ndarray, *, evidence: int, top_k: int) -> list[Answer]:
-        """Answer feature vectors (n, d)."""
+    def answers(self, keys: np.ndarray, *, evidence: int, top_k: int) -> list[Answer]:
+        """Answer integer keys (n, d)."""
         if not len(self._content):
-            return [Answer([], None, None, "Nothing has been taught yet.", [])] * len(vectors)
-        recalls = self._content.recall(vectors, evidence=evidence)
+            return [Answer([], None, None, "Nothing has been taught yet.", [])] * len(keys)
+        recalls = self._content.recall_keys(keys, evidence=evidence)
         if self.labels:
-            named = best_labels(softmax(self.logits(recalls)), self.labels, top_k)
+            scores = np.stack([each.scores for each in recalls])
+            named = best_labels(softmax(self.logits(scores)), self.labels, top_k)
         else:
             named = [[] for _ in recalls]
-        reason = self._unpromised()
+        reason = self._unpromised
         plain = len(self.labels) == len(self._content.labels)
         return [
             Answer(
@@ -156,6 +161,7 @@ class Reading:
         losses = [_loss(scores / temperature, own) for temperature in _TEMPERATURES]
         return _TEMPERATURES[int(np.argmin(losses))]
 
+    @cached_property
     def _unpromised(self) -> str:
         level, count = self._content.unknown_level, len(self._content)
         if level <= 0:

@@ -312,6 +312,35 @@ def test_a_memory_of_kept_images_moves_to_another_model(teacher: TestClient) -> 
     problem(teacher.post("/v1/memories/staying/rebind", params={"model": "others"}), 409, "memory-conflict")
 
 
+def test_a_memory_that_another_process_has_bound_anew_answers_at_once(
+    store: Path, models: Path, teacher: TestClient
+) -> None:
+    create(teacher, "rebound", keep="image")
+    teach_colours(teacher, "rebound", 3)
+    assert recall(teacher, "rebound", coloured("red", 9))["labels"][0]["label"] == "red"
+    with serving(models / "colours" / "1", store, model="colours", models=str(models), reload_seconds=0) as second:
+        response = second.post("/v1/memories/rebound/rebind", params={"model": "others"})
+        assert response.status_code == 200, response.text
+        answer = teacher.post("/v1/memories/rebound/recall", content=coloured("red", 9))
+    assert (answer.status_code, answer.json()["model"]) == (200, "others")
+    assert answer.json()["predictions"][0]["labels"][0]["label"] == "red"
+    teacher.delete("/v1/memories/rebound")
+    problem(teacher.post("/v1/memories/rebound/recall", content=coloured("red", 9)), 404, "unknown-memory")
+
+
+@pytest.mark.parametrize("asked", ["top_k=0", "top_k=1001", "top_k=two", "evidence=-1", "evidence=51", "evidence="])
+def test_a_recall_says_which_parameter_is_wrong(teacher: TestClient, asked: str) -> None:
+    detail = problem(teacher.post(f"/v1/memories/none/recall?{asked}", content=b""), 400, "invalid-parameter")
+    assert asked.partition("=")[0] in detail["detail"]
+
+
+def test_a_recall_refuses_what_it_does_not_know(teacher: TestClient) -> None:
+    problem(teacher.post("/v1/memories/none/recall?colour=red", content=b""), 400, "unknown-parameter")
+    for revision in ("-1", "seven", str(2**62 + 1)):
+        response = teacher.post("/v1/memories/none/recall", content=b"", headers={"memory-revision": revision})
+        assert "Memory-Revision" in problem(response, 400, "invalid-parameter")["detail"]
+
+
 def test_a_memory_answers_as_a_model(teacher: TestClient) -> None:
     create(teacher, "classifier")
     teach_colours(teacher, "classifier", 4)

@@ -1,0 +1,122 @@
+"""Questions to a memory are answered together, and each as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ait_lite.class_memory.features import quantise
+from service.errors import DeadlineExceeded, MemoryConflict, QueueFull, RevisionNotReached, ServiceError
+from service.memories.answering.index import State, pack
+from service.memories.answering.questions import Question, Questions
+from service.memories.records import Binding, Memory, Options, Row
+from service.memories.results import Recalled
+
+DIM = 8
+BINDING = Binding("colours", "fingerprint", DIM)
+MEMORY = Memory(1, "pets", Options(), BINDING, 0.0, 7, 60, 0)
+
+
+def keys(count: int, seed: int) -> np.ndarray:
+    return quantise(np.random.default_rng(seed).standard_normal((count, DIM)))
+
+
+class Held:
+    """The state of a memory, which tells how often it was held."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.state = State(MEMORY)
+        rows = [Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3) for n, key in enumerate(pack(keys(60, 0)))]
+        self.state.write(MEMORY, rows)
+
+    @contextmanager
+    def __call__(self, name: str, revision: int | None = None) -> Iterator[State]:
+        self.times += 1
+        if revision is not None and revision > MEMORY.revision:
+            raise RevisionNotReached(f"{name}: {revision}")
+        yield self.state
+
+
+def question(count: int = 1, seed: int = 1, **others: object) -> Question:
+    return replace(Question(keys(count, seed), BINDING, evidence=5, top_k=5, revision=None), **others)  # type: ignore[arg-type]
+
+
+def ask_all(held: Held, questions: list[Question], max_queue: int = 100) -> list[Recalled | BaseException]:
+    """Ask the first; the others come while it is being answered."""
+
+    async def asked() -> list[Recalled | BaseException]:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def run(work: Callable[[], list[Recalled | ServiceError]]) -> list[Recalled | ServiceError]:
+            begun.set()
+            await may_end.wait()
+            return work()
+
+        asking, deadline = Questions("pets", held, run, max_queue), asyncio.get_running_loop().time() + 60
+        tasks = [asyncio.create_task(asking.ask(questions[0], deadline))]
+        await begun.wait()
+        tasks += [asyncio.create_task(asking.ask(each, deadline)) for each in questions[1:]]
+        await asyncio.sleep(0)
+        may_end.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(asked())
+
+
+def test_those_that_wait_are_answered_together_as_if_each_were_alone() -> None:
+    questions = [question(), question(3, 2), question(1, 3), question(90, 4), question(1, 5)]
+    held = Held()
+    together = ask_all(held, questions)
+    assert held.times == 2  # the first, and the others
+    for one, asked in zip(together, questions, strict=True):
+        (alone,) = ask_all(Held(), [asked])
+        assert isinstance(one, Recalled)
+        assert isinstance(alone, Recalled)
+        assert len(one.answers) == len(asked.keys)
+        assert (
+            one.shown
+            == alone.shown
+            == {seen.id for answer in one.answers for seen in answer.evidence if seen.id in ("e0", "e1", "e2")}
+        )
+        for ours, theirs in zip(one.answers, alone.answers, strict=True):
+            assert [label for label, _ in ours.labels] == [label for label, _ in theirs.labels]
+            assert [seen.id for seen in ours.evidence] == [seen.id for seen in theirs.evidence]
+            assert (ours.p_value, ours.unknown, ours.strongest) == (theirs.p_value, theirs.unknown, theirs.strongest)
+
+
+def test_each_gets_as_much_as_it_asks_for() -> None:
+    asked = [question(), question(evidence=0), question(evidence=9), question(top_k=1), question(revision=7)]
+    answers = ask_all(Held(), asked)
+    sizes = [
+        (len(one.answers[0].evidence), len(one.answers[0].labels)) for one in answers if isinstance(one, Recalled)
+    ]
+    assert sizes == [(5, 2), (0, 2), (9, 2), (5, 1), (5, 2)]
+
+
+def test_what_cannot_be_answered_is_nobody_elses_trouble() -> None:
+    rebound = question(binding=replace(BINDING, fingerprint="another"))
+    answers = ask_all(Held(), [question(), rebound, question(), question(revision=8), question()])
+    kinds = [type(each) for each in answers]
+    assert kinds == [Recalled, MemoryConflict, Recalled, RevisionNotReached, Recalled]
+
+
+def test_too_many_and_too_late() -> None:
+    answers = ask_all(Held(), [question() for _ in range(5)], max_queue=2)
+    assert [type(each) for each in answers] == [Recalled, Recalled, Recalled, QueueFull, QueueFull]
+
+    async def late() -> None:
+        async def never(_: object) -> list[Recalled | ServiceError]:
+            await asyncio.Event().wait()
+            return []
+
+        asking = Questions("pets", Held(), never, 10)
+        await asking.ask(question(), asyncio.get_running_loop().time() + 0.01)
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(late())
