@@ -102,7 +102,14 @@ class MemoryAccess:
     def questions(self, name: str) -> Questions:
         """Get the questions to a memory, which wait for each other's answers."""
         if name not in self._questions:
-            self._questions[name] = Questions(name, self.state, self.run, self.engine.settings.max_queue)
+            settings = self.engine.settings
+            self._questions[name] = Questions(
+                name,
+                self.state,
+                self.run,
+                max_queue=settings.max_queue,
+                max_delay=settings.max_delay_ms / 1e3,
+            )
         return self._questions[name]
 
     async def describe(self, name: str) -> Described:

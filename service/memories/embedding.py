@@ -12,12 +12,11 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from ait_lite.class_memory.features import quantise
 from service.engine import Engine
-from service.errors import MemoryInvalid, QueueFull, ServiceError
+from service.errors import QueueFull, ServiceError
 from service.images.upload import Upload
-from service.memories.answering.index import pack
-from service.memories.records import Binding, Keep, Lesson, Memory
+from service.memories.answering.index import keys_of, pack
+from service.memories.records import Keep, Lesson, Memory
 from service.models.served_model import ServedModel
 
 THUMBNAIL: Final = 96  # pixels of the longer side
@@ -56,17 +55,15 @@ class Embedder:
         """Take the engine that decodes and runs models."""
         self._engine = engine
 
-    async def keys(
-        self, uploads: Sequence[Upload], binding: Binding, model: ServedModel, deadline: float
-    ) -> np.ndarray:
-        """Compute integer keys (n, d) of the images of one request.
+    async def vectors(self, uploads: Sequence[Upload], model: ServedModel, deadline: float) -> np.ndarray:
+        """Compute feature vectors (n, d) of the images of one request.
 
         Raises:
-            ServiceError: As `Engine.prepare` and `ServedModel.infer`, and for images of which the model sees nothing.
+            ServiceError: As `Engine.prepare` and `ServedModel.infer`.
         """
         model.check_room(len(uploads), "features")
         prepared = await self._engine.prepare(uploads, model, deadline=deadline)
-        return _keys((await model.infer(prepared.inputs, operation="features", deadline=deadline)).outputs, binding)
+        return (await model.infer(prepared.inputs, operation="features", deadline=deadline)).outputs
 
     async def lesson(self, draft: Draft, memory: Memory, model: ServedModel, deadline: float) -> Lesson:
         """Make an example of an image.
@@ -79,7 +76,7 @@ class Embedder:
         features = await model.infer(prepared.inputs, operation="features", deadline=deadline)
         return replace(
             draft.lesson,
-            key=pack(_keys(features.outputs, memory.binding))[0],
+            key=pack(keys_of(features.outputs, memory.binding))[0],
             thumbnail=prepare.thumbnail,
             image=bytes(draft.upload.data) if memory.options.keep == "image" else None,
         )
@@ -111,11 +108,3 @@ class Embedder:
 def sha256(upload: Upload) -> str:
     """Hash a file with SHA-256, in hexadecimal."""
     return hashlib.sha256(upload.data).hexdigest()
-
-
-def _keys(vectors: np.ndarray, binding: Binding) -> np.ndarray:
-    centre = binding.centre
-    try:
-        return quantise(vectors, None if centre is None else np.frombuffer(centre, "<f8"))
-    except ValueError:
-        raise MemoryInvalid("The model sees nothing in this image: its features are all zero.") from None

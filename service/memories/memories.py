@@ -100,8 +100,8 @@ class Memories(Teaching, Moving):
             binding = memory.binding
             model = await self.bindings.model_of(memory)
             with model.held():
-                keys = await self.embedder.keys(uploads, binding, model, deadline)
-            return await self.questions(name).ask(Question(keys, binding, evidence, top_k, revision), deadline)
+                vectors = await self.embedder.vectors(uploads, model, deadline)
+            return await self.questions(name).ask(Question(vectors, binding, evidence, top_k, revision), deadline)
 
         # What this process has read last says which model to ask, mostly as the store would: that is not waited for.
         known = self.known(name)

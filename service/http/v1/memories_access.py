@@ -99,10 +99,14 @@ def json_body(kind: type[BaseModel], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def revision_headers(revision: int) -> dict[str, str]:
+    """Make the headers of an answer that say which revision it is of."""
+    return {"ETag": f'"{revision}"', REVISION_HEADER: str(revision)}
+
+
 def set_revision(response: Response, revision: int) -> None:
     """Say in the headers of an answer which revision it is of."""
-    response.headers["ETag"] = f'"{revision}"'
-    response.headers[REVISION_HEADER] = str(revision)
+    response.headers.update(revision_headers(revision))
 
 
 async def _expected(

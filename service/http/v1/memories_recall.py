@@ -12,7 +12,7 @@ from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.memories_access import MEMORY, REVISION_HEADER, allow, memories_of, set_revision
+from service.http.v1.memories_access import MEMORY, REVISION_HEADER, allow, memories_of, revision_headers
 from service.http.v1.memories_schemas import Recollections
 from service.http.v1.requests import (
     TIMEOUT,
@@ -92,9 +92,7 @@ def _response(name: str, recalled: Recalled, timing: dict[str, float]) -> Respon
         "predictions": [_recollection(index, each, recalled) for index, each in enumerate(recalled.answers)],
         "timing_ms": timing,
     }
-    response = json_response(document)
-    set_revision(response, memory.revision)
-    return response
+    return json_response(document, revision_headers(memory.revision))
 
 
 def _recollection(index: int, answer: Answer, recalled: Recalled) -> dict[str, Any]:

@@ -132,9 +132,9 @@ def asked_integer(text: str | None, name: str, least: int, most: int) -> int | N
     return int(text)
 
 
-def json_response(document: dict[str, Any]) -> Response:
+def json_response(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     """Write an answer as JSON; one whose members are known to fit its description needs no other care."""
-    return Response(_encode(document).encode(), media_type="application/json")
+    return Response(_encode(document).encode(), headers=headers, media_type="application/json")
 
 
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:

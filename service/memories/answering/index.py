@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from ait_lite.class_memory import ClassMemory
-from service.errors import RevisionNotReached
+from ait_lite.class_memory.features import quantise
+from service.errors import MemoryInvalid, RevisionNotReached
 from service.memories.answering.reading import Reading
-from service.memories.records import Changes, Lesson, Memory, Row
+from service.memories.records import Binding, Changes, Lesson, Memory, Row
 from service.memories.stores.store import MemoryStore
 
 _KEY_TYPE = "<i2"
@@ -27,6 +28,18 @@ def unpack(keys: Sequence[bytes], dim: int) -> np.ndarray:
     return np.frombuffer(b"".join(keys), _KEY_TYPE).reshape(len(keys), dim)
 
 
+def keys_of(vectors: np.ndarray, binding: Binding) -> np.ndarray:
+    """Make integer keys of a model's feature vectors (n, d).
+
+    Raises:
+        MemoryInvalid: One is zero.
+    """
+    try:
+        return quantise(vectors, _centre(binding))
+    except ValueError:
+        raise MemoryInvalid("The model sees nothing in this image: its features are all zero.") from None
+
+
 def empty_memory(memory: Memory) -> ClassMemory:
     """Make the library's memory with the options of a stored one, without its examples."""
     options, binding = memory.options, memory.binding
@@ -35,7 +48,7 @@ def empty_memory(memory: Memory) -> ClassMemory:
         readout=options.readout,
         random_features=options.random_features,
         seed=options.seed,
-        centre=None if binding.centre is None else np.frombuffer(binding.centre, "<f8"),
+        centre=_centre(binding),
         beta=options.beta,
         unknown_level=options.unknown_level,
     )
@@ -165,6 +178,10 @@ def lessons_of(content: ClassMemory) -> list[Lesson]:
     ids = content.ids()
     keys = pack(content.keys(ids))
     return [Lesson(each, content.label_of(each), key) for each, key in zip(ids, keys, strict=True)]
+
+
+def _centre(binding: Binding) -> np.ndarray | None:
+    return None if binding.centre is None else np.frombuffer(binding.centre, "<f8")
 
 
 def _continues(old: Memory, new: Memory) -> bool:

@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ait_lite.class_memory.features import quantise
-from service.errors import DeadlineExceeded, MemoryConflict, QueueFull, RevisionNotReached, ServiceError
-from service.memories.answering.index import State, pack
+from service.errors import DeadlineExceeded, MemoryConflict, MemoryInvalid, QueueFull, RevisionNotReached, ServiceError
+from service.memories.answering.index import State, keys_of, pack
 from service.memories.answering.questions import Question, Questions
 from service.memories.records import Binding, Memory, Options, Row
 from service.memories.results import Recalled
@@ -22,8 +21,8 @@ BINDING = Binding("colours", "fingerprint", DIM)
 MEMORY = Memory(1, "pets", Options(), BINDING, 0.0, 7, 60, 0)
 
 
-def keys(count: int, seed: int) -> np.ndarray:
-    return quantise(np.random.default_rng(seed).standard_normal((count, DIM)))
+def vectors(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, DIM))
 
 
 class Held:
@@ -32,7 +31,10 @@ class Held:
     def __init__(self) -> None:
         self.times = 0
         self.state = State(MEMORY)
-        rows = [Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3) for n, key in enumerate(pack(keys(60, 0)))]
+        rows = [
+            Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3)
+            for n, key in enumerate(pack(keys_of(vectors(60, 0), BINDING)))
+        ]
         self.state.write(MEMORY, rows)
 
     @contextmanager
@@ -44,7 +46,7 @@ class Held:
 
 
 def question(count: int = 1, seed: int = 1, **others: object) -> Question:
-    return replace(Question(keys(count, seed), BINDING, evidence=5, top_k=5, revision=None), **others)  # type: ignore[arg-type]
+    return replace(Question(vectors(count, seed), BINDING, evidence=5, top_k=5, revision=None), **others)  # type: ignore[arg-type]
 
 
 def ask_all(held: Held, questions: list[Question], max_queue: int = 100) -> list[Recalled | BaseException]:
@@ -58,7 +60,10 @@ def ask_all(held: Held, questions: list[Question], max_queue: int = 100) -> list
             await may_end.wait()
             return work()
 
-        asking, deadline = Questions("pets", held, run, max_queue), asyncio.get_running_loop().time() + 60
+        asking, deadline = (
+            Questions("pets", held, run, max_queue=max_queue, max_delay=0.0),
+            asyncio.get_running_loop().time() + 60,
+        )
         tasks = [asyncio.create_task(asking.ask(questions[0], deadline))]
         await begun.wait()
         tasks += [asyncio.create_task(asking.ask(each, deadline)) for each in questions[1:]]
@@ -78,7 +83,7 @@ def test_those_that_wait_are_answered_together_as_if_each_were_alone() -> None:
         (alone,) = ask_all(Held(), [asked])
         assert isinstance(one, Recalled)
         assert isinstance(alone, Recalled)
-        assert len(one.answers) == len(asked.keys)
+        assert len(one.answers) == len(asked.vectors)
         assert (
             one.shown
             == alone.shown
@@ -101,9 +106,10 @@ def test_each_gets_as_much_as_it_asks_for() -> None:
 
 def test_what_cannot_be_answered_is_nobody_elses_trouble() -> None:
     rebound = question(binding=replace(BINDING, fingerprint="another"))
-    answers = ask_all(Held(), [question(), rebound, question(), question(revision=8), question()])
+    nothing = question(vectors=np.zeros((1, DIM)))
+    answers = ask_all(Held(), [question(), rebound, question(), nothing, question(revision=8), question()])
     kinds = [type(each) for each in answers]
-    assert kinds == [Recalled, MemoryConflict, Recalled, RevisionNotReached, Recalled]
+    assert kinds == [Recalled, MemoryConflict, Recalled, MemoryInvalid, RevisionNotReached, Recalled]
 
 
 def test_too_many_and_too_late() -> None:
@@ -115,7 +121,7 @@ def test_too_many_and_too_late() -> None:
             await asyncio.Event().wait()
             return []
 
-        asking = Questions("pets", Held(), never, 10)
+        asking = Questions("pets", Held(), never, max_queue=10, max_delay=0.0)
         await asking.ask(question(), asyncio.get_running_loop().time() + 0.01)
 
     with pytest.raises(DeadlineExceeded):
