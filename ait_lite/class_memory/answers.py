@@ -1,10 +1,10 @@
 """Answers to queries: labels with scores, how sure, by which examples, and what would be said without the best one."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
+from ait_lite.class_memory.examples.search import search
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE
 from ait_lite.class_memory.readouts import Readout
@@ -31,8 +31,8 @@ def answer(
         unknown_level: A query is unknown where its p-value is at most this.
         evidence: Number of nearest examples to name.
     """
-    cosines = cache(lambda: store.cosines(queries))
-    rows, products = store.search(queries, max(1, evidence), cosines)
+    cosines = store.cosines(queries) if readout.compares_all else None
+    rows, products = search(store, queries, max(1, evidence), cosines)
     scores = readout.scores(queries, cosines)
     code = {label: index for index, label in enumerate(labels)}
     codes = np.array([[code[store.labels[row]] for row in near] for near in rows.tolist()])

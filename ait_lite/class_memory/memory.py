@@ -238,10 +238,12 @@ class ClassMemory:
             readout: Readout to use in place of the memory's own.
 
         Raises:
-            ValueError: If the memory is empty, or the readout is unknown.
+            ValueError: If the memory is empty, the keys have another shape, or the readout is unknown.
         """
         if not len(self):
             raise ValueError("The memory is empty.")
+        if keys.ndim != 2 or keys.shape[1] != self.dim:
+            raise ValueError(f"Expected keys of shape (n, {self.dim}), got {keys.shape}.")
         readout = readout or self.readout
         check_readout(readout)
         if not len(keys):
@@ -257,7 +259,7 @@ class ClassMemory:
         )
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """Score labels without looking for evidence: what `recall` gives as `scores`, in much less time under ridge.
+        """Score labels without looking for evidence: what `recall` gives as `scores`, in less time.
 
         Args:
             vectors: Feature vectors, shape (b, d).
@@ -271,7 +273,8 @@ class ClassMemory:
         if not len(self):
             raise ValueError("The memory is empty.")
         keys = self._quantised(vectors)
-        return self._derived.readout(self.readout, self.beta).scores(keys, lambda: self._store.cosines(keys))
+        readout = self._derived.readout(self.readout, self.beta)
+        return readout.scores(keys, self._store.cosines(keys) if readout.compares_all else None)
 
     def fullness(self) -> Fullness:
         """Measure how full the memory is, by the ridge readout's leave-one-out predictions of all examples.

@@ -9,18 +9,25 @@ from typing import Protocol
 
 import numpy as np
 
-from ait_lite.class_memory.examples.store import Cosines
 from ait_lite.class_memory.features import SCALE, FeatureMap
 from ait_lite.class_memory.ridge import Ridge
 
 
 class Readout(Protocol):
-    """One way to read labels out of stored examples. Shapes: b queries, k examples each, C labels."""
+    """One way to read labels out of stored examples. Shapes: b queries, k examples each, C labels.
 
-    def scores(self, queries: np.ndarray, cosines: Cosines) -> np.ndarray:
-        """Score integer queries (b, d), of which `cosines` computes those with all examples (b, n); shape (b, C)."""
+    Attributes:
+        compares_all: Whether it needs the cosines of the queries with all examples (b, n); else they may be None.
+    """
 
-    def weights(self, queries: np.ndarray, cosines: Cosines, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    compares_all: bool
+
+    def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
+        """Score integer queries (b, d); shape (b, C)."""
+
+    def weights(
+        self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
         """Measure what examples, integer keys (b, k, d) with label codes (b, k), add to their label's score (b, k)."""
 
     def without(
@@ -39,6 +46,8 @@ class RidgeReadout:
         features: Features (n, D) of integer keys (n, d).
     """
 
+    compares_all = False
+
     def __init__(self, ridge: Ridge, features: FeatureMap) -> None:
         self.ridge = ridge
         self._features = features
@@ -46,10 +55,12 @@ class RidgeReadout:
     def _whitened(self, keys: np.ndarray) -> np.ndarray:
         return self.ridge.whiten(self._features(keys) / SCALE)
 
-    def scores(self, queries: np.ndarray, cosines: Cosines) -> np.ndarray:
+    def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
         return (self._features(queries) / SCALE) @ self.ridge.weights
 
-    def weights(self, queries: np.ndarray, cosines: Cosines, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def weights(
+        self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
         batch, count, dim = keys.shape
         # One side carries the whole inverse: a product of (b, D) with the basis less than whitening all keys.
         whitened = self._whitened(queries) / np.sqrt(self.ridge.eigenvalues + self.ridge.regularisation)
@@ -75,23 +86,28 @@ class HopfieldReadout:
         beta: Inverse temperature.
     """
 
+    compares_all = True
+
     def __init__(self, one_hot: np.ndarray, beta: float) -> None:
         self._one_hot = one_hot
         self._beta = beta
 
-    def _recalled(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _recalled(self, cosines: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Weights (b, n) up to a factor per query, and the log of their sum with it (b,)."""
+        assert cosines is not None
         largest = cosines.max(axis=1, keepdims=True)
         recalled = np.exp(self._beta * (cosines - largest))
         return recalled, self._beta * largest[:, 0] + np.log(recalled.sum(axis=1, dtype=np.float64))
 
-    def scores(self, queries: np.ndarray, cosines: Cosines) -> np.ndarray:
-        recalled, _ = self._recalled(cosines())
+    def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
+        recalled, _ = self._recalled(cosines)
         scores = (recalled @ self._one_hot).astype(np.float64)
         return scores / scores.sum(axis=1, keepdims=True)
 
-    def weights(self, queries: np.ndarray, cosines: Cosines, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        _, normaliser = self._recalled(cosines())
+    def weights(
+        self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        _, normaliser = self._recalled(cosines)
         exact = np.einsum("bd,bkd->bk", queries, keys) / SCALE**2
         return np.exp(self._beta * exact - normaliser[:, None])
 
@@ -110,14 +126,18 @@ class PrototypeReadout:
         class_sums: Sums of integer keys by label, shape (d, C).
     """
 
+    compares_all = False
+
     def __init__(self, class_sums: np.ndarray) -> None:
         self._sums = class_sums
         self._lengths = np.maximum(np.linalg.norm(class_sums, axis=0), 1.0)  # integers: no shorter unless zero
 
-    def scores(self, queries: np.ndarray, cosines: Cosines) -> np.ndarray:
+    def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
         return (queries @ self._sums) / (self._lengths * SCALE)
 
-    def weights(self, queries: np.ndarray, cosines: Cosines, keys: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def weights(
+        self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
         return np.einsum("bd,bkd->bk", queries, keys) / (self._lengths[codes] * SCALE)
 
     def without(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -90,8 +90,7 @@ class MemoryAccess:
                 self._indices.setdefault(name, index)  # names of what is not there leave nothing behind
                 yield state
         except MemoryNotFound:
-            self._indices.pop(name, None)
-            self._questions.pop(name, None)
+            self.drop(name)
             raise
 
     def known(self, name: str) -> Memory | None:
@@ -101,16 +100,29 @@ class MemoryAccess:
 
     def questions(self, name: str) -> Questions:
         """Get the questions to a memory, which wait for each other's answers."""
-        if name not in self._questions:
+        asked = self._questions.get(name)
+        if asked is None:
             settings = self.engine.settings
-            self._questions[name] = Questions(
+            asked = self._questions[name] = Questions(
                 name,
                 self.state,
                 self.run,
                 max_queue=settings.max_queue,
                 max_delay=settings.max_delay_ms / 1e3,
+                observer=self.engine.observer,
             )
-        return self._questions[name]
+        return asked
+
+    def drop(self, name: str) -> None:
+        """Drop what is kept of a memory that is not there any more."""
+        self._indices.pop(name, None)
+        self._questions.pop(name, None)
+
+    def drop_all_but(self, names: Collection[str]) -> None:
+        """Drop what is kept of memories with other names than these."""
+        for name in list(self._indices):
+            if name not in names:
+                self.drop(name)
 
     async def describe(self, name: str) -> Described:
         """Describe a memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 
 from service.errors import MemoryConflict, ModelNotFound, ModelUnavailable
@@ -45,6 +46,7 @@ class Memories(Teaching, Moving):
             ServiceError: As `MemoryStore.delete`.
         """
         await self.run(self.store.delete, name, expected)
+        self.drop(name)
         self.note_change("%s deleted memory %s", by, name)
 
     async def correct(
@@ -97,11 +99,20 @@ class Memories(Teaching, Moving):
         """
 
         async def ask(memory: Memory) -> Recalled:
-            binding = memory.binding
+            questions = self.questions(name)
+            questions.check_room()
             model = await self.bindings.model_of(memory)
             with model.held():
                 vectors = await self.embedder.vectors(uploads, model, deadline)
-            return await self.questions(name).ask(Question(vectors, binding, evidence, top_k, revision), deadline)
+            began = time.perf_counter()
+            asked = Question(vectors, memory.binding, evidence, top_k, revision)
+            recalled = await questions.ask(asked, deadline)
+            waited = time.perf_counter() - began - recalled.seconds
+            folder = model.folder
+            self.engine.observer.inferred(
+                folder.name, folder.version, "recall", len(uploads), max(waited, 0.0), recalled.seconds
+            )
+            return recalled
 
         # What this process has read last says which model to ask, mostly as the store would: that is not waited for.
         known = self.known(name)

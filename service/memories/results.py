@@ -19,12 +19,16 @@ class Described:
 
 @dataclass(frozen=True)
 class Recalled:
-    """Answers at a revision; `shown` are the examples of the evidence that have a thumbnail."""
+    """Answers at a revision; `shown` are the examples of the evidence that have a thumbnail.
+
+    `seconds` is how long the memory took, for these and for those that it answered together with them.
+    """
 
     memory: Memory
     calibrated: bool
     answers: list[Answer]
     shown: frozenset[str]
+    seconds: float
 
 
 @dataclass(frozen=True)

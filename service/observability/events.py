@@ -16,7 +16,7 @@ class Observer:
         Args:
             model: name of the model.
             version: of the model.
-            operation: "logits", "features" or "explain".
+            operation: "logits", "features" or "explain"; "recall" of a memory, whose name stands for the model's.
             size: images in the batch.
             waits: seconds that each image waited in the queue.
             seconds: from handing the batch to the model's process to its answer.
@@ -37,7 +37,7 @@ class Observer:
         Args:
             model: name of the model.
             version: of the model.
-            operation: as in `batch`.
+            operation: as in `batch`; "recall" is the part of a memory in an answer that its model began.
             inputs: how many.
             queue: seconds of waiting for the model.
             infer: seconds in the model.

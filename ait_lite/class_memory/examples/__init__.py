@@ -1,1 +1,1 @@
-"""The examples of a memory, with exact search among their keys."""
+"""The examples of a memory, and exact search among their keys."""

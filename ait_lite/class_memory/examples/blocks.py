@@ -33,9 +33,16 @@ class Blocks:
         best = np.argpartition(among, among.shape[1] - count, axis=1)[:, among.shape[1] - count :]
         return picked(columns, best)
 
-    def at_least(self, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find all entries that are at least their row's bound (b,): their rows and columns, in the order of rows."""
-        which, blocks = np.nonzero(self._maxima >= bounds[:, None])
+    def at_least(self, bounds: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find all entries that are at least their row's bound (b,).
+
+        Returns:
+            Their rows and columns, in the order of rows; None if there are more than `most`.
+        """
+        possible = self._maxima >= bounds[:, None]
+        if np.count_nonzero(possible) > most:  # each of these blocks has one
+            return None
+        which, blocks = np.nonzero(possible)
         columns = self._columns(blocks)  # (p, _BLOCK)
         inside, offset = np.nonzero(self._scores[which[:, None], columns] >= bounds[which, None])
         which, where = which[inside], columns[inside, offset]
@@ -44,7 +51,7 @@ class Blocks:
             which, where = np.concatenate([which, rows]), np.concatenate([where, self._rest[rest]])
             order = np.argsort(which, kind="stable")
             which, where = which[order], where[order]
-        return which, where
+        return None if len(which) > most else (which, where)
 
     def _columns(self, blocks: np.ndarray) -> np.ndarray:
         """List the columns of blocks (p,), shape (p, _BLOCK)."""

@@ -14,7 +14,7 @@ _ROWS = 1024  # that are projected at a time
 
 
 class Sketch:
-    """The parts of growing keys along few directions. What it bounds is never less than it is.
+    """The parts of a growing number of keys along few directions.
 
     Args:
         sample: Keys of unit length that choose the directions, shape (m, d).

@@ -1,23 +1,17 @@
-"""The examples of a memory: identifiers, labels and integer keys, with exact search among the keys."""
+"""The examples of a memory: identifiers, labels and integer keys, and how near each key is to its nearest other."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ait_lite.class_memory.examples.blocks import Blocks, picked
-from ait_lite.class_memory.examples.sketch import DIRECTIONS, ROUNDING, Sketch
+from ait_lite.class_memory.examples.bounds import Bounds
+from ait_lite.class_memory.examples.sketch import ROUNDING
 from ait_lite.class_memory.features import SCALE
 
 _CHUNK = 256
 _TILE_ROWS, _TILE_COLUMNS = 256, 1024
-# From so many examples, and queries since one was forgotten, bounds pay; and where they leave less than this part.
-_MANY, _MANY_QUERIES, _WORTHWHILE = 4096, 16, 16
-_PATIENCE = 10_000  # queries until bounds that did not pay are tried again
-_SAMPLE = 2048  # that choose the directions of the bounds
-
-Cosines = Callable[[], np.ndarray]
 
 
 def example_digest(identifier: str, label: str, key: np.ndarray) -> bytes:
@@ -45,9 +39,7 @@ class ExampleStore:
         self._unit = np.empty((dim, 0), np.float32)  # a column per key: products with one query run along memory
         self._order = np.empty(0, np.uint64)  # first bytes of the digest: an order that is no one's choice
         self._nearest = np.empty(0)  # largest product with any other key; NaN where it must be found anew
-        self._sketch: Sketch | None = None
-        self._sketched = 0  # examples that the sketch was made for
-        self._asked = 0  # queries since there is none
+        self.bounds = Bounds()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,10 +60,7 @@ class ExampleStore:
         self._keys[start:end] = keys
         self._unit[:, start:end] = (keys / SCALE).T
         self._nearest[start:end] = np.nan
-        if self._sketch is not None:
-            self._sketch.add(keys / SCALE)
-            if end > 2 * self._sketched:
-                self._drop_sketch()  # others may differ in other directions
+        self.bounds.add(keys)
         for offset, (identifier, label) in enumerate(zip(ids, labels, strict=True)):
             self.rows[identifier] = start + offset
             self.ids.append(identifier)
@@ -90,7 +79,7 @@ class ExampleStore:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove examples."""
-        self._drop_sketch()  # nothing of a forgotten example stays behind, as in its directions
+        self.bounds.drop()  # nothing of a forgotten example stays behind, as in the directions of the bounds
         removed = self._keys[[self.rows[identifier] for identifier in ids]].astype(np.float64)
         for identifier in ids:
             row, last = self.rows.pop(identifier), len(self) - 1
@@ -176,77 +165,6 @@ class ExampleStore:
         queries = (keys / SCALE).astype(np.float32)
         stored = self._unit[:, : len(self)]
         return (queries[0] @ stored)[None] if len(queries) == 1 else queries @ stored
-
-    def search(self, keys: np.ndarray, count: int, cosines: Cosines) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest examples, compared exactly.
-
-        Args:
-            keys: Integer queries, shape (b, d).
-            count: Number k of examples wanted.
-            cosines: Computes float32 cosines of the queries with all examples, (b, n), as `cosines` does; called only
-                where nothing cheaper says which examples can be the nearest.
-
-        Returns:
-            Rows (b, k), nearest first and by id where equally near; their integer products with the query (b, k).
-        """
-        count = min(count, len(self))
-        found = self._search_by_bounds(keys, count)
-        if found is None:
-            rows = Blocks(cosines()).largest(min(count + 4, len(self)))  # a few more, for what float32 confuses
-            found = rows, self._products(keys, rows)
-        rows, exact = found
-        order = np.argsort(-exact, axis=1)
-        rows, exact = picked(rows, order), picked(exact, order)
-        foremost = exact[:, : count + 1]
-        for query in np.nonzero((foremost[:, 1:] == foremost[:, :-1]).any(axis=1))[0]:
-            near = int((exact[query] >= exact[query, count - 1]).sum())
-            ranks = [(-product, self.ids[row]) for product, row in zip(exact[query], rows[query, :near], strict=False)]
-            rows[query, :near] = rows[query, sorted(range(near), key=ranks.__getitem__)]
-        return rows[:, :count], exact[:, :count]
-
-    def _search_by_bounds(self, keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Find all examples that can be among the `count` nearest of each query.
-
-        Returns:
-            Their rows (b, m) and integer products with the query, which are -inf where there are fewer; None where the
-            bounds are not there or leave too many.
-        """
-        sketch = self._sketch_for(len(keys))
-        if sketch is None:
-            return None
-        bounds = sketch.bounds(keys / SCALE)
-        blocks = Blocks(bounds)
-        rows = blocks.largest(min(count + 4, len(self)))
-        least = np.partition(self._products(keys, rows), -count, axis=1)[:, -count] / SCALE**2
-        which, where = blocks.at_least((least - ROUNDING).astype(np.float32))
-        if len(where) * _WORTHWHILE > bounds.size:
-            self._sketch, self._asked = None, -_PATIENCE  # these keys differ in more directions
-            return None
-        counts = np.bincount(which, minlength=len(keys))
-        place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = np.zeros((len(keys), counts.max()), np.int64)
-        exact = np.full(rows.shape, -np.inf)
-        rows[which, place] = where
-        exact[which, place] = np.einsum("nd,nd->n", keys[which], self.keys(where))
-        return rows, exact
-
-    def _products(self, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Integer products of queries (b, d) with the examples in some rows (b, k) each, shape (b, k)."""
-        return (self.keys(rows) @ keys[:, :, None])[:, :, 0]
-
-    def _sketch_for(self, queries: int) -> Sketch | None:
-        """Get bounds of all examples; None while too little is asked of too few for them to pay."""
-        self._asked += queries
-        count, dim = len(self), self._keys.shape[1]
-        if self._sketch is None and self._asked > _MANY_QUERIES and count >= _MANY and dim >= 2 * DIRECTIONS:
-            sketch = Sketch(self.keys(self.sample(_SAMPLE)) / SCALE)
-            for start in range(0, count, _TILE_COLUMNS):
-                sketch.add(self.keys(slice(start, start + _TILE_COLUMNS)) / SCALE)
-            self._sketch, self._sketched = sketch, count
-        return self._sketch
-
-    def _drop_sketch(self) -> None:
-        self._sketch, self._asked = None, 0
 
     def sample(self, count: int) -> np.ndarray:
         """Choose up to `count` rows by the order of their digests: a function of the set of examples alone."""

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 def bare_routes(router: APIRouter) -> list[BaseRoute]:
     """Make the routes of a router without FastAPI: where these stand first, no request comes to the others."""
     return [
-        Route(route.path, _Endpoint(route.endpoint), methods=["POST"])
+        Route(route.path, _Endpoint(route.endpoint), methods=route.methods)
         for route in router.routes
         if isinstance(route, APIRoute)
     ]

@@ -127,7 +127,7 @@ def asked_integer(text: str | None, name: str, least: int, most: int) -> int | N
     """
     if text is None:
         return None
-    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text) or not least <= int(text) <= most:
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,100}\s*", text) or not least <= int(text) <= most:
         raise Problem(400, "invalid-parameter", f"{name} is a whole number from {least} to {most}.")
     return int(text)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
 
 from service.batching.batcher import Batcher
-from service.errors import MemoryConflict, MemoryInvalid, ServiceError
+from service.errors import DeadlineExceeded, MemoryConflict, MemoryInvalid, QueueFull, ServiceError
 from service.memories.answering.index import State, keys_of
 from service.memories.answering.reading import Answer
 from service.memories.records import Binding
 from service.memories.results import Recalled
+from service.observability.events import Observer
 
-MOST_QUESTIONS: Final = 64  # that are answered together
+MOST_QUESTIONS: Final = 32  # that are answered together
 _MOST_KEYS: Final = 64  # that are compared with all examples at once, which takes memory
 
 
@@ -60,6 +63,7 @@ class Questions:
         *,
         max_queue: int,
         max_delay: float,
+        observer: Observer,
     ) -> None:
         """Make a queue.
 
@@ -69,14 +73,25 @@ class Questions:
             run: Runs a function on a thread.
             max_queue: Most questions that wait.
             max_delay: Seconds; most that is waited for more under load. Never for a question that is alone.
+            observer: Is told of batches and of what is turned away.
         """
-        self._name, self._hold = name, hold
+        self._name, self._hold, self._observer = name, hold, observer
         self._batcher: Batcher[Question, Recalled | ServiceError] = Batcher(
             lambda questions: run(lambda: self._answer(questions)),
             max_batch=MOST_QUESTIONS,
             max_queue=max_queue,
             max_delay=max_delay,
+            observe=partial(observer.batch, name, "", "recall"),
         )
+
+    def check_room(self) -> None:
+        """Check that a question would be taken now, before work is put into it.
+
+        Raises:
+            QueueFull: Too many wait.
+        """
+        with self._counted():
+            self._batcher.check_room(1)
 
     async def ask(self, question: Question, deadline: float) -> Recalled:
         """Ask.
@@ -85,48 +100,73 @@ class Questions:
             ServiceError: The memory is not there or has been bound to another model, the revision is not reached, the
                 model sees nothing in an image, too many wait, or the deadline has passed.
         """
-        (answer,) = await self._batcher.submit([question], deadline=deadline)
+        with self._counted():
+            (answer,) = await self._batcher.submit([question], deadline=deadline)
         if isinstance(answer, ServiceError):
             raise answer
         return answer
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except (QueueFull, DeadlineExceeded) as error:
+            self._observer.rejected(self._name, "", error.reason)
+            raise
+
     def _answer(self, questions: list[Question]) -> list[Recalled | ServiceError]:
         answers: dict[int, Recalled | ServiceError] = {}
-        alike: dict[tuple[int | None, int, int, Binding], list[int]] = {}
-        for place, each in enumerate(questions):
-            alike.setdefault((each.revision, each.evidence, each.top_k, each.binding), []).append(place)
-        for places in alike.values():
-            answers.update(zip(places, self._together([questions[each] for each in places]), strict=True))
+        alike: dict[tuple[int | None, int, int, Binding], dict[int, np.ndarray]] = {}
+        for place, (question, keys) in enumerate(zip(questions, _keys(questions), strict=True)):
+            if isinstance(keys, MemoryInvalid):
+                answers[place] = keys
+            else:
+                asked = (question.revision, question.evidence, question.top_k, question.binding)
+                alike.setdefault(asked, {})[place] = keys
+        for keys_of_each in alike.values():
+            first = questions[next(iter(keys_of_each))]
+            try:
+                answers.update(zip(keys_of_each, self._recall(first, list(keys_of_each.values())), strict=True))
+            except ServiceError as error:
+                answers.update(dict.fromkeys(keys_of_each, error))
         return [answers[place] for place in range(len(questions))]
 
-    def _together(self, questions: Sequence[Question]) -> Sequence[Recalled | ServiceError]:
-        """Answer questions that differ in their images alone."""
-        first = questions[0]
-        try:
-            return self._recalled(
-                questions, keys_of(np.concatenate([each.vectors for each in questions]), first.binding)
-            )
-        except MemoryInvalid as error:  # an image of somebody's is to blame
-            if len(questions) == 1:
-                return [error]
-            return [answer for each in questions for answer in self._together([each])]
-        except ServiceError as error:
-            return [error] * len(questions)
-
-    def _recalled(self, questions: Sequence[Question], keys: np.ndarray) -> list[Recalled]:
-        first = questions[0]
-        with self._hold(self._name, first.revision) as state:
-            if state.memory.binding != first.binding:
+    def _recall(self, question: Question, keys_of_each: Sequence[np.ndarray]) -> list[Recalled]:
+        """Answer questions that differ from one in their images alone."""
+        keys = np.concatenate(keys_of_each)
+        with self._hold(self._name, question.revision) as state:
+            began = time.perf_counter()
+            if state.memory.binding != question.binding:
                 raise MemoryConflict(f"Memory {self._name!r} has been bound to another model meanwhile. Ask again.")
             answers: list[Answer] = []
             for start in range(0, len(keys), _MOST_KEYS):
                 part = keys[start : start + _MOST_KEYS]
-                answers += state.reading.answers(part, evidence=first.evidence, top_k=first.top_k)
-            each_own, start = [], 0
-            for each in questions:
-                own = answers[start : start + len(each.vectors)]
+                answers += state.reading.answers(part, evidence=question.evidence, top_k=question.top_k)
+            seconds = time.perf_counter() - began
+            recalled, start = [], 0
+            for own_keys in keys_of_each:
+                own = answers[start : start + len(own_keys)]
                 start += len(own)
                 named = {seen.id for answer in own for seen in answer.evidence}
-                shown = frozenset(each for each in named if state.is_shown(each))
-                each_own.append(Recalled(state.memory, state.reading.calibrated, own, shown))
-            return each_own
+                shown = frozenset(identifier for identifier in named if state.is_shown(identifier))
+                recalled.append(Recalled(state.memory, state.reading.calibrated, own, shown, seconds))
+            return recalled
+
+
+def _keys(questions: Sequence[Question]) -> list[np.ndarray | MemoryInvalid]:
+    """Make integer keys of the vectors of each question: at once, unless one is to blame."""
+    binding = questions[0].binding
+    if all(each.binding == binding for each in questions):
+        try:
+            keys = keys_of(np.concatenate([each.vectors for each in questions]), binding)
+        except MemoryInvalid:
+            pass
+        else:
+            return list(np.split(keys, np.cumsum([len(each.vectors) for each in questions])[:-1]))
+    made: list[np.ndarray | MemoryInvalid] = []
+    for each in questions:
+        try:
+            made.append(keys_of(each.vectors, each.binding))
+        except MemoryInvalid as error:
+            made.append(error)
+    return made

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from ait_lite.class_memory import ClassMemory
+from service.http.v1.memories_schemas import Recollections
 from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours, zipped
 from tests.support.service_client import problem
 from tests.support.service_images import encode, scene
@@ -324,8 +325,30 @@ def test_a_memory_that_another_process_has_bound_anew_answers_at_once(
         answer = teacher.post("/v1/memories/rebound/recall", content=coloured("red", 9))
     assert (answer.status_code, answer.json()["model"]) == (200, "others")
     assert answer.json()["predictions"][0]["labels"][0]["label"] == "red"
+    Recollections.model_validate(answer.json())
     teacher.delete("/v1/memories/rebound")
-    problem(teacher.post("/v1/memories/rebound/recall", content=coloured("red", 9)), 404, "unknown-memory")
+    problem(teacher.post("/v1/memories/rebound/recall", content=b""), 404, "unknown-memory")
+
+
+def test_a_memory_that_another_process_has_deleted_is_soon_forgotten(
+    store: Path, models: Path, teacher: TestClient
+) -> None:
+    create(teacher, "gone")
+    assert recall(teacher, "gone", coloured("red"))["reason"] == "Nothing has been taught yet."
+    with serving(models / "colours" / "1", store, model="colours", models=str(models), reload_seconds=0) as second:
+        assert second.delete("/v1/memories/gone").status_code == 204
+    problem(teacher.post("/v1/memories/gone/recall", content=coloured("red")), 404, "unknown-memory")
+
+    def is_unknown() -> bool:
+        return teacher.post("/v1/memories/gone/recall", content=b"").status_code == 404
+
+    wait_for(is_unknown, "the memory to be forgotten")
+
+
+def test_the_route_of_recalls_takes_posts_alone(teacher: TestClient) -> None:
+    response = teacher.get("/v1/memories/none/recall")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("asked", ["top_k=0", "top_k=1001", "top_k=two", "evidence=-1", "evidence=51", "evidence="])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from service.memories.answering.index import State, keys_of, pack
 from service.memories.answering.questions import Question, Questions
 from service.memories.records import Binding, Memory, Options, Row
 from service.memories.results import Recalled
+from service.observability.events import Observer
 
 DIM = 8
 BINDING = Binding("colours", "fingerprint", DIM)
@@ -49,7 +50,9 @@ def question(count: int = 1, seed: int = 1, **others: object) -> Question:
     return replace(Question(vectors(count, seed), BINDING, evidence=5, top_k=5, revision=None), **others)  # type: ignore[arg-type]
 
 
-def ask_all(held: Held, questions: list[Question], max_queue: int = 100) -> list[Recalled | BaseException]:
+def ask_all(
+    held: Held, questions: list[Question], max_queue: int = 100, observer: Observer | None = None
+) -> list[Recalled | BaseException]:
     """Ask the first; the others come while it is being answered."""
 
     async def asked() -> list[Recalled | BaseException]:
@@ -61,7 +64,7 @@ def ask_all(held: Held, questions: list[Question], max_queue: int = 100) -> list
             return work()
 
         asking, deadline = (
-            Questions("pets", held, run, max_queue=max_queue, max_delay=0.0),
+            Questions("pets", held, run, max_queue=max_queue, max_delay=0.0, observer=observer or Observer()),
             asyncio.get_running_loop().time() + 60,
         )
         tasks = [asyncio.create_task(asking.ask(questions[0], deadline))]
@@ -113,16 +116,55 @@ def test_what_cannot_be_answered_is_nobody_elses_trouble() -> None:
 
 
 def test_too_many_and_too_late() -> None:
-    answers = ask_all(Held(), [question() for _ in range(5)], max_queue=2)
+    class Noted(Observer):
+        def __init__(self) -> None:
+            self.batches: list[tuple[str, str, int]] = []
+            self.reasons: list[tuple[str, str]] = []
+
+        def batch(
+            self, model: str, version: str, operation: str, size: int, waits: Sequence[float], seconds: float
+        ) -> None:
+            self.batches.append((model, operation, size))
+
+        def rejected(self, model: str, version: str, reason: str) -> None:
+            self.reasons.append((model, reason))
+
+    noted = Noted()
+    answers = ask_all(Held(), [question() for _ in range(5)], max_queue=2, observer=noted)
     assert [type(each) for each in answers] == [Recalled, Recalled, Recalled, QueueFull, QueueFull]
+    assert noted.batches == [("pets", "recall", 1), ("pets", "recall", 2)]
+    assert noted.reasons == [("pets", "queue-full")] * 2
 
     async def late() -> None:
         async def never(_: object) -> list[Recalled | ServiceError]:
             await asyncio.Event().wait()
             return []
 
-        asking = Questions("pets", Held(), never, max_queue=10, max_delay=0.0)
+        asking = Questions("pets", Held(), never, max_queue=10, max_delay=0.0, observer=Observer())
         await asking.ask(question(), asyncio.get_running_loop().time() + 0.01)
 
     with pytest.raises(DeadlineExceeded):
         asyncio.run(late())
+
+
+def test_one_who_leaves_takes_no_answer_from_the_others() -> None:
+    async def asked() -> tuple[bool, list[Recalled]]:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def run(work: Callable[[], list[Recalled | ServiceError]]) -> list[Recalled | ServiceError]:
+            begun.set()
+            await may_end.wait()
+            return work()
+
+        asking = Questions("pets", Held(), run, max_queue=9, max_delay=0.0, observer=Observer())
+        deadline = asyncio.get_running_loop().time() + 60
+        tasks = [asyncio.create_task(asking.ask(question(seed=seed), deadline)) for seed in range(3)]
+        await begun.wait()
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+        may_end.set()
+        return tasks[1].cancelled(), [await tasks[0], await tasks[2]]
+
+    left, others = asyncio.run(asked())
+    assert left
+    assert all(len(each.answers) == 1 for each in others)
