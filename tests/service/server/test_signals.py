@@ -25,4 +25,5 @@ def test_a_terminal_that_closes_stops_no_server(graph_folder: Path, workers: str
         for _ in range(4):
             answer = httpx.post(f"{url}/v1/classify", content=encode(scene()), timeout=CEILING)
             assert answer.status_code == 200
-        assert {pid, *descendants(pid)} == everybody
+        # A server process that was ready later than the first may have started more.
+        assert everybody <= {pid, *descendants(pid)}
