@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Layout, LayoutOption
-from ait_cli.measurement.tables import comparison_table
+from ait_cli.measurement.tables import comparison_table, multi_label_comparison_table
 from ait_cli.output import fail
+from ait_lite.checkpoint import read_config
 
 
 def compare(
@@ -34,28 +35,34 @@ def compare(
     """Compare two models on the same labelled images.
 
     Prints how much more often the second is right, with the 95 % interval of the paired difference, overall and for
-    each class.
+    each class. Of models that tell any number of classes an image, it compares average precisions; DATA is a table.
     """
     from rich.console import Console
 
     from training.errors import CheckpointError, DataError
-    from training.evaluation.compare import compare as compare_checkpoints
+    from training.evaluation.comparison.multi_label import MultiLabelComparison, compare_multi_label
+    from training.evaluation.comparison.paired import Comparison
+    from training.evaluation.comparison.paired import compare as compare_checkpoints
     from training.evaluation.report.run import HeldOut, held_out_by_both, run_or_checkpoint
 
     progress = Console(stderr=True)
+    result: Comparison | MultiLabelComparison
     try:
         one, other = run_or_checkpoint(first), run_or_checkpoint(second)
         given = data and HeldOut(str(data), source, layout.value, only)
         images = given or held_out_by_both(one, other)
-        result = compare_checkpoints(
-            one,
-            other,
-            images.root,
-            source=images.source,
-            layout=images.layout,
-            only=images.only,
-            console=progress,
-        )
+        if all(read_config(each).get("multi_label") for each in (one, other)):
+            result = compare_multi_label(one, other, images.root, only=images.only, console=progress)
+        else:
+            result = compare_checkpoints(
+                one,
+                other,
+                images.root,
+                source=images.source,
+                layout=images.layout,
+                only=images.only,
+                console=progress,
+            )
         if output is not None:
             result.write_differing(output)
     except (CheckpointError, DataError) as error:
@@ -68,8 +75,13 @@ def compare(
         low, high = result.overall.interval
         console = Console()
         console.print(f"first: {first}\nsecond: {second}", soft_wrap=True, highlight=False, markup=False)
-        console.print(comparison_table(result.to_json()))
+        if isinstance(result, MultiLabelComparison):
+            console.print(multi_label_comparison_table(result.to_json()))
+            losses = "binary cross-entropy: {:.4f} and {:.4f}".format(*result.loss)
+        else:
+            console.print(comparison_table(result.to_json()))
+            losses = "negative log-likelihood: {:.4f} and {:.4f}".format(*result.nll)
         verdict = "no difference that these images could show" if low <= 0 <= high else "a difference beyond chance"
-        console.print(f"negative log-likelihood: {result.nll[0]:.4f} and {result.nll[1]:.4f}; {verdict}")
+        console.print(f"{losses}; {verdict}")
     if output is not None:
         progress.print(f"written: {output}", soft_wrap=True, highlight=False)

@@ -164,7 +164,7 @@ def _compare_runtimes(
 
     from ait_lite.runtimes import GRAPH_RUNTIMES, PRECISIONS
     from training.errors import CheckpointError, DataError
-    from training.evaluation.runtimes import compare_runtimes
+    from training.evaluation.comparison.runtimes import compare_runtimes
 
     asked, sizes = (
         [each.value for each in runtimes or [ServingRuntime.auto]],

@@ -114,7 +114,7 @@ def memory_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def comparison_table(result: Mapping[str, Any]) -> Table:
-    """Lay out the result of `training.evaluation.compare.compare` as a table, the most different classes first.
+    """Lay out the result of `training.evaluation.comparison.paired.compare`, the most different classes first.
 
     Args:
         result: The result's ``to_json()``.
@@ -122,10 +122,8 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    classes = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["difference"]))
-    shown = classes[:_COMPARED_CLASSES]
-    most = f", the {len(shown)} classes of {len(classes):,} that differ most" if len(shown) < len(classes) else ""
-    table = Table("", title=f"{result['overall']['images']:,} images{most}")
+    shown, title = _most_different(result)
+    table = Table("", title=title)
     for column in ("images", "first", "second", "difference", "95 % interval", "only first", "only second", "p"):
         table.add_column(column, justify="right")
     for name, each in (("all", result["overall"]), *shown):
@@ -143,6 +141,41 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
             end_section=each is result["overall"],
         )
     return table
+
+
+def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `training.evaluation.comparison.multi_label.compare_multi_label`, likewise.
+
+    Args:
+        result: The result's ``to_json()``.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown, title = _most_different(result)
+    table = Table("average precision", title=title)
+    for column in ("images", "first", "second", "difference", "95 % interval"):
+        table.add_column(column, justify="right")
+    for name, each in (("mean over classes", result["overall"]), *shown):
+        low, high = each["interval"]
+        table.add_row(
+            escape(name),
+            f"{each['images']:,}",
+            f"{each['first']:.4f}",
+            f"{each['second']:.4f}",
+            f"{each['difference']:+.4f}",
+            f"{low:+.4f} to {high:+.4f}",
+            end_section=each is result["overall"],
+        )
+    return table
+
+
+def _most_different(result: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], str]:
+    """Choose the classes of a comparison that differ most; write the title that says so."""
+    classes = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["difference"]))
+    shown = classes[:_COMPARED_CLASSES]
+    most = f", the {len(shown)} classes of {len(classes):,} that differ most" if len(shown) < len(classes) else ""
+    return shown, f"{result['overall']['images']:,} images{most}"
 
 
 def _draws(case: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"exemplars", "features", "metrics", "multi_label"}),
         frozenset({"report"}),
         frozenset({"evaluate"}),
-        frozenset({"annotate", "causal", "compare", "runtimes"}),
+        frozenset({"annotate", "causal", "comparison"}),
     ),
     "tuning": (frozenset({"ranges"}), frozenset({"study"})),
     "run": (

@@ -178,13 +178,27 @@ def answer_table(
         raise CheckpointError(f"the classes of {checkpoint} exclude each other: evaluate it on one class an image")
     samples = open_evaluation("table", table, only, multi_label=True)
     classes = _classes(model)
-    assert samples.targets is not None  # as asked for
-    targets = torch.zeros(len(samples), len(classes))
-    targets[:, _columns(samples, classes)] = samples.targets
+    targets = known_targets(samples, model)
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
     return TableAnswers(logits, targets, classes, samples.names, _architecture(model))
+
+
+def known_targets(samples: LabelledImages, model: nn.Module) -> Tensor:
+    """Map the classes that images have to those of a model, by name.
+
+    Returns:
+        (N, classes of the model), 1 for each that an image has.
+
+    Raises:
+        DataError: An image has a class that the model does not know.
+    """
+    classes = _classes(model)
+    assert samples.targets is not None  # of a table that was opened for several
+    targets = torch.zeros(len(samples), len(classes))
+    targets[:, _columns(samples, classes)] = samples.targets
+    return targets
 
 
 def refuse_multi_label(checkpoint: str | Path) -> None:

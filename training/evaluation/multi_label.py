@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_average_precision
 
-_DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def measure_multi_label(
     per_class = {}
     for label, name in enumerate(classes):
         mine, present = logits[:, label], wanted[:, label]
-        threshold = fit_threshold(mine, present) if thresholds is None else thresholds.get(name, _DEFAULT_THRESHOLD)
+        threshold = fit_threshold(mine, present) if thresholds is None else thresholds.get(name, DEFAULT_THRESHOLD)
         per_class[name] = _figures(mine, present, threshold)
     return MultiLabelResult(
         images=len(logits),
@@ -116,7 +116,7 @@ def fit_threshold(logits: Tensor, present: Tensor) -> float:
         A probability; 0.5 where no image has the class.
     """
     if not present.any():
-        return _DEFAULT_THRESHOLD
+        return DEFAULT_THRESHOLD
     ranked, order = logits.double().sort(descending=True, stable=True)
     hits = present[order].cumsum(0)
     f1 = 2 * hits / (torch.arange(1, len(ranked) + 1) + int(present.sum()))

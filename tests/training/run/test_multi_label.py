@@ -94,6 +94,14 @@ def test_a_run_learns_keeps_thresholds_and_is_evaluated(
     assert measured["mean_average_precision"] == pytest.approx(result.best_accuracy)
     assert {name: each["threshold"] for name, each in measured["per_class"].items()} == config["thresholds"]
     assert (tmp_path / "report" / "report.md").is_file()
+    runtimes = ["--runtime", "torch", "--runtime", "onnxruntime"]
+    asked = ["evaluate", str(result.checkpoint), str(table), *runtimes, "--json"]
+    in_runtimes = CliRunner().invoke(app, asked)
+    assert in_runtimes.exit_code == 0, in_runtimes.output
+    for each in json.loads(in_runtimes.stdout)["runtimes"]:
+        assert (each["reason"], each["same_label"]) == ("", 1.0)
+        assert each["accuracy"] == pytest.approx(result.best_accuracy)
+        assert each["nll"] == pytest.approx(measured["loss"], rel=1e-3)
     with pytest.raises(CheckpointError, match="any number of classes"):
         calibrate_checkpoint(result.checkpoint, table, source="table")
     with pytest.raises(CheckpointError, match="any number of classes"):
@@ -105,6 +113,15 @@ def test_a_run_learns_keeps_thresholds_and_is_evaluated(
     assert done.exit_code == 0, done.output
     assert read_config(tmp_path / "fitted")["thresholds"] == config["thresholds"]
     assert read_config(other)["thresholds"]["red"] == 0.99
+
+    listed = tmp_path / "differing.csv"
+    asked = ["compare", str(result.checkpoint), str(other), str(table), "--output", str(listed)]
+    beside = CliRunner().invoke(app, asked)
+    assert beside.exit_code == 0, beside.output
+    assert "mean over classes" in beside.output
+    assert "+0.0000" in beside.output
+    assert "no difference" in beside.output
+    assert listed.read_text().startswith("image,labels,first,first_mistakes")
 
     # To the bit, as every run.
     again = recipe.model_copy(update={"output": tmp_path / "again"})

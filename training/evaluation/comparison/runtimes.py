@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,7 +17,8 @@ from ait_lite.checkpoint import read_config, read_temperature
 from ait_lite.runtimes import Graph, PreparedModel, RuntimeUnavailable, open_graph
 from training.data import Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
-from training.evaluation.evaluate import known_labels, refuse_multi_label
+from training.evaluation.evaluate import known_labels, known_targets
+from training.evaluation.multi_label import DEFAULT_THRESHOLD, mean_average_precision
 from training.evaluation.scoring import predict_all
 from training.storage.model_folder import load_model
 
@@ -27,9 +29,12 @@ class RuntimeResult:
 
     Attributes:
         reason: Why nothing could be measured; empty if it could. The figures are then 0.
-        accuracy: Share of images whose best class is right.
-        nll: Mean negative log-likelihood of the right class, at the checkpoint's temperature.
-        same_label: Share of images with the same best class as in torch and fp32.
+        accuracy: Share of images whose best class is right; of classes that do not exclude each other, the mean
+            average precision.
+        nll: Mean negative log-likelihood of the right class, at the checkpoint's temperature; else the binary
+            cross-entropy.
+        same_label: Share of images with the same best class as in torch and fp32; else of images in which the same
+            classes are found.
     """
 
     runtime: str
@@ -56,7 +61,8 @@ def compare_runtimes(
 
     Args:
         checkpoint: Its folder.
-        data_root: As for `training.evaluation.evaluate.evaluate`, as are the next ones.
+        data_root: As for `training.evaluation.evaluate.evaluate`, as are the next ones; a table for a model that tells
+            any number of classes an image.
         runtimes: ``torch``, ``openvino`` and ``onnxruntime``.
         precisions: ``fp32``, ``bf16`` and ``int8``.
         source: What `data_root` holds.
@@ -70,10 +76,15 @@ def compare_runtimes(
         DataError: The data folder cannot be used, or holds classes the model does not know.
     """
     model = load_model(checkpoint).eval()
-    refuse_multi_label(checkpoint)
-    temperature = read_temperature(read_config(checkpoint)) or 1.0
-    samples = open_evaluation(source, data_root, only, layout)
-    labels = known_labels(samples, model)
+    config = read_config(checkpoint)
+    temperature = read_temperature(config) or 1.0
+    measure: _Exclusive | _Independent
+    if config.get("multi_label"):
+        samples = open_evaluation("table", data_root, only, multi_label=True)
+        measure = _Independent(known_targets(samples, model), config)
+    else:
+        samples = open_evaluation(source, data_root, only, layout)
+        measure = _Exclusive(known_labels(samples, model), temperature)
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     place = torch.device("cpu")
@@ -81,7 +92,7 @@ def compare_runtimes(
     def score(module: nn.Module) -> Tensor:
         return predict_all(module, images, preprocessing, place)
 
-    reference = score(model).argmax(1)
+    reference = measure.answers(score(model))
     results = []
     with tempfile.TemporaryDirectory() as folder:
         graphs: PreparedModel | ExportError | None = None
@@ -99,17 +110,63 @@ def compare_runtimes(
                 except (RuntimeUnavailable, ExportError) as error:
                     results.append(RuntimeResult(runtime, precision, str(error)))
                     continue
-                best = logits.argmax(1)
+                same = (measure.answers(logits) == reference).flatten(1).all(dim=1)
                 results.append(
                     RuntimeResult(
                         runtime,
                         precision,
-                        accuracy=float((best == labels).float().mean()),
-                        nll=float(nn.functional.cross_entropy(logits / temperature, labels)),
-                        same_label=float((best == reference).float().mean()),
+                        accuracy=measure.accuracy(logits),
+                        nll=measure.loss(logits),
+                        same_label=float(same.float().mean()),
                     )
                 )
     return results
+
+
+class _Exclusive:
+    """How answers of one class an image are measured.
+
+    Args:
+        labels: (N,) int64.
+        temperature: Of the probabilities.
+    """
+
+    def __init__(self, labels: Tensor, temperature: float) -> None:
+        self._labels, self._temperature = labels, temperature
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """Name the class of each image, (N, 1)."""
+        return logits.argmax(1, keepdim=True)
+
+    def accuracy(self, logits: Tensor) -> float:
+        return float((self.answers(logits)[:, 0] == self._labels).float().mean())
+
+    def loss(self, logits: Tensor) -> float:
+        return float(nn.functional.cross_entropy(logits / self._temperature, self._labels))
+
+
+class _Independent:
+    """How answers of any number of classes an image are measured.
+
+    Args:
+        targets: (N, classes), 1 for each class that an image has.
+        config: Of the checkpoint, with the thresholds of its classes.
+    """
+
+    def __init__(self, targets: Tensor, config: dict[str, Any]) -> None:
+        thresholds = config.get("thresholds") or {}
+        self._targets = targets
+        self._thresholds = torch.tensor([thresholds.get(name, DEFAULT_THRESHOLD) for name in config["label_names"]])
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """Tell which classes are found in each image, (N, classes)."""
+        return logits.sigmoid() >= self._thresholds
+
+    def accuracy(self, logits: Tensor) -> float:
+        return mean_average_precision(logits, self._targets)
+
+    def loss(self, logits: Tensor) -> float:
+        return float(nn.functional.binary_cross_entropy_with_logits(logits, self._targets))
 
 
 def _module(model: nn.Module, graphs: PreparedModel | ExportError | None, runtime: str, precision: str) -> nn.Module:

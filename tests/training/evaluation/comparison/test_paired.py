@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app
 from tests.support.training_images import CLASSES, write_images
-from training.evaluation.compare import ANOTHER, Comparison, compare, compare_probabilities
+from training.evaluation.comparison.paired import ANOTHER, Comparison, compare, compare_probabilities
 
 ARGS: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 counts = st.integers(0, 30)

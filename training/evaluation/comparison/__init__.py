@@ -1,0 +1,1 @@
+"""Measure models, runtimes and precisions beside each other on the same images."""
