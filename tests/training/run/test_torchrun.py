@@ -128,3 +128,18 @@ def test_sharded_processes_go_on_where_one_stopped_and_the_other_way_round(
     for recipe in (longer, longer_alone):
         train(recipe, resume=True, console=Console(quiet=True))
     assert_same_learned(longer, longer_alone)
+
+
+def test_two_sharded_processes_learn_from_a_teacher_as_one(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    teacher = make_recipe(output=str(tmp_path / "teacher"), epochs=1, **PLAIN)
+    train(teacher, console=Console(quiet=True))
+    settings = PLAIN | {"distil": {"teacher": str(teacher.output / "best"), "weight": 0.9}}
+    one = make_recipe(output=str(tmp_path / "one"), epochs=2, **settings)
+    train(one, console=Console(quiet=True))
+    two = make_recipe(output=str(tmp_path / "two"), epochs=2, sharding="full", **settings)
+    run_two_processes(two, tmp_path)
+    assert_same_learned(two, one)
+    untaught = make_recipe(output=str(tmp_path / "untaught"), epochs=2, **PLAIN)
+    train(untaught, console=Console(quiet=True))
+    taught, other = (load_file(recipe.output / "best" / "model.safetensors") for recipe in (one, untaught))
+    assert not torch.allclose(taught["head.weight"], other["head.weight"], atol=1e-4)  # it makes a difference
