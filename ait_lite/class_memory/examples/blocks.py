@@ -33,25 +33,30 @@ class Blocks:
         best = np.argpartition(among, among.shape[1] - count, axis=1)[:, among.shape[1] - count :]
         return picked(columns, best)
 
-    def at_least(self, bounds: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def at_least(self, bounds: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Find all entries that are at least their row's bound (b,).
 
+        Args:
+            bounds: Infinite for rows that are not looked at.
+            most: Of the entries of a row; of a row that has more, none is named.
+
         Returns:
-            Their rows and columns, in the order of rows; None if there are more than `most`.
+            The rows and columns of the entries, (p,) each, in the order of rows; and which rows have more, (b,).
         """
         possible = self._maxima >= bounds[:, None]
-        if np.count_nonzero(possible) > most:  # each of these blocks has one
-            return None
+        too_many = np.count_nonzero(possible, axis=1) > most  # each of these blocks has one
+        possible[too_many] = False
         which, blocks = np.nonzero(possible)
         columns = self._columns(blocks)  # (p, _BLOCK)
         inside, offset = np.nonzero(self._scores[which[:, None], columns] >= bounds[which, None])
         which, where = which[inside], columns[inside, offset]
-        rows, rest = np.nonzero(self._scores[:, self._rest[0] :] >= bounds[:, None]) if len(self._rest) else ((), ())
-        if len(rows):
+        if len(self._rest):
+            rows, rest = np.nonzero(self._scores[:, self._rest[0] :] >= bounds[:, None])
             which, where = np.concatenate([which, rows]), np.concatenate([where, self._rest[rest]])
-            order = np.argsort(which, kind="stable")
-            which, where = which[order], where[order]
-        return None if len(which) > most else (which, where)
+        too_many |= np.bincount(which, minlength=len(bounds)) > most
+        named = ~too_many[which]
+        order = np.argsort(which[named], kind="stable")
+        return which[named][order], where[named][order], too_many
 
     def _columns(self, blocks: np.ndarray) -> np.ndarray:
         """List the columns of blocks (p,), shape (p, _BLOCK)."""

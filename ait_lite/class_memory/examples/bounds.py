@@ -7,8 +7,8 @@ import numpy as np
 from ait_lite.class_memory.examples.sketch import DIRECTIONS, Sketch
 from ait_lite.class_memory.features import SCALE
 
-# Making a sketch costs as much as answering some queries: fewer, and fewer examples, are not worth one.
-_FEWEST_QUERIES: Final = 16
+# Making a sketch costs as much as what it saves with so many queries; fewer, and fewer examples, are not worth one.
+_FEWEST_QUERIES: Final = 256
 _FEWEST_EXAMPLES: Final = 4096
 _SAMPLE: Final = 2048  # examples that choose its directions
 _ROWS: Final = 1024  # that are read at a time

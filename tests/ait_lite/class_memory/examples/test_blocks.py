@@ -26,11 +26,10 @@ def test_the_largest_and_all_from_a_bound_on(rows: int, columns: int, count: int
     np.testing.assert_array_equal(np.sort(np.take_along_axis(scores, found, 1), axis=1)[:, ::-1], largest)
 
     bounds = random.integers(0, values + 1, rows).astype(np.float32)
-    expected = [tuple(each) for each in np.argwhere(scores >= bounds[:, None]).tolist()]
-    found_pairs = blocks.at_least(bounds, len(expected))
-    assert found_pairs is not None
-    which, where = found_pairs
-    assert (np.diff(which) >= 0).all()
-    assert sorted(zip(which.tolist(), where.tolist(), strict=True)) == expected
-    if expected:
-        assert blocks.at_least(bounds, len(expected) - 1) is None
+    for most in (columns, 40, 3):
+        counts = (scores >= bounds[:, None]).sum(axis=1)
+        expected = [(row, column) for row, column in np.argwhere(scores >= bounds[:, None]) if counts[row] <= most]
+        which, where, too_many = blocks.at_least(bounds, most)
+        assert (np.diff(which) >= 0).all()
+        assert sorted(zip(which.tolist(), where.tolist(), strict=True)) == expected
+        np.testing.assert_array_equal(too_many, counts > most)
