@@ -51,7 +51,10 @@ def compare(
         one, other = run_or_checkpoint(first), run_or_checkpoint(second)
         given = data and HeldOut(str(data), source, layout.value, only)
         images = given or held_out_by_both(one, other)
-        if all(read_config(each).get("multi_label") for each in (one, other)):
+        several = [bool(read_config(each).get("multi_label")) for each in (one, other)]
+        if several[0] != several[1]:
+            fail(f"only one of {first} and {second} tells several classes an image: they cannot be compared.")
+        if several[0]:
             result = compare_multi_label(one, other, images.root, only=images.only, console=progress)
         else:
             result = compare_checkpoints(
@@ -72,7 +75,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"first": first, "second": second} | result.to_json(), indent=2))
     else:
-        low, high = result.overall.interval
+        low, high = result.overall.interval or (-1.0, 1.0)
         console = Console()
         console.print(f"first: {first}\nsecond: {second}", soft_wrap=True, highlight=False, markup=False)
         if isinstance(result, MultiLabelComparison):

@@ -16,6 +16,15 @@ _Only = Annotated[
     Path | None, typer.Option(help="Text file that lists the images to use, such as a run's validation.txt.")
 ]
 
+_HEADINGS = {
+    "accuracy": "accuracy",
+    "nll": "log loss",
+    "same_label": "same label as torch fp32",
+    "mean_average_precision": "mean average precision",
+    "loss": "cross-entropy",
+    "same_classes": "same classes as torch fp32",
+}
+
 _Output = Annotated[
     Path | None,
     typer.Option(
@@ -157,8 +166,6 @@ def _compare_runtimes(
     *,
     as_json: bool,
 ) -> None:
-    from dataclasses import asdict
-
     from rich.console import Console
     from rich.table import Table
 
@@ -184,14 +191,14 @@ def _compare_runtimes(
     except (CheckpointError, DataError) as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps({"checkpoint": checkpoint, "runtimes": [asdict(each) for each in results]}, indent=2))
+        typer.echo(json.dumps({"checkpoint": checkpoint, "runtimes": [each.to_json() for each in results]}, indent=2))
         return
     table = Table(title=f"{checkpoint} on {data}")
-    for column in ("runtime", "precision", "accuracy", "log loss", "same label as torch fp32"):
+    for column in ("runtime", "precision", *(_HEADINGS[name] for name in results[0].figures)):
         table.add_column(column, justify="left" if column == "runtime" else "right")
     for each in results:
         told = [each.reason, "", ""] if each.reason else [
-            f"{each.accuracy:.2%}", f"{each.nll:.4f}", f"{each.same_label:.2%}"
+            f"{value:.4f}" if name in ("nll", "loss") else f"{value:.2%}" for name, value in each.figures.items()
         ]  # fmt: skip
         table.add_row(each.runtime, each.precision, *told)
     Console().print(table)

@@ -157,14 +157,14 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
     for column in ("images", "first", "second", "difference", "95 % interval"):
         table.add_column(column, justify="right")
     for name, each in (("mean over classes", result["overall"]), *shown):
-        low, high = each["interval"]
+        interval = "few images" if each["interval"] is None else "{:+.4f} to {:+.4f}".format(*each["interval"])
         table.add_row(
             escape(name),
             f"{each['images']:,}",
             f"{each['first']:.4f}",
             f"{each['second']:.4f}",
             f"{each['difference']:+.4f}",
-            f"{low:+.4f} to {high:+.4f}",
+            interval,
             end_section=each is result["overall"],
         )
     return table

@@ -120,7 +120,7 @@ class MemoryAccess:
 
     def drop_all_but(self, names: Collection[str]) -> None:
         """Drop what is kept of memories with other names than these."""
-        for name in list(self._indices):
+        for name in {*self._indices, *self._questions}:
             if name not in names:
                 self.drop(name)
 

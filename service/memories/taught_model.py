@@ -172,8 +172,7 @@ class TaughtModels:
 
     async def _look(self) -> None:
         known = {}
-        listed = await self._memories.all()
-        for memory in listed:
+        for memory in await self._memories.all():
             before = self._known.get(memory.name)
             if before is not None and before[0] == memory:
                 known[memory.name] = before
@@ -182,7 +181,8 @@ class TaughtModels:
                 known[memory.name] = await self._memories.run(self._read, memory.name)
             except MemoryNotFound:  # deleted in between
                 continue
-        self._memories.drop_all_but({memory.name for memory in listed})
+        # Listed again: some may have been made while the others were read.
+        self._memories.drop_all_but({memory.name for memory in await self._memories.all()})
         self._known = known
 
     def _read(self, name: str) -> tuple[Memory, list[str], bool]:

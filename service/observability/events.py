@@ -16,7 +16,7 @@ class Observer:
         Args:
             model: name of the model.
             version: of the model.
-            operation: "logits", "features" or "explain"; "recall" of a memory, whose name stands for the model's.
+            operation: "logits", "features" or "explain"; or "recall", of a memory of the model's features.
             size: images in the batch.
             waits: seconds that each image waited in the queue.
             seconds: from handing the batch to the model's process to its answer.

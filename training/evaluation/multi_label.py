@@ -129,7 +129,9 @@ def fit_threshold(logits: Tensor, present: Tensor) -> float:
 def _average_precision(logits: Tensor, present: Tensor) -> float | None:
     if not present.any():
         return None
-    return float(binary_average_precision(logits.sigmoid(), present.long()))
+    # Ranks in place of probabilities, which are all 1 from some logit on.
+    ranks = logits.unique(return_inverse=True)[1]
+    return float(binary_average_precision(ranks.double() / max(len(ranks), 1), present.long()))
 
 
 def _figures(logits: Tensor, present: Tensor, threshold: float) -> ClassFigures:

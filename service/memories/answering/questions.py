@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -76,12 +75,13 @@ class Questions:
             observer: Is told of batches and of what is turned away.
         """
         self._name, self._hold, self._observer = name, hold, observer
+        self._model = ""  # whose name what happens is told by: names of memories are clients' to choose
         self._batcher: Batcher[Question, Recalled | ServiceError] = Batcher(
             lambda questions: run(lambda: self._answer(questions)),
             max_batch=MOST_QUESTIONS,
             max_queue=max_queue,
             max_delay=max_delay,
-            observe=partial(observer.batch, name, "", "recall"),
+            observe=self._observe,
         )
 
     def check_room(self) -> None:
@@ -100,6 +100,7 @@ class Questions:
             ServiceError: The memory is not there or has been bound to another model, the revision is not reached, the
                 model sees nothing in an image, too many wait, or the deadline has passed.
         """
+        self._model = question.binding.model
         with self._counted():
             (answer,) = await self._batcher.submit([question], deadline=deadline)
         if isinstance(answer, ServiceError):
@@ -111,8 +112,11 @@ class Questions:
         try:
             yield
         except (QueueFull, DeadlineExceeded) as error:
-            self._observer.rejected(self._name, "", error.reason)
+            self._observer.rejected(self._model, "", error.reason)
             raise
+
+    def _observe(self, size: int, waits: Sequence[float], seconds: float) -> None:
+        self._observer.batch(self._model, "", "recall", size, waits, seconds)
 
     def _answer(self, questions: list[Question]) -> list[Recalled | ServiceError]:
         answers: dict[int, Recalled | ServiceError] = {}

@@ -40,3 +40,10 @@ def test_given_thresholds_are_kept() -> None:
     assert (result.per_class["b"].precision, result.per_class["b"].recall) == (0.5, 1)
     with pytest.raises(ValueError, match="do not fit"):
         measure_multi_label(torch.zeros(4, 2), TARGETS, ["a", "b", "c"])
+
+
+def test_logits_are_ranked_where_probabilities_are_all_one() -> None:
+    present = torch.arange(200) % 5 == 0
+    logits = torch.where(present, 22.0, 18.0) + torch.linspace(0, 2, 200)
+    assert mean_average_precision(logits[:, None], present[:, None].float()) == pytest.approx(1.0)
+    assert mean_average_precision(-logits[:, None], present[:, None].float()) < 0.2

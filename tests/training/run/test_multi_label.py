@@ -99,9 +99,9 @@ def test_a_run_learns_keeps_thresholds_and_is_evaluated(
     in_runtimes = CliRunner().invoke(app, asked)
     assert in_runtimes.exit_code == 0, in_runtimes.output
     for each in json.loads(in_runtimes.stdout)["runtimes"]:
-        assert (each["reason"], each["same_label"]) == ("", 1.0)
-        assert each["accuracy"] == pytest.approx(result.best_accuracy)
-        assert each["nll"] == pytest.approx(measured["loss"], rel=1e-3)
+        assert (each["reason"], each["same_classes"]) == ("", 1.0)
+        assert each["mean_average_precision"] == pytest.approx(result.best_accuracy)
+        assert each["loss"] == pytest.approx(measured["loss"], rel=1e-3)
     with pytest.raises(CheckpointError, match="any number of classes"):
         calibrate_checkpoint(result.checkpoint, table, source="table")
     with pytest.raises(CheckpointError, match="any number of classes"):
@@ -122,6 +122,17 @@ def test_a_run_learns_keeps_thresholds_and_is_evaluated(
     assert "+0.0000" in beside.output
     assert "no difference" in beside.output
     assert listed.read_text().startswith("image,labels,first,first_mistakes")
+    with_itself = CliRunner().invoke(app, ["compare", str(recipe.output), str(recipe.output), "--json"])
+    assert with_itself.exit_code == 0, with_itself.output
+    assert json.loads(with_itself.stdout)["overall"]["first"] == pytest.approx(result.best_accuracy)
+    mixed = CliRunner().invoke(app, ["compare", str(other), "ait_tiny_patch4_32.cifar10", str(table)])
+    assert mixed.exit_code == 1
+    assert "cannot be compared" in mixed.output
+    table.with_name("none.csv").write_text("path,red,green,blue\n0.png,0,0,0\n1.png,0,0,0\n")
+    for name, reason in (("none.csv", "no image has any class"), ("missing.csv", "missing.csv")):
+        refused = CliRunner().invoke(app, ["compare", str(other), str(other), str(table.with_name(name))])
+        assert refused.exit_code == 1
+        assert reason in refused.output
 
     # To the bit, as every run.
     again = recipe.model_copy(update={"output": tmp_path / "again"})

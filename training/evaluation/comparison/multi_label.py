@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ from training.evaluation.metrics import Interval
 from training.evaluation.multi_label import DEFAULT_THRESHOLD
 
 RESAMPLES: Final = 1000
+FEWEST_IMAGES: Final = 10
 _AT_A_TIME: Final = 50
 
 
@@ -30,12 +32,13 @@ class PrecisionDifference:
         first: Average precision of the first.
         second: Of the second.
         interval: 95 % bootstrap interval of `second` minus `first`: both on the same images, drawn again and again.
+            None of fewer than `FEWEST_IMAGES`, of which draws say too little.
     """
 
     images: int
     first: float
     second: float
-    interval: Interval
+    interval: Interval | None
 
     @property
     def difference(self) -> float:
@@ -54,7 +57,7 @@ class MultiLabelComparison:
         classes: Names by label.
         names: Of the images.
         targets: (N, classes) bool, the classes that each image has.
-        found: (N, classes) bool, those that each model finds, by its own thresholds.
+        found: (N, classes) bool, those that each model finds, by its own thresholds, or 0.5 where it has none.
     """
 
     overall: PrecisionDifference
@@ -95,9 +98,10 @@ class MultiLabelComparison:
         with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["image", "labels", "first", "first_mistakes", "second", "second_mistakes"])
+            mistakes_of_both = self.mistakes
             for position in self.differing:
                 row = [self.names[position], self._named(self.targets[position])]
-                for found, mistakes in zip(self.found, self.mistakes, strict=True):
+                for found, mistakes in zip(self.found, mistakes_of_both, strict=True):
                     row += [self._named(found[position]), str(int(mistakes[position]))]
                 writer.writerow(row)
 
@@ -140,11 +144,19 @@ def compare_multi_label(
         raise CheckpointError(f"{first} and {second} do not tell the same classes: only one of them tells {apart}")
     order = [other.classes.index(name) for name in one.classes]
     thresholds = [_thresholds(Path(each), one.classes) for each in (first, second)]
-    return compare_answers(one, other.logits[:, order], thresholds)
+    try:
+        return compare_answers(one, other.logits[:, order], thresholds, console=console)
+    except ValueError as error:
+        raise DataError(f"{table}: {error}") from None
 
 
 def compare_answers(
-    first: TableAnswers, second: Tensor, thresholds: Sequence[Sequence[float]], *, seed: int = 0
+    first: TableAnswers,
+    second: Tensor,
+    thresholds: Sequence[Sequence[float]],
+    *,
+    seed: int = 0,
+    console: Console | None = None,
 ) -> MultiLabelComparison:
     """Compare the answers of two models.
 
@@ -153,15 +165,27 @@ def compare_answers(
         second: (N, classes) logits of the second.
         thresholds: Of the probabilities from which each model finds a class, by label.
         seed: Of the images that are drawn.
+        console: Where progress is shown.
+
+    Raises:
+        ValueError: No image has any class.
     """
     both = (first.logits.double(), second.double())
     wanted = first.targets > 0.5
+    if not wanted.any():
+        raise ValueError("no image has any class")
+    rankings = [[_Ranking(each, present) for each, present in zip(logits.T, wanted.T, strict=True)] for logits in both]
+    once = torch.ones(1, len(wanted))
+    parts = [tuple(_precisions(each, once) for each in rankings)]
     generator = torch.Generator().manual_seed(seed)
-    # The first row counts every image once; the others as often as it was drawn.
-    weights = torch.ones(RESAMPLES + 1, len(wanted), dtype=torch.float64)
-    drawn = torch.randint(len(wanted), (RESAMPLES, len(wanted)), generator=generator)
-    weights[1:] = torch.stack([each.bincount(minlength=len(wanted)) for each in drawn]).double()
-    precisions = [_average_precisions(logits, wanted, weights) for logits in both]  # (resamples + 1, classes) each
+    quiet = console is None or not console.is_terminal
+    starts = range(0, RESAMPLES, _AT_A_TIME)
+    for _ in track(starts, "drawing images again", console=console, transient=True, disable=quiet):
+        drawn = torch.randint(len(wanted), (_AT_A_TIME, len(wanted)), generator=generator)
+        counts = torch.zeros(drawn.shape).scatter_add_(1, drawn, torch.ones(drawn.shape))
+        parts.append(tuple(_precisions(each, counts) for each in rankings))
+    # Of all images as they are, then of those that were drawn: (1 + RESAMPLES, classes) each.
+    precisions = [torch.cat(each) for each in zip(*parts, strict=True)]
     occurs = wanted.any(dim=0)
     loss = [float(F.binary_cross_entropy_with_logits(logits, wanted.double())) for logits in both]
     return MultiLabelComparison(
@@ -187,38 +211,53 @@ def _thresholds(checkpoint: Path, classes: Sequence[str]) -> list[float]:
     return [given.get(name, DEFAULT_THRESHOLD) for name in classes]
 
 
-def _average_precisions(logits: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Compute average precisions of weighted images.
+class _Ranking:
+    """The images in the order in which a model finds a class, for its average precision of any draw of them.
 
     Args:
-        logits: (N, classes).
-        wanted: (N, classes) bool.
-        weights: (draws, N), how often each image counts.
-
-    Returns:
-        (draws, classes); not a number where no image that counts has the class.
+        logits: (N,) of the class.
+        present: (N,) bool, True for images that have it.
     """
-    precisions = torch.empty(len(weights), logits.shape[1], dtype=torch.float64)
-    for label in range(logits.shape[1]):
-        ranked, order = logits[:, label].sort(descending=True, stable=True)
+
+    def __init__(self, logits: Tensor, present: Tensor) -> None:
+        ranked, self._order = logits.sort(descending=True, stable=True)
+        self._places = present[self._order].nonzero().flatten()  # of the images that have it, (P,)
         # Equal logits are found together: all take the precision at the last of them.
-        last = torch.searchsorted(-ranked, -ranked, right=True) - 1
-        present = wanted[order, label].double()
-        for start in range(0, len(weights), _AT_A_TIME):
-            counted = weights[start : start + _AT_A_TIME, order]  # (draws, N)
-            hits, answers = (counted * present).cumsum(dim=1), counted.cumsum(dim=1)
-            precision = (hits / answers.clamp_min(1.0))[:, last]
-            gained = (precision * counted * present).sum(dim=1)
-            precisions[start : start + _AT_A_TIME, label] = gained / hits[:, -1]
-    return precisions
+        self._last = (torch.searchsorted(-ranked, -ranked, right=True) - 1)[self._places]
+        self._hits = torch.searchsorted(self._places, self._last, right=True) - 1
+
+    def average_precision(self, counts: Tensor) -> Tensor:
+        """Compute average precisions.
+
+        Args:
+            counts: (draws, N) float32, how often each image was drawn; whole numbers, exact in any sum of them.
+
+        Returns:
+            (draws,) float64; not a number where no image that has the class was drawn.
+        """
+        counts = counts[:, self._order]
+        answers = counts.cumsum(dim=1)[:, self._last].double()  # (draws, P)
+        own = counts[:, self._places].double()
+        hits = own.cumsum(dim=1)
+        precision = hits[:, self._hits] / answers.clamp_min(1.0)
+        return (precision * own).sum(dim=1) / own.sum(dim=1)
+
+
+def _precisions(rankings: Sequence[_Ranking], counts: Tensor) -> Tensor:
+    """Compute average precisions of draws (draws, N), shape (draws, classes)."""
+    return torch.stack([each.average_precision(counts) for each in rankings], dim=1)
 
 
 def _difference(images: int, first: Tensor, second: Tensor) -> PrecisionDifference:
     """Compare precisions (1 + resamples,), of all images as they are and of those that were drawn."""
-    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = (second[1:] - first[1:]).nanquantile(ends).tolist()
-    return PrecisionDifference(images, float(first[0]), float(second[0]), (low, high))
+    interval = None
+    if images >= FEWEST_IMAGES:
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        low, high = (second[1:] - first[1:]).nanquantile(ends).tolist()
+        interval = (low, high)
+    return PrecisionDifference(images, float(first[0]), float(second[0]), interval)
 
 
 def _to_json(each: PrecisionDifference) -> dict[str, Any]:
-    return asdict(each) | {"difference": each.difference, "interval": list(each.interval)}
+    interval = None if each.interval is None else list(each.interval)
+    return asdict(each) | {"difference": each.difference, "interval": interval}

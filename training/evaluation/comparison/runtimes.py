@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ait.export import ExportError
 from ait.export.graph import write_graphs
-from ait_lite.checkpoint import read_config, read_temperature
+from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from ait_lite.runtimes import Graph, PreparedModel, RuntimeUnavailable, open_graph
 from training.data import Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
+from training.errors import DataError
 from training.evaluation.evaluate import known_labels, known_targets
 from training.evaluation.multi_label import DEFAULT_THRESHOLD, mean_average_precision
 from training.evaluation.scoring import predict_all
@@ -28,21 +29,24 @@ class RuntimeResult:
     """What one runtime gives in one precision.
 
     Attributes:
-        reason: Why nothing could be measured; empty if it could. The figures are then 0.
-        accuracy: Share of images whose best class is right; of classes that do not exclude each other, the mean
-            average precision.
-        nll: Mean negative log-likelihood of the right class, at the checkpoint's temperature; else the binary
-            cross-entropy.
-        same_label: Share of images with the same best class as in torch and fp32; else of images in which the same
-            classes are found.
+        runtime: Its name.
+        precision: Of its numbers.
+        reason: Why nothing could be measured; empty if it could.
+        figures: `accuracy`, the share of images whose best class is right; `nll`, the mean negative log-likelihood of
+            the right class, at the checkpoint's temperature; and `same_label`, the share of images with the same best
+            class as in torch and fp32. Of classes that do not exclude each other `mean_average_precision`; `loss`, the
+            binary cross-entropy; and `same_classes`, the share of images in which the same ones are found. 0 where
+            nothing could be measured.
     """
 
     runtime: str
     precision: str
-    reason: str = ""
-    accuracy: float = 0.0
-    nll: float = 0.0
-    same_label: float = 0.0
+    reason: str
+    figures: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as values that JSON can hold."""
+        return {"runtime": self.runtime, "precision": self.precision, "reason": self.reason} | self.figures
 
 
 def compare_runtimes(
@@ -80,8 +84,12 @@ def compare_runtimes(
     temperature = read_temperature(config) or 1.0
     measure: _Exclusive | _Independent
     if config.get("multi_label"):
+        if data_root is None:
+            raise DataError("name the table of images and their classes as DATA")
+        given = config.get("thresholds") or {}
+        thresholds = [given.get(name, DEFAULT_THRESHOLD) for name in named_labels(config)]
         samples = open_evaluation("table", data_root, only, multi_label=True)
-        measure = _Independent(known_targets(samples, model), config)
+        measure = _Independent(known_targets(samples, model), thresholds)
     else:
         samples = open_evaluation(source, data_root, only, layout)
         measure = _Exclusive(known_labels(samples, model), temperature)
@@ -108,18 +116,12 @@ def compare_runtimes(
                 try:
                     logits = score(_module(model, graphs, runtime, precision))
                 except (RuntimeUnavailable, ExportError) as error:
-                    results.append(RuntimeResult(runtime, precision, str(error)))
+                    results.append(RuntimeResult(runtime, precision, str(error), dict.fromkeys(measure.names, 0.0)))
                     continue
-                same = (measure.answers(logits) == reference).flatten(1).all(dim=1)
-                results.append(
-                    RuntimeResult(
-                        runtime,
-                        precision,
-                        accuracy=measure.accuracy(logits),
-                        nll=measure.loss(logits),
-                        same_label=float(same.float().mean()),
-                    )
-                )
+                same = (measure.answers(logits) == reference).all(dim=1)
+                values = (measure.accuracy(logits), measure.loss(logits), float(same.float().mean()))
+                figures = dict(zip(measure.names, values, strict=True))
+                results.append(RuntimeResult(runtime, precision, "", figures))
     return results
 
 
@@ -130,6 +132,8 @@ class _Exclusive:
         labels: (N,) int64.
         temperature: Of the probabilities.
     """
+
+    names = ("accuracy", "nll", "same_label")
 
     def __init__(self, labels: Tensor, temperature: float) -> None:
         self._labels, self._temperature = labels, temperature
@@ -150,13 +154,14 @@ class _Independent:
 
     Args:
         targets: (N, classes), 1 for each class that an image has.
-        config: Of the checkpoint, with the thresholds of its classes.
+        thresholds: Of the probabilities, by label.
     """
 
-    def __init__(self, targets: Tensor, config: dict[str, Any]) -> None:
-        thresholds = config.get("thresholds") or {}
+    names = ("mean_average_precision", "loss", "same_classes")
+
+    def __init__(self, targets: Tensor, thresholds: Sequence[float]) -> None:
         self._targets = targets
-        self._thresholds = torch.tensor([thresholds.get(name, DEFAULT_THRESHOLD) for name in config["label_names"]])
+        self._thresholds = torch.tensor(thresholds)
 
     def answers(self, logits: Tensor) -> Tensor:
         """Tell which classes are found in each image, (N, classes)."""

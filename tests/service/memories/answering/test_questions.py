@@ -132,8 +132,8 @@ def test_too_many_and_too_late() -> None:
     noted = Noted()
     answers = ask_all(Held(), [question() for _ in range(5)], max_queue=2, observer=noted)
     assert [type(each) for each in answers] == [Recalled, Recalled, Recalled, QueueFull, QueueFull]
-    assert noted.batches == [("pets", "recall", 1), ("pets", "recall", 2)]
-    assert noted.reasons == [("pets", "queue-full")] * 2
+    assert noted.batches == [("colours", "recall", 1), ("colours", "recall", 2)]
+    assert noted.reasons == [("colours", "queue-full")] * 2
 
     async def late() -> None:
         async def never(_: object) -> list[Recalled | ServiceError]:

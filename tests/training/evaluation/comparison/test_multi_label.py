@@ -34,7 +34,7 @@ def test_precisions_are_those_that_each_is_measured_by(images: int, seed: int, l
     logits = [torch.randint(-levels, levels + 1, (images, 3), generator=generator).float() for _ in range(2)]  # ties
     targets = torch.randint(0, 2, (images, 3), generator=generator).float()
     if not targets.any():
-        return
+        targets[0, 0] = 1
     first = TableAnswers(logits[0], targets, CLASSES, [str(each) for each in range(images)], "vit")
     result = compare_answers(first, logits[1], HALVES)
     for side, each in zip(("first", "second"), logits, strict=True):
@@ -51,20 +51,37 @@ def test_precisions_are_those_that_each_is_measured_by(images: int, seed: int, l
 def test_a_better_model_is_told_from_chance_and_an_equal_one_is_not() -> None:
     good, bad, as_bad = answers(0.5), answers(2.0, seed=1), answers(2.0, seed=2)
     better = compared(bad, good).overall
+    assert better.interval is not None
     assert 0 < better.interval[0] < better.difference < better.interval[1]
     alike = compared(bad, as_bad).overall
+    assert alike.interval is not None
     assert alike.interval[0] < 0 < alike.interval[1]
     same = compared(good, good)
     assert same.overall.interval == (0.0, 0.0)
     assert same.differing == []
 
 
+def test_few_images_of_a_class_have_no_interval() -> None:
+    first = answers(1.0)
+    first.targets[:, 1] = 0
+    first.targets[:3, 1] = 1
+    result = compared(first, answers(1.0, seed=5))
+    assert result.per_class["green"].images == 3
+    assert result.per_class["green"].interval is None
+    assert result.to_json()["per_class"]["green"]["interval"] is None
+    assert result.overall.interval is not None
+    first.targets.zero_()
+    with pytest.raises(ValueError, match="no image has any class"):
+        compared(first, first)
+
+
 def test_the_interval_holds_what_it_should() -> None:
     # The law: noise of the same size on both sides, so that the true difference is 0.
     held = 0
     for seed in range(60):
-        low, high = compared(answers(1.5, 150, 2 * seed), answers(1.5, 150, 2 * seed + 1)).overall.interval
-        held += low <= 0 <= high
+        interval = compared(answers(1.5, 150, 2 * seed), answers(1.5, 150, 2 * seed + 1)).overall.interval
+        assert interval is not None
+        held += interval[0] <= 0 <= interval[1]
     assert held >= 51  # fewer are less likely than 1 in 1,000 where 57 are expected
 
 
