@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import pkgutil
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 # The path is that of the parent: a program that is run from its source tree finds itself.
@@ -26,6 +29,17 @@ def python_command(function: str, sockets: Sequence[socket.socket], *arguments: 
     """
     descriptors = json.dumps([each.fileno() for each in sockets])
     return [sys.executable, "-c", _BOOT, json.dumps(sys.path), function, descriptors, *arguments]
+
+
+def signal_child(process: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to a process that asyncio started, if it has not ended.
+
+    `Process.send_signal` looks first whether it has, and takes its exit code if so: asyncio, which waits for that,
+    then finds nothing and reports 255.
+    """
+    if process.returncode is None:  # while asyncio has not waited for it, no other process has its number
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def run(function: str, descriptors: str, *arguments: str) -> NoReturn:

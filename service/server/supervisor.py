@@ -15,10 +15,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from service.processes.child_process import python_command
+from service.processes.child_process import python_command, signal_child
 from service.processes.machine import available_processors
 from service.processes.peers import Contact, PeerAddress, contact
 from service.processes.restart import keep_running
@@ -136,7 +135,7 @@ class Supervisor:
         try:
             writer.write(self._order(number, load_first))
             if self._stopping.is_set():  # while it was being started
-                process.terminate()
+                signal_child(process, signal.SIGTERM)
             while line := await reader.readline():
                 self._ready(number, json.loads(line)["serving"])
         except ConnectionError:
@@ -161,8 +160,7 @@ class Supervisor:
                 unanswered = 0
                 await asyncio.sleep(seconds)
         logger.error("server process %d has not answered for %g s and is killed", number, self._settings.hung_seconds)
-        with suppress(ProcessLookupError):
-            process.kill()
+        signal_child(process, signal.SIGKILL)
 
     def _order(self, number: int, load_first: bool) -> bytes:
         order = {
@@ -196,17 +194,15 @@ class Supervisor:
         refuse_new(self._listener)
         self._listener.close()  # or new connections would wait for nobody
         for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                process.terminate()
-                process.send_signal(signal.SIGCONT)  # one that is stopped would not hear of it
+            signal_child(process, signal.SIGTERM)
+            signal_child(process, signal.SIGCONT)  # one that is stopped would not hear of it
         seconds = self._settings.shutdown_seconds + END_SECONDS
         asyncio.get_running_loop().call_later(seconds, self._kill)
 
     def _kill(self) -> None:
         for number, process in self._processes.items():
             logger.error("server process %d has not ended and is killed", number)
-            with suppress(ProcessLookupError):
-                process.kill()
+            signal_child(process, signal.SIGKILL)
 
 
 def _how(code: int) -> str:
