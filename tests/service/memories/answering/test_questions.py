@@ -46,8 +46,16 @@ class Held:
         yield self.state
 
 
-def question(count: int = 1, seed: int = 1, **others: object) -> Question:
-    return replace(Question(vectors(count, seed), BINDING, evidence=5, top_k=5, revision=None), **others)  # type: ignore[arg-type]
+def question(
+    count: int = 1,
+    seed: int = 1,
+    *,
+    binding: Binding = BINDING,
+    evidence: int = 5,
+    top_k: int = 5,
+    revision: int | None = None,
+) -> Question:
+    return Question(vectors(count, seed), binding, evidence, top_k, revision)
 
 
 def ask_all(
@@ -109,7 +117,7 @@ def test_each_gets_as_much_as_it_asks_for() -> None:
 
 def test_what_cannot_be_answered_is_nobody_elses_trouble() -> None:
     rebound = question(binding=replace(BINDING, fingerprint="another"))
-    nothing = question(vectors=np.zeros((1, DIM)))
+    nothing = replace(question(), vectors=np.zeros((1, DIM)))
     answers = ask_all(Held(), [question(), rebound, question(), nothing, question(revision=8), question()])
     kinds = [type(each) for each in answers]
     assert kinds == [Recalled, MemoryConflict, Recalled, MemoryInvalid, RevisionNotReached, Recalled]
