@@ -1,6 +1,5 @@
 """Compare two models of classes that do not exclude each other: how much better the second ranks the same images."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from ait_lite.checkpoint import CheckpointError, atomic_file, read_config
+from ait_lite.checkpoint import CheckpointError, read_config
 from training.errors import DataError
+from training.evaluation.comparison.table import write_table
 from training.evaluation.evaluate import TableAnswers, answer_table
 from training.evaluation.metrics import Interval
 from training.evaluation.multi_label import DEFAULT_THRESHOLD
@@ -95,15 +95,13 @@ class MultiLabelComparison:
         Raises:
             OSError: The file cannot be written.
         """
-        with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "labels", "first", "first_mistakes", "second", "second_mistakes"])
-            mistakes_of_both = self.mistakes
-            for position in self.differing:
-                row = [self.names[position], self._named(self.targets[position])]
-                for found, mistakes in zip(self.found, mistakes_of_both, strict=True):
-                    row += [self._named(found[position]), str(int(mistakes[position]))]
-                writer.writerow(row)
+        rows, mistakes_of_both = [], self.mistakes
+        for position in self.differing:
+            row = [self.names[position], self._named(self.targets[position])]
+            for found, mistakes in zip(self.found, mistakes_of_both, strict=True):
+                row += [self._named(found[position]), str(int(mistakes[position]))]
+            rows.append(row)
+        write_table(path, ("image", "labels", "first", "first_mistakes", "second", "second_mistakes"), rows)
 
     def _named(self, has: Tensor) -> str:
         return "|".join(name for name, one in zip(self.classes, has.tolist(), strict=True) if one)

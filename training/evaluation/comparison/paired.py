@@ -1,6 +1,5 @@
 """Compare two checkpoints on the same images: the paired difference, its interval, and the images they differ on."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from ait_lite.checkpoint import atomic_file, named_labels, read_config, read_temperature
+from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
+from training.evaluation.comparison.table import write_table
 from training.evaluation.evaluate import finite_logits, known_labels, refuse_multi_label
 from training.evaluation.metrics import Interval
 from training.storage.model_folder import load_model
@@ -98,14 +98,13 @@ class Comparison:
         Raises:
             OSError: The file cannot be written.
         """
-        with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "label", "first", "first_confidence", "second", "second_confidence"])
-            for position in self.differing:
-                row = [self.names[position], self.classes[self.labels[position]]]
-                for answers, confidence in zip(self.answers, self.confidence, strict=True):
-                    row += [self.classes[answers[position]], f"{float(confidence[position]):.4f}"]
-                writer.writerow(row)
+        rows = []
+        for position in self.differing:
+            row = [self.names[position], self.classes[self.labels[position]]]
+            for answers, confidence in zip(self.answers, self.confidence, strict=True):
+                row += [self.classes[answers[position]], f"{float(confidence[position]):.4f}"]
+            rows.append(row)
+        write_table(path, ("image", "label", "first", "first_confidence", "second", "second_confidence"), rows)
 
 
 def compare(
