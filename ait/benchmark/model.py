@@ -103,12 +103,13 @@ class ModelBenchmark:
 
 def vit_like(model: Any) -> VisionTransformer:
     """Timm's plain ViT of the same width, depth, heads, patch and input size as an AiT model."""
+    vit: Any
     if isinstance(model, AssociativeVisionTransformer):
         config: Any = model.pretrained_cfg
-        vit: Any = timm.create_model(config["architecture"].removeprefix(PREFIX))
+        vit = timm.create_model(config["architecture"].removeprefix(PREFIX))
         assert isinstance(vit, VisionTransformer)
         return vit
-    return VisionTransformer(
+    vit = VisionTransformer(
         img_size=model.patch_embed.img_size,
         patch_size=model.patch_embed.patch_size,
         in_chans=model.in_chans,
@@ -120,6 +121,9 @@ def vit_like(model: Any) -> VisionTransformer:
         class_token=False,
         global_pool="avg",
     )
+    vit.pretrained_cfg = model.pretrained_cfg  # says the size of its images to whatever asks
+    assert isinstance(vit, VisionTransformer)
+    return vit
 
 
 def benchmark_model(

@@ -161,7 +161,11 @@ class _Both(nn.Module):
 @torch.no_grad()
 def _with_features(eager: nn.Module, pixels: Tensor) -> tuple[nn.Module, Outputs]:
     """Find out whether a model gives features besides logits; return what does, and the outputs for all pixels."""
-    logits = torch.cat([eager(part) for part in pixels.split(_BATCH)]).float().numpy()
+    try:
+        logits = torch.cat([eager(part) for part in pixels.split(_BATCH)]).float().numpy()
+    except Exception as error:  # whatever the code of any model raises
+        size = " x ".join(str(length) for length in pixels.shape[1:])
+        raise ExportError(f"the model does not take images of {size}, as its pretrained_cfg says: {error}") from error
     try:
         both = _Both(eager)
         found = [both(part) for part in pixels.split(_BATCH)]

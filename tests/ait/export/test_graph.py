@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ait.export import ExportError
@@ -91,3 +92,9 @@ def test_a_model_that_cannot_be_traced_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ExportError, match="cannot follow the model"):
         write_graphs(model, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_does_not_take_the_size_it_says_is_named(tmp_path: Path) -> None:
+    model = VisionTransformer(img_size=16, patch_size=4, embed_dim=32, depth=1, num_heads=2, num_classes=3)
+    with pytest.raises(ExportError, match="does not take images of 3 x 224 x 224"):
+        write_graphs(model, tmp_path)
