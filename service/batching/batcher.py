@@ -5,7 +5,10 @@ Nothing polls: a batch starts because an item came, a batch ended, or a timer th
 - **Order.** Requests stand in a ring, and each gives one item in turn: a request of 64 items shares every batch
   with the requests of one item that came later, instead of holding them up.
 - **Delay.** An idle model starts at once. Only where other requests have been coming while it was busy does it
-  wait for more, and no longer than what a batch costs besides its items, which is what a fuller batch saves.
+  wait for more, and no longer than what a batch costs besides its items, which is what a fuller batch saves. Beside a
+  batch that runs nothing waits: whoever fills the next one has work to do then, and would be late.
+- **First the next batch, then the answers.** Where a batch has ended, the next one is handed over before the requests
+  go on: what they do with their results takes as long as a batch.
 - **Parallel, ahead.** Several batches may run at the same time; what waits is spread over those that can begin. Where
   all that may run do, one that is already full is handed over, to begin when one of them ends.
 """
@@ -169,6 +172,10 @@ class Batcher(Generic[Item, Result]):
         )
 
     def _dispatch(self) -> None:
+        self._begin_batches()
+        self._check_drained()
+
+    def _begin_batches(self) -> None:
         if self._dispatch_soon:
             self._dispatch_soon.cancel()
             self._dispatch_soon = None
@@ -183,11 +190,10 @@ class Batcher(Generic[Item, Result]):
             if batch := self._take(min(self.max_batch, -(-self._depth // idle))):
                 task = asyncio.get_running_loop().create_task(self._execute(batch))
                 self._running[task] = None if busy else self._clock()
-        self._check_drained()
 
     def _delay(self) -> float:
         """Compute the seconds to wait for a fuller batch now that the model is idle."""
-        if self._closed or self._depth >= self.max_batch:
+        if self._closed or self._running or self._depth >= self.max_batch:
             return 0.0
         patience = min(self._max_delay, self._cost.fixed)
         now = self._clock()
@@ -223,19 +229,26 @@ class Batcher(Generic[Item, Result]):
         except asyncio.CancelledError:  # the event loop stops
             for request, _ in batch:
                 request.future.cancel()
+            self._ended(batch, start)
             raise
         except Exception as error:
             for request, _ in batch:
                 self._fail(request, error)
+            self._ended(batch, start)
         else:
+            self._ended(batch, start)  # the next batch begins before these answers are written, which takes a while
             for (request, index), result in zip(batch, results, strict=True):
                 request.answer(index, result)
         finally:
-            self._idle_since = end = self._clock()
-            self._cost.add(len(batch), end - self._end(asyncio.current_task(), end))
-            if self._observe:
-                self._observe(len(batch), [start - request.came for request, _ in batch], end - start)
-            self._dispatch()
+            self._check_drained()
+
+    def _ended(self, batch: list[tuple[_Request[Item, Result], int]], start: float) -> None:
+        """Learn from a batch, and begin the next one."""
+        self._idle_since = end = self._clock()
+        self._cost.add(len(batch), end - self._end(asyncio.current_task(), end))
+        if self._observe:
+            self._observe(len(batch), [start - request.came for request, _ in batch], end - start)
+        self._begin_batches()
 
     def _end(self, task: asyncio.Task[None] | None, now: float) -> float:
         """Take a batch out of those that run, with which the next one begins; return when it had begun."""

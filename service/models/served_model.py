@@ -124,7 +124,8 @@ class ServedModel:
                 partial(self._infer, operation),
                 max_batch=process.description["best_batch"],
                 max_queue=max_queue,
-                max_delay=max_delay / 1e3,
+                # Beside other work, what a batch costs besides its inputs looks like more than it is.
+                max_delay=min(max_delay / 1e3, process.description["batch_seconds"]),
                 parallel=process.description["streams"],
                 ahead=AHEAD,
                 observe=partial(observer.batch, folder.name, folder.version, operation),

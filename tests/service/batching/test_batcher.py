@@ -257,6 +257,42 @@ def test_nothing_stands_still_while_another_batch_runs() -> None:
     run(check())
 
 
+def test_nothing_waits_for_more_beside_a_batch_that_runs() -> None:
+    async def check() -> None:
+        model = Model(fixed=0.1, slope=0.01, parallel=2)
+        queue = batcher(model, max_batch=20, parallel=2)
+        tasks = [asyncio.create_task(queue.submit([0]))]  # ends at 0.11
+        await asyncio.sleep(0.001)
+        tasks.append(asyncio.create_task(queue.submit([1, 2, 3, 4])))  # ends at 0.141
+        await asyncio.sleep(0.108)
+        tasks += [asyncio.create_task(queue.submit([item])) for item in range(5, 17)]  # more may well come
+        await asyncio.gather(*tasks)
+        assert model.starts == pytest.approx([0.0, 0.001, 0.11])
+
+    run(check())
+
+
+def test_the_next_batch_is_handed_over_before_the_answers_are() -> None:
+    async def check() -> None:
+        seen: list[str] = []
+
+        async def record(items: list[int]) -> Sequence[int]:
+            seen.append(f"batch {items[0]}")
+            await asyncio.sleep(1)
+            return items
+
+        queue = batcher(record, max_batch=2, max_delay=0)
+
+        async def client(item: int) -> None:
+            await queue.submit([item])
+            seen.append(f"answer {item}")
+
+        await asyncio.gather(*map(client, range(4)))
+        assert seen == ["batch 0", "batch 2", "answer 0", "answer 1", "answer 2", "answer 3"]
+
+    run(check())
+
+
 def test_what_waits_is_spread_over_all_that_can_begin() -> None:
     async def check() -> None:
         model = Model(fixed=0.0, slope=1.0, parallel=3)

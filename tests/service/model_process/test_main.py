@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from service.model_process.classifier import Classifier
-from service.model_process.main import _load
+from service.model_process.main import _judge, _load
 from service.model_process.mixed_batch import MixedBatch
 from service.repository.folders import ModelError, locate
 
@@ -40,10 +40,28 @@ def same_threads() -> Any:
 
 
 def test_a_model_is_warm_and_its_batches_are_within_bounds(model_folder: Path) -> None:
-    classifier, best = _load(spec(model_folder, max_batch=6), threads=2)
+    classifier, batches = _load(spec(model_folder, max_batch=6), threads=2)
     assert (classifier.streams, torch.get_num_threads()) == (2, 1)
-    assert best in (1, 2, 4, 6)
+    assert batches.best in (1, 2, 4, 6)
     assert classifier.max_batch == 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best", "besides"),
+    [
+        ({1: 6.0, 2: 7.0, 4: 9.0, 8: 13.0, 16: 21.0}, 16, 5.0),  # 5 and 1 an input: every doubling gains much
+        ({1: 2.0, 2: 3.0, 4: 5.0, 8: 9.0, 16: 17.0}, 8, 1.0),  # 9 / 8 is within a tenth of 17 / 16
+        ({1: 2.0, 2: 4.0, 4: 8.0}, 1, 0.0),
+        ({1: 2.0, 2: 5.0, 4: 12.0}, 1, 0.0),  # larger ones are slower
+        ({1: 3.0}, 1, 0.0),
+    ],
+)
+def test_batches_are_large_enough_where_larger_ones_gain_little(
+    seconds: dict[int, float], best: int, besides: float
+) -> None:
+    found = _judge(seconds)
+    assert found.best == best
+    assert found.seconds == pytest.approx(besides)
 
 
 def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
