@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http.disconnect import DEPARTURE, Departure
 from service.http.problems import MEDIA_TYPE, route_path
+from service.http.whole_writes import WholeWrites
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.shared.waiting.pop(self, None)
         self.scope["state"][DEPARTURE] = self._departure
         super().on_headers_complete()
+        self.cycle.transport = WholeWrites(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""

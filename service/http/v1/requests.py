@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
 from ait_lite.decode import FORMATS
 from service.http.dependencies import TIMEOUT_HEADER
@@ -15,7 +15,6 @@ from service.http.problems import Problem, documented
 from service.http.uploads import FIELD
 
 _BINARY = {"type": "string", "format": "binary"}
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def body(several: bool = True) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def asked_integer(text: str | None, name: str, least: int, most: int) -> int | N
 
 def json_response(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     """Write an answer as JSON; one whose members are known to fit its description needs no other care."""
-    return Response(_encode(document).encode(), headers=headers, media_type="application/json")
+    return Response(to_json(document), headers=headers, media_type="application/json")
 
 
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:
