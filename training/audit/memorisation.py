@@ -50,10 +50,10 @@ def measure_memorisation(images: SeenImages) -> Memorisation:
     own = _to_others(stored) if len(stored) > 1 else torch.empty(0)
     auc, test_distances = None, torch.empty(0)
     if bool(test.any()):
-        test_distances = nearest(_some(images.features[test]), stored).distances
+        test_distances = nearest(_some(images.features[test]), stored).distances[:, 0]
         auc = memorisation_auc(
-            nearest(_some(images.mirrored[train]), stored).distances,
-            nearest(_some(images.mirrored[test]), stored).distances,
+            nearest(_some(images.mirrored[train]), stored).distances[:, 0],
+            nearest(_some(images.mirrored[test]), stored).distances[:, 0],
         )
     positive = own[own > 0]
     return Memorisation(
@@ -77,9 +77,8 @@ def memorisation_auc(train: Tensor, test: Tensor) -> float:
 
 def _to_others(stored: Tensor) -> Tensor:
     """Distance of some of the stored vectors to the nearest other, (n,)."""
-    near = nearest(_some(stored), stored, 2)
     # The nearest is the vector itself, or its equal.
-    return (2 - 2 * near.cosines[:, 1]).clamp_min(0).sqrt()
+    return nearest(_some(stored), stored, 2).distances[:, 1]
 
 
 def _some(rows: Tensor) -> Tensor:

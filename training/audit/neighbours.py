@@ -8,6 +8,7 @@ from torch import Tensor
 from training.data.duplicates import digests, standardised
 
 _CHUNK = 1024
+_SAME = 1e-5  # vectors of length 1 that are nearer differ by what the order of additions makes
 
 
 class Nearest(NamedTuple):
@@ -16,15 +17,12 @@ class Nearest(NamedTuple):
     Attributes:
         cosines: The nearest first, shape (Q, k).
         indices: Which, (Q, k) int64.
+        distances: Of the same, shape (Q, k); 0 where two are the same but for rounding.
     """
 
     cosines: Tensor
     indices: Tensor
-
-    @property
-    def distances(self) -> Tensor:
-        """Distance of each query to its nearest, vectors being of length 1, shape (Q,)."""
-        return (2 - 2 * self.cosines[:, 0]).clamp_min(0).sqrt()
+    distances: Tensor
 
 
 def nearest(queries: Tensor, vectors: Tensor, count: int = 1, *, exclude_self: bool = False) -> Nearest:
@@ -37,7 +35,7 @@ def nearest(queries: Tensor, vectors: Tensor, count: int = 1, *, exclude_self: b
         exclude_self: Leave out vector i for query i, where the queries are the vectors.
     """
     count = min(count, len(vectors) - int(exclude_self))
-    cosines, indices = [], []
+    cosines, indices, distances = [], [], []
     for start in range(0, len(queries), _CHUNK):
         products = queries[start : start + _CHUNK] @ vectors.T  # (q, N)
         if exclude_self:
@@ -46,7 +44,11 @@ def nearest(queries: Tensor, vectors: Tensor, count: int = 1, *, exclude_self: b
         best = products.topk(count, dim=1)
         cosines.append(best.values)
         indices.append(best.indices)
-    return Nearest(torch.cat(cosines), torch.cat(indices))
+        # From the cosine, two equal vectors would be 3e-4 apart on some processors: it is 1 but for a last bit.
+        apart = queries[start : start + _CHUNK, None] - vectors[best.indices]  # (q, k, F)
+        distances.append(apart.norm(dim=-1))
+    found = torch.cat(distances)
+    return Nearest(torch.cat(cosines), torch.cat(indices), found.masked_fill(found < _SAME, 0.0))
 
 
 def exact_copies(signatures: Tensor) -> list[list[int]]:

@@ -73,10 +73,19 @@ def test_memorisation_compares_training_images_with_others(audited: Audit) -> No
     assert memorisation_auc(torch.tensor([1.0]), torch.tensor([0.0, 1.0, 2.0, 3.0])) == pytest.approx(0.625)
 
 
+def test_the_same_vector_is_no_way_off_whatever_rounding_makes_of_it() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(200, 192, generator=torch.Generator().manual_seed(0)), dim=1)
+    again = vectors * (1 + 1e-7)
+    found = nearest(again, vectors, 2)
+    assert (found.distances[:, 0] == 0).all()
+    exact = torch.cdist(again.double(), vectors.double()).sort(dim=1).values[:, 1]
+    torch.testing.assert_close(found.distances[:, 1].double(), exact, rtol=1e-5, atol=0)
+
+
 def test_nearest_is_exact_and_leaves_out_the_vector_itself() -> None:
     vectors = torch.nn.functional.normalize(torch.randn(50, 8), dim=1)
     assert nearest(vectors, vectors).indices[:, 0].tolist() == list(range(50))
     others = nearest(vectors, vectors, 3, exclude_self=True)
     products = vectors @ vectors.T - 2 * torch.eye(50)
     assert torch.equal(others.indices, products.topk(3).indices)
-    torch.testing.assert_close(others.distances, (vectors - vectors[others.indices[:, 0]]).norm(dim=1))
+    torch.testing.assert_close(others.distances, (vectors[:, None] - vectors[others.indices]).norm(dim=-1))
