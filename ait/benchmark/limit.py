@@ -111,7 +111,7 @@ def _onednn(left: torch.Tensor, right: torch.Tensor, product: torch.Tensor) -> N
 
 
 def _openvino(shape: Shape, dtype: torch.dtype) -> Multiply | None:
-    from ait_lite.runtimes.openvino_graph import computes_bf16, openvino
+    from ait_lite.runtimes.openvino_graph import computes_bf16, core, openvino
 
     if dtype is torch.bfloat16 and not computes_bf16():
         return None
@@ -125,7 +125,7 @@ def _openvino(shape: Shape, dtype: torch.dtype) -> Multiply | None:
         "ENABLE_CPU_PINNING": False,
     }
     model = openvino.Model([openvino.opset13.matmul(left, right, False, False)], [left])
-    request: Any = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    request: Any = core().compile_model(model, "CPU", settings).create_infer_request()
     request.set_input_tensor(openvino.Tensor(np.ones((rows, inner), np.float32)))
     return lambda: request.infer()
 

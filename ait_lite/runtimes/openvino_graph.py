@@ -6,6 +6,7 @@ which does not, and that package is kept from being imported at all: OpenVINO th
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from pathlib import Path
@@ -22,9 +23,20 @@ import openvino as openvino  # offered to others, who then have it without repor
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
 
+@functools.cache
+def core() -> openvino.Core:
+    """Return the one core of the process, which lasts as long.
+
+    On processors with AVX-512 a core gives the thread in which it is first used a stack for signal handlers, and
+    unmaps it when it is deleted, in whichever thread. The next signal, such as that of a child that ends, would be
+    written to what has been mapped in its place: images in memory, for one.
+    """
+    return openvino.Core()
+
+
 def computes_bf16() -> bool:
     """Find out whether the processor has bf16 arithmetic."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoGraph:
@@ -48,7 +60,6 @@ class OpenVinoGraph:
             streams: Batches that are run at the same time.
             size: Height and width of images, if others than the file is made for.
         """
-        core = openvino.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             "NUM_STREAMS": streams,
@@ -56,11 +67,11 @@ class OpenVinoGraph:
             # Pinned threads of two models, or of two processes, would share one core and leave another idle.
             "ENABLE_CPU_PINNING": False,
         }
-        graph = core.read_model(path)
+        graph = core().read_model(path)
         if size is not None:
             batch, channels, *_ = graph.input(0).partial_shape
             graph.reshape({0: [batch, channels, *size]})
-        self._model = core.compile_model(graph, "CPU", settings)
+        self._model = core().compile_model(graph, "CPU", settings)
         self._logits = self._model.output("logits")
         names = {name for output in self._model.outputs for name in output.get_names()}
         self._features = self._model.output("features") if "features" in names else None
