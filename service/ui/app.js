@@ -48,7 +48,7 @@ function drop(cards) {
 }
 
 async function restore() {
-  const found = await kept.all();
+  const found = await kept.before();
   if (found.length) results.restore(ask(found.map(({ file }) => file), found.map(({ key }) => key)));
 }
 

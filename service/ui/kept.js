@@ -17,6 +17,7 @@ let newest = 0;
  */
 export class Kept {
   #place;
+  #added = new Set(); // keys of what was added since the page was opened
 
   /** `place` tells the lists of a tab apart. */
   constructor(place) {
@@ -27,6 +28,7 @@ export class Kept {
   add(files) {
     newest = Math.max(Date.now() * 1000, newest) + files.length;
     const keys = files.map((file, index) => [this.#place, newest - index, file.size]);
+    for (const key of keys) this.#added.add(String(key));
     change((store, known) => {
       const fresh = upTo(keys, MOST, MOST_BYTES);
       const size = fresh.reduce((sum, [, , bytes]) => sum + bytes, 0);
@@ -44,16 +46,16 @@ export class Kept {
     deleteDropped(all);
   }
 
-  /** The files and their keys, the newest first. */
-  async all() {
+  /** The files of before and their keys, the newest first; not what is added while they are being looked up. */
+  async before() {
     await deleteDropped();
     try {
       const store = (await database()).transaction(STORE).objectStore(STORE);
       const mine = IDBKeyRange.bound([this.#place], [this.#place, []]); // a list is more than any number
       const [keys, files] = await Promise.all([store.getAllKeys(mine), store.getAll(mine)].map(result));
-      const gone = new Set(dropped().map(String));
+      const not = new Set([...dropped().map(String), ...this.#added]);
       const found = keys.map((key, index) => ({ key, file: files[index] }));
-      return found.filter(({ key }) => !gone.has(String(key))).reverse();
+      return found.filter(({ key }) => !not.has(String(key))).reverse();
     } catch {
       return [];
     }

@@ -101,7 +101,7 @@ async function choose(name) {
 /** Shows what the memory was asked about before the page was loaded, below what has come since. */
 async function restore() {
   const memory = host.memory;
-  const found = await kept.all();
+  const found = await kept.before();
   if (memory !== host.memory) return; // another one was chosen meanwhile
   const before = found.map(({ file, key }) => new AnswerCard(file, host, key));
   $("answers").append(...before.map((card) => card.node));

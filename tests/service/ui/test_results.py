@@ -231,3 +231,27 @@ def test_the_table_is_accessible(visit: VisitPage, device: str) -> None:
     here.page.get_by_role("button", name="image-3.png").click()
     check_accessible(here, "light")
     check_accessible(here, "dark")
+
+
+def test_what_is_added_while_the_browser_looks_up_what_was_there_comes_once(visit: VisitPage) -> None:
+    here = visit().wait_for_model()
+    here.add(payload(ship(), "first.png"))
+    expect(here.cards.locator(".scores:not(.empty)")).to_have_count(1)
+    # The first transaction of the page, which holds up all others for as long as it has something to do.
+    here.page.add_init_script(
+        """
+        const request = indexedDB.open("ait", 1);
+        request.onsuccess = () => {
+          const store = request.result.transaction("images", "readwrite").objectStore("images");
+          const hold = () => { if (!window.released) store.count().onsuccess = hold; };
+          hold();
+        };
+        """
+    )
+    here.page.reload()
+    here.wait_for_model()
+    here.add(payload(airplane(), "second.png"))
+    names = here.cards.locator("h3")
+    expect(names).to_have_text(["second.png"])
+    here.page.evaluate("() => { window.released = true; }")
+    expect(names).to_have_text(["second.png", "first.png"])
