@@ -54,28 +54,16 @@ def reproduce(
     Checks what it measures against theory, and writes the figures as JSON and a plot, and tables as Markdown. Exit
     code 1 if a figure lies outside the range that theory allows.
     """
-    from difflib import get_close_matches
-
     from rich.console import Console
 
-    from training.errors import CheckpointError, DataError, OutputError
+    from training.errors import CheckpointError, DataError, OutputError, TrainingInterrupted
     from training.experiments.budget import OutOfTime
-    from training.experiments.run import EXPERIMENTS, RESUMED, WITH_DATA, run_experiment
+    from training.experiments.run import EXPERIMENTS, RESUMED, run_experiment
 
     if name is None:
         typer.echo("\n".join(EXPERIMENTS))
         return
-    if name not in EXPERIMENTS:
-        near = get_close_matches(name, EXPERIMENTS, 1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
-    for given, option, takers, refusal in (
-        (data, "--data", WITH_DATA, "takes no images"),
-        (seconds, "--seconds", RESUMED, "runs to its end"),
-        (only, "--only", RESUMED, "is one trial"),
-    ):
-        if given is not None and name not in takers:
-            fail(f"{name} {refusal}; {option} is for: {', '.join(sorted(takers))}.")
+    _check(name, {"--data": data, "--seconds": seconds, "--only": only})
     progress = Console(stderr=True)
     try:
         with progress.status(f"running {name}"):
@@ -83,6 +71,10 @@ def reproduce(
     except OutOfTime as stop:
         progress.print(f"{name}: {stop}", soft_wrap=True, highlight=False)
         raise typer.Exit(3) from None
+    except TrainingInterrupted as error:
+        then = "the same command goes on from there" if name in RESUMED else "the same command begins anew"
+        progress.print(f"{name}: stopped by {error.signal_name}; {then}", soft_wrap=True, highlight=False)
+        raise typer.Exit(error.exit_code) from None
     except (DataError, OutputError, CheckpointError) as error:
         fail(str(error))
     except OSError as error:
@@ -92,6 +84,25 @@ def reproduce(
         progress.print(f"written: {output / f'{name}.{ending}'}", soft_wrap=True, highlight=False)
     if not outcome.passed:
         raise typer.Exit(1)
+
+
+def _check(name: str, given: dict[str, object]) -> None:
+    """Refuse an experiment that there is not, and options that it does not take."""
+    from difflib import get_close_matches
+
+    from training.experiments.run import EXPERIMENTS, RESUMED, WITH_DATA
+
+    if name not in EXPERIMENTS:
+        near = get_close_matches(name, EXPERIMENTS, 1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        fail(f"there is no experiment {name!r}{hint} There is: {', '.join(EXPERIMENTS)}.")
+    for option, takers, refusal in (
+        ("--data", WITH_DATA, "takes no images"),
+        ("--seconds", RESUMED, "runs to its end"),
+        ("--only", RESUMED, "is one trial"),
+    ):
+        if given[option] is not None and name not in takers:
+            fail(f"{name} {refusal}; {option} is for: {', '.join(sorted(takers))}.")
 
 
 def _show(outcome: Outcome) -> None:

@@ -1,13 +1,16 @@
 """Experiments by command."""
 
 import json
+import signal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from ait_cli.main import app
+from training.errors import TrainingInterrupted
 from training.experiments.budget import Budget
 from training.experiments.outcome import Check, Outcome
 from training.experiments.relational import comparison
@@ -87,3 +90,14 @@ def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytes
     assert result.exit_code == 0, result.output
     assert "| table |" in page.read_text()
     assert json.loads((tmp_path / "relational.json").read_text())["environment"]["processor"]
+
+
+@pytest.mark.parametrize(("name", "then"), [("paper-sweeps", "goes on from there"), ("from-vit", "begins anew")])
+def test_a_signal_ends_it_with_a_line(name: str, then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> NoReturn:
+        raise TrainingInterrupted(signal.SIGTERM, "stopped after step 7")
+
+    monkeypatch.setattr("training.experiments.run.run_experiment", stop)
+    result = run(app, ["reproduce", name, "--output", str(tmp_path)])
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert f"{name}: stopped by SIGTERM; the same command {then}" in result.output

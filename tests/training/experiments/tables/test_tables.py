@@ -158,11 +158,14 @@ def test_sweeps_change_one_setting_at_a_time_and_tell_its_cost(
 ) -> None:
     def quick(trial: TableTrial, *rest: Any) -> dict[str, Any]:
         seen.append(trial)
-        seconds = 3.0 if "steps" in trial.label else 2.0
-        return {"accuracy": 0.5, "parameters": 1, "multiply_adds": 1, "seconds_per_epoch": seconds}
+        return {"accuracy": 0.5, "parameters": 1, "multiply_adds": 1}
+
+    def step_seconds(rows: list[TableTrial]) -> dict[str, float]:
+        return {row.label: 3.0 if "steps" in row.label else 2.0 for row in rows}
 
     seen: list[TableTrial] = []
     monkeypatch.setattr(sweeps, "run_trial", quick)
+    monkeypatch.setattr(sweeps, "_step_seconds", step_seconds)
     outcome = sweeps.run(True, 0, None, tmp_path, Budget())
     assert "| as it is | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 |" in outcome.markdown
     assert "| steps 2 | 0.00 | 0.0 | 1.50 | 50.00 ± 0.00 |" in outcome.markdown
