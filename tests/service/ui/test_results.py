@@ -182,6 +182,7 @@ def test_a_reload_keeps_the_images_and_the_choice(visit: VisitPage) -> None:
     names = here.cards.locator("h3")
     here.page.get_by_role("button", name="Remove second.jpg").click()
     expect(names).to_have_text(["third.png", "first.png"])
+    expect(here.cards.locator(".scores:not(.empty)")).to_have_count(4)
     told = here.cards.locator(".answer").all_inner_texts()
 
     here.page.reload()
