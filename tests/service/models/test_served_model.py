@@ -94,6 +94,14 @@ def test_a_full_queue_and_a_deadline(served: Any) -> None:
         assert sum(told[2] for told in witness.told if told[0] == "batch") == 2 * batch_size(model) + 5
 
 
+def test_its_process_takes_second_place_to_the_front(served: Any) -> None:
+    @served()
+    async def _(models: Models, witness: Witness) -> None:
+        pid = models.get().pid
+        assert pid
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + 5, 19)
+
+
 def test_a_process_that_dies_is_restarted(served: Any, model_folder: Path) -> None:
     @served()
     async def _(models: Models, witness: Witness) -> None:
