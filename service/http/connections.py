@@ -206,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.shared.waiting.pop(self, None)
         self.scope["state"][DEPARTURE] = self._departure
         super().on_headers_complete()
-        self.cycle.transport = WholeWrites(self.transport, self.loop)  # type: ignore[assignment]
+        self.cycle.transport = WholeWrites(self.transport, self.loop)
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""

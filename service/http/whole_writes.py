@@ -13,22 +13,24 @@ _HEAD: Final = b"HTTP/1.1 "
 _INTERIM: Final = b"HTTP/1.1 1"  # such as 100 Continue; the client waits for it
 
 
-class WholeWrites:
+class WholeWrites(asyncio.Transport):
     """Hold a head back until its body comes, and no longer than until the event loop's next round.
 
-    Stands in for the transport of a connection, for one request.
+    The transport of one request on a connection: it writes and closes, and nothing else.
     """
 
     __slots__ = ("_flush_soon", "_held", "_loop", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         """Prepare to write to a transport."""
+        super().__init__()
         self._transport, self._loop = transport, loop
         self._held = b""
         self._flush_soon: asyncio.Handle | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write what is held and this; hold a head."""
+        data = bytes(data)  # what is bytes already is not copied
         if self._held:
             data = self._held + data
             self._let_go()
