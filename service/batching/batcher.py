@@ -229,26 +229,27 @@ class Batcher(Generic[Item, Result]):
         except asyncio.CancelledError:  # the event loop stops
             for request, _ in batch:
                 request.future.cancel()
-            self._ended(batch, start)
+            end = self._ended(batch)
             raise
         except Exception as error:
             for request, _ in batch:
                 self._fail(request, error)
-            self._ended(batch, start)
+            end = self._ended(batch)
         else:
-            self._ended(batch, start)  # the next batch begins before these answers are written, which takes a while
+            end = self._ended(batch)  # the next batch begins before these answers are written, which takes a while
             for (request, index), result in zip(batch, results, strict=True):
                 request.answer(index, result)
         finally:
+            if self._observe:
+                self._observe(len(batch), [start - request.came for request, _ in batch], end - start)
             self._check_drained()
 
-    def _ended(self, batch: list[tuple[_Request[Item, Result], int]], start: float) -> None:
-        """Learn from a batch, and begin the next one."""
+    def _ended(self, batch: list[tuple[_Request[Item, Result], int]]) -> float:
+        """Learn from a batch, begin the next one, and return when the batch had ended."""
         self._idle_since = end = self._clock()
         self._cost.add(len(batch), end - self._end(asyncio.current_task(), end))
-        if self._observe:
-            self._observe(len(batch), [start - request.came for request, _ in batch], end - start)
         self._begin_batches()
+        return end
 
     def _end(self, task: asyncio.Task[None] | None, now: float) -> float:
         """Take a batch out of those that run, with which the next one begins; return when it had begun."""

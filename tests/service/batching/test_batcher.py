@@ -293,6 +293,18 @@ def test_the_next_batch_is_handed_over_before_the_answers_are() -> None:
     run(check())
 
 
+def test_an_observer_that_fails_keeps_no_answer_back() -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError
+
+    async def check() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it is told that a task failed
+        queue = batcher(Model(), max_batch=2, max_delay=0, observe=fail)
+        assert await asyncio.gather(*map(queue.submit, ([1], [2], [3]))) == [[-1], [-2], [-3]]
+
+    run(check())
+
+
 def test_what_waits_is_spread_over_all_that_can_begin() -> None:
     async def check() -> None:
         model = Model(fixed=0.0, slope=1.0, parallel=3)
