@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +14,10 @@ from ait_cli.arguments import (
     LayoutOption,
     Overrides,
     Recipe,
-    ServingPrecision,
-    ServingRuntime,
     load_classifier,
 )
 from ait_cli.lazy_group import plain_app
+from ait_cli.measurement.bench_server import bench_recall, bench_service
 from ait_cli.measurement.tables import memory_tables, model_table, prediction_table, training_table
 from ait_cli.output import fail, progress_bar, write_json
 
@@ -57,15 +54,9 @@ class Caching(StrEnum):
     device = "device"
 
 
-class Rival(StrEnum):
-    """Other servers that `ait bench service` can measure."""
-
-    onnxruntime = "onnxruntime"
-    litserve = "litserve"
-    ray = "ray"
-
-
 app = plain_app(help="Measure speed as a share of what the machine can do.", no_args_is_help=True)
+app.command("service")(bench_service)
+app.command("recall")(bench_recall)
 
 _Json = Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this JSON file too.")]
 
@@ -182,75 +173,6 @@ def bench_predict(
     result = {"model": name, "device": device, "rates": [rate.to_dict() for rate in rates]}
     Console(width=110).print(prediction_table(result))
     write_json(result, output)
-
-
-@app.command("service")
-def bench_service(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="Folder, bundled model, or a timm name for random weights; default: the bundled one."),
-    ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; default: generated ones.")] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Address of a running service that has this model; default: one is started."),
-    ] = None,
-    against: Annotated[
-        list[Rival] | None,
-        typer.Option(help="Measure the same model behind this server too; repeatable; needs the extra bench."),
-    ] = None,
-    connections: Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per load.")] = 4.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which the servers take turns.")] = 5,
-    soak: Annotated[int, typer.Option(min=0, help="Requests to send to see whether memory grows; 0 sends none.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    runtime: Annotated[
-        ServingRuntime, typer.Option(help="Runtime of the model, for every server.")
-    ] = ServingRuntime.auto,
-    precision: Annotated[
-        ServingPrecision, typer.Option(help="Number format, for every server.")
-    ] = ServingPrecision.fp32,
-    output: _Json = None,
-) -> None:
-    """Time the service over HTTP.
-
-    Rates are given as a share of the rate of decoding images and running the model without a server, in the same
-    runtime.
-    """
-    from rich.console import Console
-
-    from service.benchmark.benchmark import benchmark_service
-    from service.benchmark.images import ImagesError
-    from service.benchmark.plain_loop import PlainLoopError
-    from service.benchmark.systems import ServerError
-    from service.benchmark.table import print_benchmark
-    from service.repository.folders import ModelError
-
-    progress = Console(stderr=True)
-    # Turned into an exception, so that the servers that were started are stopped on the way out.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with progress.status("starting") as status:
-            result = benchmark_service(
-                model,
-                images=images,
-                url=url,
-                against=[str(name) for name in against or ()],
-                connections=connections,
-                seconds=seconds,
-                rounds=rounds,
-                soak_requests=soak,
-                device=device,
-                runtime=runtime.value,
-                precision=precision.value,
-                progress=status.update if progress.is_terminal else progress.print,
-            )
-    except (ModelError, ImagesError, PlainLoopError, ServerError) as error:
-        fail(str(error))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    print_benchmark(result, Console(width=110))
-    write_json(result.to_dict(), output)
 
 
 @app.command("memory")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ait_lite.checkpoint import bundled_models
-from service.benchmark.images import make_images, read_images
+from service.benchmark.inputs import images_to_send, served_folder
 from service.benchmark.plain_loop import PlainLoop
 from service.benchmark.processes import ServerProcesses, listening_on
 from service.benchmark.results import MemoryGrowth, ServerResult, ServiceBenchmark
@@ -17,7 +15,6 @@ from service.benchmark.run import Measurement, Progress, measure, soak
 from service.benchmark.systems import SYSTEMS, Running, ServerError, check_installed, started, status_of
 from service.model_process.runtimes.choice import Wanted
 from service.processes.machine import available_processors
-from service.repository.folders import ModelError, ModelFolder, locate
 from service.settings import Precision, Runtime
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -68,9 +65,9 @@ def benchmark_service(
     for system in systems:
         check_installed(system)
     with ExitStack() as stack:
-        folder = stack.enter_context(_model(model))
+        folder = stack.enter_context(served_folder(model))
         reached = None if url is None else _reach(url)
-        files = read_images(images) if images else make_images(*_twice_the_input(folder))
+        files = images_to_send(images, folder)
         progress("loading the model")
         plain_loop = stack.enter_context(closing(PlainLoop(folder, files, device, Wanted(runtime, precision))))
         chosen = plain_loop.runtime()
@@ -119,32 +116,3 @@ def _reach(url: str) -> Running:
         raise ServerError(f"{url}: no service answers there, or it is not ready. Start one with: ait serve")
     pid = listening_on(port) if host in _LOOPBACK else None
     return Running(host, port, None if pid is None else ServerProcesses(pid))
-
-
-@contextmanager
-def _model(reference: str | None) -> Iterator[ModelFolder]:
-    """Yield the folder of a model; for the name of an architecture, a temporary one with random weights."""
-    import timm
-
-    import ait  # noqa: F401  registers the architectures
-
-    try:
-        # Small images show what the service costs; a model of photographs would hide it.
-        folder = locate(reference or next((name for name in bundled_models() if name.startswith("ait_")), None))
-    except ModelError:
-        if reference is None or not timm.is_model(reference):
-            raise
-    else:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as parent:
-        path = Path(parent) / reference
-        model = timm.create_model(reference)
-        timm.models.save_for_hf(model, str(path), safe_serialization=True)
-        yield locate(path)
-
-
-def _twice_the_input(folder: ModelFolder) -> tuple[int, int]:
-    """Return twice the width and twice the height of the model's input, in pixels."""
-    _, height, width = (folder.config.get("pretrained_cfg") or {}).get("input_size") or (3, 224, 224)
-    return 2 * width, 2 * height

@@ -54,11 +54,11 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("ait", "service", "/v1/classify", "/health/ready"),
-        System("onnxruntime", "service.benchmark.onnxruntime_app", "/predict", "/health", "onnxruntime"),
-        System("litserve", "service.benchmark.litserve_app", "/predict", "/health", "litserve"),
+        System("onnxruntime", "service.benchmark.rivals.onnxruntime_app", "/predict", "/health", "onnxruntime"),
+        System("litserve", "service.benchmark.rivals.litserve_app", "/predict", "/health", "litserve"),
         System(
             "ray",
-            "service.benchmark.ray_serve_app",
+            "service.benchmark.rivals.ray_serve_app",
             "/",
             "/",
             "ray",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from rich.console import Console
 from rich.table import Table
 
-from service.benchmark.results import LOAD, ServiceBenchmark
+from service.benchmark.recall import RecallBenchmark
+from service.benchmark.results import LOAD, ServiceBenchmark, add_up
 
 DISTURBED = 0.1  # processors that others may take before the figures are in doubt
 
@@ -27,6 +30,36 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
         samples = result.memory.samples
         sizes = "; ".join(f"{size / 1e6:.1f} MB after {requests:,}" for requests, size in (samples[0], samples[-1]))
         console.print(f"memory of the service: {sizes} requests: x {result.memory.growth:.3f}", highlight=False)
+
+
+def print_recall(result: RecallBenchmark, console: Console) -> None:
+    """Print the figures, and a warning where they are in doubt."""
+    table = Table(
+        title=f"{result.model}, a memory of {result.examples:,} examples of {result.width} numbers, "
+        f"{result.processors} processors, {result.connections} connections",
+        caption=f"medians of {len(result.rounds)} rounds in turns",
+    )
+    for column in ("", "images/s", "of classify", "alone", "added alone"):
+        table.add_column(column, justify="right" if column else "left")
+    classify, recall = result.medians("classify"), result.medians("recall")
+    table.add_row("classify", f"{classify[0]:.1f}", "1.00", f"{classify[1] * 1e3:.2f} ms", "")
+    table.add_row(
+        "recall",
+        f"{recall[0]:.1f}",
+        f"{result.throughput:.2f}",
+        f"{recall[1] * 1e3:.2f} ms",
+        f"{result.added * 1e3:.2f} ms",
+    )
+    console.print(table)
+    if failures := add_up(each.failures for each in result.rounds):
+        counts = ", ".join(f"{cause}: {count}" for cause, count in failures.items())
+        console.print(f"requests that failed, by status: {counts}", highlight=False)
+    others = median(each.others for each in result.rounds)
+    if others > DISTURBED:
+        console.print(
+            f"other programs took {others:.1f} processors; stop them and measure again.",
+            highlight=False,
+        )
 
 
 def _speed(result: ServiceBenchmark) -> Table:

@@ -78,15 +78,15 @@ class MemoryAccess:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     @contextmanager
-    def state(self, name: str, revision: int | None = None) -> Iterator[State]:
-        """Hold the newest state of a memory, as `MemoryIndex.state` does; it blocks.
+    def state(self, name: str, revision: int | None = None, *, wait: bool = True) -> Iterator[State]:
+        """Hold the newest state of a memory, as `MemoryIndex.state` does; it blocks if it may wait.
 
         Raises:
-            ServiceError: As there.
+            ServiceError, WouldWait: As there.
         """
         index = self._indices.get(name) or MemoryIndex(self.store, name)
         try:
-            with index.state(revision) as state:
+            with index.state(revision, wait=wait) as state:
                 self._indices.setdefault(name, index)  # names of what is not there leave nothing behind
                 yield state
         except MemoryNotFound:

@@ -232,37 +232,30 @@ def race(
     until = time.monotonic() + seconds
     processes = len(children(supervisor))
     over = threading.Event()
+    rng, killing = random.Random(seed), threading.Lock()
 
     def write(writer: Writer) -> None:
         done = 0
         while done < steps and time.monotonic() < until and not over.is_set():
             writer.step()
+            kill_if_due()
             done += 1
 
-    def kill() -> None:
-        rng, killed = random.Random(seed), 0
-        while not over.wait(0.02):
+    def kill_if_due() -> None:
+        with killing:
             with state.lock:
-                due = state.counts.total() >= (killed + 1) * kill_every
-            running = children(supervisor)
-            if due and len(running) == processes:
+                due = state.counts.total() >= (state.counts["killed"] + 1) * kill_every
+            if due and len(running := children(supervisor)) == processes:
                 os.kill(rng.choice(running), signal.SIGKILL)
-                killed += 1
                 state.count("killed")
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        with ThreadPoolExecutor(writers) as pool:
-            futures = [pool.submit(write, writer) for writer in everybody]
-            try:
-                for future in futures:
-                    future.result()
-            finally:
-                over.set()
-    finally:
-        over.set()
-        killer.join()
+    with ThreadPoolExecutor(writers) as pool:
+        futures = [pool.submit(write, writer) for writer in everybody]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            over.set()
     _compare(state, everybody)
     return state.counts
 

@@ -110,8 +110,15 @@ class State:
         self.reading = Reading(self.content)
 
 
+class WouldWait(Exception):
+    """What was wanted at once cannot be had without waiting."""
+
+
 class MemoryIndex:
-    """The copy of one memory in this process. Its methods block, and may be called by several threads at once."""
+    """The copy of one memory in this process.
+
+    Its methods block unless they are told not to, and may be called by several threads at once.
+    """
 
     def __init__(self, store: MemoryStore, name: str) -> None:
         """Take the store and the name of a memory in it; nothing is read yet."""
@@ -127,20 +134,26 @@ class MemoryIndex:
         return state.memory if state else None
 
     @contextmanager
-    def state(self, revision: int | None = None) -> Iterator[State]:
+    def state(self, revision: int | None = None, *, wait: bool = True) -> Iterator[State]:
         """Hold the memory's newest state; nobody else uses it meanwhile.
 
         Args:
             revision: The least one that it must have.
+            wait: False neither waits for others that hold it nor reads what has changed in the store.
 
         Raises:
             MemoryNotFound: There is no such memory.
             RevisionNotReached: The revision is newer than any in the store.
+            WouldWait: It would have to wait, and may not.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=wait):
+            raise WouldWait
+        try:
             token = self._store.token()
             behind = self._state is not None and revision is not None and self._state.memory.revision < revision
             if self._state is None or behind or token != self._token:
+                if not wait:
+                    raise WouldWait
                 self._refresh()
                 self._token = token
             assert self._state is not None
@@ -149,6 +162,8 @@ class MemoryIndex:
                     f"Memory {self._name!r} is at revision {self._state.memory.revision}; {revision} is not there yet."
                 )
             yield self._state
+        finally:
+            self._lock.release()
 
     def _refresh(self) -> None:
         state = self._state

@@ -1,10 +1,15 @@
-"""Answer questions of many requests to a memory at once: to search for several costs little more than for one."""
+"""Answer questions of many requests to a memory at once: to search for several costs little more than for one.
+
+They are answered on a thread, so that nothing else waits; one that is alone, and takes no longer than the way to a
+thread and back, is answered at once.
+"""
 
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -12,14 +17,15 @@ import numpy as np
 
 from service.batching.batcher import Batcher
 from service.errors import DeadlineExceeded, MemoryConflict, MemoryInvalid, QueueFull, ServiceError
-from service.memories.answering.index import State, keys_of
-from service.memories.answering.reading import Answer
+from service.memories.answering.index import State, WouldWait, keys_of
+from service.memories.answering.reading import Answer, Reading
 from service.memories.records import Binding
 from service.memories.results import Recalled
 from service.observability.events import Observer
 
 MOST_QUESTIONS: Final = 32  # that are answered together
 _MOST_KEYS: Final = 64  # that are compared with all examples at once, which takes memory
+_BRIEF: Final = 1e-3  # seconds that an answer may keep the event loop
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ class Question:
 class Hold(Protocol):
     """Hold the newest state of a memory, as `MemoryAccess.state` does."""
 
-    def __call__(self, name: str, revision: int | None = None) -> AbstractContextManager[State]:
-        """Hold it; this blocks."""
+    def __call__(self, name: str, revision: int | None = None, *, wait: bool = True) -> AbstractContextManager[State]:
+        """Hold it; this blocks if it may wait."""
 
 
 class Questions:
@@ -63,6 +69,7 @@ class Questions:
         max_queue: int,
         max_delay: float,
         observer: Observer,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Make a queue.
 
@@ -73,11 +80,14 @@ class Questions:
             max_queue: Most questions that wait.
             max_delay: Seconds; most that is waited for more under load. Never for a question that is alone.
             observer: Is told of batches and of what is turned away.
+            clock: Seconds, for measuring.
         """
-        self._name, self._hold, self._observer = name, hold, observer
+        self._name, self._hold, self._run = name, hold, run
+        self._observer, self._clock = observer, clock
+        self._brief: weakref.ref[Reading] | None = None  # what has answered one question in so little time
         self._model = ""  # whose name what happens is told by: names of memories are clients' to choose
         self._batcher: Batcher[Question, Recalled | ServiceError] = Batcher(
-            lambda questions: run(lambda: self._answer(questions)),
+            self._answer,
             max_batch=MOST_QUESTIONS,
             max_queue=max_queue,
             max_delay=max_delay,
@@ -118,7 +128,13 @@ class Questions:
     def _observe(self, size: int, waits: Sequence[float], seconds: float) -> None:
         self._observer.batch(self._model, "", "recall", size, waits, seconds)
 
-    def _answer(self, questions: list[Question]) -> list[Recalled | ServiceError]:
+    async def _answer(self, questions: list[Question]) -> list[Recalled | ServiceError]:
+        if len(questions) == 1 and len(questions[0].vectors) == 1 and self._brief is not None:
+            with suppress(WouldWait):
+                return self._answers(questions, wait=False)
+        return await self._run(lambda: self._answers(questions))
+
+    def _answers(self, questions: list[Question], *, wait: bool = True) -> list[Recalled | ServiceError]:
         answers: dict[int, Recalled | ServiceError] = {}
         alike: dict[tuple[int | None, int, int, Binding], dict[int, np.ndarray]] = {}
         for place, (question, keys) in enumerate(zip(questions, _keys(questions), strict=True)):
@@ -130,23 +146,32 @@ class Questions:
         for keys_of_each in alike.values():
             first = questions[next(iter(keys_of_each))]
             try:
-                answers.update(zip(keys_of_each, self._recall(first, list(keys_of_each.values())), strict=True))
+                answers.update(zip(keys_of_each, self._recall(first, list(keys_of_each.values()), wait), strict=True))
             except ServiceError as error:
                 answers.update(dict.fromkeys(keys_of_each, error))
         return [answers[place] for place in range(len(questions))]
 
-    def _recall(self, question: Question, keys_of_each: Sequence[np.ndarray]) -> list[Recalled]:
-        """Answer questions that differ from one in their images alone."""
+    def _recall(self, question: Question, keys_of_each: Sequence[np.ndarray], wait: bool) -> list[Recalled]:
+        """Answer questions that differ from one in their images alone.
+
+        Raises:
+            WouldWait: It may not wait, and would, or might take longer than it did.
+        """
         keys = np.concatenate(keys_of_each)
-        with self._hold(self._name, question.revision) as state:
-            began = time.perf_counter()
+        with self._hold(self._name, question.revision, wait=wait) as state:
+            # After a change there is more to compute, once.
+            if not wait and (self._brief is None or self._brief() is not state.reading):
+                raise WouldWait
+            began = self._clock()
             if state.memory.binding != question.binding:
                 raise MemoryConflict(f"Memory {self._name!r} has been bound to another model meanwhile. Ask again.")
             answers: list[Answer] = []
             for start in range(0, len(keys), _MOST_KEYS):
                 part = keys[start : start + _MOST_KEYS]
                 answers += state.reading.answers(part, evidence=question.evidence, top_k=question.top_k)
-            seconds = time.perf_counter() - began
+            seconds = self._clock() - began
+            if len(keys) == 1:
+                self._brief = weakref.ref(state.reading) if seconds <= _BRIEF else None
             recalled, start = [], 0
             for own_keys in keys_of_each:
                 own = answers[start : start + len(own_keys)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.errors import DeadlineExceeded, MemoryConflict, MemoryInvalid, QueueFull, RevisionNotReached, ServiceError
-from service.memories.answering.index import State, keys_of, pack
+from service.memories.answering.index import State, WouldWait, keys_of, pack
 from service.memories.answering.questions import Question, Questions
 from service.memories.records import Binding, Memory, Options, Row
 from service.memories.results import Recalled
@@ -27,10 +27,11 @@ def vectors(count: int, seed: int) -> np.ndarray:
 
 
 class Held:
-    """The state of a memory, which tells how often it was held."""
+    """The state of a memory, which tells how often it was held; it may be one that others hold for a while."""
 
     def __init__(self) -> None:
         self.times = 0
+        self.by_others = False
         self.state = State(MEMORY)
         rows = [
             Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3)
@@ -39,7 +40,9 @@ class Held:
         self.state.write(MEMORY, rows)
 
     @contextmanager
-    def __call__(self, name: str, revision: int | None = None) -> Iterator[State]:
+    def __call__(self, name: str, revision: int | None = None, *, wait: bool = True) -> Iterator[State]:
+        if self.by_others and not wait:
+            raise WouldWait
         self.times += 1
         if revision is not None and revision > MEMORY.revision:
             raise RevisionNotReached(f"{name}: {revision}")
@@ -176,3 +179,55 @@ def test_one_who_leaves_takes_no_answer_from_the_others() -> None:
     left, others = asyncio.run(asked())
     assert left
     assert all(len(each.answers) == 1 for each in others)
+
+
+class Clock:
+    """A clock that goes on by a step whenever it is read."""
+
+    def __init__(self) -> None:
+        self.now, self.step = 0.0, 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_lone_question_that_takes_no_time_is_answered_without_a_thread() -> None:
+    held, clock, threads = Held(), Clock(), 0
+
+    async def run(work: Callable[[], list[Recalled | ServiceError]]) -> list[Recalled | ServiceError]:
+        nonlocal threads
+        threads += 1
+        return work()
+
+    async def asked() -> None:
+        asking = Questions("pets", held, run, max_queue=9, max_delay=0.0, observer=Observer(), clock=clock)
+        deadline = asyncio.get_running_loop().time() + 60
+
+        async def ask(on_threads: int, *questions: Question) -> list[Recalled]:
+            before = threads
+            found = await asyncio.gather(*(asking.ask(each, deadline) for each in questions))
+            assert threads - before == on_threads
+            return found
+
+        (first,) = await ask(1, question())  # nobody knows yet how long it takes
+        (again,) = await ask(0, question())
+        assert [each.labels for each in again.answers] == [each.labels for each in first.answers]
+        await ask(1, question(), question())  # several
+        await ask(1, question(2))  # one of several images
+        await ask(0, question())
+
+        with pytest.raises(RevisionNotReached):
+            await ask(0, question(revision=8))
+        held.by_others = True
+        await ask(1, question())
+        held.by_others = False
+        held.state.write(MEMORY, [Row(60, "e60", "cat", pack(keys_of(vectors(1, 9), BINDING))[0], False)])
+        await ask(1, question())  # more is to be computed, once
+        await ask(0, question())
+
+        clock.step = 0.01  # at once still, and it turns out to take long
+        await ask(0, question())
+        await ask(1, question())
+
+    asyncio.run(asked())

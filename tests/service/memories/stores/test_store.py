@@ -17,7 +17,7 @@ from service.errors import (
     RevisionNotReached,
     StaleRevision,
 )
-from service.memories.answering.index import MemoryIndex
+from service.memories.answering.index import MemoryIndex, WouldWait
 from service.memories.records import Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
@@ -203,6 +203,36 @@ def test_an_index_follows_every_change_of_others(store: MemoryStore) -> None:
     taught(store, lesson("y"), beta=3.0)
     assert contents() == {"y": "cat"}
     with pytest.raises(RevisionNotReached), index.state(store.memory("pets").revision + 1):
+        pass
+
+
+def test_an_index_that_may_not_wait_gives_up_instead(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    index = MemoryIndex(store, "pets")
+
+    def examples_at_once() -> int | None:
+        try:
+            with index.state(wait=False) as state:
+                return len(state.content)
+        except WouldWait:
+            return None
+
+    def read() -> int | None:
+        with index.state() as state:
+            assert examples_at_once() is None  # others hold it
+            return len(state.content)
+
+    assert examples_at_once() is None  # nothing has been read
+    assert read() == 1
+    while examples_at_once() is None:  # what the database tells of the store's own change may still come
+        read()
+    store.teach("pets", [lesson("b", "dog")], BINDING.fingerprint, QUOTAS)
+    assert examples_at_once() is None
+    assert read() == 2
+    while (found := examples_at_once()) is None:
+        read()
+    assert found == 2
+    with pytest.raises(WouldWait), index.state(store.memory("pets").revision + 1, wait=False):
         pass
 
 

@@ -1,6 +1,7 @@
 """Serve the same model with what one would write in an afternoon: FastAPI and ONNX Runtime, an image a call.
 
-It is run with `python -m service.benchmark.onnxruntime_app`; the variable GRAPH names the ONNX file of the model.
+It is run with `python -m service.benchmark.rivals.onnxruntime_app`; the variable GRAPH names the ONNX file of the
+model.
 """
 
 # FastAPI reads annotations as objects, so they must not be postponed here.
@@ -68,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["MODEL"] = str(arguments.model)
     host = os.environ.get("HOST", "127.0.0.1")
-    here = "service.benchmark.onnxruntime_app:loaded"
+    here = "service.benchmark.rivals.onnxruntime_app:loaded"
     uvicorn.run(here, factory=True, host=host, port=arguments.port, workers=PROCESSES, log_level="warning")
 
 

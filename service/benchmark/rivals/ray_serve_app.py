@@ -1,4 +1,4 @@
-"""Serve the same model with Ray Serve: `python -m service.benchmark.ray_serve_app`.
+"""Serve the same model with Ray Serve: `python -m service.benchmark.rivals.ray_serve_app`.
 
 The model and its steps are the service's own; Ray Serve brings HTTP, queues, batching and processes. It gets
 what makes the service fast too: one replica per processor with one thread each, freed memory that is kept, and

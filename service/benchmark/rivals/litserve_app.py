@@ -1,4 +1,4 @@
-"""Serve the same model with LitServe: `python -m service.benchmark.litserve_app`.
+"""Serve the same model with LitServe: `python -m service.benchmark.rivals.litserve_app`.
 
 The model and its steps are the service's own; LitServe brings HTTP, queues, batching and processes. It gets
 what makes the service fast too: one worker per processor with one thread each, freed memory that is kept, and
