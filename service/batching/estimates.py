@@ -40,6 +40,13 @@ class BatchCost:
         slope = (self._nt / self._weight - n * t) / variance
         return min(max(t - slope * n, 0.0), t)
 
+    def seconds(self, items: int) -> float:
+        """Estimate the seconds that a batch of some items takes; 0 before any is known."""
+        if not self._n:
+            return 0.0
+        fixed = self.fixed
+        return fixed + items * (self._t - self._weight * fixed) / self._n
+
 
 class ArrivalRate:
     """The rate at which requests come while others are there."""

@@ -1,7 +1,7 @@
 """Answer questions of many requests to a memory at once: to search for several costs little more than for one.
 
-They are answered on a thread, so that nothing else waits; one that is alone, and takes no longer than the way to a
-thread and back, is answered at once.
+Those that take long are answered on a thread, so that nothing else waits; all others at once, because the way there
+and back, and two threads that take turns at the interpreter, cost more than the answers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from service.batching.batcher import Batcher
+from service.batching.estimates import BatchCost
 from service.errors import DeadlineExceeded, MemoryConflict, MemoryInvalid, QueueFull, ServiceError
 from service.memories.answering.index import State, WouldWait, keys_of
 from service.memories.answering.reading import Answer, Reading
@@ -25,7 +26,7 @@ from service.observability.events import Observer
 
 MOST_QUESTIONS: Final = 32  # that are answered together
 _MOST_KEYS: Final = 64  # that are compared with all examples at once, which takes memory
-_BRIEF: Final = 1e-3  # seconds that an answer may keep the event loop
+_BRIEF: Final = 2e-3  # seconds that answers may keep the event loop
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Questions:
         max_queue: int,
         max_delay: float,
         observer: Observer,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         """Make a queue.
 
@@ -80,11 +81,11 @@ class Questions:
             max_queue: Most questions that wait.
             max_delay: Seconds; most that is waited for more under load. Never for a question that is alone.
             observer: Is told of batches and of what is turned away.
-            clock: Seconds, for measuring.
+            clock: Seconds of processor time, for judging how long answers take.
         """
         self._name, self._hold, self._run = name, hold, run
         self._observer, self._clock = observer, clock
-        self._brief: weakref.ref[Reading] | None = None  # what has answered one question in so little time
+        self._cost, self._cost_of = BatchCost(), weakref.WeakSet[Reading]()  # the one that answers, as it is
         self._model = ""  # whose name what happens is told by: names of memories are clients' to choose
         self._batcher: Batcher[Question, Recalled | ServiceError] = Batcher(
             self._answer,
@@ -129,7 +130,7 @@ class Questions:
         self._observer.batch(self._model, "", "recall", size, waits, seconds)
 
     async def _answer(self, questions: list[Question]) -> list[Recalled | ServiceError]:
-        if len(questions) == 1 and len(questions[0].vectors) == 1 and self._brief is not None:
+        if 0 < self._cost.seconds(sum(len(each.vectors) for each in questions)) <= _BRIEF:
             with suppress(WouldWait):
                 return self._answers(questions, wait=False)
         return await self._run(lambda: self._answers(questions))
@@ -159,19 +160,21 @@ class Questions:
         """
         keys = np.concatenate(keys_of_each)
         with self._hold(self._name, question.revision, wait=wait) as state:
-            # After a change there is more to compute, once.
-            if not wait and (self._brief is None or self._brief() is not state.reading):
+            known = state.reading in self._cost_of
+            if not wait and not known:  # after a change there is more to compute, once
                 raise WouldWait
-            began = self._clock()
+            began, cost = time.perf_counter(), self._clock()
             if state.memory.binding != question.binding:
                 raise MemoryConflict(f"Memory {self._name!r} has been bound to another model meanwhile. Ask again.")
             answers: list[Answer] = []
             for start in range(0, len(keys), _MOST_KEYS):
                 part = keys[start : start + _MOST_KEYS]
                 answers += state.reading.answers(part, evidence=question.evidence, top_k=question.top_k)
-            seconds = self._clock() - began
-            if len(keys) == 1:
-                self._brief = weakref.ref(state.reading) if seconds <= _BRIEF else None
+            seconds = time.perf_counter() - began
+            if known:
+                self._cost.add(len(keys), self._clock() - cost)
+            else:
+                self._cost, self._cost_of = BatchCost(), weakref.WeakSet([state.reading])
             recalled, start = [], 0
             for own_keys in keys_of_each:
                 own = answers[start : start + len(own_keys)]
