@@ -226,15 +226,15 @@ class Batcher(Generic[Item, Result]):
             results = await self._run([request.items[index] for request, index in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"A batch of {len(batch)} items had {len(results)} results.")
-        except asyncio.CancelledError:  # the event loop stops
-            for request, _ in batch:
-                request.future.cancel()
-            end = self._ended(batch)
-            raise
         except Exception as error:
             for request, _ in batch:
                 self._fail(request, error)
             end = self._ended(batch)
+        except BaseException:  # the event loop stops
+            for request, _ in batch:
+                request.future.cancel()
+            end = self._ended(batch)
+            raise
         else:
             end = self._ended(batch)  # the next batch begins before these answers are written, which takes a while
             for (request, index), result in zip(batch, results, strict=True):

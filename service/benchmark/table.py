@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 
 from rich.console import Console
@@ -18,14 +19,7 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
     console.print(_speed(result))
     for server in result.servers:
         found = server.summary
-        if found.failures:
-            counts = ", ".join(f"{cause}: {count}" for cause, count in found.failures.items())
-            console.print(f"{server.system}: requests that failed, by status: {counts}", highlight=False)
-        if found.others is not None and found.others > DISTURBED:
-            console.print(
-                f"{server.system}: other programs took {found.others:.1f} processors; stop them and measure again.",
-                highlight=False,
-            )
+        _print_doubts(server.system, found.failures, found.others, console)
     if result.memory:
         samples = result.memory.samples
         sizes = "; ".join(f"{size / 1e6:.1f} MB after {requests:,}" for requests, size in (samples[0], samples[-1]))
@@ -51,14 +45,18 @@ def print_recall(result: RecallBenchmark, console: Console) -> None:
         f"{result.added * 1e3:.2f} ms",
     )
     console.print(table)
-    if failures := add_up(each.failures for each in result.rounds):
+    failures = add_up(each.failures for each in result.rounds)
+    _print_doubts("ait", failures, median(each.others for each in result.rounds), console)
+
+
+def _print_doubts(server: str, failures: Mapping[str, int], others: float | None, console: Console) -> None:
+    """Say why a server's figures may be wrong, if anything was seen."""
+    if failures:
         counts = ", ".join(f"{cause}: {count}" for cause, count in failures.items())
-        console.print(f"requests that failed, by status: {counts}", highlight=False)
-    others = median(each.others for each in result.rounds)
-    if others > DISTURBED:
+        console.print(f"{server}: requests that failed, by status: {counts}", highlight=False)
+    if others is not None and others > DISTURBED:
         console.print(
-            f"other programs took {others:.1f} processors; stop them and measure again.",
-            highlight=False,
+            f"{server}: other programs took {others:.1f} processors; stop them and measure again.", highlight=False
         )
 
 

@@ -398,6 +398,25 @@ def test_a_failure_fails_its_own_requests_only() -> None:
     run(check())
 
 
+def test_whatever_ends_a_batch_leaves_nobody_waiting() -> None:
+    class Ended(BaseException):
+        """No failure of the model: something that stops the program, as an interrupt does."""
+
+    observed: list[int] = []
+
+    async def ended(items: list[int]) -> Sequence[int]:
+        raise Ended
+
+    async def main() -> None:
+        queue = batcher(ended, observe=lambda size, *_: observed.append(size))
+        with pytest.raises(asyncio.CancelledError):
+            await queue.submit([1, 2])
+        assert queue.running == 0
+
+    run(main())
+    assert observed == [2]
+
+
 def test_a_run_that_loses_a_result_is_a_failure() -> None:
     async def lose(items: list[int]) -> Sequence[int]:
         return items[1:]
