@@ -35,6 +35,10 @@ class Derived:
         self._ridge = None
         self._distances = None
 
+    def is_settled(self) -> bool:
+        """Return True if distances and a readout have been computed."""
+        return self._distances is not None and bool(self._readouts)
+
     def readout(self, name: str, beta: float) -> Readout:
         """Make a readout.
 

@@ -258,6 +258,16 @@ class ClassMemory:
             evidence,
         )
 
+    def is_settled(self, queries: int) -> bool:
+        """Return True if what made earlier answers quick is there for so many more queries.
+
+        False where something may be computed of all examples first: after a change, and once where many are asked.
+
+        Args:
+            queries: How many are to be asked.
+        """
+        return self._derived.is_settled() and not self._store.bounds.due(queries, self.dim, len(self))
+
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """Score labels without looking for evidence: what `recall` gives as `scores`, in less time.
 

@@ -47,14 +47,20 @@ class Bounds:
         queries = keys / SCALE
         sketch = self._sketch
         if sketch is None:
+            due = self.due(len(queries), queries.shape[1], len(stored))
             self._asked += len(queries)
-            if self._asked <= _FEWEST_QUERIES or len(stored) < _FEWEST_EXAMPLES or queries.shape[1] < 2 * DIRECTIONS:
+            if not due:
                 return None
             sketch = Sketch(stored.keys(stored.sample(_SAMPLE)) / SCALE)
             for start in range(0, len(stored), _ROWS):
                 sketch.add(stored.keys(slice(start, start + _ROWS)) / SCALE)
             self._sketch, self._made_for, self._misses = sketch, len(stored), 0
         return sketch.bounds(queries)
+
+    def due(self, queries: int, width: int, examples: int) -> bool:
+        """Return True if a sketch is made of all keys, of some width, when so many more queries are asked."""
+        worthwhile = examples >= _FEWEST_EXAMPLES and width >= 2 * DIRECTIONS
+        return worthwhile and self._sketch is None and self._asked + queries > _FEWEST_QUERIES
 
     def note(self, left_few: bool) -> None:
         """Note whether the bounds of a search have left few enough examples to compare."""

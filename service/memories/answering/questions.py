@@ -161,7 +161,7 @@ class Questions:
         keys = np.concatenate(keys_of_each)
         with self._hold(self._name, question.revision, wait=wait) as state:
             known = state.reading in self._cost_of
-            if not wait and not known:  # after a change there is more to compute, once
+            if not wait and not (known and state.content.is_settled(len(keys))):  # there is more to compute, once
                 raise WouldWait
             began, cost = time.perf_counter(), self._clock()
             if state.memory.binding != question.binding:

@@ -333,3 +333,26 @@ def test_ridge_is_no_worse_than_class_means_from_one_example_a_class_on() -> Non
             for readout in ("ridge", "prototype")
         }
         assert accuracy["ridge"] > accuracy["prototype"] - 0.03, count
+
+
+def test_a_memory_says_whether_something_is_to_be_computed_of_all_examples_first() -> None:
+    ids, vectors, labels = clusters(4200, dim=96)
+    memory = ClassMemory(96)
+    memory.write(ids[:-1], vectors[:-1], labels[:-1])
+    assert not memory.is_settled(1)
+    memory.recall(vectors[:1])
+    assert memory.is_settled(255)
+    assert not memory.is_settled(256)  # from here on searches are worth a preparation
+    memory.recall(vectors[:255])
+    assert not memory.is_settled(1)
+    memory.recall(vectors[:1])
+    assert memory.is_settled(1000)
+    memory.write(ids[-1:], vectors[-1:], labels[-1:])
+    assert not memory.is_settled(1)
+
+
+def test_a_memory_of_narrow_features_stays_settled() -> None:
+    memory = taught([("a", "ant"), ("b", "bee")])
+    for _ in range(3):
+        memory.recall(np.random.default_rng(0).standard_normal((200, DIM)))
+        assert memory.is_settled(1)
