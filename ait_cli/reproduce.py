@@ -26,9 +26,9 @@ def reproduce(
         Path | None,
         typer.Option(
             "--data",
-            help="For `block-memory`, `from-vit`, `unknown` and `write-maps`: images in train/ and test/, one folder "
-            "per class. For the paper's tables: a folder with cifar10, cifar100, pet and imagenet100, as far "
-            "as they are there.",
+            help="For `against-vit`, `block-memory`, `from-vit`, `unknown` and `write-maps`: images in train/ and "
+            "test/, one folder per class. For the paper's tables: a folder with cifar10, cifar100, pet and "
+            "imagenet100, as far as they are there.",
         ),
     ] = None,
     seconds: Annotated[

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
+from ait.block import AssociativeBlock
 from ait.interpret.memory_report import trace_queries
 from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import AssociativeHead
@@ -75,7 +76,14 @@ class CausalReport:
 Hooks = Callable[[ExitStack, Any], None]
 
 
-def _retrieval_off(hooks: ExitStack, model: AssociativeModel) -> None:
+class HasMemories(Protocol):
+    """A model of whatever inputs, of which some blocks carry a memory."""
+
+    def associative_blocks(self) -> list[AssociativeBlock]:
+        """Return those blocks."""
+
+
+def _retrieval_off(hooks: ExitStack, model: HasMemories) -> None:
     def hook(module: nn.Module, arguments: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(output[0]), output[1]
 
@@ -83,7 +91,7 @@ def _retrieval_off(hooks: ExitStack, model: AssociativeModel) -> None:
         hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
 
 
-def _equal_priors(hooks: ExitStack, model: AssociativeModel) -> None:
+def _equal_priors(hooks: ExitStack, model: HasMemories) -> None:
     def hook(module: nn.Module, arguments: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         tokens, priors = arguments
         return tokens, priors.mean(0, keepdim=True).expand_as(priors)
@@ -92,7 +100,7 @@ def _equal_priors(hooks: ExitStack, model: AssociativeModel) -> None:
         hooks.enter_context(block.workspace.retrieval.register_forward_pre_hook(hook))
 
 
-def _shuffled_priors(hooks: ExitStack, model: AssociativeModel) -> None:
+def _shuffled_priors(hooks: ExitStack, model: HasMemories) -> None:
     """Each prior is recalled as before, and gives what the next one holds: order alone would change nothing."""
 
     def hook(module: Any, arguments: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -254,6 +262,24 @@ def logits_under(model: nn.Module, images: Tensor, intervention: str) -> Tensor:
         return _logits(model, images, max(len(images), 1), known[intervention])
     finally:
         model.train(training)
+
+
+@contextmanager
+def disturbed_blocks(model: HasMemories, intervention: str) -> Iterator[None]:
+    """Disturb the memories of a model's blocks for a while, whatever the model is asked meanwhile.
+
+    Args:
+        model: Left as it was.
+        intervention: One of `INTERVENTIONS` that is on blocks.
+
+    Raises:
+        ValueError: There is no such intervention on blocks.
+    """
+    if intervention not in _ON_BLOCKS:
+        raise ValueError(f"Unknown intervention {intervention!r} on blocks; choose one of {', '.join(_ON_BLOCKS)}.")
+    with ExitStack() as hooks:
+        _ON_BLOCKS[intervention](hooks, model)
+        yield
 
 
 def _watch_norms(hooks: ExitStack, model: nn.Module, ratios: list[list[Tensor]]) -> None:

@@ -63,7 +63,7 @@ def test_names(tmp_path: Path) -> None:
 def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
     result = run(app, ["reproduce", "landscape", "--data", str(tmp_path)])
     assert result.exit_code == 1
-    takers = "block-memory, from-vit, paper-ablations, paper-sweeps, paper-table, unknown, write-maps"
+    takers = "against-vit, block-memory, from-vit, paper-ablations, paper-sweeps, paper-table, unknown, write-maps"
     assert f"--data is for: {takers}" in result.output.replace("\n", " ")
     result = run(app, ["reproduce", "unknown", "--data", str(tmp_path)])
     assert result.exit_code == 1
@@ -73,7 +73,7 @@ def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
 def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(app, ["reproduce", "landscape", "--seconds", "5"])
     assert result.exit_code == 1
-    takers = "block-memory, paper-ablations, paper-sweeps, paper-table, relational"
+    takers = "against-vit, block-memory, paper-ablations, paper-sweeps, paper-table, relational"
     assert f"--seconds is for: {takers}" in result.output.replace("\n", " ")
 
     def stop(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:

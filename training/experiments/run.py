@@ -22,6 +22,7 @@ from training.run.output.provenance import environment
 
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
+    "against-vit": "against_vit.comparison",
     "association-capacity": "facts.association_capacity",
     "block-memory": "blocks.comparison",
     "capacity-slope": "energies.capacity_slope",
@@ -60,11 +61,20 @@ _DPI = 160
 
 # Experiments that take images of one's own, as `run(full, seed, data)`.
 WITH_DATA = frozenset(
-    {"block-memory", "from-vit", "paper-ablations", "paper-sweeps", "paper-table", "unknown", "write-maps"}
+    {
+        "against-vit",
+        "block-memory",
+        "from-vit",
+        "paper-ablations",
+        "paper-sweeps",
+        "paper-table",
+        "unknown",
+        "write-maps",
+    }
 )
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
-RESUMED = frozenset({"block-memory", "paper-ablations", "paper-sweeps", "paper-table", "relational"})
+RESUMED = frozenset({"against-vit", "block-memory", "paper-ablations", "paper-sweeps", "paper-table", "relational"})
 
 
 def run_experiment(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ait import AssociativeTransformer
-from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, logits_under
+from ait.interpret.causal import INTERVENTIONS, causal_report, describe_effects, disturbed_blocks, logits_under
 from ait.memory.associative_head import AssociativeHead
 from tests.ait.conftest import MakeModel
 
@@ -93,6 +93,20 @@ def test_an_associative_head_loses_everything_without_its_classes(
     assert report.effects["equal_classes"].loss == pytest.approx(math.log(5), rel=1e-5)
     # So few examples give all priors of a class the same.
     assert report.effects["one_prior_a_class"].loss_change == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("intervention", ["retrieval_off", "equal_priors", "shuffled_priors"])
+def test_blocks_are_disturbed_for_a_while(make_model: MakeModel, images: Tensor, intervention: str) -> None:
+    model = make_model().eval()
+    with torch.no_grad():
+        before = model(images)
+        with disturbed_blocks(model, intervention):
+            disturbed = model(images)
+        torch.testing.assert_close(model(images), before)
+    torch.testing.assert_close(disturbed, logits_under(model, images, intervention))
+    assert not torch.allclose(disturbed, before)
+    with pytest.raises(ValueError, match=r"on blocks; choose one of retrieval_off, "), disturbed_blocks(model, "head"):
+        pass
 
 
 @pytest.mark.parametrize("training", [False, True])

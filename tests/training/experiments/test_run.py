@@ -12,6 +12,7 @@ from training.experiments.energies import landscape as example
 
 # The others train for up to a minute or more; their parts have tests of their own.
 SLOW = {
+    "against-vit",
     "association-capacity",
     "block-memory",
     "data-fraction",

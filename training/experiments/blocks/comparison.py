@@ -134,7 +134,11 @@ def outcome(trials: Mapping[str, Sequence[Trial]], size: Size) -> Outcome:
         trials: A design whose controls are missing is not compared with them.
         size: Size of the models.
     """
-    figures = {name: _figures(name, several, trials) for name, several in trials.items()}
+    figures = {
+        name: {"about": DESIGNS[name].about}
+        | measured(several, {control: trials.get(control, ()) for control in DESIGNS[name].controls})
+        for name, several in trials.items()
+    }
     checks = [
         Check(f"{name}, accuracy over chance", mean(t.accuracy() for t in several) * size.classes, 1.2, size.classes)
         for name, several in trials.items()
@@ -169,10 +173,15 @@ def outcome(trials: Mapping[str, Sequence[Trial]], size: Size) -> Outcome:
     )
 
 
-def _figures(name: str, several: Sequence[Trial], trials: Mapping[str, Sequence[Trial]]) -> dict[str, Any]:
+def measured(several: Sequence[Trial], controls: Mapping[str, Sequence[Trial]]) -> dict[str, Any]:
+    """Describe the trials of one model, one a seed: costs, accuracy, what it loses without its memory.
+
+    Args:
+        several: Its trials.
+        controls: Those of models that it is compared with, by name, over the seeds that both have.
+    """
     own = [trial.right["on"] for trial in several]
     found: dict[str, Any] = {
-        "about": DESIGNS[name].about,
         "seeds": [trial.seed for trial in several],
         "parameters": several[0].parameters,
         "multiply-adds": several[0].multiply_adds,
@@ -185,8 +194,8 @@ def _figures(name: str, several: Sequence[Trial], trials: Mapping[str, Sequence[
             found[change] = vars(
                 difference([trial.right[change] for trial in several], [right[::EVERY] for right in own])
             )
-    for control in DESIGNS[name].controls:
-        theirs = {trial.seed: trial.right["on"] for trial in trials.get(control, ())}
+    for control, their_trials in controls.items():
+        theirs = {trial.seed: trial.right["on"] for trial in their_trials}
         shared = [trial for trial in several if trial.seed in theirs]
         if shared:
             found[f"over {control}"] = vars(

@@ -271,6 +271,7 @@ DESIGNS: Final = {
     "pool-shared": Design(_pool_shared, "as pool, the second block passed four times, no memory"),
     "ait-none": Design(partial(_ait, memory="none"), "blocks of `ait_*` models, no memory"),
     "default": Design(partial(_ait, memory="orthogonal"), "the memory of `ait_*` models", ("ait-none", "vit")),
+    "published": Design(partial(_ait, memory="published"), "the memory of arXiv 2309.12862", ("ait-none", "vit")),
     "attention": Design(_attention, "priors as further keys and values of attention", ("vit",)),
     "shared": Design(
         _shared, "one block passed twice, each pass with priors of its own", ("shared-none", "vit-1", "vit")

@@ -23,6 +23,8 @@ from training.experiments.budget import Budget, NotChosen
 
 # With its memory disturbed a model is asked one test image in so many: what it loses is seen soon.
 EVERY: Final = 4
+# Names of `ait.interpret.causal` for the interventions here.
+OF_BLOCKS: Final = {"off": "retrieval_off", "equal": "equal_priors", "shuffled": "shuffled_priors"}
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,19 @@ class TrialPlan:
         size: Size of the model.
         training: How it is trained.
         seed: Of everything random.
+        label: What the trial's file is called by besides the seed; empty: the design.
     """
 
     design: str
     size: Size
     training: Training
     seed: int
+    label: str = ""
 
     @property
     def name(self) -> str:
         """Name of the trial's file."""
-        return f"{self.design}-seed-{self.seed}"
+        return f"{self.label or self.design}-seed-{self.seed}"
 
 
 def run_kept_trial(plan: TrialPlan, images: Images, folder: Path, budget: Budget) -> Trial:
@@ -240,10 +244,6 @@ def _loss(model: nn.Module, images: Tensor, labels: Tensor, training: Training) 
     return F.cross_entropy(output.logits, labels) + balance * output.balance_loss
 
 
-# Names of `ait.interpret.causal` for the interventions here.
-_OF_MODELS = {"off": "retrieval_off", "equal": "equal_priors", "shuffled": "shuffled_priors"}
-
-
 @torch.no_grad()
 def _answers(model: nn.Module, images: Tensor, change: str | None) -> Tensor:
     model.eval()
@@ -253,7 +253,7 @@ def _answers(model: nn.Module, images: Tensor, change: str | None) -> Tensor:
         if change is None:
             logits = model(pixels)
         elif interventions(model):
-            logits = logits_under(model, pixels, _OF_MODELS[change])
+            logits = logits_under(model, pixels, OF_BLOCKS[change])
         else:
             with intervention(model, change):
                 logits = model(pixels)

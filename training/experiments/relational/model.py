@@ -71,7 +71,8 @@ class RelationalModel(nn.Module):
         num_heads: Heads.
         patch_size: Side of the image's patches; None: `ConvolutionalStem` makes 5 × 5 tokens.
         mutual: The image reads the question too, and the head reads all tokens, as in AiT's paper.
-        memory_args: Settings of the memory that differ from the default's.
+        memory: Named memory of AiT's blocks, as `memory_config` knows them.
+        memory_args: Settings of the memory that differ from the named one's.
 
     Raises:
         ValueError: If there is no such model, the patches do not tile the image, or delta attention would need a mask.
@@ -85,6 +86,7 @@ class RelationalModel(nn.Module):
         num_heads: int = 4,
         patch_size: int | None = None,
         mutual: bool = False,
+        memory: str = "orthogonal",
         memory_args: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
@@ -110,9 +112,9 @@ class RelationalModel(nn.Module):
             # k = 5 is the paper's for this set.
             layers = [CoordinationLayer(dim, num_heads, 2 * dim, "workspace", num_slots=8, top_k=5)]
         else:
-            memory = memory_config("orthogonal", **(memory_args or {}))
+            config = memory_config(memory, **(memory_args or {}))
             attention = "delta" if kind == "ait-delta" else "softmax"
-            layers = [QuestionBlock(before, dim, num_heads, memory, attention) for _ in range(depth)]
+            layers = [QuestionBlock(before, dim, num_heads, config, attention) for _ in range(depth)]
         self.blocks = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim * (self.num_image + 1 if mutual else 1), len(ANSWERS))
@@ -135,6 +137,10 @@ class RelationalModel(nn.Module):
         image, question = tokens.repeat_interleave(asked.shape[1], 0), asked.flatten(0, 1)[:, None]
         x, balance = self._encode(torch.cat([question, image], dim=1))  # (B * Q, 1 + N, E)
         return self.head(self.norm(x).flatten(1)).unflatten(0, asked.shape[:2]), balance
+
+    def associative_blocks(self) -> list[AssociativeBlock]:
+        """Return the blocks that carry a memory."""
+        return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         balance = x.new_zeros(())

@@ -1,6 +1,7 @@
 """Train one model on Sort-of-CLEVR's questions, and measure it on each kind; a trial goes on where it was stopped."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ait.benchmark.cost import model_cost
+from ait.interpret.causal import disturbed_blocks
 from ait_lite.checkpoint import atomic_file, write_text
 from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
+from training.experiments.blocks.trial import OF_BLOCKS
 from training.experiments.budget import Budget, NotChosen
 from training.experiments.relational.model import RelationalModel
 from training.seeds import epoch_order, stream_seed
@@ -67,7 +70,8 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
         budget: Asked after every epoch.
 
     Returns:
-        The result: accuracy of each kind on the test images, by epoch and at the end, cost and settings.
+        The result: accuracy of each kind on the test images, by epoch and at the end; which questions were answered
+        rightly, as a digit each by intervention and kind, ``on`` being the model as it is; cost and settings.
 
     Raises:
         NotChosen: Another command has to run it.
@@ -95,20 +99,21 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             epoch = len(history)
             model.train()
             order = epoch_order(trial.images, trial.seed, epoch)
-            losses = []
+            losses, began = [], time.perf_counter()
             for number, chosen in enumerate(order.split(trial.batch_size)):
                 share = _rate((epoch * steps + number) / (trial.epochs * steps))
                 for group in optimiser.param_groups:
                     group["lr"] = trial.lr * share
                 losses.append(_update(model, optimiser, train, chosen, trial.balance_weight, device))
-            found = measure(model, test, device)
-            history.append({"epoch": epoch + 1, "loss": float(torch.stack(losses).mean()), **found})
+            loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
+            history.append({"epoch": epoch + 1, "loss": loss, **measure(model, test, device), "seconds": seconds})
             if epoch + 1 < trial.epochs:
                 _save(folder / f"{trial.name}.pt", settings, model, optimiser, history)
                 budget.check()
     example = (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS))
     cost = model_cost(model.cpu(), *example)
     result = {"settings": settings, "history": history, "accuracy": measure(model, test, torch.device("cpu"))}
+    result |= {"right": _right_answers(model, test)}
     result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(done, json.dumps(result, indent=1) + "\n")
@@ -119,16 +124,32 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
 @torch.no_grad()
 def measure(model: RelationalModel, data: SortOfClevr, device: torch.device) -> dict[str, float]:
     """Compute the share of right answers to each kind of question that there is."""
+    return {kind: float(right.double().mean()) for kind, right in _right(model, data, device).items()}
+
+
+@torch.no_grad()
+def _right(model: RelationalModel, data: SortOfClevr, device: torch.device) -> dict[str, Tensor]:
+    """Tell which questions of each kind are answered rightly; bool, one dimension, in the order of images."""
     model.eval()
     right = []
     for rows in torch.arange(len(data.images)).split(EVALUATED_AT_ONCE):
         logits, _ = model(data.images[rows].to(device) / 255, data.questions[rows].to(device))
         right.append(logits.argmax(-1).cpu() == data.answers[rows])
     correct = torch.cat(right)
+    by_kind = {kind: correct[data.kinds == number] for number, kind in enumerate(KINDS)}
+    return {kind: found for kind, found in by_kind.items() if len(found)}
+
+
+def _right_answers(model: RelationalModel, data: SortOfClevr) -> dict[str, dict[str, str]]:
+    """Write which questions are answered rightly, by intervention and kind, as digits."""
+    found = {"on": _right(model, data, torch.device("cpu"))}
+    if model.associative_blocks():
+        for change, intervention in OF_BLOCKS.items():
+            with disturbed_blocks(model, intervention):
+                found[change] = _right(model, data, torch.device("cpu"))
     return {
-        kind: float(correct[data.kinds == number].double().mean())
-        for number, kind in enumerate(KINDS)
-        if (data.kinds == number).any()
+        change: {kind: "".join("01"[flag] for flag in right.tolist()) for kind, right in kinds.items()}
+        for change, kinds in found.items()
     }
 
 

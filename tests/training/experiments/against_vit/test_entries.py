@@ -1,0 +1,77 @@
+"""Contestants have the sizes that they claim, and each trial stands in the tables that it is for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.experiments.against_vit import entries as module
+from training.experiments.against_vit.entries import entries, file_name, matched_width, triangles
+from training.experiments.blocks.designs import DESIGNS, Size, parameters
+from training.experiments.blocks.trial import Training
+from training.experiments.budget import Budget, NotChosen
+from training.experiments.relational.trial import RelationalTrial
+
+TRIAL = RelationalTrial(
+    "asked", {"kind": "ait", "dim": 16, "depth": 1, "num_heads": 2}, images=24, epochs=1, batch_size=8
+)
+
+
+@pytest.mark.parametrize("design", ["default", "published"])
+@pytest.mark.parametrize("size", [Size(width=96), Size(64, 2, patch=32, merged=2)])
+def test_the_vit_beside_a_design_stores_as_much(design: str, size: Size) -> None:
+    width = matched_width(design, size)
+    assert width % size.heads == 0
+    design_itself, vit = DESIGNS[design].make(size), DESIGNS["vit"].make(replace(size, width=width))
+    assert parameters(vit) == pytest.approx(parameters(design_itself), rel=0.03)
+
+
+def test_triangles_are_the_published_ones_in_three_channels() -> None:
+    images = triangles(20, 10)
+    assert images.train.shape == (20, 3, 64, 64)
+    assert images.test.shape == (10, 3, 64, 64)
+    assert torch.equal(images.train[:, 0], images.train[:, 2])
+    assert not torch.equal(images.train[:10], images.test)
+    assert images.test_labels.tolist().count(1) in range(1, 10)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_every_trial_has_a_name_of_its_own(full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = triangles(16, 8)
+    monkeypatch.setattr(module, "triangles", lambda train, test: drawn)
+    monkeypatch.setattr(module, "load", lambda root, each, size: drawn)
+    names = [entry.name for entry in entries(full, 4, tmp_path, tmp_path, Budget())]
+    assert len(set(names)) == len(names)
+    assert {"cifar-10-latent-workspace-seed-6", "sort-of-clevr-ait-as-published-joint-seed-4"} < set(names)
+    assert ("triangle-ait-as-published-seed-4" in names) == full
+    assert all(name.startswith("sort-of-clevr") for name in names[-15:])
+    assert len(entries(False, 4, None, tmp_path, Budget())) == 15
+    assert file_name("CIFAR-10", "AiT, wide") == "cifar-10-ait-wide"
+
+
+def test_a_trial_on_images_stands_in_their_table(tmp_path: Path) -> None:
+    size, training = Size(64, 2, 16, 2, patch=32, merged=2), Training(epochs=1)
+    found_entries = module._on_images(
+        "Triangle", triangles(128, 16), size, training, range(4, 6), tmp_path, Budget(only="triangle-ait-seed-5")
+    )
+    by_name = {entry.name: entry for entry in found_entries}
+    found = by_name["triangle-ait-seed-5"].run()
+    assert list(found) == ["Triangle"]
+    assert found["Triangle"].seed == 5
+    assert found["Triangle"].right["on"].shape == (16,)
+    assert set(found["Triangle"].right) == {"on", "off", "equal", "shuffled"}
+    with pytest.raises(NotChosen):
+        by_name["triangle-ait-seed-4"].run()
+
+
+def test_a_trial_on_questions_stands_in_the_table_of_every_kind(tmp_path: Path) -> None:
+    found = module._asked(TRIAL, tmp_path, Budget())
+    assert [name.removeprefix("Sort-of-CLEVR, ") for name in found] == ["non-relational", "binary", "ternary"]
+    for trial in found.values():
+        assert trial.right["on"].shape == (2000,)
+        assert trial.right["off"].shape == (500,)
+        assert trial.seconds > 0
+    # Two kinds are not confused, and a memory that is off is not that which is on.
+    on = [trial.right["on"] for trial in found.values()]
+    assert not torch.equal(on[0], on[1])

@@ -1,0 +1,146 @@
+"""Who takes part on which set: AiT with the published memory and with later ones, and ViTs of several widths."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from training.data.sources.sort_of_clevr import KINDS
+from training.data.sources.triangle import CLASSES, SIZE, generate_triangles
+from training.experiments.blocks.comparison import load
+from training.experiments.blocks.designs import DESIGNS, Size, parameters
+from training.experiments.blocks.trial import EVERY, Images, Training, Trial, TrialPlan, run_kept_trial
+from training.experiments.budget import Budget
+from training.experiments.relational.comparison import FULL_WIDTHS, WIDTHS
+from training.experiments.relational.trial import RelationalTrial, run_trial
+
+# What tables call the designs with a memory.
+LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
+_NARROW: Final = 0.75  # width of the narrowest ViT, as a share of AiT's
+_WIDEST: Final = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model that is trained on one set.
+
+    Attributes:
+        contestant: What tables call it.
+        name: Of its trial.
+        run: Trains and measures, or reads what was measured: a trial for each table that it is in, by the table.
+    """
+
+    contestant: str
+    name: str
+    run: Callable[[], Mapping[str, Trial]]
+
+
+def entries(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> list[Entry]:
+    """List all models on all sets.
+
+    Args:
+        full: Sizes and numbers of epochs that want a GPU, and Triangle, which nothing learns in less.
+        seed: The first of three.
+        data: CIFAR-10 as splits of class folders; None leaves it out.
+        folder: Where trials are kept.
+        budget: Asked before every trial.
+
+    Raises:
+        DataError: The images cannot be used.
+    """
+    seeds = range(seed, seed + 3)
+    found = []
+    if data is not None:
+        images = load(data, None if full else 1000, 32)
+        size = Size(32, int(images.train_labels.max()) + 1, **({} if full else {"width": 96}))
+        training = Training(epochs=8, batch=512, rate=2e-3, padding=4) if full else Training(epochs=3)
+        found += _on_images("CIFAR-10", images, size, training, seeds, folder, budget)
+    if full:
+        size = Size(SIZE, len(CLASSES), patch=32, merged=2)
+        training = Training(epochs=100, batch=512, rate=1e-3)
+        found += _on_images("Triangle", triangles(50_000, 10_000), size, training, seeds, folder, budget)
+    return found + _on_questions(full, seeds, folder, budget)
+
+
+def triangles(train: int, test: int) -> Images:
+    """Draw triangles as the published set has them, white on black in three channels."""
+    parts: list[Tensor] = []
+    for count, split in ((train, "train"), (test, "val")):
+        drawn = generate_triangles(count, 0, "train" if split == "train" else "val", faithful=True)
+        parts += [drawn.images.expand(-1, 3, -1, -1), drawn.labels]
+    return Images(*parts)
+
+
+def _on_images(
+    table: str, images: Images, size: Size, training: Training, seeds: range, folder: Path, budget: Budget
+) -> list[Entry]:
+    plans = {LABELS[design]: TrialPlan(design, size, training, 0) for design in LABELS}
+    widths = {int(_NARROW * size.width), size.width, matched_width("default", size), matched_width("published", size)}
+    plans |= {f"ViT {width}": TrialPlan("vit", replace(size, width=width), training, 0) for width in sorted(widths)}
+    found = []
+    for contestant, plan in plans.items():
+        for one in seeds:
+            named = replace(plan, seed=one, label=file_name(table, contestant))
+
+            def run(plan: TrialPlan = named) -> dict[str, Trial]:
+                return {table: run_kept_trial(plan, images, folder, budget)}
+
+            found.append(Entry(contestant, named.name, run))
+    return found
+
+
+def matched_width(design: str, size: Size) -> int:
+    """Find the width of the ViT that stores nearly as many numbers as a design of some size, with as many heads."""
+
+    def stored(design: str, width: int) -> int:
+        with torch.device("meta"):
+            return parameters(DESIGNS[design].make(replace(size, width=width)))
+
+    target = stored(design, size.width)
+    widths = range(size.width, _WIDEST * size.width, size.heads)
+    return min(widths, key=lambda width: abs(stored("vit", width) - target))
+
+
+def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
+    widths = FULL_WIDTHS if full else WIDTHS
+    heads = 8 if full else 4
+    shared = RelationalTrial("", epochs=100, batch_size=128) if full else RelationalTrial("", epochs=3, batch_size=32)
+    models: dict[str, dict[str, Any]] = {
+        LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
+        LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},
+    }
+    for width in (int(_NARROW * widths["ait"]), widths["ait"], widths["vit"]):
+        models[f"ViT {width}"] = {"kind": "vit", "dim": width}
+    found = []
+    for contestant, model in models.items():
+        for one in seeds:
+            label = file_name("Sort-of-CLEVR", contestant)
+            trial = replace(shared, label=label, model=model | {"num_heads": heads}, seed=one)
+            found.append(Entry(contestant, trial.name, partial(_asked, trial, folder, budget)))
+    return found
+
+
+def _asked(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str, Trial]:
+    """Train on all kinds of questions; a trial for each."""
+    result = run_trial(trial, folder, budget)
+    seconds = sum(row["seconds"] for row in result["history"])
+    trials = {}
+    for kind in KINDS:
+        right = {
+            change: torch.tensor([digit == "1" for digit in kinds[kind]])[:: 1 if change == "on" else EVERY]
+            for change, kinds in result["right"].items()
+        }
+        trials[f"Sort-of-CLEVR, {kind}"] = Trial(
+            trial.label, trial.seed, result["parameters"], result["multiply_adds"], seconds, right
+        )
+    return trials
+
+
+def file_name(table: str, contestant: str) -> str:
+    """Write what a trial is called by in lower case, with hyphens for all but letters and digits."""
+    words = "".join(letter if letter.isalnum() else " " for letter in f"{table} {contestant}".lower())
+    return "-".join(words.split())
