@@ -28,6 +28,12 @@ _Trial = TypeVar("_Trial", bound=Named)
 _Result = TypeVar("_Result")
 
 
+def trial_name(*words: str) -> str:
+    """Write what a trial's files are called by: letters and digits in lower case, with hyphens for all else."""
+    letters = "".join(letter if letter.isalnum() else " " for letter in " ".join(words).lower())
+    return "-".join(letters.split())
+
+
 class Budget:
     """Count down the seconds of a command, and choose its trials.
 

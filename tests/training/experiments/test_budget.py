@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from training.errors import DataError
-from training.experiments.budget import Budget, NotChosen, OutOfTime, run_chosen
+from training.experiments.budget import Budget, NotChosen, OutOfTime, run_chosen, trial_name
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ def chosen(only: str) -> list[str]:
         return trial.name.upper()
 
     return [result for _, result in run_chosen(TRIALS, run)]
+
+
+def test_names_are_those_of_files() -> None:
+    assert trial_name("CIFAR-10", "AiT, wide: 1/2", "seed 0") == "cifar-10-ait-wide-1-2-seed-0"
 
 
 def test_patterns_choose_trials() -> None:

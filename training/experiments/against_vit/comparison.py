@@ -5,19 +5,22 @@ by the same recipe, with the same number of heads. AiT earns its keep where it b
 more than the interval *and* loses when its memory is taken away.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from matplotlib.axes import Axes
+from torch import Tensor, nn
 
 from training.experiments import style
-from training.experiments.against_vit.entries import LABELS, entries
+from training.experiments.against_vit.entries import LABELS, Entry, entries
 from training.experiments.blocks.comparison import difference, measured
 from training.experiments.blocks.memories import INTERVENTIONS
-from training.experiments.blocks.trial import Trial
+from training.experiments.blocks.trial import Trial, fast_products
 from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Check, Outcome
+from training.experiments.step_times import step_times
 
 Trials = Mapping[str, Sequence[Trial]]
 # Answers among which a model that has learnt nothing chooses.
@@ -40,15 +43,38 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """
     tables: dict[str, dict[str, list[Trial]]] = {}
     chosen = run_chosen(entries(full, seed, data, folder, budget), lambda entry: entry.run())
+    times = _step_times([entry for entry, _ in chosen])
+    steps: dict[str, dict[str, float]] = {}
     for entry, trials in chosen:
         for table, trial in trials.items():
             tables.setdefault(table, {}).setdefault(entry.contestant, []).append(trial)
-    return outcome(tables)
+            steps.setdefault(table, {})[entry.contestant] = times[entry.loss][entry.contestant]
+    return outcome(tables, steps)
 
 
-def outcome(tables: Mapping[str, Trials]) -> Outcome:
-    """Compare the trials of each table, by contestant: ViTs are told by their name."""
-    figures = {table: _compared(trials) for table, trials in tables.items()}
+def _step_times(chosen: Sequence[Entry]) -> dict[Callable[[nn.Module], Tensor], dict[str, float]]:
+    """Time a training step of the models of each set in turns, by the set's loss and contestant."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sets: dict[Callable[[nn.Module], Tensor], dict[str, nn.Module]] = {}
+    for entry in chosen:
+        models = sets.setdefault(entry.loss, {})
+        if entry.contestant not in models:
+            models[entry.contestant] = entry.make().to(device)
+    with fast_products():
+        return {loss: step_times(models, loss) for loss, models in sets.items()}
+
+
+def outcome(tables: Mapping[str, Trials], steps: Mapping[str, Mapping[str, float]]) -> Outcome:
+    """Compare the trials of each table, by contestant: ViTs are told by their name.
+
+    Args:
+        tables: Trials.
+        steps: Seconds of a training step of each.
+    """
+    figures = {
+        table: {name: found | {"step": steps[table][name]} for name, found in _compared(trials).items()}
+        for table, trials in tables.items()
+    }
     checks = [
         Check.learnt(f"{table}, {name}", found["accuracy"], _CHOICES[table], len(tables[table][name][0].right["on"]))
         for table, contestants in figures.items()
@@ -124,7 +150,7 @@ def _markdown(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         lines += [
             f"{table} (per cent right; differences in points, ± over the test images and, in brackets, over seeds):",
             "",
-            "| model | parameters, M | multiply-adds, M | seconds | right | less the ViT of as many parameters "
+            "| model | parameters, M | multiply-adds, M | a step, ms | right | less the ViT of as many parameters "
             "| retrieval off | equal priors | shuffled priors | smallest ViT as good |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
@@ -134,7 +160,7 @@ def _markdown(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
                 name,
                 f"{found['parameters'] / 1e6:.2f}",
                 f"{found['multiply-adds'] / 1e6:.1f}",
-                f"{found['seconds']:.0f}",
+                f"{1e3 * found['step']:.1f}",
                 f"{100 * found['accuracy']:.1f}",
                 f"{beside}: {_points(found[f'over {beside}'])}" if f"over {beside}" in found else "",
                 *(_points(found[change]) if change in found else "" for change in INTERVENTIONS),
@@ -146,10 +172,10 @@ def _markdown(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 
 def _smallest(name: str | None, found: Mapping[str, Any], contestants: Mapping[str, Mapping[str, Any]]) -> str:
-    """Name a ViT, with its parameters, multiply-adds and time as shares of a model's."""
+    """Name a ViT, with its parameters, multiply-adds and time of a step as shares of a model's."""
     if name is None:
         return "none"
-    shares = (contestants[name][cost] / found[cost] for cost in ("parameters", "multiply-adds", "seconds"))
+    shares = (contestants[name][cost] / found[cost] for cost in ("parameters", "multiply-adds", "step"))
     return f"{name}: " + ", ".join(f"{share:.2f}" for share in shares)
 
 

@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.data.sources.sort_of_clevr import KINDS
+from training.data.sources.sort_of_clevr import KINDS, generate_sort_of_clevr
 from training.data.sources.triangle import CLASSES, SIZE, generate_triangles
 from training.experiments.blocks.comparison import load
 from training.experiments.blocks.designs import DESIGNS, Size, parameters
-from training.experiments.blocks.trial import EVERY, Images, Training, Trial, TrialPlan, run_kept_trial
-from training.experiments.budget import Budget
+from training.experiments.blocks.trial import (
+    EVERY,
+    Images,
+    Training,
+    Trial,
+    TrialPlan,
+    normalised,
+    run_kept_trial,
+    training_loss,
+)
+from training.experiments.budget import Budget, trial_name
 from training.experiments.relational.comparison import FULL_WIDTHS, WIDTHS
-from training.experiments.relational.trial import RelationalTrial, run_trial
+from training.experiments.relational.model import RelationalModel
+from training.experiments.relational.trial import RelationalTrial, losses_of, run_trial
 
 # What tables call the designs with a memory.
 LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
@@ -32,11 +42,15 @@ class Entry:
         contestant: What tables call it.
         name: Of its trial.
         run: Trains and measures, or reads what was measured: a trial for each table that it is in, by the table.
+        make: Makes the model untrained.
+        loss: Computes its loss of one batch; the same function for all entries of a set.
     """
 
     contestant: str
     name: str
     run: Callable[[], Mapping[str, Trial]]
+    make: Callable[[], nn.Module]
+    loss: Callable[[nn.Module], Tensor]
 
 
 def entries(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> list[Entry]:
@@ -68,11 +82,8 @@ def entries(full: bool, seed: int, data: Path | None, folder: Path, budget: Budg
 
 def triangles(train: int, test: int) -> Images:
     """Draw triangles as the published set has them, white on black in three channels."""
-    parts: list[Tensor] = []
-    for count, split in ((train, "train"), (test, "val")):
-        drawn = generate_triangles(count, 0, "train" if split == "train" else "val", faithful=True)
-        parts += [drawn.images.expand(-1, 3, -1, -1), drawn.labels]
-    return Images(*parts)
+    learnt, asked = generate_triangles(train, 0, faithful=True), generate_triangles(test, 0, "val", faithful=True)
+    return Images(learnt.images.expand(-1, 3, -1, -1), learnt.labels, asked.images.expand(-1, 3, -1, -1), asked.labels)
 
 
 def _on_images(
@@ -81,15 +92,21 @@ def _on_images(
     plans = {LABELS[design]: TrialPlan(design, size, training, 0) for design in LABELS}
     widths = {int(_NARROW * size.width), size.width, matched_width("default", size), matched_width("published", size)}
     plans |= {f"ViT {width}": TrialPlan("vit", replace(size, width=width), training, 0) for width in sorted(widths)}
+
+    def run(plan: TrialPlan) -> dict[str, Trial]:
+        return {table: run_kept_trial(plan, images, folder, budget)}
+
+    def loss(model: nn.Module) -> Tensor:
+        device = next(model.parameters()).device
+        batch, labels = images.train[: training.batch].to(device), images.train_labels[: training.batch].to(device)
+        return training_loss(model, normalised(batch), labels, training)
+
     found = []
     for contestant, plan in plans.items():
+        make = partial(DESIGNS[plan.design].make, plan.size)
         for one in seeds:
-            named = replace(plan, seed=one, label=file_name(table, contestant))
-
-            def run(plan: TrialPlan = named) -> dict[str, Trial]:
-                return {table: run_kept_trial(plan, images, folder, budget)}
-
-            found.append(Entry(contestant, named.name, run))
+            named = replace(plan, seed=one, label=trial_name(table, contestant))
+            found.append(Entry(contestant, named.name, partial(run, named), make, loss))
     return found
 
 
@@ -115,12 +132,21 @@ def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> lis
     }
     for width in (int(_NARROW * widths["ait"]), widths["ait"], widths["vit"]):
         models[f"ViT {width}"] = {"kind": "vit", "dim": width}
+    batch = generate_sort_of_clevr(shared.batch_size, 0)
+
+    def loss(model: nn.Module) -> Tensor:
+        assert isinstance(model, RelationalModel)
+        device = next(model.parameters()).device
+        answers, balance = losses_of(model, batch, torch.arange(shared.batch_size), device)
+        return answers + shared.balance_weight * balance
+
     found = []
     for contestant, model in models.items():
         for one in seeds:
-            label = file_name("Sort-of-CLEVR", contestant)
+            label = trial_name("Sort-of-CLEVR", contestant)
             trial = replace(shared, label=label, model=model | {"num_heads": heads}, seed=one)
-            found.append(Entry(contestant, trial.name, partial(_asked, trial, folder, budget)))
+            make = partial(RelationalModel, **trial.model)
+            found.append(Entry(contestant, trial.name, partial(_asked, trial, folder, budget), make, loss))
     return found
 
 
@@ -138,9 +164,3 @@ def _asked(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str, Tr
             trial.label, trial.seed, result["parameters"], result["multiply_adds"], seconds, right
         )
     return trials
-
-
-def file_name(table: str, contestant: str) -> str:
-    """Write what a trial is called by in lower case, with hyphens for all but letters and digits."""
-    words = "".join(letter if letter.isalnum() else " " for letter in f"{table} {contestant}".lower())
-    return "-".join(words.split())

@@ -163,7 +163,7 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = Images(*(part.to(device) for part in vars(images).values()))
-    with torch.random.fork_rng(), _fast_products():
+    with torch.random.fork_rng(), fast_products():
         torch.manual_seed(seed)
         model = DESIGNS[name].make(size).to(device)
         start = time.perf_counter()
@@ -178,7 +178,7 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
 
 
 @contextmanager
-def _fast_products() -> Iterator[None]:
+def fast_products() -> Iterator[None]:
     """Let matrix products round their factors to bfloat16 where the machine is faster so."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
@@ -214,7 +214,9 @@ def _train(model: nn.Module, images: Images, training: Training, seed: int) -> N
             batch = normalised(images.train[chosen])
             if training.padding:
                 batch = _shifted(batch, training.padding, generator)
-            loss = _loss(model, torch.where(flip, batch.flip(-1), batch), images.train_labels[chosen], training)
+            loss = training_loss(
+                model, torch.where(flip, batch.flip(-1), batch), images.train_labels[chosen], training
+            )
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -232,7 +234,8 @@ def _shifted(batch: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return padded.movedim(1, -1)[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
-def _loss(model: nn.Module, images: Tensor, labels: Tensor, training: Training) -> Tensor:
+def training_loss(model: nn.Module, images: Tensor, labels: Tensor, training: Training) -> Tensor:
+    """Compute what a step makes smaller, of normalised images (B, 3, S, S) with labels (B,), in nats."""
     supervised, balance = training.auxiliary
     if isinstance(model, Transformer):
         logits, within = model.forward_supervised(images)

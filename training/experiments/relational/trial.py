@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from ait.benchmark.cost import model_cost
 from ait.interpret.causal import disturbed_blocks
 from ait_lite.checkpoint import atomic_file, write_text
 from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
-from training.experiments.blocks.trial import OF_BLOCKS
-from training.experiments.budget import Budget, NotChosen
+from training.experiments.blocks.trial import OF_BLOCKS, fast_products
+from training.experiments.budget import Budget, NotChosen, trial_name
 from training.experiments.relational.model import RelationalModel
 from training.seeds import epoch_order, stream_seed
 
@@ -57,8 +55,7 @@ class RelationalTrial:
     @property
     def name(self) -> str:
         """Name of the trial's files."""
-        words = f"{self.label} {'joint' if len(self.kinds) > 1 else self.kinds[0]} seed {self.seed}"
-        return "-".join("".join(letter if letter.isalnum() else " " for letter in words.lower()).split())
+        return trial_name(self.label, "joint" if len(self.kinds) > 1 else self.kinds[0], f"seed {self.seed}")
 
 
 def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str, Any]:
@@ -94,7 +91,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     test = generate_sort_of_clevr(200, 0, "test", trial.faithful).asking(*trial.kinds)
     history = _load(folder / f"{trial.name}.pt", settings, model, optimiser)
     steps = -(-trial.images // trial.batch_size)
-    with _fast_products():
+    with fast_products():
         while len(history) < trial.epochs:
             epoch = len(history)
             model.train()
@@ -161,13 +158,20 @@ def _update(
     balance_weight: float,
     device: torch.device,
 ) -> Tensor:
-    logits, balance = model(data.images[chosen].to(device) / 255, data.questions[chosen].to(device))
-    loss = F.cross_entropy(logits.flatten(0, 1), data.answers[chosen].to(device).flatten())
+    loss, balance = losses_of(model, data, chosen, device)
     optimiser.zero_grad()
-    (loss + balance_weight * balance / model.depth).backward()
+    (loss + balance_weight * balance).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return loss.detach()
+
+
+def losses_of(
+    model: RelationalModel, data: SortOfClevr, chosen: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Compute the cross-entropy in nats of all questions about some images (B,), and the balance loss a block."""
+    logits, balance = model(data.images[chosen].to(device) / 255, data.questions[chosen].to(device))
+    return F.cross_entropy(logits.flatten(0, 1), data.answers[chosen].to(device).flatten()), balance / model.depth
 
 
 def _groups(model: RelationalModel, weight_decay: float) -> list[dict[str, Any]]:
@@ -215,14 +219,3 @@ def _load(
     optimiser.load_state_dict(state["optimiser"])
     history: list[dict[str, float]] = state["history"]
     return history
-
-
-@contextmanager
-def _fast_products() -> Iterator[None]:
-    """Let products in float32 take the faster of torch's two libraries on processors where that is another."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

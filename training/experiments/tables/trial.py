@@ -16,7 +16,7 @@ from rich.console import Console
 from ait.benchmark.cost import model_cost
 from ait_lite.checkpoint import write_text
 from training.errors import DataError
-from training.experiments.budget import Budget, NotChosen, run_chosen
+from training.experiments.budget import Budget, NotChosen, run_chosen, trial_name
 from training.experiments.tables.datasets import TABLE_DATA
 from training.recipe.loading import parse_recipe
 from training.run.output.folder import accuracy
@@ -50,8 +50,7 @@ class TableTrial:
     def name(self) -> str:
         """Name of the trial's files: another one for other settings."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:_DIGEST]
-        words = f"{self.label} {self.dataset} {digest} seed {self.seed}".lower()
-        return "-".join("".join(letter if letter.isalnum() else " " for letter in words).split())
+        return trial_name(self.label, self.dataset, digest, f"seed {self.seed}")
 
     def model_args(self) -> dict[str, Any]:
         """Return all arguments of the model but the number of classes."""

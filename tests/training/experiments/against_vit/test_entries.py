@@ -1,5 +1,7 @@
 """Contestants have the sizes that they claim, and each trial stands in the tables that it is for."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from training.experiments.against_vit import entries as module
-from training.experiments.against_vit.entries import entries, file_name, matched_width, triangles
+from training.experiments.against_vit.entries import entries, matched_width, triangles
 from training.experiments.blocks.designs import DESIGNS, Size, parameters
 from training.experiments.blocks.trial import Training
 from training.experiments.budget import Budget, NotChosen
@@ -47,7 +49,6 @@ def test_every_trial_has_a_name_of_its_own(full: bool, tmp_path: Path, monkeypat
     assert ("triangle-ait-as-published-seed-4" in names) == full
     assert all(name.startswith("sort-of-clevr") for name in names[-15:])
     assert len(entries(False, 4, None, tmp_path, Budget())) == 15
-    assert file_name("CIFAR-10", "AiT, wide") == "cifar-10-ait-wide"
 
 
 def test_a_trial_on_images_stands_in_their_table(tmp_path: Path) -> None:
@@ -67,11 +68,26 @@ def test_a_trial_on_images_stands_in_their_table(tmp_path: Path) -> None:
 
 def test_a_trial_on_questions_stands_in_the_table_of_every_kind(tmp_path: Path) -> None:
     found = module._asked(TRIAL, tmp_path, Budget())
+    result = json.loads((tmp_path / f"{TRIAL.name}.json").read_text())
     assert [name.removeprefix("Sort-of-CLEVR, ") for name in found] == ["non-relational", "binary", "ternary"]
-    for trial in found.values():
+    for name, trial in found.items():
+        kind = name.removeprefix("Sort-of-CLEVR, ")
+        assert trial.accuracy() == pytest.approx(result["accuracy"][kind])
         assert trial.right["on"].shape == (2000,)
-        assert trial.right["off"].shape == (500,)
-        assert trial.seconds > 0
-    # Two kinds are not confused, and a memory that is off is not that which is on.
-    on = [trial.right["on"] for trial in found.values()]
-    assert not torch.equal(on[0], on[1])
+        assert trial.right["off"].tolist() == [digit == "1" for digit in result["right"]["off"][kind]][::4]
+    assert len({trial.accuracy() for trial in found.values()}) == 3
+
+
+def test_a_loss_is_of_one_batch_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = triangles(256, 8)
+    monkeypatch.setattr(module, "load", lambda root, each, size: drawn)
+    size, training = Size(64, 2, 16, 2, patch=32, merged=2), Training(batch=64)
+    (image, *_) = module._on_images("Triangle", drawn, size, training, range(1), tmp_path, Budget())
+    (question, *_) = module._on_questions(False, range(1), tmp_path, Budget())
+    for entry, chance in ((image, 2), (question, 10)):
+        torch.manual_seed(0)
+        model = entry.make()
+        loss = entry.loss(model)
+        assert abs(loss.item() - math.log(chance)) < 0.5
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ait.interpret.causal import disturbed_blocks
 from training.data import generate_sort_of_clevr
 from training.experiments.relational.model import MODELS, RelationalModel, one_way_mask
 
@@ -52,3 +53,30 @@ def test_what_does_not_fit_is_refused() -> None:
         make("rnn")
     with pytest.raises(ValueError, match="tile"):
         make("vit", patch_size=4)
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_a_memory_that_is_disturbed_answers_otherwise(mutual: bool) -> None:
+    model = make("ait", mutual=mutual)
+    assert len(model.associative_blocks()) == 2
+    data = generate_sort_of_clevr(2, 0)
+    with torch.no_grad():
+        before, _ = model(data.images / 255, data.questions)
+        for intervention in ("retrieval_off", "equal_priors", "shuffled_priors"):
+            with disturbed_blocks(model, intervention):
+                disturbed, _ = model(data.images / 255, data.questions)
+            assert not torch.allclose(disturbed, before)
+        after, _ = model(data.images / 255, data.questions)
+    torch.testing.assert_close(after, before)
+    assert make("vit").associative_blocks() == []
+
+
+def test_memories_have_names() -> None:
+    data = generate_sort_of_clevr(2, 0)
+    with torch.no_grad():
+        own, published = (
+            make("ait", memory=name)(data.images / 255, data.questions)[0] for name in ("orthogonal", "published")
+        )
+    assert not torch.allclose(own, published)
+    with pytest.raises(ValueError, match="Unknown memory 'publish'"):
+        make("ait", memory="publish")

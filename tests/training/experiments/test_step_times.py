@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.experiments.tables import step_times as module
-from training.experiments.tables.step_times import step_times
+from training.experiments import step_times as module
+from training.experiments.step_times import step_times
 
 
 class Counting(nn.Linear):
@@ -25,7 +25,8 @@ def test_the_least_of_several_steps_in_turns_counts(monkeypatch: pytest.MonkeyPa
     clock = [0.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
     models = {"slow": Counting(clock, 2.0), "fast": Counting(clock, 1.0)}
-    found = step_times(models, torch.randn(6, 4), torch.arange(6) % 3)
+    images, labels = torch.randn(6, 4), torch.arange(6) % 3
+    found = step_times(models, lambda model: nn.functional.cross_entropy(model(images), labels))
     assert found == pytest.approx({"slow": 2.0, "fast": 1.0})
     assert models["slow"].steps == models["fast"].steps > 2
     assert all(parameter.grad is None for model in models.values() for parameter in model.parameters())
