@@ -5,6 +5,7 @@ Source: Associative Transformer, arXiv 2309.12862, eq. 2-5, as one batched opera
 
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,14 +36,32 @@ def bottleneck_gates(scores: Tensor, bottleneck: int) -> Gates:
     Returns:
         The gates. On several processes, a process holds its own candidates, and losers weigh zero.
     """
-    values, index = scores.topk(min(bottleneck, scores.shape[-1]), dim=-1, sorted=False)  # (H, M, k)
+    index = largest(scores.detach(), min(bottleneck, scores.shape[-1]))  # (H, M, k)
+    values = scores.gather(-1, index)
     if world_size() > 1:
-        won, largest = _global_winners(values, bottleneck)
+        won, highest = _global_winners(values, bottleneck)
     else:
-        won, largest = torch.ones_like(values), values.detach().amax(-1, keepdim=True)
-    weights = torch.exp(values - largest) * won
+        won, highest = torch.ones_like(values), values.detach().amax(-1, keepdim=True)
+    weights = torch.exp(values - highest) * won
     weights = weights / all_reduce_sum(weights.sum(-1, keepdim=True))
     return Gates(weights, index, won)
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Find the positions of the ``count`` largest of each row, in any order.
+
+    Args:
+        scores: Float32 without a gradient, shape (..., T).
+        count: Positions a row, at most T.
+
+    Returns:
+        Positions, shape (..., count).
+    """
+    if scores.device.type == "cpu" and not torch.compiler.is_compiling() and 0 < count < scores.shape[-1]:
+        # NumPy selects in vector registers, in less than half of the time of torch's top-k.
+        start = scores.shape[-1] - count
+        return torch.from_numpy(np.argpartition(scores.numpy(), start, axis=-1)[..., start:])
+    return scores.topk(count, dim=-1, sorted=False).indices
 
 
 def _global_winners(values: Tensor, bottleneck: int) -> tuple[Tensor, Tensor]:

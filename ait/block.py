@@ -18,10 +18,11 @@ from timm.models import checkpoint
 from torch import Tensor, nn
 
 from ait.memory.delta_layer import DeltaSelfAttention
+from ait.self_attention import SelfAttention
 from ait.workspace import GlobalWorkspace, MemoryConfig
 
 # By name, as models and checkpoints give it.
-ATTENTIONS: Final[dict[str, type[Attention]]] = {"softmax": Attention, "delta": DeltaSelfAttention}
+ATTENTIONS: Final[dict[str, type[Attention]]] = {"softmax": SelfAttention, "delta": DeltaSelfAttention}
 
 
 class BlockOutput(NamedTuple):

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ait.self_attention import products_are_faster
+
 
 class SetAttention(nn.Module):
     """Attend from the rows of one set to those of another (arXiv 1706.03762, section 3.2.2).
@@ -60,11 +62,18 @@ class SetAttention(nn.Module):
         """
         query = self.q(rows).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, M, d)
         key, value = self.kv(source).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, N, d)
-        if self.top_k is None or self.top_k >= source.shape[1]:
-            read = F.scaled_dot_product_attention(query, key, value)
+        if self.top_k is not None and self.top_k < source.shape[1]:
+            read = keep_largest(_scores(query, key), self.top_k).softmax(-1) @ value
+        elif products_are_faster(query.device, query.dtype, *key.shape[-2:]):
+            read = _scores(query, key).softmax(-1) @ value
         else:
-            read = keep_largest(query @ key.mT * key.shape[-1] ** -0.5, self.top_k).softmax(-1) @ value
+            read = F.scaled_dot_product_attention(query, key, value)
         return self.proj(read.transpose(1, 2).flatten(2))
+
+
+def _scores(query: Tensor, key: Tensor) -> Tensor:
+    """Scaled products of queries (B, H, M, d) and keys (B, H, N, d), shape (B, H, M, N)."""
+    return query @ key.mT * key.shape[-1] ** -0.5
 
 
 def keep_largest(scores: Tensor, count: int) -> Tensor:

@@ -31,7 +31,7 @@ INSIDE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"loading"}),
     ),
     "model": (
-        frozenset({"freezing", "memory_format", "mimetic", "ridge_head", "start", "whitening"}),
+        frozenset({"freezing", "memory_format", "mimetic", "plain_attention", "ridge_head", "start", "whitening"}),
         frozenset({"fine_tuning"}),
         frozenset({"learner"}),
     ),

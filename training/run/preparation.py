@@ -15,6 +15,7 @@ from training.model.freezing import freeze
 from training.model.learner import create_model, enable_grad_checkpointing
 from training.model.memory_format import store_channels_last
 from training.model.mimetic import mimetic_attention
+from training.model.plain_attention import take_plain_attention
 from training.model.start import find_start
 from training.model.whitening import whiten_patch_embedding
 from training.recipe.keys import Recipe
@@ -103,6 +104,8 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console, img_size
     model = model.to(accelerator.device)
     if accelerator.device.type == "cpu" and recipe.sharding == "none":
         store_channels_last(model)
+        if recipe.precision == "bf16":
+            take_plain_attention(model, torch.zeros(1, *preprocessing.input_size), dtype=torch.bfloat16)
     update = Update(recipe.update, model, accelerator, images.class_weights, teacher)
     transform = BatchTransform(recipe.augment, preprocessing, len(training.classes))
     return RunParts(

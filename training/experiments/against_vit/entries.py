@@ -32,6 +32,8 @@ from training.experiments.relational.trial import RelationalTrial, losses_of, ru
 LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
 _NARROW: Final = 0.75  # width of the narrowest ViT, as a share of AiT's
 _WIDEST: Final = 2
+# Questions about pictures of shapes take longer to learn than CIFAR-10's classes.
+REDUCED: Final = RelationalTrial("", epochs=16, batch_size=32, precision="bf16")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def matched_width(design: str, size: Size) -> int:
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
     widths = FULL_WIDTHS if full else WIDTHS
     heads = 8 if full else 4
-    shared = RelationalTrial("", epochs=100, batch_size=128) if full else RelationalTrial("", epochs=3, batch_size=32)
+    shared = replace(REDUCED, epochs=100, batch_size=128) if full else REDUCED
     models: dict[str, dict[str, Any]] = {
         LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
         LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},
@@ -137,7 +139,7 @@ def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> lis
     def loss(model: nn.Module) -> Tensor:
         assert isinstance(model, RelationalModel)
         device = next(model.parameters()).device
-        answers, balance = losses_of(model, batch, torch.arange(shared.batch_size), device)
+        answers, balance = losses_of(model, batch, torch.arange(shared.batch_size), device, shared.precision)
         return answers + shared.balance_weight * balance
 
     found = []

@@ -30,11 +30,11 @@ LABELS = {"ait": "AiT", "ait-delta": "AiT, delta attention", "vit": "ViT", "coor
 
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
     """List what is trained."""
-    reduced = RelationalTrial("", epochs=3, batch_size=32, seed=seed)
+    reduced = RelationalTrial("", epochs=16, batch_size=32, precision="bf16", seed=seed)
     if not full:
         return [replace(reduced, label=LABELS[kind], model={"kind": kind, "dim": dim}) for kind, dim in WIDTHS.items()]
     found = []
-    joint = RelationalTrial("", epochs=100, batch_size=128)
+    joint = RelationalTrial("", epochs=100, batch_size=128, precision="bf16")
     for one in range(seed, seed + 3):
         for kind, dim in FULL_WIDTHS.items():
             if kind != "ait-delta":

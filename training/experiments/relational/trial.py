@@ -17,6 +17,7 @@ from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, Sort
 from training.experiments.blocks.trial import OF_BLOCKS, fast_products
 from training.experiments.budget import Budget, NotChosen, trial_name
 from training.experiments.relational.model import RelationalModel
+from training.model.plain_attention import take_plain_attention
 from training.seeds import epoch_order, stream_seed
 
 EVALUATED_AT_ONCE = 100
@@ -36,6 +37,7 @@ class RelationalTrial:
         lr: Peak learning rate, after a linear warm-up over a twentieth of the updates; it falls to zero by a cosine.
         weight_decay: Of matrices.
         balance_weight: Weight of the balance loss, divided by the blocks.
+        precision: ``fp32``, or ``bf16`` for mixed precision in training; measured in float32.
         faithful: Data with the defects of the public generators.
         seed: Of the start and the order; the data are the same for all seeds.
     """
@@ -49,6 +51,7 @@ class RelationalTrial:
     lr: float = 1e-3
     weight_decay: float = 0.01
     balance_weight: float = 1e-2
+    precision: str = "fp32"
     faithful: bool = False
     seed: int = 0
 
@@ -86,6 +89,9 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(trial.seed, 0, "relational start"))
         model = RelationalModel(**trial.model).to(device)
+    example = (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS))
+    half = torch.bfloat16 if trial.precision == "bf16" else torch.float32
+    take_plain_attention(model, *(part.to(device) for part in example), dtype=half)
     optimiser = torch.optim.AdamW(_groups(model, trial.weight_decay), lr=trial.lr)
     train = generate_sort_of_clevr(trial.images, 0, "train", trial.faithful).asking(*trial.kinds)
     test = generate_sort_of_clevr(200, 0, "test", trial.faithful).asking(*trial.kinds)
@@ -101,13 +107,12 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
                 share = _rate((epoch * steps + number) / (trial.epochs * steps))
                 for group in optimiser.param_groups:
                     group["lr"] = trial.lr * share
-                losses.append(_update(model, optimiser, train, chosen, trial.balance_weight, device))
+                losses.append(_update(model, optimiser, train, chosen, trial, device))
             loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
             history.append({"epoch": epoch + 1, "loss": loss, **measure(model, test, device), "seconds": seconds})
             if epoch + 1 < trial.epochs:
                 _save(folder / f"{trial.name}.pt", settings, model, optimiser, history)
                 budget.check()
-    example = (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS))
     cost = model_cost(model.cpu(), *example)
     result = {"settings": settings, "history": history, "accuracy": measure(model, test, torch.device("cpu"))}
     result |= {"right": _right_answers(model, test)}
@@ -155,22 +160,24 @@ def _update(
     optimiser: torch.optim.Optimizer,
     data: SortOfClevr,
     chosen: Tensor,
-    balance_weight: float,
+    trial: RelationalTrial,
     device: torch.device,
 ) -> Tensor:
-    loss, balance = losses_of(model, data, chosen, device)
+    loss, balance = losses_of(model, data, chosen, device, trial.precision)
     optimiser.zero_grad()
-    (loss + balance_weight * balance).backward()
+    (loss + trial.balance_weight * balance).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return loss.detach()
 
 
 def losses_of(
-    model: RelationalModel, data: SortOfClevr, chosen: Tensor, device: torch.device
+    model: RelationalModel, data: SortOfClevr, chosen: Tensor, device: torch.device, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy in nats of all questions about some images (B,), and the balance loss a block."""
-    logits, balance = model(data.images[chosen].to(device) / 255, data.questions[chosen].to(device))
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits, balance = model(data.images[chosen].to(device) / 255, data.questions[chosen].to(device))
+    logits = logits.float()
     return F.cross_entropy(logits.flatten(0, 1), data.answers[chosen].to(device).flatten()), balance / model.depth
 
 
