@@ -49,9 +49,12 @@ class SelfAttention(Attention):
         else:
             scores = (q * self.scale) @ k.transpose(-2, -1)  # (B, H, N, N)
             added = resolve_self_attn_mask(length, scores, attn_mask, is_causal)
-            if added is not None:
-                scores = scores + added
-            read = self.attn_drop(scores.softmax(dim=-1)) @ v
+            if added is None:
+                weights = scores.softmax(dim=-1)
+            else:
+                empty = (added == -torch.inf).all(dim=-1, keepdim=True)  # who may read nothing gets zero, and no NaN
+                weights = (scores + added.masked_fill(empty, 0.0)).softmax(dim=-1).masked_fill(empty, 0.0)
+            read = self.attn_drop(weights) @ v
         read = read.transpose(1, 2).reshape(batch, length, self.attn_dim)
         return self.proj_drop(self.proj(self.norm(read)))
 

@@ -100,7 +100,16 @@ def _refused(reference: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         fail(str(error))
-    except (AssertionError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         # The first line: those after it hold whole lists of tensors.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         fail(f"{reference}: cannot be loaded ({reason}).")

@@ -6,6 +6,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from ait.pretrained.checks import check_loaded
 from ait.pretrained.hub import create_pretrained
 from ait.pretrained.names import did_you_mean
 from ait_lite.checkpoint import CONFIG, bundled_models, resolve
@@ -22,10 +23,14 @@ def load_model(reference: str | Path, **kwargs: Any) -> nn.Module:
     Raises:
         FileNotFoundError: There is no such checkpoint, and the message names those that are near; or the weights
             of a timm model are not here and cannot be downloaded.
+        ait_lite.checkpoint.CheckpointError: A checkpoint's head does not fit its configuration, or its weights are
+            not finite.
     """
     folder = resolve(reference)
     if (folder / CONFIG).is_file():
-        return timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs).eval()
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs).eval()
+        check_loaded(model, own_head="num_classes" not in kwargs)
+        return model
     name = str(reference)
     if timm.is_model_pretrained(name):
         return create_pretrained(name, **kwargs).eval()

@@ -179,12 +179,13 @@ class Selection:
         return "id" if self.id is not None else "label" if self.label is not None else "source"
 
     @property
-    def value(self) -> str:
-        """What it is compared with."""
-        return self.id or self.label or self.source or ""
+    def values(self) -> tuple[str, str]:
+        """What it is compared with, of which one has to be there: a label as it is written, and as it was taught."""
+        value = self.id or self.label or self.source or ""
+        return value, value if self.label is None else composed_label(value)
 
     def __str__(self) -> str:
-        return f"{self.column} {self.value[:100]!r}"
+        return f"{self.column} {self.values[0][:100]!r}"
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,12 @@ def check_label(label: str) -> str:
     Raises:
         MemoryInvalid: It is empty, too long, or has characters that are not for reading.
     """
-    return check_text(unicodedata.normalize("NFC", label).strip(), "A label", empty=False)
+    return check_text(composed_label(label), "A label", empty=False)
+
+
+def composed_label(label: str) -> str:
+    """Write a label in Unicode's composed form and without space around it."""
+    return unicodedata.normalize("NFC", label).strip()
 
 
 def check_text(text: str, what: str, *, empty: bool = True) -> str:

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ait.attention import BottleneckAttention, _GatherWeighted, bottleneck_gates, cv_squared
+from ait.attention import BottleneckAttention, _GatherWeighted, bottleneck_gates, cv_squared, largest
 
 seeds = st.integers(0, 2**31)
 
@@ -210,3 +211,33 @@ def test_dropout_of_the_gates_thins_what_is_read_in_training_alone() -> None:
             torch.manual_seed(1)
             found.append(attn(priors, moved)[0])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+@given(
+    seed=seeds,
+    rows=st.integers(1, 4),
+    tokens=st.integers(1, 40),
+    share=st.floats(0, 1),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_the_largest_are_those_of_top_k(seed: int, rows: int, tokens: int, share: float, dtype: torch.dtype) -> None:
+    scores = normal(rows, tokens, seed=seed).to(dtype)
+    count = round(share * tokens)
+    chosen = scores.gather(-1, largest(scores, count)).sort(-1).values
+    torch.testing.assert_close(chosen, scores.topk(count, dim=-1).values.sort(-1).values, rtol=0, atol=0)
+
+
+def test_the_largest_are_found_within_transformations_and_by_whoever_follows() -> None:
+    def chosen(scores: Tensor) -> Tensor:
+        return scores.gather(-1, largest(scores, 3)).sort(-1).values
+
+    first, second = normal(2, 4, 9, seed=0), normal(2, 4, 9, seed=1)
+    expected = chosen(second)
+    for followed in (
+        torch.vmap(chosen),
+        torch.jit.trace(chosen, first),
+        make_fx(chosen)(first),
+        make_fx(chosen, tracing_mode="fake")(first),
+    ):
+        torch.testing.assert_close(followed(second), expected, rtol=0, atol=0)
+    assert chosen(first.to("meta")).shape == expected.shape

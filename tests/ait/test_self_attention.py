@@ -45,6 +45,19 @@ def test_both_ways_give_what_timms_attention_gives(
         torch.testing.assert_close(own(x, given, mask == "causal"), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_token_that_may_read_nothing_gets_zero_and_teaches_nothing_wrong() -> None:
+    own, timms = alike(32, 4)
+    mask = torch.ones(6, 6, dtype=torch.bool)
+    mask[2] = False
+    x = tokens(1, 6, 32).requires_grad_()
+    with patch("ait.self_attention.products_are_faster", return_value=True):
+        read = own(x, mask)
+    torch.testing.assert_close(read, timms(x, attn_mask=mask), rtol=1e-4, atol=1e-5)
+    read.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
 def test_half_precision_learns_what_the_fused_kernel_would_teach() -> None:
     own, timms = alike(48, 3)
     own.train(), timms.train()

@@ -277,7 +277,13 @@ class Trainer:
             for chosen, images in zip(order[start_batch:], batches, strict=True):
                 self._parts.schedule.step_update(position.step)
                 learning_rate = max(group["lr"] for group in self._learned.optimizer.param_groups)
-                result = self._parts.step(chosen, images, position.step)
+                try:
+                    result = self._parts.step(chosen, images, position.step)
+                except Exception:
+                    # A signal to the whole group ends the compilers that the first step waits for, too.
+                    if recipe.compile:
+                        self._stop_if_asked(sums)
+                    raise
                 position.step += 1
                 position.batch += 1
                 sums += result.sums

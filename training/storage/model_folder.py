@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
+from ait.pretrained.checks import check_loaded
 from ait_lite.checkpoint import CONFIG, WEIGHTS, CheckpointError, atomic_folder
 
 # Under "calibration" until a temperature is fitted.
@@ -74,7 +75,8 @@ def load_model(folder: Path) -> nn.Module:
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}")
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        check_loaded(model)
+    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
     return model.eval()
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -233,9 +234,11 @@ def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), f
         by_digest = {source.sha256: identifier for identifier, source in folder.sources.items()}
         gone = dict.fromkeys(ids)
         for label in labels:
-            if label not in memory.counts:
+            named = [each for each in (label, unicodedata.normalize("NFC", label)) if each in memory.counts]
+            if not named:
                 raise DataError(f"memory {path} holds no examples of {label!r}; it knows {', '.join(memory.labels)}.")
-            gone |= dict.fromkeys(memory.ids(label))
+            for each in named:
+                gone |= dict.fromkeys(memory.ids(each))
         for file in files:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             if digest not in by_digest:
@@ -308,5 +311,5 @@ def _fingerprint(model: str) -> str:
 def _load(model: str) -> Classifier:
     try:
         return load(model)
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"{model}: cannot be loaded ({error}).") from error

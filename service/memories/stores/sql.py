@@ -122,8 +122,8 @@ class SqlStore(MemoryStore):
         try:
             with self._writing() as run:
                 memory = self._hold(run, name, expected)
-                where = f"FROM examples WHERE memory = ? AND {which.column} = ?"
-                values = memory.number, which.value
+                where = f"FROM examples WHERE memory = ? AND {which.column} IN (?, ?)"
+                values = memory.number, *which.values
                 ((count, size),) = run.rows(f"SELECT COUNT(*), COALESCE(SUM(size), 0) {where}", *values)
                 if not count:
                     raise ExampleNotFound(f"Memory {name!r} has no example of {which}.")
@@ -221,7 +221,7 @@ class SqlStore(MemoryStore):
     def examples(self, name: str, which: Selection | None, after: str, limit: int) -> list[Example]:
         with self._reading() as run:
             memory = find_memory(run, name)
-            also, values = (f"AND {which.column} = ?", [which.value]) if which else ("", [])
+            also, values = (f"AND {which.column} IN (?, ?)", which.values) if which else ("", ())
             rows = run.rows(
                 f"SELECT {_EXAMPLE} FROM {_EXAMPLES} WHERE memory = ? AND id > ? {also} ORDER BY id LIMIT ?",
                 memory.number,

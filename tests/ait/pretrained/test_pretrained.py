@@ -1,5 +1,7 @@
 """The bundled checkpoint: found offline, by timm and by name, with a memory that works."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from ait import AssociativeTransformer
 from ait.interpret.memory_report import memory_report
 from ait.memory.associative_head import AssociativeHead
 from ait.pretrained import load_model
-from ait_lite.checkpoint import bundled_models
+from ait_lite.checkpoint import CheckpointError, bundled_models, resolve
 
 NAME = "ait_tiny_patch4_32.cifar10"
 
@@ -91,3 +93,13 @@ def test_training_it_further_writes_its_memories(model: AssociativeTransformer) 
 def test_a_missing_model_is_named_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=NAME):
         load_model(tmp_path / "nothing")
+
+
+def test_a_checkpoint_whose_head_would_be_random_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(resolve(NAME), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_classes": 5}))
+    with pytest.raises(CheckpointError, match="says 5 classes in num_classes and 10 in model_args"):
+        load_model(folder)
+    assert load_model(NAME, num_classes=4).num_classes == 4  # a new head is what was asked for

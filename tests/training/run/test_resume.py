@@ -112,6 +112,21 @@ def test_run_stopped_in_its_first_epoch_goes_on(
     assert_same_run(recipe.output, reference.output)
 
 
+def test_a_signal_that_ends_the_compilers_too_stops_the_run(
+    make_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One to the whole group of processes, such as Ctrl-C in a terminal, while the first step is compiled."""
+
+    def killed(self: TrainingStep, chosen: Tensor, images: Tensor, current: int) -> UpdateResult:
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("the compiler was killed")
+
+    monkeypatch.setattr(TrainingStep, "__call__", killed)
+    with pytest.raises(TrainingInterrupted, match="stopped after step 0") as error:
+        train(make_recipe(compile=True, epochs=1), console=quiet)
+    assert error.value.exit_code == 130
+
+
 @pytest.mark.parametrize("moment", ["save_model", "save_state", "replace"])
 def test_failure_while_writing_leaves_the_last_epoch_whole(
     moment: str,

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import ait_lite.checkpoint
 from tests.support.training_models import small_model
@@ -48,6 +50,31 @@ def test_what_is_lacking_or_torn_is_refused_by_name(folder: Path, tmp_path: Path
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architecture": "no_such_model"}))
     with pytest.raises(CheckpointError, match=f"{folder} cannot be loaded"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"num_classes": 5}, "says 5 classes in num_classes and 3 in model_args"),  # timm would leave the head random
+        ({"num_classes": -1}, "cannot be loaded"),
+        ({"pretrained_cfg": None}, "cannot be loaded"),
+        ({"model_args": [1]}, "cannot be loaded"),
+        ({"architecture": 5}, "cannot be loaded"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(folder: Path, changes: dict[str, Any], reason: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(CheckpointError, match=reason):
+        load_model(folder)
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["head.bias"][1] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"head\.bias holds numbers that are not finite"):
         load_model(folder)
 
 

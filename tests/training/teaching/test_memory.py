@@ -55,6 +55,15 @@ def test_teaching_again_changes_nothing_and_another_label_corrects(memory: Local
     assert verify(memory.path).digest == before
 
 
+def test_a_label_is_forgotten_however_unicode_writes_it(memory: LocalMemory, images: Path) -> None:
+    path = images / "taught" / "ant" / "000.png"
+    for written, asked in (("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "cafe\u0301")):
+        memory.teach([LabelledFile(path, written)])
+        assert forget(memory.path, labels=[asked]) == 1
+    with pytest.raises(DataError, match="holds no examples of 'cafe'"):
+        forget(memory.path, labels=["cafe"])
+
+
 def test_forgetting_leaves_no_trace(memory: LocalMemory, images: Path) -> None:
     before = verify(memory.path).digest
     asked = image_files([images / "asked" / "cat"])

@@ -113,6 +113,20 @@ def test_teaching_asking_correcting_and_forgetting(teacher: TestClient) -> None:
     assert (verified["equal"], verified["erased"]) == (True, True)
 
 
+def test_a_label_is_found_and_forgotten_under_the_name_it_was_taught_with(teacher: TestClient) -> None:
+    """Unicode writes it in two ways, and space around it does not count; it is stored in one."""
+    create(teacher, "written")
+    for number, label in enumerate(("caf\u00e9", "cafe\u0301", " caf\u00e9 ")):
+        assert teach(teacher, "written", f"cup-{number}", label, coloured("red", number)).status_code == 201
+    assert teacher.get("/v1/memories/written").json()["labels"] == {"caf\u00e9": 3}
+    for label in ("caf\u00e9", "cafe\u0301", " cafe\u0301 "):
+        found = teacher.get("/v1/memories/written/examples", params={"label": label}).json()["examples"]
+        assert [each["id"] for each in found] == ["cup-0", "cup-1", "cup-2"]
+    gone = teacher.delete("/v1/memories/written/examples", params={"label": "cafe\u0301"})
+    assert gone.json()["forgotten"] == 3
+    problem(teacher.delete("/v1/memories/written/examples", params={"label": "cafe"}), 404, "unknown-example")
+
+
 def test_a_negative_example_takes_its_label_off_what_is_like_it(teacher: TestClient) -> None:
     create(teacher, "negative")
     teach_colours(teacher, "negative", 2)
