@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -87,8 +88,16 @@ def load_classifier(reference: str, device: str | None = None, batch_size: int =
     """
     from ait.classifier import load
 
+    chosen = None if device == "auto" else device
+    if chosen is not None:
+        import torch
+
+        try:
+            torch.empty(0, device=chosen)
+        except (AssertionError, RuntimeError) as error:
+            fail(f"--device {chosen} cannot be used: {str(error).partition(chr(10))[0]}")
     with _refused(reference):
-        return load(reference, None if device in (None, "auto") else device, batch_size)
+        return load(reference, chosen, batch_size)
 
 
 @contextmanager
@@ -112,4 +121,8 @@ def _refused(reference: str) -> Iterator[None]:
     ) as error:
         # The first line: those after it hold whole lists of tensors.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"config.json is damaged: {reason}"
+        elif isinstance(error, SafetensorError):
+            reason = f"model.safetensors is damaged, copy it again: {reason}"
         fail(f"{reference}: cannot be loaded ({reason}).")

@@ -34,7 +34,10 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders of them at any depth.")],
     model: Annotated[
         str | None,
-        typer.Option(envvar="AIT_MODEL", help="Checkpoint folder or bundled model; default: the bundled one."),
+        typer.Option(
+            envvar="AIT_MODEL",
+            help="Checkpoint folder or bundled model; default: the one that `ait models` says is used.",
+        ),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels per image.")] = 5,
     format_: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,14 @@ from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail
 
 app = plain_app()
+
+
+class Scope(StrEnum):
+    """What a key may do with memories; each may do what those before it may."""
+
+    recall = "recall"
+    teach = "teach"
+    admin = "admin"
 
 
 class ServeCommand(TyperCommand):
@@ -34,7 +43,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one; default: PORT, else 8000.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Folder or bundled model; default: AIT_MODEL, else the bundled one.")
+        str | None,
+        typer.Option(help="Folder or bundled model; default: AIT_MODEL, else the one that `ait models` says is used."),
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Folder of models, each in <model>/<version>/; default: AIT_MODELS.")
@@ -56,9 +66,7 @@ def key(
     ],
     rate: Annotated[float | None, typer.Option(help="Requests per second; default: unlimited.")] = None,
     burst: Annotated[int | None, typer.Option(help="Requests at once; default: as many as in a second.")] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="What the key may do with memories: recall (the default), teach or admin.")
-    ] = None,
+    scope: Annotated[Scope | None, typer.Option(help="What the key may do with memories; default: recall.")] = None,
 ) -> None:
     """Make an API key, and the line that tells the service about it.
 
@@ -66,6 +74,8 @@ def key(
     """
     from service.auth.keys import ADMIN, KeysError, new_key, parse_keys
 
+    if burst is not None and rate is None:
+        fail("--burst goes with --rate: without one, nothing is limited.")
     secret, digest = new_key()
     limits = [] if rate is None else [f"{rate:g}"] if burst is None else [f"{rate:g}", str(burst)]
     line = " ".join([name, digest, *limits, *([scope] if scope else [])])
@@ -73,8 +83,10 @@ def key(
         line = f"AIT_ADMIN_KEY_SHA256={digest}"
     else:
         try:
-            parse_keys(line, "the command line")
-        except KeysError as error:
-            fail(str(error))
+            parse_keys(line, "the key")
+        except KeysError:
+            fail(
+                f"{name!r} cannot be a key's name, or the rate is not above 0: a name has letters, digits and . _ @ -."
+            )
     typer.echo(f"key, shown only now:      {secret}", err=True)
     typer.echo(line)

@@ -6,7 +6,7 @@ timm asks the hub even for what it has, and waits for most of a minute where the
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -19,6 +19,8 @@ from torch import nn
 
 # What timm looks for in a repository of the hub, in this order.
 _FILES = ("model.safetensors", "pytorch_model.bin")
+# A way of its own to read weights is that of another file than the hub's.
+_FROM_FILE: Final = {"custom_load": False}
 
 
 def create_pretrained(name: str, seconds: float = 5.0, **kwargs: Any) -> nn.Module:
@@ -36,11 +38,13 @@ def create_pretrained(name: str, seconds: float = 5.0, **kwargs: Any) -> nn.Modu
         OSError: They cannot be read, or the download fails.
     """
     config = timm.get_pretrained_cfg(name)
-    if config is None or config.file or config.custom_load:
+    if config is None or _is_special(config):
         return timm.create_model(name, pretrained=True, **kwargs)
     kept = _kept(config, kwargs.get("cache_dir"))
     if kept is not None:
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(kept)}, **kwargs)
+        return timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=_FROM_FILE | {"file": str(kept)}, **kwargs
+        )
     problem = _problem(config, seconds)
     if problem:
         raise FileNotFoundError(_message(name, config, problem))
@@ -58,7 +62,12 @@ def cached_weights(name: str, cache: str | Path | None = None) -> Path | None:
         The file; None where there is none, or where the weights are no download.
     """
     config = timm.get_pretrained_cfg(name)
-    return None if config is None or config.file or config.custom_load else _kept(config, cache)
+    return None if config is None or _is_special(config) else _kept(config, cache)
+
+
+def _is_special(config: PretrainedCfg) -> bool:
+    """Whether a model reads its weights from a file, or from an address, in a way of its own."""
+    return bool(config.file or (config.custom_load and not config.hf_hub_id))
 
 
 def _kept(config: PretrainedCfg, cache: str | Path | None) -> Path | None:

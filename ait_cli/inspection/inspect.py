@@ -56,7 +56,7 @@ def inspect(
     elif image is None and data is not None and priors is None:
         _tell_effects(model, data, layout)
     elif image is None:
-        fail("name an image, or use --ffn with --data.")
+        fail("name an image, or give labelled images with --data, or --ffn and --data.")
     else:
         _inspect_image(model, image, output, priors, data, layout)
 

@@ -208,8 +208,8 @@ def bench_memory(
 
     if (model is None) != (data is None):
         fail("accuracy needs both a model and a data folder.")
-    speeds = [time_memory(count, width) for count in examples or (1_000, 20_000, 100_000)]
-    result: dict[str, Any] = {"speed": [asdict(each) for each in speeds], "accuracy": [], "unknown": None}
+    result: dict[str, Any] = {"speed": [], "accuracy": [], "unknown": None}
+    # First what may not be there.
     if model is not None and data is not None:
         counts = per_class or [1, 5, 20, 100]
         try:
@@ -220,6 +220,7 @@ def bench_memory(
         result["accuracy"] = [asdict(each) for each in measure_accuracy(drawn, counts)]
         unknown = measure_unknown(drawn, max(counts))
         result["unknown"] = unknown and asdict(unknown)
+    result["speed"] = [asdict(time_memory(count, width)) for count in examples or (1_000, 20_000, 100_000)]
     for table in memory_tables(result):
         Console(width=110).print(table)
     write_json(result, output)

@@ -26,7 +26,10 @@ class Rival(StrEnum):
 
 _Model = Annotated[
     str | None,
-    typer.Argument(help="Folder, bundled model, or a timm name for random weights; default: the bundled one."),
+    typer.Argument(
+        help="Folder, bundled model, or a timm name for random weights; "
+        "default: the one that `ait models` says is used."
+    ),
 ]
 _Images = Annotated[Path | None, typer.Option(help="Folder of JPEG files to send; default: generated ones.")]
 _Connections = Annotated[int, typer.Option(min=1, help="Requests in flight at saturation.")]

@@ -54,6 +54,8 @@ def correct(
     folder = resolve(checkpoint)
     try:
         if withdraw:
+            if output is not None:
+                fail("--withdraw changes the checkpoint in place: leave out --output.")
             count = withdraw_corrections(folder, image_files(wrong) if wrong else ())
             typer.echo(json.dumps({"withdrawn": count}) if as_json else f"withdrawn: {count} corrections")
             return
@@ -86,4 +88,5 @@ def correct(
         f"accuracy on {result.validation_images} other images: {result.accuracy_before:.2%} -> "
         f"{result.accuracy_after:.2%}; {result.fired:.2%} of them meet a correction (gate {result.gate:.4f})"
     )
-    typer.echo(f"written: {(output or folder) / CORRECTIONS}")
+    if result.corrections:
+        typer.echo(f"written: {(output or folder) / CORRECTIONS}")

@@ -136,7 +136,9 @@ def teach(
 @app.command()
 def forget(
     path: _Memory,
-    images: Annotated[list[Path] | None, typer.Argument(help="Images to forget, recognised by their bytes.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Images to forget, recognised by their bytes; not with --url.")
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(help="Forget all examples of a label; repeatable.")] = None,
     identifier: Annotated[list[str] | None, typer.Option("--id", help="Forget an example; repeatable.")] = None,
     url: _Url = None,
@@ -165,7 +167,9 @@ def recall(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     top_k: Annotated[int, typer.Option(min=1, help="Labels per image.")] = 3,
     evidence: Annotated[int, typer.Option(min=0, help="Most similar taught images to name per image.")] = 3,
-    readout: Annotated[Readout | None, typer.Option(help="Readout in place of the memory's own.")] = None,
+    readout: Annotated[
+        Readout | None, typer.Option(help="Readout in place of the memory's own; not with --url.")
+    ] = None,
     model: _Model = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     url: _Url = None,
@@ -197,7 +201,9 @@ def recall(
 @app.command()
 def verify(
     path: _Memory,
-    model: Annotated[str | None, typer.Option(help="Check that the memory was taught with this checkpoint.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Check that the memory was taught with this checkpoint; not with --url.")
+    ] = None,
     as_json: _AsJson = False,
     url: _Url = None,
 ) -> None:
@@ -206,6 +212,8 @@ def verify(
     Prints its digest and how full it is. Exit code 1 where anything differs.
     """
     if url is not None:
+        if model is not None:
+            fail("a server knows which model its memories are of: leave out --model.")
         with _refusals():
             told = _remote(url, path).verify()
         state = "sound" if told["equal"] else "DAMAGED"
@@ -233,7 +241,12 @@ def verify(
 @app.command()
 def export(
     path: _Memory,
-    output: Annotated[Path, typer.Argument(help="A .safetensors file for the memory, or .csv for its examples.")],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="A .safetensors file for the memory, or .csv for its examples; the latter not with --url."
+        ),
+    ],
     url: _Url = None,
 ) -> None:
     """Write a memory as one file, or its examples as a table."""
@@ -242,6 +255,8 @@ def export(
             from training.teaching.memory import export as export_memory
 
             export_memory(path, output)
+        elif output.suffix != ".safetensors":
+            fail(f"{output}: a server gives the memory alone; give a file that ends in .safetensors.")
         else:
             output.write_bytes(_remote(url, path).export())
     typer.echo(f"written: {output}")

@@ -81,7 +81,7 @@ def test_predict_goes_on_after_a_broken_file_and_fails_at_the_end(
     ("arguments", "message"),
     [
         (("--model", "nowhere"), "nowhere: neither a bundled model"),
-        (("--device", "abacus"), "cannot be loaded"),
+        (("--device", "abacus"), "--device abacus cannot be used"),
         (("--output", "x.xls"), "the ending names no format"),
         (("--output", "nowhere/x.csv"), "cannot be written (No such file or directory)"),
     ],

@@ -74,7 +74,7 @@ def calibrate_checkpoint(
         DataError: The data cannot be used, or holds classes the model does not know.
         OSError: The folder cannot be written to.
     """
-    _check_target(Path(checkpoint), output)
+    check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
     refuse_multi_label(checkpoint)
     samples = open_evaluation(source, data_root, only, layout)
@@ -118,7 +118,7 @@ def fit_thresholds(
         DataError: The table cannot be used, or holds classes the model does not know.
         OSError: The folder cannot be written to.
     """
-    _check_target(Path(checkpoint), output)
+    check_target(Path(checkpoint), output)
     answers = answer_table(checkpoint, table, only=only, device=device, cache=cache, console=console)
     result = measure_multi_label(answers.logits, answers.targets, answers.classes)
     with _opened(Path(checkpoint), output) as folder:
@@ -163,7 +163,7 @@ def add_exemplars(
         DataError: The data cannot be used, or holds classes the model does not know.
         OSError: The folder cannot be written to.
     """
-    _check_target(Path(checkpoint), output)
+    check_target(Path(checkpoint), output)
     model = load_model(Path(checkpoint))
     refuse_multi_label(checkpoint)
     samples = open_training(source, data_root, exclude, layout)
@@ -179,7 +179,7 @@ def add_exemplars(
         return keep_exemplars(folder, model.to(place), candidates, preprocessing, place, count, seed)
 
 
-def _check_target(checkpoint: Path, output: Path | None) -> None:
+def check_target(checkpoint: Path, output: Path | None) -> None:
     """Refuse to write where nothing of the user's is, before anything is computed.
 
     Raises:

@@ -112,7 +112,8 @@ def linear_head(model: nn.Module) -> nn.Linear:
     head = readable.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(head, nn.Linear):
         raise RecipeError(
-            f"a head in closed form needs a model that ends in a linear layer; {type(model).__name__} does not"
+            f"a head in closed form needs a model that ends in a linear layer; {type(model).__name__} does not: "
+            "in a recipe, set head_first=false"
         )
     if head.in_features > _WIDEST:
         raise RecipeError(

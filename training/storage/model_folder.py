@@ -72,7 +72,8 @@ def load_model(folder: Path) -> nn.Module:
     """
     missing = missing_files(folder)
     if missing:
-        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}")
+        hint = f"; did you mean {folder / 'best'}?" if not missing_files(folder / "best") else ""
+        raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
         check_loaded(model)

@@ -15,6 +15,7 @@ from ait_lite.corrections import Corrections, load_corrections
 from training.data.sources.folder import Layout
 from training.data.sources.opening import open_evaluation
 from training.errors import CheckpointError, DataError, OutputError
+from training.evaluation.annotate import check_target
 from training.teaching.files import LabelledFile, Progress
 from training.teaching.images import EmbeddedFile, embed_files
 
@@ -90,6 +91,7 @@ def correct(
     """
     if output is not None and output.exists():
         raise OutputError(f"{output} exists already: choose another folder")
+    check_target(checkpoint, output)
     try:
         classifier = load(checkpoint)
     except FileNotFoundError as error:

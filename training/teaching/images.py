@@ -80,7 +80,7 @@ def embed_files(
         if broken and not skip_broken:
             named = "; ".join(broken[:_NAMED_PROBLEMS])
             skip = "" if on_skip is None else ", or leave it out with --skip-broken"
-            raise DataError(f"{named}. Repair or remove what cannot be read{skip}.")
+            raise DataError(f"{named.removesuffix('.')}. Repair or remove what cannot be read{skip}.")
         if part:
             with torch.inference_mode():
                 features, logits = embed_and_classify(classifier.model, torch.cat([pixels for _, _, pixels in part]))

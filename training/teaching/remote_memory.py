@@ -146,6 +146,8 @@ class RemoteMemory:
             raise DataError(_detail(error)) from None
         except (URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
+            if not self._root.startswith(("http://", "https://")):
+                raise DataError(f"{self._root} is no address of a server: begin with http:// or https://") from None
             raise DataError(f"{self._root} does not answer: {reason}. Is a server running there?") from None
 
 

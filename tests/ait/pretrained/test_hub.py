@@ -34,11 +34,13 @@ def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_hub_out_of_reach_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"test_vit.*not on this machine.*out of reach") as error:
-        load_model(NAME)
+@pytest.mark.parametrize("name", [NAME, "vit_tiny_patch16_224.augreg_in21k_ft_in1k"])
+def test_a_hub_out_of_reach_is_named_with_the_remedy(name: str) -> None:
+    """Of the second timm knows another file too, which it would read in a way of its own."""
+    with pytest.raises(FileNotFoundError, match=r"vit.*not on this machine.*out of reach") as error:
+        load_model(name)
     assert "127.0.0.1" in str(error.value)
-    assert f"hf download timm/{NAME}" in str(error.value)
+    assert f"hf download timm/{name}" in str(error.value)
 
 
 @pytest.mark.usefixtures("silent_hub")
@@ -48,20 +50,21 @@ def test_a_hub_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("silent_hub")
-def test_downloaded_weights_need_no_hub(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [NAME, "vit_tiny_patch16_224.augreg_in21k_ft_in1k"])
+def test_downloaded_weights_need_no_hub(name: str, tmp_path: Path) -> None:
     """A download cache as the hub's client lays it out."""
     from safetensors.torch import save_file
 
     revision = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / f"models--timm--{NAME}"
+    repository = tmp_path / f"models--timm--{name}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(revision)
     snapshot = repository / "snapshots" / revision
     snapshot.mkdir(parents=True)
     torch.manual_seed(5)
-    kept = timm.create_model(NAME)
+    kept = timm.create_model(name)
     save_file(kept.state_dict(), snapshot / "model.safetensors")
-    loaded = create_pretrained(NAME, cache_dir=str(tmp_path))
+    loaded = create_pretrained(name, cache_dir=str(tmp_path))
     for name, value in kept.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
 

@@ -33,3 +33,21 @@ def test_correct_says_what_it_needs(checkpoint: Path, image_file: Path) -> None:
     result = run(app, ["correct", str(checkpoint), str(image_file), "--label", "ant"])
     assert result.exit_code == 1
     assert "--data" in result.stderr
+    result = run(app, ["correct", str(checkpoint), "--withdraw", "--output", "copy"])
+    assert result.exit_code == 1
+    assert "leave out --output" in result.stderr
+
+
+def test_what_came_with_the_package_is_not_corrected_in_place(image_file: Path, labelled_images: Path) -> None:
+    words = [
+        "correct",
+        "ait_tiny_patch4_32.cifar10",
+        str(image_file),
+        "--label",
+        "cat",
+        "--data",
+        str(labelled_images),
+    ]
+    result = run(app, words)
+    assert result.exit_code == 1
+    assert "came with the package" in result.stderr

@@ -41,6 +41,9 @@ def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_ima
         (["forget", "{tmp}/memory"], "name what to forget"),
         (["recall", "{tmp}/memory", "{tmp}"], "holds no images"),
         (["verify", "{tmp}/memory"], "ait memory create"),
+        (["verify", "memory", "--model", "other", "--url", "http://127.0.0.1:9"], "leave out --model"),
+        (["export", "memory", "{tmp}/list.csv", "--url", "http://127.0.0.1:9"], "ends in .safetensors"),
+        (["forget", "memory", "--label", "x", "--url", "localhost:9"], "begin with http:// or https://"),
     ],
 )
 def test_what_cannot_be_done_is_said(words: list[str], message: str, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_making_a_key() -> None:
     assert parse_keys(result.stdout, "file") == [Key("ci", hashlib.sha256(secret[1].encode()).digest(), 2.0, 5)]
     scoped = CliRunner().invoke(cli, ["key", "teacher", "--scope", "teach"])
     assert [key.scope for key in parse_keys(scoped.stdout, "file")] == ["teach"]
-    assert CliRunner().invoke(cli, ["key", "teacher", "--scope", "write"]).exit_code == 1
+    assert CliRunner().invoke(cli, ["key", "teacher", "--scope", "write"]).exit_code == 2
     assert CliRunner().invoke(cli, ["key", "admin"]).stdout.startswith("AIT_ADMIN_KEY_SHA256=")
     assert CliRunner().invoke(cli, ["key", "no/name"]).exit_code == 1
 
@@ -153,3 +153,17 @@ def test_making_a_key() -> None:
 def test_making_a_key_waits_for_no_library() -> None:
     script = "import sys, service.auth.keys; assert not {'pydantic', 'numpy', 'PIL'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=CEILING)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a b"], "'a b' cannot be a key's name"),
+        (["bob,x"], "'bob,x' cannot be a key's name"),
+        (["alice", "--burst", "5"], "--burst goes with --rate"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_key(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["key", *words])
+    assert result.exit_code == 1
+    assert message in result.stderr

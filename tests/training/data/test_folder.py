@@ -27,6 +27,9 @@ def test_scan_sorts_classes_and_files(data_root: Path) -> None:
 
 
 def test_scan_refuses_empty_folders(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"photo\.jpg is a file: name the folder"):
+        scan_folder(tmp_path / "photo.jpg")
     with pytest.raises(DataError, match="no such data folder"):
         scan_folder(tmp_path / "absent")
     with pytest.raises(DataError, match="no class folders"):

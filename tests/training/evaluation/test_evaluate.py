@@ -106,7 +106,8 @@ def test_a_model_with_infinite_answers_is_refused(
     run: TrainingResult, data_root: Path, cache: Path, tmp_path: Path
 ) -> None:
     weights = load_file(run.checkpoint / "model.safetensors")
-    weights["head.bias"].fill_(float("nan"))
+    for name in ("head.weight", "head.bias"):
+        weights[name].fill_(torch.finfo(torch.float32).max)  # their sums are beyond what float32 can write
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "config.json").write_bytes((run.checkpoint / "config.json").read_bytes())
     with pytest.raises(CheckpointError, match=r"ant/000\.png with logits that are not finite"):
@@ -136,6 +137,8 @@ def test_held_out_images_can_be_evaluated(
     result = evaluate(trained.checkpoint, data_root, only=trained.output / "validation.txt", cache=cache, device="cpu")
     assert result.images == 9
     assert result.top1 == trained.best_accuracy
+    with pytest.raises(DataError, match=r"model\.safetensors is no list of names"):
+        evaluate(trained.checkpoint, data_root, only=trained.checkpoint / "model.safetensors", device="cpu")
 
 
 def test_tables_are_evaluated_as_folders_are(run: TrainingResult, data_root: Path, cache: Path) -> None:

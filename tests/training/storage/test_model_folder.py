@@ -44,8 +44,10 @@ def test_the_saved_model_keeps_its_own_weights(tmp_path: Path) -> None:
 
 
 def test_what_is_lacking_or_torn_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors"):
-        load_model(tmp_path)
+    with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors$"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"; did you mean .*/best\?"):
+        load_model(folder.parent)
     assert missing_files(folder) == []
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architecture": "no_such_model"}))

@@ -53,7 +53,7 @@ def scan_folder(root: str | Path, wrapped: bool = False) -> LabelledImages:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"no such data folder: {to_name(str(root))}")
+        raise DataError(_no_folder(root))
     folders = sorted(visible_folders(root), key=_natural)
     if not folders:
         raise DataError(f"{root} holds no class folders; expected one folder of images for each class")
@@ -123,7 +123,7 @@ def find_splits(root: Path, layout: Layout = "auto") -> dict[str, Path]:
             their case.
     """
     if not root.is_dir():
-        raise DataError(f"no such data folder: {to_name(str(root))}")
+        raise DataError(_no_folder(root))
     if layout == "classes":
         return {}
     folders = visible_folders(root)
@@ -204,6 +204,12 @@ def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
             )
         names[name] = folder
     return tuple(names)
+
+
+def _no_folder(root: Path) -> str:
+    if root.exists():
+        return f"{to_name(str(root))} is a file: name the folder that holds a folder of images for each class"
+    return f"no such data folder: {to_name(str(root))}"
 
 
 def _without_images(folder: Path, found: Listing) -> str:

@@ -125,7 +125,10 @@ def _candidates(source: str, root: str | Path | None, layout: Layout, multi_labe
 
 def _read_names(path: str | Path) -> list[str]:
     """Read a list of names, one a line."""
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no list of names: it is not UTF-8 text, with one name a line") from error
     return [name for name in text.replace("\r\n", "\n").split("\n") if name]
 
 
