@@ -9,6 +9,7 @@ Set AIT_KEY to an API key where the server asks for one.
 import argparse
 import json
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -48,6 +49,14 @@ def classify(url: str, image: bytes, top_k: int = 5, key: str | None = None) -> 
     raise AssertionError("unreachable")
 
 
+def reason(error: urllib.error.HTTPError) -> str:
+    """Say why the server refused: what its problem document tells, else the status."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
 def main() -> None:
     """Print the labels of each image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,7 +65,12 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, default=5)
     args = parser.parse_args()
     for path in args.images:
-        answer = classify(args.url, path.read_bytes(), args.top_k, os.environ.get("AIT_KEY"))
+        try:
+            answer = classify(args.url, path.read_bytes(), args.top_k, os.environ.get("AIT_KEY"))
+        except urllib.error.HTTPError as error:
+            sys.exit(f"{path}: {reason(error)}")
+        except OSError as error:  # the image cannot be read, or nobody answers
+            sys.exit(f"{path}: {error}")
         labels = answer["predictions"][0]["labels"]
         print(f"{path}: " + "  ".join(f"{each['label']} {each['score']:.1%}" for each in labels))
 

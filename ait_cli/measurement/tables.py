@@ -125,7 +125,7 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
     shown, title = _most_different(result)
     table = Table("", title=title)
     for column in ("images", "first", "second", "difference", "95 % interval", "only first", "only second", "p"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for name, each in (("all", result["overall"]), *shown):
         low, high = each["interval"]
         table.add_row(
@@ -155,7 +155,7 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
     shown, title = _most_different(result)
     table = Table("average precision", title=title)
     for column in ("images", "first", "second", "difference", "95 % interval"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for name, each in (("mean over classes", result["overall"]), *shown):
         interval = "few images" if each["interval"] is None else "{:+.4f} to {:+.4f}".format(*each["interval"])
         table.add_row(

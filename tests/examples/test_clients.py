@@ -23,6 +23,15 @@ def test_python_client(url: str, photos: Path) -> None:
     assert all(line.count("%") == 2 for line in lines)
 
 
+def test_the_python_client_tells_why_an_image_was_refused(url: str, tmp_path: Path) -> None:
+    (tmp_path / "note.jpg").write_text("not an image")
+    for address, told in ((url, "JPEG, PNG or WebP"), ("http://127.0.0.1:9", "refused")):
+        with pytest.raises(AssertionError) as error:
+            run_example("examples/client.py", "--url", address, tmp_path / "note.jpg")
+        assert str(error.value).startswith(f"{tmp_path / 'note.jpg'}: ")
+        assert told in str(error.value)
+
+
 def test_javascript_client(url: str, photos: Path) -> None:
     images = [photos / "cat" / "0.png", photos / "dog" / "1.png"]
     lines = run_example("node", "examples/client.mjs", url, *images).splitlines()
