@@ -6,6 +6,7 @@ others read, and a head on all tokens.
 """
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     if heights:
         style.bars(left, list(KINDS), heights)
     left.set(ylabel="right answers, %")
-    for look, result in zip(style.series(), joint, strict=False):
+    # The first colour is not among those of bars.
+    for look, result in zip(islice(style.series(), 1, None), joint, strict=False):
         epochs = [row["epoch"] for row in result["history"]]
         right.plot(
             epochs, [100 * row["binary"] for row in result["history"]], label=result["settings"]["label"], **look
