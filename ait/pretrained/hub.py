@@ -6,7 +6,7 @@ timm asks the hub even for what it has, and waits for most of a minute where the
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -19,8 +19,6 @@ from torch import nn
 
 # What timm looks for in a repository of the hub, in this order.
 _FILES = ("model.safetensors", "pytorch_model.bin")
-# A way of its own to read weights is that of another file than the hub's.
-_FROM_FILE: Final = {"custom_load": False}
 
 
 def create_pretrained(name: str, seconds: float = 5.0, **kwargs: Any) -> nn.Module:
@@ -42,9 +40,9 @@ def create_pretrained(name: str, seconds: float = 5.0, **kwargs: Any) -> nn.Modu
         return timm.create_model(name, pretrained=True, **kwargs)
     kept = _kept(config, kwargs.get("cache_dir"))
     if kept is not None:
-        return timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=_FROM_FILE | {"file": str(kept)}, **kwargs
-        )
+        # The model's own way to read weights is for another file than the hub's.
+        overlay = {"file": str(kept), "custom_load": False}
+        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **kwargs)
     problem = _problem(config, seconds)
     if problem:
         raise FileNotFoundError(_message(name, config, problem))

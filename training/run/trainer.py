@@ -279,9 +279,10 @@ class Trainer:
                 learning_rate = max(group["lr"] for group in self._learned.optimizer.param_groups)
                 try:
                     result = self._parts.step(chosen, images, position.step)
-                except Exception:
-                    # A signal to the whole group ends the compilers that the first step waits for, too.
-                    if recipe.compile:
+                except RuntimeError:
+                    # A signal to the whole group ends the compilers that the first step waits for, too. Of several
+                    # processes the others may be well, and would not come to agree on a stop.
+                    if recipe.compile and self._accelerator.num_processes == 1:
                         self._stop_if_asked(sums)
                     raise
                 position.step += 1

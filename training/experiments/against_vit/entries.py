@@ -24,16 +24,14 @@ from training.experiments.blocks.trial import (
     training_loss,
 )
 from training.experiments.budget import Budget, trial_name
-from training.experiments.relational.comparison import FULL_WIDTHS, WIDTHS
+from training.experiments.relational.comparison import FULL_WIDTHS, JOINT, REDUCED, WIDTHS
 from training.experiments.relational.model import RelationalModel
-from training.experiments.relational.trial import RelationalTrial, losses_of, run_trial
+from training.experiments.relational.trial import RelationalTrial, losses_of, make_model, run_trial
 
 # What tables call the designs with a memory.
 LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
 _NARROW: Final = 0.75  # width of the narrowest ViT, as a share of AiT's
 _WIDEST: Final = 2
-# Questions about pictures of shapes take longer to learn than CIFAR-10's classes.
-REDUCED: Final = RelationalTrial("", epochs=16, batch_size=32, precision="bf16")
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def matched_width(design: str, size: Size) -> int:
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
     widths = FULL_WIDTHS if full else WIDTHS
     heads = 8 if full else 4
-    shared = replace(REDUCED, epochs=100, batch_size=128) if full else REDUCED
+    shared = JOINT if full else REDUCED
     models: dict[str, dict[str, Any]] = {
         LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
         LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},
@@ -147,7 +145,7 @@ def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> lis
         for one in seeds:
             label = trial_name("Sort-of-CLEVR", contestant)
             trial = replace(shared, label=label, model=model | {"num_heads": heads}, seed=one)
-            make = partial(RelationalModel, **trial.model)
+            make = partial(make_model, trial)
             found.append(Entry(contestant, trial.name, partial(_asked, trial, folder, budget), make, loss))
     return found
 

@@ -29,18 +29,22 @@ FULL_WIDTHS = {"ait": 192, "ait-delta": 192, "vit": 216, "coordination": 264}
 LABELS = {"ait": "AiT", "ait-delta": "AiT, delta attention", "vit": "ViT", "coordination": "Coordination"}
 
 
+# Jointly on all kinds: in the reduced run, and at full size.
+REDUCED = RelationalTrial("", epochs=16, batch_size=32, precision="bf16")
+JOINT = RelationalTrial("", epochs=100, batch_size=128, precision="bf16")
+
+
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
     """List what is trained."""
-    reduced = RelationalTrial("", epochs=16, batch_size=32, precision="bf16", seed=seed)
+    reduced = replace(REDUCED, seed=seed)
     if not full:
         return [replace(reduced, label=LABELS[kind], model={"kind": kind, "dim": dim}) for kind, dim in WIDTHS.items()]
     found = []
-    joint = RelationalTrial("", epochs=100, batch_size=128, precision="bf16")
     for one in range(seed, seed + 3):
         for kind, dim in FULL_WIDTHS.items():
             if kind != "ait-delta":
                 model = {"kind": kind, "dim": dim, "num_heads": 8}
-                found.append(replace(joint, label=LABELS[kind], model=model, seed=one))
+                found.append(replace(JOINT, label=LABELS[kind], model=model, seed=one))
             for patch in (15, 5):
                 found.append(
                     RelationalTrial(

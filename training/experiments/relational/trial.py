@@ -85,13 +85,8 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             return result
     if not budget.includes(trial.name):
         raise NotChosen
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(trial.seed, 0, "relational start"))
-        model = RelationalModel(**trial.model).to(device)
-    example = (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS))
-    half = torch.bfloat16 if trial.precision == "bf16" else torch.float32
-    take_plain_attention(model, *(part.to(device) for part in example), dtype=half)
+    model = make_model(trial)
+    device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(_groups(model, trial.weight_decay), lr=trial.lr)
     train = generate_sort_of_clevr(trial.images, 0, "train", trial.faithful).asking(*trial.kinds)
     test = generate_sort_of_clevr(200, 0, "test", trial.faithful).asking(*trial.kinds)
@@ -113,7 +108,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             if epoch + 1 < trial.epochs:
                 _save(folder / f"{trial.name}.pt", settings, model, optimiser, history)
                 budget.check()
-    cost = model_cost(model.cpu(), *example)
+    cost = model_cost(model.cpu(), *_example())
     result = {"settings": settings, "history": history, "accuracy": measure(model, test, torch.device("cpu"))}
     result |= {"right": _right_answers(model, test)}
     result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
@@ -121,6 +116,22 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     write_text(done, json.dumps(result, indent=1) + "\n")
     (folder / f"{trial.name}.pt").unlink(missing_ok=True)
     return result
+
+
+def make_model(trial: RelationalTrial) -> RelationalModel:
+    """Make a trial's model as it is before training, on the accelerator if there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(trial.seed, 0, "relational start"))
+        model = RelationalModel(**trial.model).to(device)
+    half = torch.bfloat16 if trial.precision == "bf16" else torch.float32
+    take_plain_attention(model, *(part.to(device) for part in _example()), dtype=half)
+    return model
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    """Make an image (1, 3, 75, 75) and a question about it, (1, 1, 18)."""
+    return torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 1, QUESTION_BITS)
 
 
 @torch.no_grad()

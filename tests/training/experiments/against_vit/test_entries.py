@@ -91,3 +91,12 @@ def test_a_loss_is_of_one_batch_of_the_set(tmp_path: Path, monkeypatch: pytest.M
         assert abs(loss.item() - math.log(chance)) < 0.5
         loss.backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_steps_are_timed_of_models_as_they_are_trained(tmp_path: Path) -> None:
+    """On a processor with separate products for attention, as the trials switch it."""
+    found = {entry.contestant: entry for entry in entries(False, 0, None, tmp_path, Budget())}
+    vit = found["ViT 152"].make().to("cpu")
+    switched = [layer.fused_attn for layer in vit.modules() if hasattr(layer, "fused_attn")]
+    assert len(switched) == 4
+    assert any(switched) == torch.cuda.is_available()
