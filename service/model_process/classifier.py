@@ -162,11 +162,13 @@ class Classifier:
         return self.label(self.scores([self.prepare(image) for image in images]), top_k)
 
     def _load_torch(self, device: str) -> TorchModel:
+        from ait.pretrained.checks import check_loaded
         from service.model_process.runtimes.torch_model import TorchModel
         from service.model_process.weights import check_stored_types
 
         try:
             loaded = TorchModel.load(self.folder, device, self.max_batch)
+            check_loaded(loaded.module)
             check_stored_types(self.folder.path / WEIGHTS, loaded.module)
             return loaded
         except ModelError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def test_quantised_weights_are_refused(model_folder: Path, tmp_path: Path) -> No
     weights["blocks.0.attn.qkv.weight"] = (matrix * 127 / matrix.abs().max()).round().to(torch.int8)
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ModelError, match=r"blocks\.0\.attn\.qkv\.weight as whole numbers \(I8\).*as floats"):
+        Classifier(locate(folder))
+
+
+def test_a_head_that_timm_would_leave_random_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "contradictory")
+    config = json.loads((folder / "config.json").read_text())
+    made = config["num_classes"]
+    config |= {
+        "num_classes": made + 2,
+        "model_args": config["model_args"] | {"num_classes": made},
+        "label_names": None,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"says {made + 2} classes in num_classes and {made} in model_args"):
         Classifier(locate(folder))
 
 
