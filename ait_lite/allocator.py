@@ -36,3 +36,15 @@ def keep_freed_memory() -> bool:
         (_M_TOP_PAD, _TOP_PAD_BYTES),
     )
     return all([mallopt(name, value) == 1 for name, value in settings])
+
+
+def return_free_memory() -> bool:
+    """Have glibc return what is free at present, such as what loading a model took for a while.
+
+    Returns:
+        True if there was any; False also where the C library is not glibc.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):
+        return False

@@ -33,3 +33,22 @@ def megabytes_left(call: str) -> int:
 def test_freed_memory_is_returned_or_kept() -> None:
     assert megabytes_left("return_freed_memory") < (20 if GLIBC else 200)
     assert megabytes_left("keep_freed_memory") > (100 if GLIBC else -1)
+
+
+RETURNED = """
+import psutil
+from ait_lite.allocator import keep_freed_memory, return_free_memory
+
+keep_freed_memory()
+blocks = [bytearray(b"x") * (8 << 20) for _ in range(20)]
+del blocks[:-1]
+before = psutil.Process().memory_info().rss
+assert return_free_memory() is {taken}
+print((before - psutil.Process().memory_info().rss) >> 20)
+"""
+
+
+def test_kept_memory_is_returned_when_asked() -> None:
+    script = RETURNED.format(taken=GLIBC)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(ended.stdout) > (100 if GLIBC else -1)

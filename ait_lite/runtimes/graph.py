@@ -65,6 +65,7 @@ def open_graph(
     threads: int = 1,
     streams: int = 1,
     size: tuple[int, int] | None = None,
+    lone: bool = False,
 ) -> Graph:
     """Make a graph ready to run.
 
@@ -75,6 +76,7 @@ def open_graph(
         threads: A batch is run on; the calling thread waits for them.
         streams: Batches that are run at the same time.
         size: Height and width of images, other than the graph was made for; None takes those.
+        lone: Whether every batch is to be a single image, which some libraries then run sooner.
 
     Raises:
         RuntimeUnavailable: As `check_available`; or the library runs graphs at their own size alone.
@@ -84,7 +86,7 @@ def open_graph(
     if runtime == "openvino":
         from ait_lite.runtimes.openvino_graph import OpenVinoGraph
 
-        return OpenVinoGraph(path, precision, threads=threads, streams=streams, size=size)
+        return OpenVinoGraph(path, precision, threads=threads, streams=streams, size=size, lone=lone)
     if size is not None:
         raise RuntimeUnavailable("onnxruntime runs a graph at the size that it was made for; install openvino")
     from ait_lite.runtimes.onnxruntime_graph import OnnxRuntimeGraph

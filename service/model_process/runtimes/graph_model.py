@@ -73,7 +73,7 @@ class GraphModel:
         """Keep a second copy on all threads for images that are alone, if it answers them much sooner."""
         if not self._shared:
             return
-        wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads)
+        wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads, lone=True)
         lone = np.zeros((1, *self.data_config["input_size"]), np.float32)
         if WORTH * _fastest(wide, lone) < _fastest(self._run, lone):
             self._wide = wide
