@@ -7,13 +7,12 @@ switches of Pillow are left alone: formats and limits are arguments.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, features
@@ -159,14 +158,14 @@ def decode(
     kind = _kind(data)
     if kind not in formats:
         raise UnsupportedFormat(f"This is not a {_listed(formats)} image. Convert it to one of these.")
-    with _damage_named():
+    with _DAMAGE_NAMED:
         # Opening a WebP file already allocates its canvas.
         image = None if kind == "image/webp" else _plugin(kind)(BytesIO(data))
         size = _webp_size(data) if image is None else image.size
         _check_size(size, limits)
     if admit:
         admit(size[0] * size[1])
-    with _damage_named():
+    with _DAMAGE_NAMED:
         if image is None:
             image = _plugin(kind)(BytesIO(data))
             _check_size(image.size, limits)
@@ -175,18 +174,23 @@ def decode(
         return upright_rgb(image)
 
 
-@contextmanager
-def _damage_named() -> Iterator[None]:
-    try:
-        yield
-    except (ImageError, MemoryError):
-        raise
-    except Image.DecompressionBombError as error:
-        raise TooManyPixels("The image is too large.") from error
-    except Exception as error:
+class _DamageNamed:
+    """Raise an `ImageError` in place of whatever Pillow raises (a context)."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or isinstance(error, ImageError | MemoryError) or not isinstance(error, Exception):
+            return
+        if isinstance(error, Image.DecompressionBombError):
+            raise TooManyPixels("The image is too large.") from error
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and more for
         # damaged files; all of them mean the same to whoever sent the file.
         raise UndecodableImage("The file is damaged or incomplete. Save or send it again.") from error
+
+
+_DAMAGE_NAMED: Final = _DamageNamed()
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

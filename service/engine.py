@@ -17,7 +17,7 @@ from service.models.served_model import ServedModel
 from service.observability.events import Observer
 from service.processes.machine import available_processors
 from service.repository.folders import ModelError
-from service.scores import Labels, best_labels
+from service.scores import Labels
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Engine:
         model.check_room(len(uploads))
         prepared = await self.prepare(uploads, model, deadline=deadline)
         inference = await model.infer(prepared.inputs, deadline=deadline)
-        predictions = best_labels(model.probabilities(inference.outputs), model.labels, top_k)
+        predictions = model.best_labels(inference, top_k)
         return Answer(predictions, prepared.queue + inference.queue, prepared.decode, inference.infer)
 
     def drain(self) -> None:

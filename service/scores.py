@@ -45,10 +45,13 @@ def highest(values: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-values, axis=-1, kind="stable")[:, :count]
 
 
+def labelled(classes: Sequence[int], probabilities: Sequence[float], labels: Sequence[str]) -> Labels:
+    """Label classes, with scores of six decimals."""
+    return [(labels[index], round(score, 6)) for index, score in zip(classes, probabilities, strict=True)]
+
+
 def best_labels(probabilities: np.ndarray, labels: Sequence[str], top_k: int) -> list[Labels]:
     """Label the `top_k` most probable classes of each row of (n, classes); scores have six decimals."""
-    order = highest(probabilities, top_k).tolist()
-    rows = probabilities.tolist()
-    return [
-        [(labels[index], round(row[index], 6)) for index in indices] for row, indices in zip(rows, order, strict=True)
-    ]
+    order = highest(probabilities, top_k)
+    scores = np.take_along_axis(probabilities, order, -1)
+    return [labelled(*row, labels) for row in zip(order.tolist(), scores.tolist(), strict=True)]

@@ -24,10 +24,11 @@ from service.errors import ModelFailed, ModelUnavailable, ServiceError
 from service.model_process.client import ProcessEnded, Reply
 from service.model_process.launcher import Launcher
 from service.model_process.supervised import SupervisedProcess
+from service.models.batch_outputs import BatchOutputs, Row
 from service.models.explainer import Explainer
 from service.observability.events import Observer
 from service.repository.folders import ModelError, ModelFolder, ServingSettings
-from service.scores import sigmoid, softmax
+from service.scores import Labels, best_labels, sigmoid, softmax
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -45,18 +46,13 @@ class Inference:
         outputs: Float32 (n, classes) for logits, (n, features) for features.
         queue: Seconds spent waiting, for a batch to be made and for its turn.
         infer: Seconds in the model.
+        rows: What the outputs were taken from; empty where they were not the rows of batches.
     """
 
     outputs: np.ndarray
     queue: float
     infer: float
-
-
-class _Row(NamedTuple):
-    """The output of one input, and the reply that it came with."""
-
-    output: np.ndarray
-    reply: Reply
+    rows: Sequence[Row] = ()
 
 
 class _Question(NamedTuple):
@@ -119,7 +115,7 @@ class ServedModel:
         self._closing = False
         max_queue = serving.max_queue or settings.max_queue
         max_delay = settings.max_delay_ms if serving.max_delay_ms is None else serving.max_delay_ms
-        self._batchers: dict[str, Batcher[np.ndarray, _Row]] = {
+        self._batchers: dict[str, Batcher[np.ndarray, Row]] = {
             operation: Batcher(
                 partial(self._infer, operation),
                 max_batch=process.description["best_batch"],
@@ -255,6 +251,12 @@ class ServedModel:
             return sigmoid(logits)
         return softmax(logits, self.temperature)
 
+    def best_labels(self, inference: Inference, top_k: int) -> list[Labels]:
+        """Label the `top_k` most probable classes of each input, of logits; scores have six decimals."""
+        if inference.rows:
+            return [row.best_labels(self.labels, top_k) for row in inference.rows]
+        return best_labels(self.probabilities(inference.outputs), self.labels, top_k)
+
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         """Raise what `infer` would raise now for so many inputs, before work is put into them."""
         with self._refusals:
@@ -286,14 +288,14 @@ class ServedModel:
         with self._refusals:
             rows = await self._batchers[operation].submit(inputs, deadline=deadline)
         total = time.perf_counter() - start
-        infer = sum(seconds for seconds in {id(row.reply): row.reply.seconds for row in rows}.values())
-        outputs = rows[0].output[None] if len(rows) == 1 else np.stack([row.output for row in rows])
-        if not np.isfinite(outputs).all():
+        infer = sum(batch.seconds for batch in {row.batch for row in rows})
+        outputs = rows[0].values if len(rows) == 1 else np.concatenate([row.values for row in rows])
+        if not all(row.finite for row in rows):
             self._observer.rejected(self.folder.name, self.folder.version, ModelFailed.reason)
             raise ModelFailed(f"Model {self.folder.name} answers this input with numbers that are not finite.")
         queue = max(total - infer, 0.0)
         self._observer.inferred(self.folder.name, self.folder.version, operation, len(inputs), queue, infer)
-        return Inference(outputs, queue, infer)
+        return Inference(outputs, queue, infer, rows)
 
     async def explain(
         self, pixels: np.ndarray, *, class_index: int | None = None, deadline: float | None = None
@@ -339,11 +341,12 @@ class ServedModel:
             self._explaining.kill()
         self._process.kill()
 
-    async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[_Row]:
+    async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[Row]:
         if self._explaining:
             self._explaining.postpone()
         reply = await self._process.call(operation, inputs)
-        return [_Row(output, reply) for output in reply.arrays["outputs"]]
+        batch = BatchOutputs(reply, self.probabilities)
+        return [Row(batch, place) for place in range(len(inputs))]
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         process = await self._explaining.process() if self._explaining else self._process

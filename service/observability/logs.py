@@ -28,17 +28,29 @@ def configure_logging(form: LogFormat) -> None:
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
+    _leave_out_what_no_line_tells()
     for name, level in {"uvicorn.error": logging.WARNING, "timm": logging.WARNING, "httpx": logging.WARNING}.items():
         logging.getLogger(name).setLevel(level)
+
+
+def _leave_out_what_no_line_tells() -> None:
+    """Have no record look for its caller, thread and process, by the switches that logging documents for that."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class JsonFormatter(logging.Formatter):
     """Format a record as one line of JSON: time (RFC 3339, UTC), level, logger, message and extra fields."""
 
+    def __init__(self) -> None:
+        """Begin with no second written yet."""
+        super().__init__()
+        self._second = (-1, "")  # the last one that was written, and how
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         document: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "time": self._time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -48,6 +60,14 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return _encode(document)
+
+    def _time(self, created: float) -> str:
+        second, milliseconds = divmod(int(created * 1000), 1000)
+        known, text = self._second
+        if known != second:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = second, text
+        return f"{text}.{milliseconds:03d}Z"
 
 
 class TextFormatter(logging.Formatter):

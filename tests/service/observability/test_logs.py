@@ -6,8 +6,9 @@ import io
 import json
 import logging
 import re
+from datetime import UTC, datetime
 
-from service.observability.logs import TextFormatter
+from service.observability.logs import JsonFormatter, TextFormatter
 from tests.support.observed_service import ObservedService, classify
 
 
@@ -43,3 +44,11 @@ def test_a_line_for_people_is_one_line() -> None:
     line = TextFormatter().format(record)
     assert "INFO a: one\\ntwo\\x1b[31m é path=/\\r\\n/" in line
     assert line.isprintable()
+
+
+def test_a_time_is_that_of_its_record_whatever_was_written_before() -> None:
+    formatter = JsonFormatter()
+    for created in (1.9996, 2.0, 1.5, 1764254400.125):
+        record = logging.makeLogRecord({"created": created})
+        told = datetime.fromisoformat(json.loads(formatter.format(record))["time"])
+        assert 0 <= created - told.astimezone(UTC).timestamp() < 1e-3
