@@ -1,9 +1,16 @@
 """What a person should know of the images of a run before it spends hours on them."""
 
+from torch import Tensor
+
 from training.data.duplicates import describe_duplicates, find_duplicates
+from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
 
 _FEW = 200  # images of a class, from which random weights learn little but the images themselves
+# Normalised images have a deviation of about 1. Of those that are nearly black all over, with a few white points,
+# nothing was learnt at 0.3, and everything at 1.
+_LEAST_DEVIATION = 0.4
+_MOST_DEVIATION = 4.0
 
 
 def remarks_on(training: LabelledImages, validation: LabelledImages, random_weights: bool) -> list[str]:
@@ -29,3 +36,24 @@ def remarks_on(training: LabelledImages, validation: LabelledImages, random_weig
             "model.pretrained=auto or model.checkpoint=FOLDER"
         )
     return lines
+
+
+def remark_on_scale(images: Tensor, preprocessing: Preprocessing) -> str | None:
+    """Say that images are far from the statistics by which they are normalised; None where they are not.
+
+    Args:
+        images: Some of those to learn from, (n, C, H, W) uint8.
+        preprocessing: How they become the model's input.
+    """
+    deviation = float(preprocessing.normalise(images).std())
+    values = images.float().div(255).movedim(1, 0).flatten(1)  # (C, n * H * W)
+    own = values.std(1).tolist()
+    if _LEAST_DEVIATION <= deviation <= _MOST_DEVIATION or not all(own):
+        return None
+    means, deviations = (
+        "[" + ",".join(f"{value:.3f}" for value in each) + "]" for each in (values.mean(1).tolist(), own)
+    )
+    return (
+        f"the images' values deviate by {deviation:.2f} as a model sees them, where 1 is usual; it may learn little: "
+        f"set data.mean={means} data.std={deviations}"
+    )

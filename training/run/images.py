@@ -19,11 +19,13 @@ from training.data import (
     decode,
     to_device,
 )
-from training.data.remarks import remarks_on
+from training.data.remarks import remark_on_scale, remarks_on
 from training.errors import DataError, RecipeError
 from training.evaluation.scoring import EVALUATION_BATCH
 from training.recipe.keys import Recipe
 from training.seeds import epoch_order, repeat_order
+
+_SCALE_IMAGES = 256  # that tell how bright images are
 
 
 class RunImages:
@@ -93,6 +95,9 @@ class RunImages:
         pinned = device.type == "cuda"
         self._loader = BatchLoader(images, recipe.data.workers, pin_memory=pinned)
         self._validation_loader = BatchLoader(held_out, recipe.data.workers, pin_memory=pinned)
+        far = remark_on_scale(self.some(_SCALE_IMAGES).cpu(), preprocessing) if random_weights else None
+        if far is not None:
+            console.print(far, soft_wrap=True, markup=False)
 
     def __len__(self) -> int:
         return len(self.training)

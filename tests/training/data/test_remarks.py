@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from training.data import LabelledImages
 from training.data.duplicates import signatures_of
-from training.data.remarks import remarks_on
+from training.data.preprocessing import Preprocessing
+from training.data.remarks import remark_on_scale, remarks_on
 
 
 def images(count: int, seed: int) -> LabelledImages:
@@ -27,3 +29,25 @@ def test_few_images_from_random_weights_are_told_with_the_remedy() -> None:
 def test_validation_images_that_are_trained_on_are_told() -> None:
     (line,) = remarks_on(images(20, 0), images(4, 0), random_weights=False)
     assert line.startswith("8 of 8 validation images are training images too")
+
+
+def preprocessing(mean: float, std: float) -> Preprocessing:
+    return Preprocessing((3, 8, 8), "bicubic", (mean,) * 3, (std,) * 3, 1.0, "center")
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.02, True), (0.5, False)])
+def test_images_that_are_nearly_black_are_told_with_the_remedy(share: float, told: bool) -> None:
+    lit = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)) < share
+    pixels = (255 * lit).to(torch.uint8).expand(-1, 3, -1, -1)
+    line = remark_on_scale(pixels, preprocessing(0.5, 0.5))
+    assert (line is not None) == told
+    if line is None:
+        return
+    mean, std = float(lit.float().mean()), float(lit.float().std())
+    for name, value in (("mean", mean), ("std", std)):
+        assert f"data.{name}=[{value:.3f},{value:.3f},{value:.3f}]" in line
+    assert remark_on_scale(pixels, preprocessing(mean, std)) is None
+
+
+def test_images_without_any_difference_have_no_remedy() -> None:
+    assert remark_on_scale(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), preprocessing(0.5, 0.5)) is None

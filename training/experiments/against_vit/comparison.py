@@ -31,7 +31,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """Train every model that is not trained yet, and compare.
 
     Args:
-        full: Sizes that want a GPU, and Triangle, which nothing learns in less; else two cores take about an hour.
+        full: Sizes that want a GPU; else two cores take about two hours.
         seed: The first of three.
         data: CIFAR-10 as splits of class folders; None leaves it out.
         folder: Where trials are kept.

@@ -36,12 +36,25 @@ class Images:
         train_labels: Shape (N,), int64.
         test: Shape (n, 3, S, S), uint8.
         test_labels: Shape (n,), int64.
+        mean: Of their bytes; that of photographs unless said.
+        std: Likewise.
     """
 
     train: Tensor
     train_labels: Tensor
     test: Tensor
     test_labels: Tensor
+    mean: float = 120.0
+    std: float = 64.0
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Bring uint8 images to about mean 0 and unit scale: else what is nearly black all over is not learnt."""
+        return (images.float() - self.mean) / self.std
+
+    def to(self, device: torch.device) -> "Images":
+        """Have them on a device."""
+        train, train_labels = self.train.to(device), self.train_labels.to(device)
+        return Images(train, train_labels, self.test.to(device), self.test_labels.to(device), self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,7 @@ def run_kept_trial(plan: TrialPlan, images: Images, folder: Path, budget: Budget
     """Train and measure, or read what an earlier command measured.
 
     Args:
-        plan: What to do. A result of other settings, or of other numbers of images, is done anew.
+        plan: What to do. A result of other settings, or of other images by their number and scale, is done anew.
         images: What it learns and is measured on.
         folder: Where results are kept.
         budget: Asked before every trial.
@@ -129,7 +142,8 @@ def run_kept_trial(plan: TrialPlan, images: Images, folder: Path, budget: Budget
         OutOfTime: The trial has to be run by another command.
     """
     path = folder / f"{plan.name}.safetensors"
-    settings = json.loads(json.dumps(asdict(plan))) | {"train": len(images.train), "test": len(images.test)}
+    told = {"train": len(images.train), "test": len(images.test), "mean": images.mean, "std": images.std}
+    settings = json.loads(json.dumps(asdict(plan))) | told
     if path.is_file():
         with safe_open(path, framework="pt") as file:
             kept = json.loads(file.metadata()["trial"])
@@ -162,17 +176,17 @@ def run_trial(name: str, images: Images, size: Size, training: Training, seed: i
         seed: Of everything random.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = Images(*(part.to(device) for part in vars(images).values()))
+    images = images.to(device)
     with torch.random.fork_rng(), fast_products():
         torch.manual_seed(seed)
         model = DESIGNS[name].make(size).to(device)
         start = time.perf_counter()
         _train(model, images, training, seed)
         seconds = time.perf_counter() - start
-        right = {"on": _answers(model, images.test, None) == images.test_labels}
+        right = {"on": _answers(model, images, images.test, None) == images.test_labels}
         if interventions(model) or any(isinstance(part, Memory) for part in model.modules()):
             asked, labels = images.test[::EVERY], images.test_labels[::EVERY]
-            right |= {change: _answers(model, asked, change) == labels for change in INTERVENTIONS}
+            right |= {change: _answers(model, images, asked, change) == labels for change in INTERVENTIONS}
     right = {key: value.cpu() for key, value in right.items()}
     return Trial(name, seed, parameters(model), multiply_adds(model.cpu(), size), seconds, right)
 
@@ -186,11 +200,6 @@ def fast_products() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def normalised(images: Tensor) -> Tensor:
-    """Bring uint8 images to about unit scale."""
-    return (images.float() - 120.0) / 64.0
 
 
 def _train(model: nn.Module, images: Images, training: Training, seed: int) -> None:
@@ -211,9 +220,10 @@ def _train(model: nn.Module, images: Images, training: Training, seed: int) -> N
         order = torch.randperm(len(images.train), generator=generator).to(images.train.device)
         for chosen in order[: len(order) // training.batch * training.batch].split(training.batch):
             flip = torch.rand(len(chosen), 1, 1, 1, generator=generator).to(order.device) < 0.5
-            batch = normalised(images.train[chosen])
+            batch = images.normalised(images.train[chosen])
             if training.padding:
-                batch = _shifted(batch, training.padding, generator)
+                black = float(images.normalised(torch.zeros(())))
+                batch = _shifted(batch, training.padding, black, generator)
             loss = training_loss(
                 model, torch.where(flip, batch.flip(-1), batch), images.train_labels[chosen], training
             )
@@ -224,12 +234,12 @@ def _train(model: nn.Module, images: Images, training: Training, seed: int) -> N
             schedule.step()
 
 
-def _shifted(batch: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Shift images (B, 3, S, S), each by its own number of pixels up to ``padding``, over a black border."""
+def _shifted(batch: Tensor, padding: int, black: float, generator: torch.Generator) -> Tensor:
+    """Shift images (B, 3, S, S), each by its own number of pixels up to ``padding``, over a border of ``black``."""
     side = batch.shape[-1]
     corners = torch.randint(2 * padding + 1, (2, len(batch), 1), generator=generator).to(batch.device)
     rows, columns = corners + torch.arange(side, device=batch.device)  # (B, S) each
-    padded = F.pad(batch, [padding] * 4, value=float(normalised(torch.zeros(()))))
+    padded = F.pad(batch, [padding] * 4, value=black)
     image = torch.arange(len(batch), device=batch.device)[:, None, None]
     return padded.movedim(1, -1)[image, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
@@ -248,11 +258,11 @@ def training_loss(model: nn.Module, images: Tensor, labels: Tensor, training: Tr
 
 
 @torch.no_grad()
-def _answers(model: nn.Module, images: Tensor, change: str | None) -> Tensor:
+def _answers(model: nn.Module, images: Images, asked: Tensor, change: str | None) -> Tensor:
     model.eval()
     answers = []
-    for batch in images.split(250):
-        pixels = normalised(batch)
+    for batch in asked.split(250):
+        pixels = images.normalised(batch)
         if change is None:
             logits = model(pixels)
         elif interventions(model):

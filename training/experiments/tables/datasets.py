@@ -21,6 +21,7 @@ class TableData:
         test_images: How many there are.
         classes: How many there are.
         augment: As a recipe's section of this name.
+        scale: Mean and deviation of the values, where they are far from those of photographs; None: the model's own.
     """
 
     folder: str | None
@@ -32,6 +33,7 @@ class TableData:
     test_images: int
     classes: int
     augment: dict[str, Any]
+    scale: tuple[float, float] | None = None
 
     def learnt(self, name: str, accuracy: float) -> Check:
         """Check that a model is better than guessing on the test images."""
@@ -43,7 +45,8 @@ class TableData:
         CIFAR may lie there as published, or as ``train`` and ``test`` of one folder per class.
         """
         if self.folder is None:
-            return {"source": self.source}
+            scale = {} if self.scale is None else {"mean": [self.scale[0]] * 3, "std": [self.scale[1]] * 3}
+            return {"source": self.source, **scale}
         place = None if root is None else root / self.folder
         if place is None or not place.is_dir():
             return None
@@ -56,9 +59,18 @@ _PHOTOGRAPHS: Final = {"crop_padding": 4, "flip": True}
 TABLE_DATA: Final = {
     "CIFAR-10": TableData("cifar10", "cifar10", 32, 4, 512, 50_000, 10_000, 10, _PHOTOGRAPHS),
     "CIFAR-100": TableData("cifar100", "cifar100", 32, 4, 512, 50_000, 10_000, 100, _PHOTOGRAPHS),
-    # Moved by an augmentation, points would leave the image.
+    # Moved by an augmentation, points would leave the image. They are a few on black.
     "Triangle": TableData(
-        None, "triangle_faithful", 64, 32, 512, 50_000, 10_000, 2, {"crop_padding": 0, "flip": False}
+        None,
+        "triangle_faithful",
+        64,
+        32,
+        512,
+        50_000,
+        10_000,
+        2,
+        {"crop_padding": 0, "flip": False},
+        scale=(0.022, 0.147),
     ),
     "Pet": TableData("pet", "oxford_iiit_pet", 224, 16, 128, 3_680, 3_669, 37, _PHOTOGRAPHS),
     "ImageNet-100": TableData("imagenet100", "folder", 224, 16, 512, 126_689, 5_000, 100, _PHOTOGRAPHS),

@@ -14,7 +14,6 @@ from training.experiments.blocks.trial import (
     Trial,
     TrialPlan,
     _shifted,
-    normalised,
     run_kept_trial,
     run_trial,
 )
@@ -93,14 +92,17 @@ def test_a_trial_that_was_measured_is_read(tmp_path: Path) -> None:
     read = run_kept_trial(plan, images, tmp_path, Budget(0, only="nothing"))
     assert torch.equal(read.right.pop("on"), trained.right.pop("on"))
     assert read == trained
+    for others in (replace(images, std=30.0), replace(images, mean=10.0)):
+        with pytest.raises(NotChosen):  # those are other images to a model
+            run_kept_trial(plan, others, tmp_path, Budget(only="nothing"))
     with pytest.raises(NotChosen):  # that is another training
         run_kept_trial(replace(plan, training=Training(epochs=2)), images, tmp_path, Budget(only="nothing"))
 
 
 def test_shifted_images_keep_their_pixels() -> None:
-    images = normalised(torch.randint(1, 255, (64, 3, 8, 8), dtype=torch.uint8))
-    shifted = _shifted(images, 2, torch.Generator().manual_seed(0))
-    border = normalised(torch.zeros(()))
+    border = -2.0
+    images = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    shifted = _shifted(images, 2, border, torch.Generator().manual_seed(0))
     corners = set()
     for before, after in zip(images, shifted, strict=True):
         places = [
@@ -109,7 +111,7 @@ def test_shifted_images_keep_their_pixels() -> None:
             for right in range(-2, 3)
             if torch.equal(
                 after,
-                torch.full((3, 12, 12), float(border)).index_put(
+                torch.full((3, 12, 12), border).index_put(
                     (torch.arange(3)[:, None, None], torch.arange(2, 10)[:, None], torch.arange(2, 10)), before
                 )[:, 2 + down : 10 + down, 2 + right : 10 + right],
             )

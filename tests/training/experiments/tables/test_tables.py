@@ -103,10 +103,11 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert timm.create_model(trial.model, **sizes).ablation == trial.args["ablation"]
 
 
-def test_the_reduced_runs_are_of_cifar_in_coarse_patches() -> None:
+def test_the_reduced_runs_are_of_cifar_in_coarse_patches_and_of_triangles() -> None:
     listed = {module: module.trials(False, 5) for module in (ablations, comparison, sweeps)}
-    for trials in listed.values():
-        assert {(trial.dataset, trial.model_args()["patch_size"]) for trial in trials} == {("CIFAR-10", 8)}
+    for module, trials in listed.items():
+        sets = {("CIFAR-10", 8)} | ({("Triangle", 32)} if module is comparison else set())
+        assert {(trial.dataset, trial.model_args()["patch_size"]) for trial in trials} == sets
         assert len({trial.name for trial in trials}) == len(trials)
     assert [trial.seed for trial in listed[ablations]] == [5] * 7 + [6] * 7 + [7] * 7
     assert {trial.seed for module in (comparison, sweeps) for trial in listed[module]} == {5}
@@ -118,7 +119,7 @@ def test_the_reduced_runs_are_of_cifar_in_coarse_patches() -> None:
     assert (updates - 1) % every > 0.9 * every
 
 
-@pytest.mark.parametrize("module", [ablations, comparison, sweeps])
+@pytest.mark.parametrize("module", [ablations, sweeps])
 def test_a_reduced_run_without_its_data_says_what_is_missing(module: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no CIFAR-10 to train on: .* with --data"):
         module.run(False, 0, None, tmp_path, Budget())
