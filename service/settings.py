@@ -5,8 +5,13 @@ The environment wins over the file, and keyword arguments win over both. An empt
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,13 +20,19 @@ from service.errors import SettingsError
 Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8", "auto"]
 
+_PREFIX: Final = "AIT_"
+_FILE: Final = ".env"
+# How alike a name must be to that of a setting to be taken for it, misspelt. Kubernetes and other programs have
+# variables of this prefix too.
+_ALIKE: Final = 0.8
+
 
 class Settings(BaseSettings):
     """Settings of one server process. Each field is the environment variable named in its description."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AIT_",
-        env_file=".env",
+        env_prefix=_PREFIX,
+        env_file=_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -328,3 +339,12 @@ def load_settings(**overrides: Any) -> Settings:
             given = repr(problem["input"]) if field is None or field.repr else "…"  # it may be a secret
             lines.append(f"{name}={given}: {problem['msg']}{meaning}")
         raise SettingsError("\n".join(lines)) from error
+
+
+def misspelt_settings() -> Iterator[str]:
+    """Say of every variable, in the environment or the `.env` file, that is nearly a setting which one it may be."""
+    given = {*os.environ, *(dotenv_values(_FILE) if Path(_FILE).is_file() else ())}
+    known = [_PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(each for each in given if each.upper().startswith(_PREFIX) and each.upper() not in known):
+        if meant := difflib.get_close_matches(name.upper(), known, 1, _ALIKE):
+            yield f"{name} is not a setting and is ignored; did you mean {meant[0]}?"

@@ -81,11 +81,15 @@ def bench_model(
 
     Rates are given as a share of the rate of the machine's fastest matrix products.
     """
+    import timm
     from rich.console import Console
 
     from ait.benchmark import benchmark_model
+    from ait.pretrained.names import did_you_mean
     from ait_lite.allocator import keep_freed_memory
 
+    if not timm.is_model(name):
+        fail(f"there is no model {name!r}{did_you_mean(name)}; name one such as ait_tiny_patch4_32.")
     keep_freed_memory()
     progress = Console(stderr=True)
     try:

@@ -79,8 +79,9 @@ def create(
     if url is not None:
         with _refusals():
             options = {"random_features": random_features, "beta": beta, "unknown_level": unknown_level}
-            described = _remote(url, path).create(model=model, readout=readout, **options)
-        typer.echo(f"created: {path} on {url} (model {described['model']}, readout {readout})")
+            described, new = _remote(url, path).create(model=model, readout=readout, **options)
+        told = "created" if new else "there already, and left as it is"
+        typer.echo(f"{told}: {path} on {url} (model {described['model']}, readout {readout})")
         return
     if model is None:
         fail("name a model with --model: a folder of a checkpoint, or a bundled one.")

@@ -31,7 +31,7 @@ from service.repository.folders import ModelError
 from service.server.listener import accept_waiting, refuse_new
 from service.server.supervisor import supervise
 from service.server.tls import tls_context
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, misspelt_settings
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def serve(
     except SettingsError as error:
         return _fail(str(error), 2)
     configure_logging(settings.log_format)
+    for line in misspelt_settings():
+        logger.warning("%s", line)
     try:
         Catalogue(settings.model, settings.models).look()  # before the port is taken: is there a mistake in a path?
         listener = _bind(settings.host, settings.port)

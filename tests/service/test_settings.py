@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from service.errors import SettingsError
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, misspelt_settings
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +39,22 @@ def test_a_key_in_place_of_its_hash_is_refused_and_not_shown(monkeypatch: pytest
     with pytest.raises(SettingsError, match="AIT_ADMIN_KEY_SHA256") as caught:
         load_settings()
     assert "the secret itself" not in str(caught.value)
+
+
+def test_variables_that_are_nearly_settings_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("AIT_MAX_BACTH=4\nAIT_TOP_K=2\nOTHER=1\n")
+    monkeypatch.setenv("AIT_MODLES", "somewhere")
+    for name in ("AIT_MODELS", "ait_top_k", "AIT_SERVICE_HOST", "AIT_PORT_8000_TCP_ADDR", "AIT_KEY"):
+        monkeypatch.setenv(name, "1")
+    assert list(misspelt_settings()) == [
+        "AIT_MAX_BACTH is not a setting and is ignored; did you mean AIT_MAX_BATCH?",
+        "AIT_MODLES is not a setting and is ignored; did you mean AIT_MODELS?",
+    ]
+
+
+def test_no_setting_passes_for_another_one_misspelt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"AIT_{name.upper()}", "1")
+    assert not list(misspelt_settings())

@@ -6,6 +6,7 @@ The server does the work, so nothing here needs the model.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
@@ -36,13 +37,17 @@ class RemoteMemory:
         self._path = f"/v1/memories/{quote(name, safe='')}"
         self._key = key or os.environ.get(KEY)
 
-    def create(self, **options: Any) -> dict[str, Any]:
-        """Create the memory, and return its description; options are those of ``PUT /v1/memories/{memory}``.
+    def create(self, **options: Any) -> tuple[dict[str, Any], bool]:
+        """Create the memory; options are those of ``PUT /v1/memories/{memory}``.
+
+        Returns:
+            Its description, and whether it is new: one of these options may have been there.
 
         Raises:
             DataError: The server refuses it, as all methods may; the message is the server's own.
         """
-        return self._ask("PUT", body=json.dumps(options).encode())
+        status, described = self._send("PUT", body=json.dumps(options).encode())
+        return json.loads(described), status == HTTPStatus.CREATED
 
     def describe(self) -> dict[str, Any]:
         """Describe the memory."""
@@ -131,17 +136,20 @@ class RemoteMemory:
         answer: dict[str, Any] = json.loads(self._read(method, path, **options))
         return answer
 
-    def _read(
+    def _read(self, method: str, path: str = "", **options: Any) -> bytes:
+        return self._send(method, path, **options)[1]
+
+    def _send(
         self, method: str, path: str = "", *, body: bytes | None = None, content_type: str = "application/octet-stream"
-    ) -> bytes:
+    ) -> tuple[int, bytes]:
+        """Ask the server; return the status and the body of its answer."""
         headers = {"Content-Type": content_type}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         request = Request(self._root + self._path + path, data=body, headers=headers, method=method)
         try:
             with urlopen(request, timeout=_SECONDS) as answer:
-                data: bytes = answer.read()
-                return data
+                return answer.status, answer.read()
         except HTTPError as error:
             raise DataError(_detail(error)) from None
         except (URLError, OSError, ValueError) as error:

@@ -36,6 +36,12 @@ def test_bench_model_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     assert all(case["images_per_second"] > 0 and case["gemm_fraction"] > 0 for case in cases)
 
 
+def test_a_model_that_there_is_not_is_told_with_its_neighbours() -> None:
+    result = run(app, ["bench", "model", "ait_smal_patch4_32"])
+    assert result.exit_code == 1
+    assert "did you mean 'ait_small_patch4_32'" in result.stderr
+
+
 def test_bench_memory_times_and_compares_with_a_probe(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / "data" / split).parent.mkdir(exist_ok=True)

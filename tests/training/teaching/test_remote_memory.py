@@ -29,8 +29,10 @@ def test_create_teach_recall_forget_verify_export_on_a_server(url: str, tmp_path
             (tmp_path / "images" / label / f"{number}.png").write_bytes(coloured(label, number))
     images, at = str(tmp_path / "images"), ("--url", url)
 
-    result = run(app, ["memory", "create", "pets", *at])
-    assert result.exit_code == 0, result.output
+    for told in ("created: pets on ", "there already, and left as it is: pets on "):
+        result = run(app, ["memory", "create", "pets", *at])
+        assert result.exit_code == 0, result.output
+        assert told in result.stdout
     result = run(app, ["memory", "teach", "pets", images, *at])
     assert result.exit_code == 0, result.output
     assert "30 new" in result.stdout
