@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from service.engine import Engine
 from service.errors import MemoryConflict, MemoryNotFound
@@ -53,6 +55,9 @@ class MemoryAccess:
         self._store: MemoryStore | None = None if self.off else open_store(settings.memories)
         self._pool = ThreadPoolExecutor(_THREADS, "memories")
         self._indices: dict[str, MemoryIndex] = {}
+        # Those that are being read for the first time: two who want one at once read it together.
+        self._begun: WeakValueDictionary[str, MemoryIndex] = WeakValueDictionary()
+        self._lock = threading.Lock()
         self._questions: dict[str, Questions] = {}
         self.changed = asyncio.Event()
 
@@ -84,7 +89,7 @@ class MemoryAccess:
         Raises:
             ServiceError, WouldWait: As there.
         """
-        index = self._indices.get(name) or MemoryIndex(self.store, name)
+        index = self._index(name)
         try:
             with index.state(revision, wait=wait) as state:
                 self._indices.setdefault(name, index)  # names of what is not there leave nothing behind
@@ -92,6 +97,13 @@ class MemoryAccess:
         except MemoryNotFound:
             self.drop(name)
             raise
+
+    def _index(self, name: str) -> MemoryIndex:
+        with self._lock:
+            index = self._indices.get(name) or self._begun.get(name)
+            if index is None:
+                index = self._begun[name] = MemoryIndex(self.store, name)
+            return index
 
     def known(self, name: str) -> Memory | None:
         """Look up a memory as this process has read it last, at once; None if it has not."""
