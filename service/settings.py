@@ -326,7 +326,7 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings; an override of None is taken as not given.
 
     Raises:
-        SettingsError: A value is out of range or not of the right type.
+        SettingsError: A value is out of range or not of the right type, or the file cannot be read.
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
@@ -339,6 +339,9 @@ def load_settings(**overrides: Any) -> Settings:
             given = repr(problem["input"]) if field is None or field.repr else "…"  # it may be a secret
             lines.append(f"{name}={given}: {problem['msg']}{meaning}")
         raise SettingsError("\n".join(lines)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"{Path(_FILE).absolute()} cannot be read: {reason}. Mend it, or take it away.") from error
 
 
 def misspelt_settings() -> Iterator[str]:

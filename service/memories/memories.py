@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from service.errors import MemoryConflict, ModelNotFound, ModelUnavailable
+from service.errors import MemoryConflict, MemoryNotFound, ModelNotFound, ModelUnavailable
 from service.images.upload import Upload
 from service.memories.answering import health
 from service.memories.answering.index import filled_memory
@@ -34,10 +35,13 @@ class Memories(Teaching, Moving):
         options.check()
         self.check_is_no_model(name)
         binding = await self.bindings.bind(model)
-        _, new = await self.run(self.store.create, name, options, binding, self.quotas)
-        if new:
-            self.note_change("%s created memory %s of model %s", by, name, binding.model)
-        return await self.describe(name), new
+        while True:
+            memory, new = await self.run(self.store.create, name, options, binding, self.quotas)
+            if new:
+                self.note_change("%s created memory %s of model %s", by, name, binding.model)
+                return Described(memory, {}), True
+            with suppress(MemoryNotFound):  # deleted in between: it is made anew
+                return await self.describe(name), False
 
     async def delete(self, name: str, expected: int | None, by: str) -> None:
         """Delete a memory with all that it holds.

@@ -58,3 +58,22 @@ def test_no_setting_passes_for_another_one_misspelt(monkeypatch: pytest.MonkeyPa
     for name in Settings.model_fields:
         monkeypatch.setenv(f"AIT_{name.upper()}", "1")
     assert not list(misspelt_settings())
+
+
+@pytest.mark.parametrize("content", [b"AIT_MODEL=\xff\n", "AIT_TOP_K=3".encode("utf-16")])
+def test_a_file_that_is_no_text_is_named(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: it is not UTF-8 text"):
+        load_settings()
+
+
+def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("AIT_TOP_K=3")
+    monkeypatch.setattr("dotenv.main.DotEnv._get_stream", refuse)
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: Permission denied"):
+        load_settings()

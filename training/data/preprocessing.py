@@ -43,10 +43,13 @@ class Preprocessing:
         """Read the preprocessing that a timm model asks for; overrides that are None are left out.
 
         Raises:
-            DataError: It takes images of other channels than grey or RGB.
+            DataError: It takes images of other channels than grey or RGB, or an override has not as many values.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
-        config = resolve_input_data_config(model, args=given)
+        try:
+            config = resolve_input_data_config(model, args=given)
+        except ValueError as error:  # too many or too few means or deviations
+            raise DataError(f"data.{error}") from None
         channels = config["input_size"][0]
         if channels not in (1, 3):
             raise DataError(

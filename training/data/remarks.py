@@ -45,15 +45,17 @@ def remark_on_scale(images: Tensor, preprocessing: Preprocessing) -> str | None:
         images: Some of those to learn from, (n, C, H, W) uint8.
         preprocessing: How they become the model's input.
     """
-    deviation = float(preprocessing.normalise(images).std())
     values = images.float().div(255).movedim(1, 0).flatten(1)  # (C, n * H * W)
-    own = values.std(1).tolist()
-    if _LEAST_DEVIATION <= deviation <= _MOST_DEVIATION or not all(own):
+    overall = float(values.std(correction=0))
+    if not overall:
         return None
-    means, deviations = (
-        "[" + ",".join(f"{value:.3f}" for value in each) + "]" for each in (values.mean(1).tolist(), own)
-    )
+    deviation = float(preprocessing.normalise(images).std(correction=0))
+    if _LEAST_DEVIATION <= deviation <= _MOST_DEVIATION:
+        return None
+    # A channel that is the same all over is scaled as the others are.
+    own = [value or overall for value in values.std(1, correction=0).tolist()]
+    means, deviations = ("[" + ",".join(f"{value:.3g}" for value in each) + "]" for each in (values.mean(1), own))
     return (
-        f"the images' values deviate by {deviation:.2f} as a model sees them, where 1 is usual; it may learn little: "
+        f"the images' values deviate by {deviation:.2g} as a model sees them, where 1 is usual; it may learn little: "
         f"set data.mean={means} data.std={deviations}"
     )

@@ -78,7 +78,7 @@ class DataRecipe(Section):
     mean: tuple[Number, ...] | None = Field(
         default=None, description="Channel means in [0, 1]; the model's if left out."
     )
-    std: tuple[Number, ...] | None = Field(
+    std: tuple[Annotated[Number, Field(gt=0)], ...] | None = Field(
         default=None, description="Channel standard deviations; the model's if left out."
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = Field(

@@ -39,3 +39,10 @@ def test_a_model_of_other_channels_is_told_of() -> None:
     model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, embed_dim=12, in_chans=4)
     with pytest.raises(DataError, match=r"4 channels.*model\.args\.in_chans"):
         Preprocessing.of_model(model)
+
+
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_statistics_of_another_number_of_channels_are_refused(key: str) -> None:
+    model = timm.create_model("test_vit")
+    with pytest.raises(DataError, match=rf"data\.{key} must have one value or 3 values, got 2"):
+        Preprocessing.of_model(model, **{key: (0.1, 0.2)})

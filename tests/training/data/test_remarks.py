@@ -43,11 +43,22 @@ def test_images_that_are_nearly_black_are_told_with_the_remedy(share: float, tol
     assert (line is not None) == told
     if line is None:
         return
-    mean, std = float(lit.float().mean()), float(lit.float().std())
+    mean, std = float(lit.float().mean()), float(lit.float().std(correction=0))
     for name, value in (("mean", mean), ("std", std)):
-        assert f"data.{name}=[{value:.3f},{value:.3f},{value:.3f}]" in line
+        assert f"data.{name}=[{value:.3g},{value:.3g},{value:.3g}]" in line
     assert remark_on_scale(pixels, preprocessing(mean, std)) is None
 
 
 def test_images_without_any_difference_have_no_remedy() -> None:
-    assert remark_on_scale(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), preprocessing(0.5, 0.5)) is None
+    for count in (1, 4):
+        assert remark_on_scale(torch.zeros(count, 3, 8, 8, dtype=torch.uint8), preprocessing(0.5, 0.5)) is None
+
+
+def test_the_remedy_is_one_that_can_be_set() -> None:
+    images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+    images[0, 0, 0, 0] = 1  # the other channels are the same all over
+    line = remark_on_scale(images, preprocessing(0.5, 0.5))
+    assert line is not None
+    found = line.partition("data.std=")[2].strip("[]").split(",")
+    assert len(found) == 3
+    assert all(float(value) > 0 for value in found)

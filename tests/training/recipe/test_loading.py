@@ -34,6 +34,8 @@ def recipe_file(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
         ("precision=fp8", "precision"),
         ("data.source=imagenet", "data.source: Input should be 'folder', 'table', 'cifar10'"),
         ("data.root=null", "missing key 'data.root'"),
+        ("data.std=[0.2,0,0.2]", "data.std.1: Input should be greater than 0"),
+        ("data.std=[0.2,-1,0.2]", "data.std.1: Input should be greater than 0"),
         ("data.workers=-1", "data.workers: Input should be greater than or equal to 0"),
         ("data.cacheing=ram", "did you mean 'data.caching'?"),
         ("optimizer=adamw", "optimizer"),
