@@ -43,9 +43,8 @@ def save(here: Visit, path: Path, *, height: int | None = None) -> None:
 
     Few colours are enough for a page, and make a file a third as large.
     """
-    here.page.wait_for_function(
-        "[...document.images].filter((each) => each.src).every((each) => each.complete && each.naturalWidth)"
-    )
+    loaded = "[...document.images].filter((each) => each.src).every((each) => each.complete && each.naturalWidth)"
+    here.pump_until(lambda: here.page.evaluate(loaded))
     here.page.evaluate("document.activeElement.blur()")
     data = here.page.screenshot(full_page=height is None, animations="disabled")
     image = Image.open(BytesIO(data)).convert("RGB")

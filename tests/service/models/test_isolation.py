@@ -90,7 +90,7 @@ def test_an_answer_that_is_not_finite_is_an_error(served: Any, monkeypatch: pyte
     async def broken(self: ServedModel, operation: str, inputs: list[np.ndarray]) -> Any:
         rows = await infer(self, operation, inputs)
         if spoilt:  # the last of a batch, of however many images
-            rows[-1].output.fill(np.nan)
+            rows[-1].values.fill(np.nan)
         return rows
 
     monkeypatch.setattr(ServedModel, "_infer", broken)

@@ -78,13 +78,13 @@ def test_the_camera(visit: VisitPage) -> None:
     shoot.click()
     here.best(here.cards)
     expect(here.cards.locator("h3")).to_have_text("Camera image 1")
-    here.page.wait_for_function(f"!{live}")  # the dialog tells that it has closed a moment later
+    here.pump_until(lambda: not here.page.evaluate(live))  # the dialog tells that it has closed a moment later
     here.page.get_by_role("button", name="Take an image").click()
     expect(shoot).to_be_enabled()
     here.page.keyboard.press("Escape")
     expect(here.page.locator("#camera")).not_to_be_visible()
     expect(here.cards).to_have_count(1)
-    here.page.wait_for_function(f"!{live}")  # the dialog tells that it has closed a moment later
+    here.pump_until(lambda: not here.page.evaluate(live))  # the dialog tells that it has closed a moment later
 
 
 def test_a_phone_takes_images_with_its_own_camera(visit: VisitPage) -> None:

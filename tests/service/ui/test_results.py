@@ -216,7 +216,7 @@ def test_what_was_removed_stays_away_though_the_page_is_left_at_once(visit: Visi
         "() => { IDBObjectStore.prototype.delete = function () { this.transaction.abort(); window.undone = true; } }"
     )
     here.page.get_by_role("button", name="Remove first.png").click()
-    here.page.wait_for_function("window.undone")
+    here.pump_until(lambda: here.page.evaluate("window.undone"))
     here.page.reload()
     expect(here.cards.locator("h3")).to_have_text(["second.png"])
     here.page.reload()
