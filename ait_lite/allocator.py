@@ -38,7 +38,7 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings])
 
 
-def return_free_memory() -> bool:
+def trim_heap() -> bool:
     """Have glibc return what is free at present, such as what loading a model took for a while.
 
     Returns:

@@ -37,13 +37,13 @@ def test_freed_memory_is_returned_or_kept() -> None:
 
 RETURNED = """
 import psutil
-from ait_lite.allocator import keep_freed_memory, return_free_memory
+from ait_lite.allocator import keep_freed_memory, trim_heap
 
 keep_freed_memory()
 blocks = [bytearray(b"x") * (8 << 20) for _ in range(20)]
 del blocks[:-1]
 before = psutil.Process().memory_info().rss
-assert return_free_memory() is {taken}
+assert trim_heap() is {taken}
 print((before - psutil.Process().memory_info().rss) >> 20)
 """
 

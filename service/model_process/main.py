@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ait_lite.allocator import keep_freed_memory, return_free_memory
+from ait_lite.allocator import keep_freed_memory, trim_heap
 from service.model_process import messages
 from service.model_process.classifier import Classifier
 from service.model_process.messages import Message
@@ -78,7 +78,7 @@ def work(connection: socket.socket) -> None:
         classifier, batches = _load(order["options"], threads)
         explains = order["options"]["explain"] and _try_explaining(classifier)
         freeze_garbage_collector()
-        return_free_memory()  # of what was tried and not taken
+        trim_heap()  # of what was tried and not taken
     except ModelError as error:
         messages.send(connection, {"id": order["id"], "error": str(error)})
         return
