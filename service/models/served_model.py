@@ -346,7 +346,7 @@ class ServedModel:
             self._explaining.postpone()
         reply = await self._process.call(operation, inputs)
         batch = BatchOutputs(reply, self.probabilities)
-        return [Row(batch, place) for place in range(len(inputs))]
+        return [Row(batch, place) for place in range(len(batch.values))]
 
     async def _explain(self, questions: list[_Question]) -> list[Reply]:
         process = await self._explaining.process() if self._explaining else self._process

@@ -8,7 +8,7 @@ from training.data.samples import LabelledImages
 
 _FEW = 200  # images of a class, from which random weights learn little but the images themselves
 # Normalised images have a deviation of about 1. Of those that are nearly black all over, with a few white points,
-# nothing was learnt at 0.3, and everything at 1.
+# nothing was learnt at 0.3, and from the first epoch at 1.
 _LEAST_DEVIATION = 0.4
 _MOST_DEVIATION = 4.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from service.model_process.client import Reply
 from service.models.registry import Models
 from service.models.served_model import ServedModel
 from service.repository.catalogue import Catalogue
@@ -102,4 +104,21 @@ def test_an_answer_that_is_not_finite_is_an_error(served: Any, monkeypatch: pyte
         with refused(500, "not finite"):
             await ask(model, 2)
         spoilt = False
+        assert np.isfinite(await ask(model, 1)).all()
+
+
+def test_an_answer_with_too_few_rows_is_nobodys(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @served()
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get("colours")
+        call = model._process.call
+
+        async def short(*arguments: Any, **options: Any) -> Reply:
+            reply = await call(*arguments, **options)
+            return replace(reply, arrays={"outputs": reply.arrays["outputs"][:-1]})
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model._process, "call", short)
+            with pytest.raises(RuntimeError, match=r"A batch of \d+ items had \d+ results"):
+                await ask(model, 2)
         assert np.isfinite(await ask(model, 1)).all()
