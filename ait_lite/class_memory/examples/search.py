@@ -116,11 +116,10 @@ class _Found:
         wider[kept, : rows.shape[1]], products[kept, : rows.shape[1]] = rows[kept], exact[kept]
         place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         wider[which, place] = where
-        step = max(_NUMBERS // keys.shape[1], 1)
-        for start in range(0, len(which), step):
-            part = slice(start, start + step)
-            pairs = np.einsum("nd,nd->n", keys[which[part]], self._store.keys(where[part]))
-            products[which[part], place[part]] = pairs
+        ends = np.cumsum(counts)
+        for query in np.flatnonzero(counts):
+            own = slice(ends[query] - counts[query], ends[query])
+            products[query, : counts[query]] = self._store.keys(where[own]) @ keys[query]
         return wider, products
 
     def _keep(self, queries: np.ndarray, rows: np.ndarray, exact: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ _UNCALIBRATED: Final = 0.2  # between regression scores, which are near 0 and 1
 _TEMPERATURES: Final = tuple(0.02 * 1.15**step for step in range(36))
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """An example that carried an answer.
 
     Attributes:
