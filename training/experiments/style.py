@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 # Okabe and Ito's colours, darkest first, so that the order also holds in grey.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -57,4 +57,11 @@ def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None
 def label_ticks(axes: Axes, values: list[int]) -> None:
     """Label these values along a logarithmic horizontal axis, and no others."""
     axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def plain_numbers(axes: Axes) -> None:
+    """Label a logarithmic horizontal axis with 1, 2, 5 and so on in place of powers of ten."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())

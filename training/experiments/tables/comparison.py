@@ -109,6 +109,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
                 size, right = results[0]["parameters"] / 1e6, 100 * results[0]["accuracy"]
                 axes.plot([size], [right], label=label, **look)
         axes.set(xlabel="parameters, millions", ylabel="right answers, %", title=dataset, xscale="log")
+        style.plain_numbers(axes)
         axes.legend(fontsize=7)
     text = markdown(found, sets, missing, full)
     figures = {"results": [result for results in found.values() for result in results], "missing": missing}
