@@ -29,7 +29,13 @@ class Outputs(NamedTuple):
 
 
 class Graph(Protocol):
-    """A graph that is ready to run, on several threads at the same time."""
+    """A graph that is ready to run, on several threads at the same time.
+
+    Attributes:
+        piece: Images that are run at once; batches of more are fastest in multiples of it.
+    """
+
+    piece: int
 
     def __call__(self, pixels: np.ndarray) -> Outputs:
         """Run a batch of normalised float32 pixels (B, C, H, W)."""

@@ -22,7 +22,13 @@ def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 class OnnxRuntimeGraph:
-    """An ONNX file in ONNX Runtime; a batch is computed on the thread that asks, and on helpers if there are any."""
+    """An ONNX file in ONNX Runtime; a batch is computed on the thread that asks, and on helpers if there are any.
+
+    Attributes:
+        piece: 1; batches of any size are as good.
+    """
+
+    piece = 1
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         """Load and optimise the file, for `threads` threads a batch."""

@@ -7,8 +7,10 @@ which does not, and that package is kept from being imported at all: OpenVINO th
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +22,10 @@ if "openvino" not in sys.modules:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
 import openvino as openvino  # offered to others, who then have it without reports of its use
 
-# Images of a batch that are run at once; more at a time are no faster, fewer are slower.
-PIECE: Final = 8
+PIECE: Final = 8  # images that are run at once, where that is faster than one by one
+WORTH: Final = 1.04  # times that it must be, for a second copy of the weights to be kept
+_LONG: Final = 0.02  # seconds of an image that is never run together with others: they would wait for each other
+_TRIES: Final = 3
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
@@ -45,8 +49,13 @@ def computes_bf16() -> bool:
 class OpenVinoGraph:
     """An ONNX file in OpenVINO, on threads of OpenVINO's own.
 
-    A graph for any number of images settles its shapes and its memory anew for every batch: for a small model that is
-    a twentieth of the time. Whole pieces of a batch are therefore run in a graph that was compiled for their size.
+    A graph for any number of images settles its shapes and its memory anew for every batch, and two graphs take turns
+    in the processor's caches with their copies of the weights: under a load of batches of all sizes either costs a
+    third of the rate. The images of a batch are therefore run one by one, in a graph that was compiled for a single
+    one; most models are as fast so. Where a graph for several is faster, it runs as many of a batch as fill it.
+
+    Attributes:
+        piece: Images that are run at once; batches of more are fastest in multiples of it.
     """
 
     def __init__(
@@ -67,7 +76,7 @@ class OpenVinoGraph:
             threads: A batch is run on.
             streams: Batches that are run at the same time.
             size: Height and width of images, if others than the file is made for.
-            lone: Whether every batch is to be a single image, for which alone the graph is compiled.
+            lone: Whether every batch is to be a single image.
         """
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
@@ -78,32 +87,53 @@ class OpenVinoGraph:
         }
         graph = core().read_model(path)
         _, channels, *sides = graph.input(0).partial_shape
-        shape = [channels, *(sides if size is None else size)]
-        self._piece = 1 if lone else PIECE
-        graph.reshape({0: [self._piece, *shape]})
-        self._of_pieces = _Compiled(graph, settings)
-        self._of_any: _Compiled | None = None
-        if not lone:
-            graph.reshape({0: [-1, *shape]})
-            self._of_any = _Compiled(graph, settings)
+        self._shape = [
+            each if isinstance(each, int) else each.get_length() for each in (channels, *(size or sides))
+        ]  # of an image
+        graph.reshape({0: [1, *self._shape]})
+        self._one = _Compiled(graph, settings)
+        self._several: _Compiled | None = None
+        # The ranges of numbers that are quantised on the way are those of all images that are run together: an answer
+        # would depend on the others.
+        if not lone and precision != "int8" and self._seconds(self._one, 1) <= _LONG:
+            graph.reshape({0: [PIECE, *self._shape]})
+            several = _Compiled(graph, settings)
+            if self._seconds(self._one, PIECE) > WORTH * self._seconds(several, PIECE):
+                self._several = several
+        self.piece = PIECE if self._several else 1
 
     def __call__(self, pixels: np.ndarray) -> Outputs:
         """Run a batch of normalised float32 pixels (B, C, H, W)."""
-        whole = len(pixels) // self._piece * self._piece
-        found = [self._of_pieces(pixels[at : at + self._piece]) for at in range(0, whole, self._piece)]
-        if whole < len(pixels) or not found:
-            assert self._of_any is not None
-            found.append(self._of_any(pixels[whole:]))
+        if not len(pixels):
+            none = self._one(np.zeros((1, *self._shape), np.float32))
+            return Outputs(none.logits[:0], None if none.features is None else none.features[:0])
+        found, at = [], 0
+        while at < len(pixels):
+            run = self._several if self._several and len(pixels) - at >= PIECE else self._one
+            found.append(run(pixels[at : at + run.size]))
+            at += run.size
         if len(found) == 1:
             return found[0]
         features = [each.features for each in found if each.features is not None]
         return Outputs(np.concatenate([each.logits for each in found]), np.concatenate(features) if features else None)
 
+    def _seconds(self, run: _Compiled, images: int) -> float:
+        """Measure how long some images take in a graph."""
+        pixels = np.zeros((images, *self._shape), np.float32)
+        fastest = math.inf
+        for _ in range(_TRIES):  # the first of a graph takes longer, and others may hold one up
+            start = time.perf_counter()
+            for at in range(0, images, run.size):
+                run(pixels[at : at + run.size])
+            fastest = min(fastest, time.perf_counter() - start)
+        return fastest
+
 
 class _Compiled:
-    """A graph that is compiled for its shape."""
+    """A graph that is compiled for batches of a size."""
 
     def __init__(self, graph: openvino.Model, settings: dict[str, Any]) -> None:
+        self.size: int = graph.input(0).shape[0]
         self._model = core().compile_model(graph, "CPU", settings)
         self._logits = self._model.output("logits")
         names = {name for output in self._model.outputs for name in output.get_names()}

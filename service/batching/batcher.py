@@ -50,6 +50,7 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         max_queue: int,
         max_delay: float,
+        piece: int = 1,
         parallel: int = 1,
         ahead: int = 0,
         observe: Callable[[int, list[float], float], None] | None = None,
@@ -63,6 +64,7 @@ class Batcher(Generic[Item, Result]):
             max_batch: Most items of a batch.
             max_queue: Most items that wait; those of a running batch do not.
             max_delay: Seconds; most that an idle model waits for a fuller batch.
+            piece: Items that `run` works on at once: a batch of more is a multiple of it.
             parallel: Batches that `run` works on at the same time.
             ahead: Batches handed to `run` besides those; they begin, in order, when one of those ends.
             observe: Told of each batch: its size, the seconds that its items waited, the seconds it took.
@@ -70,7 +72,8 @@ class Batcher(Generic[Item, Result]):
         """
         self._run = run
         self.max_batch, self._max_queue, self._max_delay = max_batch, max_queue, max_delay
-        self._parallel, self._ahead, self._observe, self._clock = parallel, ahead, observe, clock
+        self._piece, self._parallel, self._ahead = piece, parallel, ahead
+        self._observe, self._clock = observe, clock
         self._ring: OrderedDict[_Request[Item, Result], None] = OrderedDict()  # those with items that wait
         self._depth = 0
         self._running: dict[asyncio.Task[None], float | None] = {}  # when each began; None if it was handed ahead
@@ -187,7 +190,10 @@ class Batcher(Generic[Item, Result]):
                 self._wake(delay)
                 return
             idle = max(self._parallel - len(self._running), 1)
-            if batch := self._take(min(self.max_batch, -(-self._depth // idle))):
+            size = min(self.max_batch, -(-self._depth // idle))
+            if size > self._piece:
+                size -= size % self._piece
+            if batch := self._take(size):
                 task = asyncio.get_running_loop().create_task(self._execute(batch))
                 self._running[task] = None if busy else self._clock()
 

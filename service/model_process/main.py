@@ -93,6 +93,7 @@ def work(connection: socket.socket) -> None:
         "streams": classifier.streams,
         "best_batch": batches.best,
         "batch_seconds": batches.seconds,
+        "piece": classifier.model.piece,
     }
     messages.send(connection, {"id": order["id"], "values": description, "seconds": 0.0})
     shared.run(classifier.streams)

@@ -119,6 +119,7 @@ class ServedModel:
             operation: Batcher(
                 partial(self._infer, operation),
                 max_batch=process.description["best_batch"],
+                piece=process.description["piece"],
                 max_queue=max_queue,
                 # Beside other work, what a batch costs besides its inputs looks like more than it is.
                 max_delay=min(max_delay / 1e3, process.description["batch_seconds"]),
@@ -192,7 +193,7 @@ class ServedModel:
         else:
             process = supervised(launcher, spec)
             await process.start()
-        _log(folder, process.description["runtime"])
+        _log(folder, process.description)
         return cls(folder, process, settings, serving, observer, explainer)
 
     @property
@@ -391,11 +392,12 @@ def _needs_no_torch(folder: ModelFolder, spec: dict[str, Any]) -> bool:
     return spec["runtime"] != "torch" and is_prepared(folder.path) and not accelerated
 
 
-def _log(folder: ModelFolder, runtime: dict[str, Any]) -> None:
+def _log(folder: ModelFolder, description: dict[str, Any]) -> None:
     """Tell what a model runs in, and what the others did."""
+    runtime = description["runtime"]
     logger.info(
-        "model %s version %s runs in %s %s: %s", folder.name, folder.version, runtime["name"], runtime["precision"],
-        runtime["reason"],
+        "model %s version %s runs in %s %s, in batches of up to %d: %s", folder.name, folder.version, runtime["name"],
+        runtime["precision"], description["best_batch"], runtime["reason"],
     )  # fmt: skip
     for each in runtime["tried"]:
         rates = ", ".join(f"{rate:g} at batches of {size}" for size, rate in each["images_per_second"].items())

@@ -19,6 +19,7 @@ class GraphModel:
 
     Attributes:
         num_features: Numbers in a feature vector; 0 if the graph gives none.
+        piece: As for `ait_lite.runtimes.Graph`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class GraphModel:
         self.num_classes, self.num_features = prepared.num_classes, prepared.num_features
         self._normalise = Normalising(prepared.data_config)
         self._run = open_graph(runtime, path, precision, threads=max(threads // streams, 1), streams=streams)
+        self.piece = self._run.piece
         self._wide: Graph | None = None
         self._shared = streams > 1
 

@@ -17,12 +17,14 @@ class Model(Protocol):
         precision: ``fp32``, ``bf16`` or ``int8``.
         num_classes: Numbers in a row of logits.
         data_config: What `timm.data.resolve_model_data_config` says, with statistics one a channel.
+        piece: Inputs that are computed at once; batches of more are fastest in multiples of it.
     """
 
     runtime: str
     precision: str
     num_classes: int
     data_config: dict[str, Any]
+    piece: int
 
     def logits(self, batch: MixedBatch, threads: int = 0) -> np.ndarray:
         """Compute logits of B inputs: float32 (B, classes).

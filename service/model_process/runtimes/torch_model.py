@@ -27,6 +27,7 @@ class TorchModel:
     """
 
     runtime = "torch"
+    piece = 1
 
     def __init__(self, module: Any, device: torch.device, data_config: dict[str, Any], max_batch: int) -> None:
         """Take a model in evaluation mode; at most `max_batch` inputs are run at once."""

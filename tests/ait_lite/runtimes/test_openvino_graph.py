@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ait_lite.checkpoint import bundled_models
-from ait_lite.runtimes import open_graph
+from ait_lite.runtimes import open_graph, openvino_graph
 from ait_lite.runtimes.openvino_graph import PIECE, OpenVinoGraph
 from ait_lite.runtimes.prepared import GRAPH
 
@@ -38,11 +40,35 @@ def test_a_graph_that_ends_leaves_no_stack_for_signals_behind() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.fixture(scope="module")
-def graphs() -> tuple[OpenVinoGraph, OpenVinoGraph]:
+def bundled_graph() -> Path:
+    return next(path for name, path in bundled_models().items() if name.startswith("ait_")) / GRAPH
+
+
+def opened(worth: float, precision: str = "fp32") -> OpenVinoGraph:
+    """Open a graph that runs images together where that is so many times as fast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_graph, "WORTH", worth)
+        patch.setattr(openvino_graph, "_LONG", math.inf)  # however busy the machine is
+        return OpenVinoGraph(bundled_graph(), precision)
+
+
+@pytest.fixture(scope="module", params=["together", "one by one"])
+def graphs(request: pytest.FixtureRequest) -> tuple[OpenVinoGraph, OpenVinoGraph]:
     """One for batches, and one for single images."""
-    path = next(path for name, path in bundled_models().items() if name.startswith("ait_")) / GRAPH
-    return OpenVinoGraph(path), OpenVinoGraph(path, lone=True)
+    several = opened(0.0 if request.param == "together" else math.inf)
+    assert several.piece == (PIECE if request.param == "together" else 1)
+    return several, OpenVinoGraph(bundled_graph(), lone=True)
+
+
+def test_images_run_together_only_where_that_is_known_to_be_faster_and_to_change_nothing() -> None:
+    assert opened(0.0).piece == PIECE
+    assert opened(math.inf).piece == 1
+    assert opened(0.0, "int8").piece == 1  # ranges would be those of all images together
+    assert OpenVinoGraph(bundled_graph(), lone=True).piece == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_graph, "WORTH", 0.0)
+        patch.setattr(openvino_graph, "_LONG", 0.0)
+        assert OpenVinoGraph(bundled_graph()).piece == 1  # an image that takes long waits for no other
 
 
 @pytest.mark.parametrize("count", [1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 3])
@@ -69,7 +95,8 @@ def test_an_empty_batch_has_no_rows(graphs: tuple[OpenVinoGraph, OpenVinoGraph])
 
 
 def test_graphs_of_single_images_are_for_every_runtime() -> None:
-    path = next(path for name, path in bundled_models().items() if name.startswith("ait_")) / GRAPH
     pixels = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
-    first, second = (open_graph(runtime, path, lone=True)(pixels).logits for runtime in ("openvino", "onnxruntime"))
+    first, second = (
+        open_graph(runtime, bundled_graph(), lone=True)(pixels).logits for runtime in ("openvino", "onnxruntime")
+    )
     np.testing.assert_allclose(first, second, atol=1e-3)

@@ -316,6 +316,17 @@ def test_what_waits_is_spread_over_all_that_can_begin() -> None:
     run(check())
 
 
+def test_a_batch_of_more_than_a_piece_is_whole_pieces() -> None:
+    async def check() -> None:
+        for waiting, expected in ((3, [3]), (4, [4]), (5, [4, 1]), (11, [8, 3]), (20, [8, 8, 4])):
+            model = Model()
+            queue = batcher(model, max_batch=10, piece=4, max_delay=0)
+            assert await queue.submit(list(range(waiting))) == [-item for item in range(waiting)]
+            assert [len(batch) for batch in model.batches] == expected
+
+    run(check())
+
+
 def test_a_batch_handed_ahead_costs_what_it_took_from_its_beginning() -> None:
     async def check() -> None:
         model = Model(fixed=0.0, slope=1.0, parallel=2)
