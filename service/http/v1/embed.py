@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -28,7 +28,7 @@ async def _answer(request: Request, model: str | None = None, version: str | Non
     with engine.models.use(model, version) as served:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
         document = await while_connected(request, _embed(engine, uploads, served, deadline))
-    return Response(json.dumps(document), media_type="application/json")
+    return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 async def _embed(engine: Engine, uploads: list[Upload], model: ServedModel, deadline: float) -> dict[str, Any]:
@@ -41,11 +41,8 @@ async def _embed(engine: Engine, uploads: list[Upload], model: ServedModel, dead
         "model": model.folder.name,
         "version": model.folder.version,
         "dimensions": model.num_features,
-        "embeddings": [
-            # Nine digits bring a float32 back to the bit.
-            {"index": index, "features": [float(f"{value:.9g}") for value in row]}
-            for index, row in enumerate(inference.outputs.tolist())
-        ],
+        # Each number as the fewest digits that bring its float32 back to the bit.
+        "embeddings": [{"index": index, "features": row} for index, row in enumerate(inference.outputs)],
         "timing_ms": milliseconds(prepared.queue + inference.queue, prepared.decode, inference.infer),
     }
 
