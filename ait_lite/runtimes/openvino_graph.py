@@ -23,7 +23,6 @@ if "openvino" not in sys.modules:
 import openvino as openvino  # offered to others, who then have it without reports of its use
 
 PIECE: Final = 8  # images that are run at once, where that is faster than one by one
-WORTH: Final = 1.04  # times that it must be, for a second copy of the weights to be kept
 _LONG: Final = 0.02  # seconds of an image that is never run together with others: they would wait for each other
 _TRIES: Final = 3
 
@@ -98,7 +97,7 @@ class OpenVinoGraph:
         if not lone and precision != "int8" and self._seconds(self._one, 1) <= _LONG:
             graph.reshape({0: [PIECE, *self._shape]})
             several = _Compiled(graph, settings)
-            if self._seconds(self._one, PIECE) > WORTH * self._seconds(several, PIECE):
+            if self._seconds(several, PIECE) < self._seconds(self._one, PIECE):
                 self._several = several
         self.piece = PIECE if self._several else 1
 

@@ -34,7 +34,7 @@ WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a sl
 # A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
 # model. Whoever waits for a batch to end waits for less then, and the server has its answers to write while the next
 # one runs: batches of 16 gave a tenth more than batches of 32 that were a twentieth faster.
-ENOUGH = 1.1
+ENOUGH = 1.07
 BESIDES_SECONDS = 1.5e-3
 _BEHIND_THE_FRONT = 5  # added to the process's nice value
 

@@ -396,8 +396,9 @@ def _log(folder: ModelFolder, description: dict[str, Any]) -> None:
     """Tell what a model runs in, and what the others did."""
     runtime = description["runtime"]
     logger.info(
-        "model %s version %s runs in %s %s, in batches of up to %d: %s", folder.name, folder.version, runtime["name"],
-        runtime["precision"], description["best_batch"], runtime["reason"],
+        "model %s version %s runs in %s %s, in batches of up to %d images, %d at once: %s",
+        folder.name, folder.version, runtime["name"], runtime["precision"],
+        description["best_batch"], description["piece"], runtime["reason"],
     )  # fmt: skip
     for each in runtime["tried"]:
         rates = ", ".join(f"{rate:g} at batches of {size}" for size, rate in each["images_per_second"].items())
