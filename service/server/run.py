@@ -22,6 +22,7 @@ from service.engine import Engine
 from service.errors import SettingsError
 from service.http.connections import ConnectionLimits, bounded_protocol
 from service.http.middleware.trusted_host import is_loopback
+from service.memories.stores.opening import check_place
 from service.observability.logs import configure_logging
 from service.processes.addresses import url_of
 from service.processes.machine import freeze_garbage_collector, return_freed_memory
@@ -65,6 +66,8 @@ def serve(
         settings = load_settings(host=host, port=port, model=model, models=models, workers=workers)
         keys = KeyRing.of(settings)
         tls_context(settings)
+        if settings.memories != "off":
+            check_place(settings.memories)
     except SettingsError as error:
         return _fail(str(error), 2)
     configure_logging(settings.log_format)

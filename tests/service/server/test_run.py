@@ -156,6 +156,17 @@ def test_a_wrong_setting(
     assert "AIT_MAX_FILES" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["text", "folder"])
+def test_memories_that_are_no_database(
+    model_folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "memories"
+    place.write_text("no database") if kind == "text" else place.mkdir()
+    monkeypatch.setenv("AIT_MEMORIES", str(place))
+    assert serve(port=0, model=str(model_folder)) == 2
+    assert f"AIT_MEMORIES={place} is no database of memories" in capfd.readouterr().err
+
+
 def test_a_host_that_is_not_here(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert serve(host="192.0.2.1", port=0, model=str(model_folder)) == 1
     assert "--host" in capfd.readouterr().err

@@ -50,6 +50,17 @@ def test_wrong_keys_and_values_are_refused_by_name(recipe_file: Path, override: 
     assert message in str(error.value)
 
 
+def test_what_is_not_yaml_is_said_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("model: vit\nepochs: [1, 2\noutput: runs\n")
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path)
+    assert str(error.value) == f"{path}, line 3, column 7: this is not YAML: expected ',' or ']', but got ':'"
+    path.write_bytes(b"model: \xff")
+    with pytest.raises(RecipeError, match="is not YAML"):
+        load_recipe(path)
+
+
 def test_every_problem_is_named_at_once() -> None:
     with pytest.raises(RecipeError) as error:
         parse_recipe({"data": {"rot": "x"}, "epochs": "x"})
