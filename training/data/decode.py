@@ -370,7 +370,7 @@ def _without(samples: LabelledImages, problems: dict[str, str], broken: Broken) 
     if broken == "error":
         raise DataError(
             f"{len(problems)} images in {samples.origin} cannot be decoded:\n{_listed(problems)}\n"
-            "mend or remove them (or leave them out in a recipe, with data.broken=skip)"
+            "mend or remove them; a training leaves them out with data.broken=skip"
         )
     good = samples.select([index for index, name in enumerate(samples.names) if name not in problems])
     if not len(good):
