@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -26,6 +27,14 @@ class Outputs(NamedTuple):
 
     logits: np.ndarray
     features: np.ndarray | None
+
+
+def join(parts: Sequence[Outputs]) -> Outputs:
+    """Put the outputs of parts of a batch together; there is at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    features = [part.features for part in parts if part.features is not None]
+    return Outputs(np.concatenate([part.logits for part in parts]), np.concatenate(features) if features else None)
 
 
 class Graph(Protocol):
@@ -71,7 +80,7 @@ def open_graph(
     threads: int = 1,
     streams: int = 1,
     size: tuple[int, int] | None = None,
-    lone: bool = False,
+    most: int | None = None,
 ) -> Graph:
     """Make a graph ready to run.
 
@@ -82,7 +91,7 @@ def open_graph(
         threads: A batch is run on; the calling thread waits for them.
         streams: Batches that are run at the same time.
         size: Height and width of images, other than the graph was made for; None takes those.
-        lone: Whether every batch is to be a single image, which some libraries then run sooner.
+        most: Images of a batch; None is any number. Some libraries run small batches sooner where none are larger.
 
     Raises:
         RuntimeUnavailable: As `check_available`; or the library runs graphs at their own size alone.
@@ -92,9 +101,9 @@ def open_graph(
     if runtime == "openvino":
         from ait_lite.runtimes.openvino_graph import OpenVinoGraph
 
-        return OpenVinoGraph(path, precision, threads=threads, streams=streams, size=size, lone=lone)
+        return OpenVinoGraph(path, precision, threads=threads, streams=streams, size=size, most=most)
     if size is not None:
         raise RuntimeUnavailable("onnxruntime runs a graph at the size that it was made for; install openvino")
     from ait_lite.runtimes.onnxruntime_graph import OnnxRuntimeGraph
 
-    return OnnxRuntimeGraph(path, threads=threads)
+    return OnnxRuntimeGraph(path, precision, threads=threads)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ait_lite.runtimes.graph import Outputs
+from ait_lite.runtimes.graph import Outputs, join
 
 if "openvino" not in sys.modules:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
@@ -24,7 +24,7 @@ import openvino as openvino  # offered to others, who then have it without repor
 
 PIECE: Final = 8  # images that are run at once, where that is faster than one by one
 _LONG: Final = 0.02  # seconds of an image that is never run together with others: they would wait for each other
-_TRIES: Final = 3
+_TRIES: Final = 4
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
@@ -65,7 +65,7 @@ class OpenVinoGraph:
         threads: int = 1,
         streams: int = 1,
         size: tuple[int, int] | None = None,
-        lone: bool = False,
+        most: int | None = None,
     ) -> None:
         """Compile the file.
 
@@ -75,7 +75,7 @@ class OpenVinoGraph:
             threads: A batch is run on.
             streams: Batches that are run at the same time.
             size: Height and width of images, if others than the file is made for.
-            lone: Whether every batch is to be a single image.
+            most: Images of a batch; None is any number.
         """
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
@@ -86,43 +86,46 @@ class OpenVinoGraph:
         }
         graph = core().read_model(path)
         _, channels, *sides = graph.input(0).partial_shape
-        self._shape = [
-            each if isinstance(each, int) else each.get_length() for each in (channels, *(size or sides))
-        ]  # of an image
-        graph.reshape({0: [1, *self._shape]})
+        shape = [channels, *(sides if size is None else (int(side) for side in size))]  # of an image
+        graph.reshape({0: [1, *shape]})
         self._one = _Compiled(graph, settings)
-        self._several: _Compiled | None = None
         # The ranges of numbers that are quantised on the way are those of all images that are run together: an answer
         # would depend on the others.
-        if not lone and precision != "int8" and self._seconds(self._one, 1) <= _LONG:
-            graph.reshape({0: [PIECE, *self._shape]})
-            several = _Compiled(graph, settings)
-            if self._seconds(several, PIECE) < self._seconds(self._one, PIECE):
-                self._several = several
+        fixed = graph.input(0).partial_shape.is_static
+        may = fixed and precision != "int8" and (most is None or most >= PIECE)
+        self._several = self._faster(graph, settings) if may else None
         self.piece = PIECE if self._several else 1
 
     def __call__(self, pixels: np.ndarray) -> Outputs:
         """Run a batch of normalised float32 pixels (B, C, H, W)."""
         if not len(pixels):
-            none = self._one(np.zeros((1, *self._shape), np.float32))
+            none = self._one(np.zeros((1, *pixels.shape[1:]), np.float32))
             return Outputs(none.logits[:0], None if none.features is None else none.features[:0])
         found, at = [], 0
         while at < len(pixels):
             run = self._several if self._several and len(pixels) - at >= PIECE else self._one
             found.append(run(pixels[at : at + run.size]))
             at += run.size
-        if len(found) == 1:
-            return found[0]
-        features = [each.features for each in found if each.features is not None]
-        return Outputs(np.concatenate([each.logits for each in found]), np.concatenate(features) if features else None)
+        return join(found)
 
-    def _seconds(self, run: _Compiled, images: int) -> float:
-        """Measure how long some images take in a graph."""
-        pixels = np.zeros((images, *self._shape), np.float32)
+    def _faster(self, graph: openvino.Model, settings: dict[str, Any]) -> _Compiled | None:
+        """Compile for several images, if they take less time at once than one by one, and one does not take long."""
+        pixels = np.zeros((PIECE, *graph.input(0).shape[1:]), np.float32)
+        if self._seconds(self._one, pixels[:1]) > _LONG:
+            return None
+        try:
+            graph.reshape({0: pixels.shape})
+            several = _Compiled(graph, settings)
+        except RuntimeError:  # a graph that was written for single images
+            return None
+        return several if self._seconds(several, pixels) < self._seconds(self._one, pixels) else None
+
+    def _seconds(self, run: _Compiled, pixels: np.ndarray) -> float:
+        """Measure how long a graph takes for some images."""
         fastest = math.inf
         for _ in range(_TRIES):  # the first of a graph takes longer, and others may hold one up
             start = time.perf_counter()
-            for at in range(0, images, run.size):
+            for at in range(0, len(pixels), run.size):
                 run(pixels[at : at + run.size])
             fastest = min(fastest, time.perf_counter() - start)
         return fastest
@@ -132,7 +135,7 @@ class _Compiled:
     """A graph that is compiled for batches of a size."""
 
     def __init__(self, graph: openvino.Model, settings: dict[str, Any]) -> None:
-        self.size: int = graph.input(0).shape[0]
+        self.size: int = graph.input(0).partial_shape[0].get_length()
         self._model = core().compile_model(graph, "CPU", settings)
         self._logits = self._model.output("logits")
         names = {name for output in self._model.outputs for name in output.get_names()}

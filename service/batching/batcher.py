@@ -64,7 +64,7 @@ class Batcher(Generic[Item, Result]):
             max_batch: Most items of a batch.
             max_queue: Most items that wait; those of a running batch do not.
             max_delay: Seconds; most that an idle model waits for a fuller batch.
-            piece: Items that `run` works on at once: a batch of more is a multiple of it.
+            piece: Items that `run` works on at once: a batch of more is made a multiple of it.
             parallel: Batches that `run` works on at the same time.
             ahead: Batches handed to `run` besides those; they begin, in order, when one of those ends.
             observe: Told of each batch: its size, the seconds that its items waited, the seconds it took.

@@ -47,7 +47,9 @@ class GraphModel:
         self.data_config = prepared.data_config
         self.num_classes, self.num_features = prepared.num_classes, prepared.num_features
         self._normalise = Normalising(prepared.data_config)
-        self._run = open_graph(runtime, path, precision, threads=max(threads // streams, 1), streams=streams)
+        self._run = open_graph(
+            runtime, path, precision, threads=max(threads // streams, 1), streams=streams, most=max_batch
+        )
         self.piece = self._run.piece
         self._wide: Graph | None = None
         self._shared = streams > 1
@@ -75,7 +77,7 @@ class GraphModel:
         """Keep a second copy on all threads for images that are alone, if it answers them much sooner."""
         if not self._shared:
             return
-        wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads, lone=True)
+        wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads, most=1)
         lone = np.zeros((1, *self.data_config["input_size"]), np.float32)
         if WORTH * _fastest(wide, lone) < _fastest(self._run, lone):
             self._wide = wide
