@@ -80,7 +80,9 @@ class RemoteMemory:
                     continue
                 reason = f"{path}: {result['problem']['detail']}"
                 if not skip_broken:
-                    raise DataError(reason)
+                    raise DataError(
+                        f"{reason} Repair or remove it, or leave it out with --skip-broken; what has been taught stays."
+                    )
                 skipped.append(reason)
             done += len(paths)
             if progress is not None:

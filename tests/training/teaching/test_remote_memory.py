@@ -48,6 +48,7 @@ def test_create_teach_recall_forget_verify_export_on_a_server(url: str, tmp_path
     refused = run(app, ["memory", "teach", "pets", str(broken), "--label", "red", *at])
     assert refused.exit_code == 1
     assert "broken.png" in refused.stderr
+    assert "--skip-broken; what has been taught stays" in " ".join(refused.stderr.split())
     assert run(app, ["memory", "teach", "pets", str(broken), "--label", "red", "--skip-broken", *at]).exit_code == 0
 
     assert "10 examples" in run(app, ["memory", "forget", "pets", "--label", "red", *at]).stdout
