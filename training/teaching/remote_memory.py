@@ -80,9 +80,8 @@ class RemoteMemory:
                     continue
                 reason = f"{path}: {result['problem']['detail']}"
                 if not skip_broken:
-                    raise DataError(
-                        f"{reason} Repair or remove it, or leave it out with --skip-broken; what has been taught stays."
-                    )
+                    remedy = "Repair or remove it, or leave it out with --skip-broken; what has been taught stays."
+                    raise DataError(f"{reason} {remedy}")
                 skipped.append(reason)
             done += len(paths)
             if progress is not None:
