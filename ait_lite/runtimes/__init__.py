@@ -13,6 +13,8 @@ from ait_lite.runtimes.graph import (
     Outputs,
     RuntimeUnavailable,
     check_available,
+    fastest,
+    join,
     open_graph,
 )
 from ait_lite.runtimes.prepared import PreparedError, PreparedModel, Reference, is_prepared, read_prepared
@@ -30,7 +32,9 @@ __all__ = [
     "check_available",
     "compare",
     "compare_graph",
+    "fastest",
     "is_prepared",
+    "join",
     "open_graph",
     "read_prepared",
 ]

@@ -7,16 +7,14 @@ which does not, and that package is kept from being imported at all: OpenVINO th
 from __future__ import annotations
 
 import functools
-import math
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from ait_lite.runtimes.graph import Outputs, join
+from ait_lite.runtimes.graph import Outputs, fastest, join
 
 if "openvino" not in sys.modules:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it fails
@@ -24,7 +22,6 @@ import openvino as openvino  # offered to others, who then have it without repor
 
 PIECE: Final = 8  # images that are run at once, where that is faster than one by one
 _LONG: Final = 0.02  # seconds of an image that is never run together with others: they would wait for each other
-_TRIES: Final = 4
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
@@ -111,24 +108,14 @@ class OpenVinoGraph:
     def _faster(self, graph: openvino.Model, settings: dict[str, Any]) -> _Compiled | None:
         """Compile for several images, if they take less time at once than one by one, and one does not take long."""
         pixels = np.zeros((PIECE, *graph.input(0).shape[1:]), np.float32)
-        if self._seconds(self._one, pixels[:1]) > _LONG:
+        if _seconds(self._one, pixels[:1]) > _LONG:
             return None
         try:
             graph.reshape({0: pixels.shape})
             several = _Compiled(graph, settings)
         except RuntimeError:  # a graph that was written for single images
             return None
-        return several if self._seconds(several, pixels) < self._seconds(self._one, pixels) else None
-
-    def _seconds(self, run: _Compiled, pixels: np.ndarray) -> float:
-        """Measure how long a graph takes for some images."""
-        fastest = math.inf
-        for _ in range(_TRIES):  # the first of a graph takes longer, and others may hold one up
-            start = time.perf_counter()
-            for at in range(0, len(pixels), run.size):
-                run(pixels[at : at + run.size])
-            fastest = min(fastest, time.perf_counter() - start)
-        return fastest
+        return several if _seconds(several, pixels) < _seconds(self._one, pixels) else None
 
 
 class _Compiled:
@@ -149,3 +136,8 @@ class _Compiled:
         # Results that are shared would be overwritten by the request's next batch.
         found = request.infer({0: pixels}, share_inputs=True, share_outputs=False)
         return Outputs(found[self._logits], None if self._features is None else found[self._features])
+
+
+def _seconds(run: _Compiled, pixels: np.ndarray) -> float:
+    """Measure how long a graph takes for some images, in batches of its size."""
+    return fastest(lambda: [run(pixels[at : at + run.size]) for at in range(0, len(pixels), run.size)])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.errors import SettingsError
 from service.memories.stores.sqlite import SqliteStore
 from service.memories.stores.store import MemoryStore
+
+if TYPE_CHECKING:
+    from service.memories.stores.postgres import PostgresStore
 
 _POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = b"SQLite format 3\0"  # what its files begin with
@@ -24,25 +28,17 @@ def check_place(where: str | None) -> None:
             is no database.
     """
     if where is not None and where.startswith(_POSTGRES):
-        try:
-            import psycopg  # noqa: F401
-        except ImportError as error:
-            raise SettingsError(
-                f"AIT_MEMORIES names a PostgreSQL database, which needs psycopg ({error}). Install it with "
-                "pip install 'associative-transformer[postgres]'."
-            ) from error
+        _postgres_store()
         return
     path = _file(where)
     try:
-        with path.open("rb") as file:
-            begin = file.read(len(_SQLITE))
-    except IsADirectoryError:
-        begin = b"a folder"
+        # Only a regular file is read: a pipe would keep whoever opens it waiting.
+        database = not path.exists() or (path.is_file() and _begins_as_one(path))
     except OSError:
-        return  # not there yet; whatever else keeps it from being read is said when somebody asks
-    if begin not in (b"", _SQLITE):
+        return  # whatever keeps it from being read is said when somebody asks
+    if not database:
         raise SettingsError(
-            f"AIT_MEMORIES={path} is no database of memories. Name the file of this server's, or one that is not "
+            f"AIT_MEMORIES: {path} is no database of memories. Name the file of this server's, or one that is not "
             "there yet."
         )
 
@@ -58,10 +54,24 @@ def open_store(where: str | None) -> MemoryStore:
     """
     check_place(where)
     if where is not None and where.startswith(_POSTGRES):
-        from service.memories.stores.postgres import PostgresStore
-
-        return PostgresStore(where)
+        return _postgres_store()(where)
     return SqliteStore(_file(where))
+
+
+def _postgres_store() -> type[PostgresStore]:
+    try:
+        from service.memories.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise SettingsError(
+            f"AIT_MEMORIES names a PostgreSQL database, which needs psycopg ({error}). Install it with "
+            "pip install 'associative-transformer[postgres]'."
+        ) from error
+    return PostgresStore
+
+
+def _begins_as_one(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) in (b"", _SQLITE)
 
 
 def _file(where: str | None) -> Path:

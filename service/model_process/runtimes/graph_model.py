@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
-
 import numpy as np
 
 from ait_lite.normalise import Normalising
-from ait_lite.runtimes import Agreement, Graph, Outputs, PreparedModel, Reference, compare_graph, open_graph
+from ait_lite.runtimes import (
+    Agreement,
+    Graph,
+    Outputs,
+    PreparedModel,
+    Reference,
+    compare_graph,
+    fastest,
+    join,
+    open_graph,
+)
 from service.model_process.mixed_batch import MixedBatch
 
 WORTH = 1.2  # times that a lone image must be answered sooner with all threads, for a second copy to be kept
@@ -56,17 +63,18 @@ class GraphModel:
 
     def logits(self, batch: MixedBatch, threads: int = 0) -> np.ndarray:
         """Compute logits of B inputs: float32 (B, classes)."""
-        parts = [found.logits for found in self._outputs(batch, threads)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._outputs(batch, threads).logits
 
     def features(self, batch: MixedBatch, threads: int = 0) -> np.ndarray:
-        """Compute features of B inputs: float32 (B, F)."""
-        parts = []
-        for found in self._outputs(batch, threads):
-            if found.features is None:
-                raise ValueError("the graph gives no features")
-            parts.append(found.features)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        """Compute features of B inputs: float32 (B, F).
+
+        Raises:
+            ValueError: The graph gives none.
+        """
+        features = self._outputs(batch, threads).features
+        if features is None:
+            raise ValueError("the graph gives no features")
+        return features
 
     def compare(self, reference: Reference, temperature: float | None) -> Agreement:
         """Compare with the eager model's answers."""
@@ -79,13 +87,14 @@ class GraphModel:
             return
         wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads, most=1)
         lone = np.zeros((1, *self.data_config["input_size"]), np.float32)
-        if WORTH * _fastest(wide, lone) < _fastest(self._run, lone):
+        if WORTH * fastest(lambda: wide(lone)) < fastest(lambda: self._run(lone)):
             self._wide = wide
 
-    def _outputs(self, batch: MixedBatch, threads: int) -> list[Outputs]:
+    def _outputs(self, batch: MixedBatch, threads: int) -> Outputs:
         pixels = self._assemble(batch)
         run = self._wide if self._wide is not None and threads == self._threads else self._run
-        return [run(pixels[start : start + self._max_batch]) for start in range(0, len(pixels), self._max_batch)]
+        parts = [run(pixels[start : start + self._max_batch]) for start in range(0, len(pixels), self._max_batch)]
+        return join(parts)
 
     def _assemble(self, batch: MixedBatch) -> np.ndarray:
         """Put a batch together: (B, C, H, W), float32, normalised."""
@@ -100,12 +109,3 @@ class GraphModel:
         given[batch.pixel_places] = True
         whole[given], whole[~given] = batch.pixels, images
         return whole
-
-
-def _fastest(graph: Graph, pixels: np.ndarray) -> float:
-    fastest = math.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        graph(pixels)
-        fastest = min(fastest, time.perf_counter() - start)
-    return fastest

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from ait_lite.checkpoint import bundled_models
-from ait_lite.runtimes import open_graph
+from ait_lite.runtimes import open_graph, openvino_graph
 from ait_lite.runtimes.openvino_graph import PIECE, OpenVinoGraph
 from ait_lite.runtimes.prepared import GRAPH
 
@@ -50,11 +50,11 @@ def bundled_graph() -> Path:
 def opened(one: float, eight: float, precision: str = "fp32", most: int | None = None) -> OpenVinoGraph:
     """Open a graph that finds that one image takes so many seconds, and eight at once."""
 
-    def seconds(_: OpenVinoGraph, run: Any, pixels: np.ndarray) -> float:
+    def seconds(run: Any, pixels: np.ndarray) -> float:
         return one * len(pixels) if run.size == 1 else eight
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OpenVinoGraph, "_seconds", seconds)
+        patch.setattr(openvino_graph, "_seconds", seconds)
         return OpenVinoGraph(bundled_graph(), precision, most=most)
 
 

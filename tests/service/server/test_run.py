@@ -156,15 +156,15 @@ def test_a_wrong_setting(
     assert "AIT_MAX_FILES" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["text", "folder"])
+@pytest.mark.parametrize("kind", ["text", "folder", "pipe"])
 def test_memories_that_are_no_database(
     model_folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "memories"
-    place.write_text("no database") if kind == "text" else place.mkdir()
+    {"text": lambda: place.write_text("no database"), "folder": place.mkdir, "pipe": lambda: os.mkfifo(place)}[kind]()
     monkeypatch.setenv("AIT_MEMORIES", str(place))
     assert serve(port=0, model=str(model_folder)) == 2
-    assert f"AIT_MEMORIES={place} is no database of memories" in capfd.readouterr().err
+    assert f"AIT_MEMORIES: {place} is no database of memories" in capfd.readouterr().err
 
 
 def test_a_host_that_is_not_here(model_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

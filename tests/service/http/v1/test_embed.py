@@ -20,6 +20,8 @@ def test_embeddings_are_the_librarys(
     (embedding,) = answer["embeddings"]
     assert embedding["index"] == 0
     np.testing.assert_allclose(embedding["features"], expected.features, atol=1e-5)
+    shortest = [float(np.format_float_scientific(np.float32(each))) for each in embedding["features"]]
+    assert embedding["features"] == shortest  # no digit more than brings the float32 back
 
 
 def test_several_images_are_embedded_in_order(explaining: TestClient) -> None:
