@@ -13,7 +13,7 @@ from ait_cli.main import app
 from training.errors import TrainingInterrupted
 from training.experiments.budget import Budget
 from training.experiments.outcome import Check, Outcome
-from training.experiments.relational import comparison
+from training.experiments.relational import joint
 from training.experiments.retrieval import snr
 
 run = CliRunner().invoke
@@ -73,14 +73,14 @@ def test_images_are_for_experiments_that_take_them(tmp_path: Path) -> None:
 def test_only_long_experiments_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(app, ["reproduce", "landscape", "--seconds", "5"])
     assert result.exit_code == 1
-    takers = "against-vit, block-memory, paper-ablations, paper-sweeps, paper-table, relational"
+    takers = "against-vit, block-memory, paper-ablations, paper-sweeps, paper-table, relational, relational-published"
     assert f"--seconds is for: {takers}" in result.output.replace("\n", " ")
 
     def stop(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) -> Outcome:
         budget.check()
         return Outcome("done", [], Figure(), markdown="| table |")
 
-    monkeypatch.setattr(comparison, "run", stop)
+    monkeypatch.setattr(joint, "run", stop)
     result = run(app, ["reproduce", "relational", "--seconds", "0", "--output", str(tmp_path)])
     assert result.exit_code == 3
     assert "run it again" in result.output.replace("\n", " ")

@@ -44,7 +44,8 @@ EXPERIMENTS = {
     "paper-table": "tables.comparison",
     "reachability": "retrieval.reachability",
     "recall": "retrieval.recall",
-    "relational": "relational.comparison",
+    "relational": "relational.joint",
+    "relational-published": "relational.published",
     "sequential-learning": "facts.sequential_learning",
     "snr": "retrieval.snr",
     "storage-samples": "scaling.storage_samples",
@@ -74,7 +75,17 @@ WITH_DATA = frozenset(
 )
 
 # Experiments that train for long, and go on where an earlier command stopped: `run(full, seed, data, folder, budget)`.
-RESUMED = frozenset({"against-vit", "block-memory", "paper-ablations", "paper-sweeps", "paper-table", "relational"})
+RESUMED = frozenset(
+    {
+        "against-vit",
+        "block-memory",
+        "paper-ablations",
+        "paper-sweeps",
+        "paper-table",
+        "relational",
+        "relational-published",
+    }
+)
 
 
 def run_experiment(

@@ -26,6 +26,7 @@ SLOW = {
     "paper-sweeps",
     "paper-table",
     "relational",
+    "relational-published",
     "sequential-learning",
     "storage-width",
     "swaps",

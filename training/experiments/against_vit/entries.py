@@ -23,7 +23,7 @@ from training.experiments.blocks.trial import (
     training_loss,
 )
 from training.experiments.budget import Budget, trial_name
-from training.experiments.relational.comparison import FULL_WIDTHS, JOINT, REDUCED, WIDTHS
+from training.experiments.relational import joint
 from training.experiments.relational.model import RelationalModel
 from training.experiments.relational.trial import RelationalTrial, losses_of, make_model, run_trial
 
@@ -123,9 +123,9 @@ def matched_width(design: str, size: Size) -> int:
 
 
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
-    widths = FULL_WIDTHS if full else WIDTHS
+    widths = joint.FULL_WIDTHS if full else joint.WIDTHS
     heads = 8 if full else 4
-    shared = JOINT if full else REDUCED
+    shared = joint.FULL if full else joint.REDUCED
     models: dict[str, dict[str, Any]] = {
         LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
         LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},

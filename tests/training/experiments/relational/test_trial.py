@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from training.experiments.budget import Budget, OutOfTime
-from training.experiments.relational.comparison import markdown, trials
-from training.experiments.relational.model import RelationalModel
 from training.experiments.relational.trial import RelationalTrial, run_trial
 
 TRIAL = RelationalTrial(
@@ -29,23 +26,3 @@ def test_a_stopped_trial_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert without_seconds(result) == without_seconds(whole)
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["ait-joint-seed-0.json"]
     assert run_trial(TRIAL, tmp_path / "parts", Budget(0)) == result
-    table = markdown([whole])
-    assert "| AiT |" in table
-    assert "AiT-Base (theirs)" in table
-
-
-@pytest.mark.parametrize("full", [False, True])
-def test_models_are_as_large_as_each_other(full: bool) -> None:
-    sizes = []
-    for trial in trials(full, 0):
-        with torch.device("meta"):
-            model = RelationalModel(**trial.model)
-        if len(trial.kinds) > 1 and trial.seed == 0:
-            sizes.append(sum(parameter.numel() for parameter in model.parameters()))
-    assert max(sizes) < min(4e6, 1.1 * min(sizes))
-
-
-def test_the_full_run_has_both_protocols() -> None:
-    names = [trial.name for trial in trials(True, 0)]
-    assert len(set(names)) == len(names)
-    assert {trial.kinds for trial in trials(True, 0)} == {("non-relational", "binary", "ternary"), ("binary",)}

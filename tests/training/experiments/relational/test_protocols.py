@@ -1,0 +1,65 @@
+"""The two protocols train models of one size, and each has a table of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.experiments.budget import Budget
+from training.experiments.outcome import Outcome
+from training.experiments.relational import joint, published
+from training.experiments.relational.model import RelationalModel
+from training.experiments.relational.trial import RelationalTrial, run_trial
+
+TINY = {"dim": 16, "depth": 1, "num_heads": 2}
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("protocol", [joint, published])
+def test_models_are_as_large_as_each_other(protocol: object, full: bool) -> None:
+    sizes: dict[object, list[int]] = {}
+    for trial in protocol.trials(full, 0):  # type: ignore[attr-defined]
+        with torch.device("meta"):
+            model = RelationalModel(**trial.model)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        sizes.setdefault(trial.model.get("patch_size"), []).append(count)
+    for counts in sizes.values():
+        assert max(counts) < min(4.5e6, 1.1 * min(counts))
+
+
+@pytest.mark.parametrize(("full", "patches"), [(False, {15}), (True, {15, 5})])
+def test_the_published_protocol_asks_binary_questions_of_tokens_that_read_them(full: bool, patches: set[int]) -> None:
+    trials = published.trials(full, 0)
+    assert len({trial.name for trial in trials}) == len(trials)
+    assert {trial.kinds for trial in trials} == {("binary",)}
+    assert all(trial.faithful and trial.model["mutual"] for trial in trials)
+    assert {trial.model["patch_size"] for trial in trials} == patches
+    assert {trial.seed for trial in trials} == ({0, 1, 2} if full else {0})
+
+
+def outcome(protocol: object, trial: RelationalTrial, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    monkeypatch.setattr(protocol, "trials", lambda full, seed: [trial])
+    found: Outcome = protocol.run(False, 0, None, folder, Budget())  # type: ignore[attr-defined]
+    return found
+
+
+def test_each_protocol_reports_the_questions_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = RelationalTrial("AiT", {"kind": "ait", **TINY}, images=16, epochs=1, batch_size=8)
+    told = outcome(joint, short, tmp_path, monkeypatch)
+    header, _, row, *theirs = [line for line in told.markdown.splitlines() if line.startswith("|")]
+    assert header.split(" | ")[-3:] == ["non-relational", "binary", "ternary |"]
+    accuracy = run_trial(short, tmp_path, Budget())["accuracy"]
+    assert row.split(" | ")[-1] == f"{100 * accuracy['ternary']:.1f} |"
+    assert [line.split(" | ")[0] for line in theirs] == ["| AiT-Base (theirs)", "| Relation Networks (theirs)"]
+    assert {check.name for check in told.checks} == {"AiT, non-relational", "AiT, binary"}
+
+    alone = RelationalTrial(
+        "ViT", {"kind": "vit", "mutual": True, "patch_size": 15, **TINY}, ("binary",), 16, 1, 8, faithful=True
+    )
+    told = outcome(published, alone, tmp_path, monkeypatch)
+    header, _, _, *theirs = [line for line in told.markdown.splitlines() if line.startswith("|")]
+    assert header.split(" | ")[-1] == "binary |"
+    assert theirs == ["| AiT-Base (theirs) | – | – | – | – | 80.03 |"]
+    assert [check.name for check in told.checks] == ["ViT, binary"]
+    assert "right" not in json.dumps(list(told.figures["trials"][0]))
