@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ait_lite.decode import Pixels, to_image
+
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -53,9 +55,15 @@ class Cropping:
         if config["interpolation"] not in _RESAMPLING:
             raise ValueError(f"interpolation {config['interpolation']!r} is none of {', '.join(_RESAMPLING)}")
         self._resampling = _RESAMPLING[config["interpolation"]]
+        # (height, width) of images whose pixels are the input as they are.
+        as_it_is = channels == 3 and not self._trim and self._resized(height, width) == (height, width)
+        self._unchanged = (height, width) if as_it_is else None
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """Make of an RGB image a uint8 array of shape `input_size`."""
+    def __call__(self, pixels: Pixels) -> np.ndarray:
+        """Make of an image in RGB a uint8 array of shape `input_size`."""
+        if isinstance(pixels, np.ndarray) and pixels.shape[:2] == self._unchanged:
+            return _channels_first(pixels)
+        image = to_image(pixels)
         if self.input_size[0] == 1:
             image = image.convert("L")
         if self._trim:
@@ -63,8 +71,7 @@ class Cropping:
         height, width = self._resized(image.height, image.width)
         if (width, height) != image.size:
             image = image.resize((width, height), self._resampling)
-        pixels = np.asarray(self._centre(image))
-        return np.array(np.atleast_3d(pixels).transpose(2, 0, 1), order="C")  # (H, W, C) -> (C, H, W), its own memory
+        return _channels_first(np.atleast_3d(np.asarray(self._centre(image))))
 
     def region(self, width: int, height: int) -> list[float]:
         """Say what part of an image is kept: left, top, right, bottom as shares of its sides.
@@ -111,6 +118,10 @@ class Cropping:
             canvas.paste(image, (-left, -top))
             return canvas
         return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
+
+
+def _channels_first(pixels: np.ndarray) -> np.ndarray:
+    return np.array(pixels.transpose(2, 0, 1), order="C")  # (H, W, C) -> (C, H, W), its own memory
 
 
 def _offset(length: int, wanted: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, features
 
 from ait_lite.colour_profile import to_srgb
+from ait_lite.plain_jpeg import decode_plain_jpeg, plain_jpeg_size
 
 # What a service accepts: few formats, whose decoders are looked at most by those who attack them.
 FORMATS = ("image/jpeg", "image/png", "image/webp")
@@ -36,6 +37,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+# An image in mode RGB, or its pixels as uint8 of shape (height, width, 3).
+Pixels = Image.Image | np.ndarray
 
 
 class ImageError(ValueError):
@@ -153,11 +158,33 @@ def decode(
         TooManyPixels: The image is larger than the limit.
         UndecodableImage: The file is damaged, or cannot be shown.
     """
+    return to_image(decode_pixels(data, limits, formats, admit=admit))
+
+
+def decode_pixels(
+    data: bytes,
+    limits: ImageLimits,
+    formats: Collection[str] = FORMATS,
+    *,
+    admit: Callable[[int], object] | None = None,
+) -> Pixels:
+    """Decode an image file as `decode` does, into what costs least.
+
+    Raises:
+        ImageError: As `decode`.
+    """
     if not data:
         raise EmptyImage(f"There are no bytes. Send the content of a {_listed(formats)} file.")
     kind = _kind(data)
     if kind not in formats:
         raise UnsupportedFormat(f"This is not a {_listed(formats)} image. Convert it to one of these.")
+    if kind == "image/jpeg" and (size := plain_jpeg_size(data)):
+        _check_size(size, limits)
+        if admit:
+            admit(size[0] * size[1])
+            admit = None
+        if (pixels := decode_plain_jpeg(data)) is not None:
+            return pixels
     with _DAMAGE_NAMED:
         # Opening a WebP file already allocates its canvas.
         image = None if kind == "image/webp" else _plugin(kind)(BytesIO(data))
@@ -172,6 +199,11 @@ def decode(
         if image.info.get("progressive") and _too_many_scans(data):
             raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
         return upright_rgb(image)
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """Make an image in mode RGB of what `decode_pixels` returns."""
+    return Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
 
 
 class _DamageNamed:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ait_lite.content import recognise
-from ait_lite.decode import ImageError, ImageLimits, UnsupportedFormat, decode
+from ait_lite.decode import ImageError, ImageLimits, Pixels, UnsupportedFormat, decode_pixels
 from service.errors import DeadlineExceeded, ImageRejected, QueueFull
 from service.images.memory import PixelBudget
 from service.images.upload import Upload
 
-Prepare = Callable[[Image.Image], np.ndarray]
+Prepare = Callable[[Pixels], np.ndarray]
 
 # A thumbnail for a model of thumbnails takes less time than handing it to a thread and back.
 SMALL = ImageLimits(pixels=64 * 64, aspect=4.0)
@@ -121,10 +120,12 @@ def _decode(upload: Upload, prepare: Prepare, limits: ImageLimits, budget: Pixel
         # Cropping belongs here: what stays in memory while a request waits is small.
         data = bytes(upload.data)
         if budget is None:
-            item = prepare(decode(data, limits))
+            item = prepare(decode_pixels(data, limits))
         else:
             with ExitStack() as room:
-                item = prepare(decode(data, limits, admit=lambda pixels: room.enter_context(budget.room(pixels))))
+                item = prepare(
+                    decode_pixels(data, limits, admit=lambda pixels: room.enter_context(budget.room(pixels)))
+                )
     except (ImageError, QueueFull) as error:
         item = error
     return _Decoded(item, start, time.perf_counter())

@@ -10,8 +10,8 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-from PIL import Image
 
+from ait_lite.decode import Pixels, to_image
 from service.engine import Engine
 from service.errors import QueueFull, ServiceError
 from service.images.upload import Upload
@@ -38,14 +38,14 @@ class _Thumbnailer:
         self._model, self._keep = model, keep
         self.thumbnail: bytes | None = None
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
+    def __call__(self, pixels: Pixels) -> np.ndarray:
         if self._keep != "nothing":
-            small = image.copy()
+            small = to_image(pixels).copy()
             small.thumbnail((THUMBNAIL, THUMBNAIL))
             file = BytesIO()
             small.save(file, "JPEG", quality=85)
             self.thumbnail = file.getvalue()
-        return self._model.prepare(image)
+        return self._model.prepare(pixels)
 
 
 class Embedder:

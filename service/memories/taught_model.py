@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
 
+from ait_lite.decode import Pixels
 from service.errors import MemoryNotFound, ModelUnavailable, ServiceError
 from service.memories.memories import Memories
 from service.memories.records import Memory
@@ -73,8 +73,8 @@ class TaughtModel(ServedModel):
     def region(self, width: int, height: int) -> list[float]:
         return self._model.region(width, height)
 
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        return self._model.prepare(image)
+    def prepare(self, pixels: Pixels) -> np.ndarray:
+        return self._model.prepare(pixels)
 
     def check_room(self, inputs: int, operation: Operation = "logits") -> None:
         self._model.check_room(inputs, "features")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ait_lite.checkpoint import WEIGHTS
 from ait_lite.crop import Cropping
+from ait_lite.decode import Pixels
 from ait_lite.runtimes import is_prepared
 from service.batching.batcher import Batcher, Closed
 from service.errors import ModelFailed, ModelUnavailable, ServiceError
@@ -242,9 +242,9 @@ class ServedModel:
             if not self._users:
                 self._unused.set()
 
-    def prepare(self, image: Image.Image) -> np.ndarray:
+    def prepare(self, pixels: Pixels) -> np.ndarray:
         """Crop an RGB image of any size to a uint8 array of shape `input_size`; takes a while, call it on a thread."""
-        return self._crop(image)
+        return self._crop(pixels)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Turn logits (n, classes) into probabilities, float32 of the same shape; calibrated if `calibrated`."""

@@ -8,11 +8,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import orjson
+
 from service.observability.request_context import CURRENT
 
 LogFormat = Literal["auto", "json", "text"]
-
-_encode = json.JSONEncoder(default=str).encode  # ASCII: it survives any locale
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
@@ -82,6 +82,15 @@ class TextFormatter(logging.Formatter):
         fields = {**_context(), **_extra(record)}
         line = super().formatMessage(record) + "".join(f" {name}={value}" for name, value in fields.items())
         return "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
+
+
+def _encode(document: dict[str, Any]) -> str:
+    """Write a line in ASCII, which survives any locale; nearly all are by themselves, which orjson makes use of."""
+    try:
+        line = orjson.dumps(document, default=str).decode()
+    except TypeError:  # a lone surrogate, or a very long integer
+        line = ""
+    return line if line and line.isascii() else json.dumps(document, default=str)
 
 
 def _context() -> dict[str, str]:

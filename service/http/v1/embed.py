@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -13,7 +12,7 @@ from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import Problem
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.requests import add_operation, milliseconds
+from service.http.v1.requests import add_operation, json_response, milliseconds
 from service.http.v1.schemas import Embeddings
 from service.images.upload import Upload
 from service.models.served_model import ServedModel
@@ -27,8 +26,7 @@ async def _answer(request: Request, model: str | None = None, version: str | Non
     settings, deadline = engine.settings, asked_deadline(request, engine)
     with engine.models.use(model, version) as served:
         uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
-        document = await while_connected(request, _embed(engine, uploads, served, deadline))
-    return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+        return json_response(await while_connected(request, _embed(engine, uploads, served, deadline)))
 
 
 async def _embed(engine: Engine, uploads: list[Upload], model: ServedModel, deadline: float) -> dict[str, Any]:
@@ -41,7 +39,6 @@ async def _embed(engine: Engine, uploads: list[Upload], model: ServedModel, dead
         "model": model.folder.name,
         "version": model.folder.version,
         "dimensions": model.num_features,
-        # Each number as the fewest digits that bring its float32 back to the bit.
         "embeddings": [{"index": index, "features": row} for index, row in enumerate(inference.outputs)],
         "timing_ms": milliseconds(prepared.queue + inference.queue, prepared.decode, inference.infer),
     }

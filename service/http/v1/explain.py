@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 
 import numpy as np
 from fastapi import APIRouter, Request
-from PIL import Image
 from starlette.responses import Response
 
+from ait_lite.decode import Pixels, to_image
 from service.engine import Engine
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import Problem
 from service.http.uploads import UploadLimits, read_uploads
 from service.http.v1 import explanations
-from service.http.v1.requests import TOP_K, add_operation, asked_top_k, milliseconds
+from service.http.v1.requests import TOP_K, add_operation, asked_top_k, json_response, milliseconds
 from service.http.v1.schemas import Explanation
 from service.images.overlay import overlay
 from service.images.upload import Upload
@@ -70,9 +69,9 @@ async def _explain(
         raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained{why} Choose another.")
     region: list[float] = []
 
-    def prepare(image: Image.Image) -> np.ndarray:
-        region[:] = model.region(*image.size)
-        return model.prepare(image)
+    def prepare(pixels: Pixels) -> np.ndarray:
+        region[:] = model.region(*to_image(pixels).size)
+        return model.prepare(pixels)
 
     prepared = await engine.prepare([upload], model, deadline=deadline, prepare=prepare)
     (pixels,) = prepared.inputs
@@ -103,7 +102,7 @@ async def _explain(
         "overlays": drawn,
         "timing_ms": milliseconds(queue, prepared.decode, results["seconds"]),
     }
-    return Response(json.dumps(document, ensure_ascii=False).encode(), media_type="application/json")
+    return json_response(document)
 
 
 def _question(request: Request, model: ServedModel, top_k: int) -> _Question:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from ait_lite.decode import FORMATS
 from service.http.dependencies import TIMEOUT_HEADER
@@ -132,8 +132,12 @@ def asked_integer(text: str | None, name: str, least: int, most: int) -> int | N
 
 
 def json_response(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """Write an answer as JSON; one whose members are known to fit its description needs no other care."""
-    return Response(to_json(document), headers=headers, media_type="application/json")
+    """Write an answer as JSON; one whose members are known to fit its description needs no other care.
+
+    A number of an array has the fewest digits that bring it back to the bit.
+    """
+    content = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def milliseconds(queue: float, decode: float, infer: float) -> dict[str, float]:

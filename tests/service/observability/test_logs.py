@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from service.observability.logs import JsonFormatter, TextFormatter
 from tests.support.observed_service import ObservedService, classify
@@ -52,3 +53,11 @@ def test_a_time_is_that_of_its_record_whatever_was_written_before() -> None:
         record = logging.makeLogRecord({"created": created})
         told = datetime.fromisoformat(json.loads(formatter.format(record))["time"])
         assert 0 <= created - told.astimezone(UTC).timestamp() < 1e-3
+
+
+def test_a_line_is_ascii_whatever_it_tells() -> None:
+    told = {"plain": "a", "place": "Zürich", "broken": "\ud800", "large": 1 << 80, "path": Path("/é")}
+    for name, value in told.items():
+        line = JsonFormatter().format(logging.makeLogRecord({"msg": "line", name: value}))
+        assert line.isascii()
+        assert json.loads(line)[name] == (str(value) if isinstance(value, Path) else value)
