@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from select import PIPE_BUF
+from typing import Any, Literal, TextIO
 
 import orjson
 
@@ -24,7 +27,7 @@ def configure_logging(form: LogFormat) -> None:
         form: "json", "text", or "auto" for text on a terminal and JSON elsewhere.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
@@ -37,6 +40,68 @@ def _leave_out_what_no_line_tells() -> None:
     """Have no record look for its caller, thread and process, by the switches that logging documents for that."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class TurnHandler(logging.StreamHandler[TextIO]):
+    """Write lines to a stream, those that one turn of an event loop logs together: each write costs as much as a line.
+
+    Warnings, and lines of threads without a loop, are written at once, after what waits.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Begin with nothing that waits."""
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose turn's end writes what waits
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record now, or at the end of the turn."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            loop = _running_loop()
+            if loop is None or record.levelno >= logging.WARNING:
+                self._write()
+            elif loop is not self._loop:
+                loop.call_soon(self.flush)
+                self._loop = loop
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            self._loop = None
+            self._write()
+        finally:
+            self.release()
+        super().flush()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        for text in _portions(lines):
+            self.stream.write(text)
+            self.stream.flush()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _portions(lines: Sequence[str]) -> Iterator[str]:
+    """Join lines to as much as a pipe takes as a whole: between two of them may be those of other processes."""
+    portion, size = "", 0
+    for line in lines:
+        length = len(line.encode(errors="replace"))
+        if portion and size + length > PIPE_BUF:
+            yield portion
+            portion, size = "", 0
+        portion, size = portion + line, size + length
+    if portion:
+        yield portion
 
 
 class JsonFormatter(logging.Formatter):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from select import PIPE_BUF
 
-from service.observability.logs import JsonFormatter, TextFormatter
+from service.observability.logs import JsonFormatter, TextFormatter, TurnHandler
 from tests.support.observed_service import ObservedService, classify
 
 
@@ -61,3 +63,76 @@ def test_a_line_is_ascii_whatever_it_tells() -> None:
         line = JsonFormatter().format(logging.makeLogRecord({"msg": "line", name: value}))
         assert line.isascii()
         assert json.loads(line)[name] == (str(value) if isinstance(value, Path) else value)
+
+
+class Writes(io.StringIO):
+    """A stream that remembers what was written to it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.parts.append(text)
+        return len(text)
+
+
+def logger_to(stream: Writes) -> tuple[logging.Logger, TurnHandler]:
+    logger, handler = logging.Logger("test"), TurnHandler(stream)
+    logger.addHandler(handler)
+    return logger, handler
+
+
+def test_lines_of_one_turn_of_a_loop_are_written_together() -> None:
+    stream = Writes()
+    logger, handler = logger_to(stream)
+
+    async def turns() -> None:
+        for name in "ab":
+            logger.info("%s1", name)
+            logger.info("%s2", name)
+            await asyncio.sleep(0)
+        logger.info("c1")
+        logger.warning("c2")
+        logger.info("d1")
+        await asyncio.to_thread(logger.info, "d2")
+        logger.info("e1")
+
+    asyncio.run(turns())
+    handler.flush()
+    assert stream.parts[:3] == ["a1\na2\n", "b1\nb2\n", "c1\nc2\n"]
+    assert "".join(stream.parts[3:]) == "d1\nd2\ne1\n"
+    logger.info("without a loop")
+    assert stream.parts[-1] == "without a loop\n"
+
+
+def test_what_a_loop_left_behind_is_written_later() -> None:
+    stream = Writes()
+    logger, handler = logger_to(stream)
+
+    async def log() -> None:
+        logger.info("last words")
+
+    for _ in range(2):
+        coroutine = log()
+        loop = asyncio.new_event_loop()
+        loop.call_soon(loop.stop)
+        loop.call_soon(lambda step=coroutine: next(step.__await__(), None))
+        loop.run_forever()
+        loop.close()
+    handler.flush()
+    assert "".join(stream.parts) == "last words\n" * 2
+
+
+def test_no_more_is_written_at_once_than_a_pipe_takes_as_a_whole() -> None:
+    stream = Writes()
+    logger, _ = logger_to(stream)
+    lines = [letter * (PIPE_BUF // 3) for letter in "abc"] + ["é" * PIPE_BUF, "end"]
+
+    async def log() -> None:
+        for line in lines:
+            logger.info(line)
+
+    asyncio.run(log())
+    a, b, c, long, end = [line + "\n" for line in lines]
+    assert stream.parts == [a + b, c, long, end]
