@@ -14,6 +14,7 @@ import typer
 
 from ait_cli.lazy_group import plain_app
 from ait_cli.output import fail, progress_bar
+from ait_lite.checkpoint import atomic_file
 
 if TYPE_CHECKING:
     from training.teaching.answers import Recalled
@@ -259,7 +260,9 @@ def export(
         elif output.suffix != ".safetensors":
             fail(f"{output}: a server gives the memory alone; give a file that ends in .safetensors.")
         else:
-            output.write_bytes(_remote(url, path).export())
+            content = _remote(url, path).export()
+            with atomic_file(output) as temporary:
+                temporary.write_bytes(content)
     typer.echo(f"written: {output}")
 
 

@@ -49,6 +49,14 @@ def test_a_line_for_people_is_one_line() -> None:
     assert line.isprintable()
 
 
+def test_a_line_tells_the_stack_that_was_asked_for() -> None:
+    stream = Writes()
+    logger, handler = logger_to(stream)
+    handler.setFormatter(JsonFormatter())
+    logger.info("here", stack_info=True)
+    assert "test_a_line_tells_the_stack_that_was_asked_for" in json.loads(stream.parts[0])["stack"]
+
+
 def test_a_time_is_that_of_its_record_whatever_was_written_before() -> None:
     formatter = JsonFormatter()
     for created in (1.9996, 2.0, 1.5, 1764254400.125):
