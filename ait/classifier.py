@@ -20,9 +20,9 @@ from ait.interpret.explain import Explanation, explain
 from ait.pretrained import load_model
 from ait_lite.checkpoint import CONFIG, label_names, read_config, read_temperature, resolve
 from ait_lite.corrections import Corrections, load_corrections
-from ait_lite.crop import Cropping
-from ait_lite.decode import upright_rgb
-from ait_lite.image_files import decode_file, read_image
+from ait_lite.images.crop import Cropping
+from ait_lite.images.files import decode_file, read_image
+from ait_lite.images.upright import upright_rgb
 
 ImageLike = str | Path | bytes | Image.Image
 Labels = list[tuple[str, float]]
@@ -119,7 +119,7 @@ class Classifier:
 
         Raises:
             OSError: A file cannot be read.
-            ait_lite.decode.ImageError: An image cannot be used; the message says why.
+            ait_lite.images.decode.ImageError: An image cannot be used; the message says why.
         """
         several = [images] if isinstance(images, ImageLike) else list(images)
         answers: list[Labels] = []
@@ -145,7 +145,7 @@ class Classifier:
         """Give class probabilities, shape (B, num_classes), float32 on the CPU, in one forward pass.
 
         Raises:
-            OSError, ait_lite.decode.ImageError: As `predict`.
+            OSError, ait_lite.images.decode.ImageError: As `predict`.
         """
         return self.classify(self.pixels(images))
 
@@ -167,7 +167,7 @@ class Classifier:
         """Give feature vectors, shape (B, F), float32 on the CPU; (F,) for a single image.
 
         Raises:
-            OSError, ait_lite.decode.ImageError: As `predict`.
+            OSError, ait_lite.images.decode.ImageError: As `predict`.
         """
         several = [images] if isinstance(images, ImageLike) else list(images)
         if not several:
@@ -185,7 +185,7 @@ class Classifier:
 
         Raises:
             ValueError: There is no such class.
-            OSError, ait_lite.decode.ImageError: As `predict`.
+            OSError, ait_lite.images.decode.ImageError: As `predict`.
         """
         index = self.labels.index(label) if isinstance(label, str) else label
         return explain(self.model, self.pixels([image]), index, priors)
@@ -194,7 +194,7 @@ class Classifier:
         """Prepare images for the model: normalised pixels (B, C, H, W) on its device.
 
         Raises:
-            OSError, ait_lite.decode.ImageError: As `predict`.
+            OSError, ait_lite.images.decode.ImageError: As `predict`.
         """
         return self.normalise([self.crop(image) for image in images])
 
@@ -202,7 +202,7 @@ class Classifier:
         """Decode an image and bring it to the input size: uint8 (C, H, W) on the CPU. Safe on any thread.
 
         Raises:
-            OSError, ait_lite.decode.ImageError: As `predict`.
+            OSError, ait_lite.images.decode.ImageError: As `predict`.
         """
         return torch.from_numpy(self._crop(_open(image)))
 

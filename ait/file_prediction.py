@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ait.classifier import Classifier, Labels
-from ait_lite.decode import ImageError
-from ait_lite.image_files import describe_others, list_images
+from ait_lite.images.errors import ImageError
+from ait_lite.images.files import describe_others, list_images
 
 # Batches that are decoded ahead, so that neither the model nor the threads wait for the other.
 _AHEAD = 2

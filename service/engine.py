@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ait_lite.decode import ImageLimits
+from ait_lite.images.limits import ImageLimits
 from service.errors import DeadlineExceeded, ModelUnavailable, QueueFull, ServerStopping
 from service.images.memory import PixelBudget, decoding_bytes
 from service.images.pool import SMALL, Decoders, Prepare, Prepared

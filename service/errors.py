@@ -11,8 +11,8 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:  # `ait key` shall not wait for what decodes images
-    from ait_lite.content import Content
-    from ait_lite.decode import ImageError
+    from ait_lite.images.content import Content
+    from ait_lite.images.errors import ImageError
 
 
 class SettingsError(ValueError):

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from ait.export.sample_images import read_images
-from ait_lite.crop import Cropping
-from ait_lite.decode import ImageLimits
+from ait_lite.images.crop import Cropping
+from ait_lite.images.limits import ImageLimits
 from service.images.memory import PixelBudget
 from service.images.pool import _decode
 from tests.support.colour_profiles import ADOBE_RGB, DISPLAY_P3, cmyk_profile, rgb_profile

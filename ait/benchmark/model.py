@@ -26,7 +26,7 @@ from ait.export import ExportError
 from ait.export.graph import write_graphs
 from ait.vit.variants import PREFIX
 from ait.vit.vision_transformer import AssociativeVisionTransformer
-from ait_lite.normalise import Normalising
+from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import (
     GRAPH_RUNTIMES,
     Agreement,

@@ -17,9 +17,11 @@ from ait.interpret.embedding import embed_and_classify
 from ait.interpret.exemplars import ExemplarError, load_exemplars
 from ait.preprocessing import data_config_of
 from ait_lite.checkpoint import EXEMPLARS
-from ait_lite.crop import Cropping
-from ait_lite.decode import ImageError, ImageLimits, decode
-from ait_lite.normalise import Normalising
+from ait_lite.images.crop import Cropping
+from ait_lite.images.decode import decode
+from ait_lite.images.errors import ImageError
+from ait_lite.images.limits import ImageLimits
+from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import (
     GRAPH_RUNTIMES,
     Agreement,

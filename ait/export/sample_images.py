@@ -10,9 +10,9 @@ from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ait_lite.crop import Cropping
-from ait_lite.decode import ImageError
-from ait_lite.image_files import list_images, read_image
+from ait_lite.images.crop import Cropping
+from ait_lite.images.errors import ImageError
+from ait_lite.images.files import list_images, read_image
 
 
 def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) -> Tensor:

@@ -79,7 +79,7 @@ def sample_images(model: str, data: Path, most: int = _MOST_IMAGES) -> tuple[Cla
     import torch
 
     from ait.classifier import load
-    from ait_lite.decode import ImageError
+    from ait_lite.images.errors import ImageError
     from training.errors import CheckpointError, DataError
     from training.teaching.files import image_files
 

@@ -68,8 +68,8 @@ def _inspect_image(
     from ait.interpret.causal import logits_under
     from ait.interpret.draw import draw_memory
     from ait.interpret.memory_report import describe
-    from ait_lite.decode import ImageError
-    from ait_lite.image_files import read_image
+    from ait_lite.images.errors import ImageError
+    from ait_lite.images.files import read_image
 
     classifier = load_classifier(model, device="cpu")
     if not isinstance(classifier.model, AssociativeModel) or not classifier.model.associative_blocks():

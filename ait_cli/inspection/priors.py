@@ -36,7 +36,9 @@ def inspect_priors(model: AssociativeModel, folder: Path, target: Path, layout: 
     from ait.interpret.draw import draw_prior_map
     from ait.interpret.prior_map import prior_map
     from ait_lite.checkpoint import named_labels
-    from ait_lite.decode import ImageError, ImageLimits, decode
+    from ait_lite.images.decode import decode
+    from ait_lite.images.errors import ImageError
+    from ait_lite.images.limits import ImageLimits
     from training.data import open_evaluation
     from training.errors import DataError
 

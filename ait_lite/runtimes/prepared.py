@@ -39,7 +39,7 @@ class Reference:
     """Inputs, and what the eager float32 model answers.
 
     Attributes:
-        images: Uint8 (N, C, H, W), as `ait_lite.crop.Cropping` makes each.
+        images: Uint8 (N, C, H, W), as `ait_lite.images.crop.Cropping` makes each.
         outputs: Of the eager model.
     """
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ait_lite.decode import ImageError, ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.errors import ImageError
+from ait_lite.images.limits import ImageLimits
 
 MOST = 512  # files that are kept in memory and sent in turn
 _MADE = 64

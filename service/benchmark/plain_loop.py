@@ -174,7 +174,7 @@ class _Loop:
     """The plain loop itself, in its process."""
 
     def __init__(self, folder: ModelFolder, images: list[bytes], device: str, wanted: Wanted | None) -> None:
-        from ait_lite.decode import ImageLimits
+        from ait_lite.images.limits import ImageLimits
         from service.model_process.classifier import Classifier
         from service.processes.machine import available_processors
 
@@ -241,6 +241,6 @@ class _Loop:
         return self._classifier.label(scores, 5)
 
     def _prepare(self, image: bytes) -> Any:
-        from ait_lite.decode import decode
+        from ait_lite.images.decode import decode
 
         return self._classifier.prepare(decode(image, self._limits))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ait_lite.content import Content
+from ait_lite.images.content import Content
 
 _SEND: Final = "Send the bytes of the file themselves: curl --data-binary @cat.jpg URL, or curl -F file=@cat.jpg URL."
 

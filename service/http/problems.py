@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from ait_lite.decode import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
+from ait_lite.images.errors import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
 from service.errors import (
     DeadlineExceeded,
     ExampleNotFound,

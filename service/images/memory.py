@@ -14,7 +14,7 @@ from typing import Final
 
 import psutil
 
-from ait_lite.decode import TooManyPixels
+from ait_lite.images.errors import TooManyPixels
 from service.errors import QueueFull
 
 # Decoded, converted and turned, an image is held up to three times, in up to four channels and a progressive JPEG's

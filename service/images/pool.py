@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ait_lite.content import recognise
-from ait_lite.decode import ImageError, ImageLimits, Pixels, UnsupportedFormat, decode_pixels
+from ait_lite.images.content import recognise
+from ait_lite.images.decode import decode_pixels
+from ait_lite.images.errors import ImageError, UnsupportedFormat
+from ait_lite.images.limits import ImageLimits
+from ait_lite.images.pixels import Pixels
 from service.errors import DeadlineExceeded, ImageRejected, QueueFull
 from service.images.memory import PixelBudget
 from service.images.upload import Upload

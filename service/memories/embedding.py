@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ait_lite.decode import Pixels, to_image
+from ait_lite.images.pixels import Pixels, to_image
 from service.engine import Engine
 from service.errors import QueueFull, ServiceError
 from service.images.upload import Upload

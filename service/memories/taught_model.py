@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ait_lite.decode import Pixels
+from ait_lite.images.pixels import Pixels
 from service.errors import MemoryNotFound, ModelUnavailable, ServiceError
 from service.memories.memories import Memories
 from service.memories.records import Memory

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ait_lite.checkpoint import WEIGHTS, CheckpointError, read_temperature
 from ait_lite.corrections import load_corrections
-from ait_lite.crop import Cropping
+from ait_lite.images.crop import Cropping
 from service.model_process.mixed_batch import MixedBatch, split
 from service.model_process.runtimes.choice import Choice, Wanted, choose
 from service.model_process.runtimes.graph_model import GraphModel

@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ait_lite.checkpoint import WEIGHTS
-from ait_lite.crop import Cropping
-from ait_lite.decode import Pixels
+from ait_lite.images.crop import Cropping
+from ait_lite.images.pixels import Pixels
 from ait_lite.runtimes import is_prepared
 from service.batching.batcher import Batcher, Closed
 from service.errors import ModelFailed, ModelUnavailable, ServiceError

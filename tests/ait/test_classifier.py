@@ -11,7 +11,9 @@ from PIL import Image
 
 import ait
 from ait_lite.checkpoint import CheckpointError, label_names, read_config, resolve
-from ait_lite.decode import ImageLimits, UnsupportedFormat, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.errors import UnsupportedFormat
+from ait_lite.images.limits import ImageLimits
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ait_lite.decode import EmptyImage
+from ait_lite.images.errors import EmptyImage
 from service.errors import (
     DeadlineExceeded,
     ImageRejected,

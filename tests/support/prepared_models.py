@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from ait_lite.checkpoint import CONFIG, WEIGHTS
-from ait_lite.normalise import Normalising
+from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import Outputs, PreparedModel, Reference, open_graph
 from ait_lite.runtimes.prepared import GRAPH, sha256, write_prepared
 

@@ -72,7 +72,7 @@ class SeenImages:
         """Read an image.
 
         Raises:
-            OSError, ait_lite.decode.ImageError: It cannot be read any more.
+            OSError, ait_lite.images.decode.ImageError: It cannot be read any more.
         """
         samples, place = self.locate(index)
         return samples.image(place)

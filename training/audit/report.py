@@ -10,7 +10,7 @@ import matplotlib.figure
 from PIL import Image
 
 from ait_lite.checkpoint import write_text
-from ait_lite.decode import ImageError
+from ait_lite.images.errors import ImageError
 from training.audit.findings import TITLES, Finding, Kind
 from training.audit.images import SeenImages
 from training.audit.memorisation import Memorisation

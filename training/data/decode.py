@@ -26,8 +26,10 @@ from rich.progress import track
 from torch import Tensor
 
 from ait_lite.checkpoint import atomic_file, write_text
-from ait_lite.decode import ImageError, ImageLimits, refusal
-from ait_lite.image_files import decode_file
+from ait_lite.images.decode import refusal
+from ait_lite.images.errors import ImageError
+from ait_lite.images.files import decode_file
+from ait_lite.images.limits import ImageLimits
 from ait_lite.user_cache import check_writable, writable_cache
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing

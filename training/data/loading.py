@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from ait_lite.decode import ImageError
+from ait_lite.images.errors import ImageError
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
 from training.errors import DataError

@@ -14,7 +14,7 @@ from PIL import Image
 from timm.data.model_config import resolve_input_data_config
 from torch import Tensor, nn
 
-from ait_lite.crop import Cropping
+from ait_lite.images.crop import Cropping
 from training.errors import DataError
 
 
@@ -74,7 +74,7 @@ class Preprocessing:
         return Cropping(self.data_config())
 
     def decode(self, image: Image.Image) -> Tensor:
-        """Bring an image, as `ait_lite.decode` gives it, to the input size: (C, H, W) uint8."""
+        """Bring an image, as `ait_lite.images.decode` gives it, to the input size: (C, H, W) uint8."""
         return torch.from_numpy(self._crop(image if image.mode == "RGB" else image.convert("RGB")))
 
     def normalise(self, images: Tensor) -> Tensor:

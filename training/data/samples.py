@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ait_lite.image_files import read_image
+from ait_lite.images.files import read_image
 from ait_lite.names import to_path
 
 
@@ -64,7 +64,7 @@ class LabelledImages:
         return self.origin / to_path(self.names[index])
 
     def image(self, index: int) -> Image.Image:
-        """Read the image at a position, as `ait_lite.decode` sees it everywhere: upright, opaque, in sRGB.
+        """Read the image at a position, as `ait_lite.images.decode` sees it everywhere: upright, opaque, in sRGB.
 
         Raises:
             OSError: The file is missing or cannot be read.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_lite.image_files import holds_images, list_images, visible_folders
+from ait_lite.images.files import holds_images, list_images, visible_folders
 from training.errors import DataError
 
 # Told how many images of how many are done.

@@ -11,7 +11,7 @@ import torch
 
 from ait.classifier import Classifier
 from ait.interpret.embedding import embed_and_classify
-from ait_lite.decode import ImageError
+from ait_lite.images.errors import ImageError
 from training.errors import DataError
 from training.teaching.files import Progress
 

@@ -19,8 +19,8 @@ import uvicorn
 from fastapi import Body, FastAPI
 from PIL import Image
 
-from ait_lite.crop import Cropping
-from ait_lite.normalise import Normalising
+from ait_lite.images.crop import Cropping
+from ait_lite.images.normalise import Normalising
 
 PROCESSES = len(os.sched_getaffinity(0))  # with a thread each: faster than one with as many threads
 app = FastAPI()

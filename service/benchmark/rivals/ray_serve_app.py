@@ -18,7 +18,8 @@ from ray import serve
 from starlette.requests import Request
 
 from ait_lite.allocator import keep_freed_memory
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.limits import ImageLimits
 from service.model_process.classifier import Classifier
 from service.model_process.runtimes.choice import Wanted
 from service.processes.machine import available_processors

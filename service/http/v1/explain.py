@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ait_lite.decode import Pixels, to_image
+from ait_lite.images.pixels import Pixels, to_image
 from service.engine import Engine
 from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from ait_lite.decode import FORMATS
+from ait_lite.images.formats import FORMATS
 from service.engine import Engine
 from service.http.dependencies import EngineDep, ModelName
 from service.http.problems import documented

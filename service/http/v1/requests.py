@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from ait_lite.decode import FORMATS
+from ait_lite.images.formats import FORMATS
 from service.http.dependencies import TIMEOUT_HEADER
 from service.http.problems import Problem, documented
 from service.http.uploads import FIELD

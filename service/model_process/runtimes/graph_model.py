@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ait_lite.normalise import Normalising
+from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import (
     Agreement,
     Graph,

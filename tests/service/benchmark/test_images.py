@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.limits import ImageLimits
 from service.benchmark.images import ImagesError, make_images, read_images
 from tests.support.service_images import encode, scene
 

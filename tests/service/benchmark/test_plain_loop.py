@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.limits import ImageLimits
 from service.benchmark.images import make_images
 from service.benchmark.plain_loop import LoopConfig, PlainLoop, PlainLoopError
 from service.model_process.classifier import Classifier

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ait_lite.decode import TooManyPixels
+from ait_lite.images.errors import TooManyPixels
 from service.errors import QueueFull
 from service.images.memory import (
     BYTES_PER_PIXEL,

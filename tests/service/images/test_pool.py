@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ait_lite.decode import ImageLimits, TooManyPixels
+from ait_lite.images.errors import TooManyPixels
+from ait_lite.images.limits import ImageLimits
 from service.errors import ImageRejected, QueueFull
 from service.images.memory import BYTES_PER_PIXEL, PixelBudget
 from service.images.pool import Decoders

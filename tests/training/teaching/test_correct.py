@@ -9,7 +9,8 @@ import pytest
 import ait
 from ait_lite.checkpoint import CheckpointError, fingerprint
 from ait_lite.corrections import Corrections, load_corrections
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.limits import ImageLimits
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
 from tests.support.training_images import CLASSES, write_images

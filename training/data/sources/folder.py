@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from ait_lite.image_files import (
+from ait_lite.images.files import (
     EXTENSIONS,
     Listing,
     describe_others,

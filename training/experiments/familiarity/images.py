@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images.decode import decode
+from ait_lite.images.limits import ImageLimits
 from training.data.samples import LabelledImages
 from training.data.sources.folder import scan_splits
 from training.errors import DataError

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from fastapi.testclient import TestClient
 
-from ait_lite.content import Content
+from ait_lite.images.content import Content
 from service.http.advice import advice
 from tests.support.service_client import IMAGE, labels, post, problem
 from tests.support.service_images import encode, scene

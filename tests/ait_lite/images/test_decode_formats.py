@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ait_lite.decode import (
-    FORMATS,
-    ImageLimits,
-    TooManyPixels,
-    UndecodableImage,
-    UnsupportedFormat,
-    decode,
-    readable_formats,
-    refusal,
-)
+from ait_lite.images.decode import decode, refusal
+from ait_lite.images.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
+from ait_lite.images.formats import FORMATS, readable_formats
+from ait_lite.images.limits import ImageLimits
 from tests.support.service_images import deep_png, encode, scene
 
 LIMITS = ImageLimits()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ait_lite.decode import Pixels, to_image
+from ait_lite.images.pixels import Pixels, to_image
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,

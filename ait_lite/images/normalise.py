@@ -21,7 +21,7 @@ class Normalising:
         self._std = np.asarray(config["std"], np.float32).reshape(-1, 1, 1)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalise uint8 (B, C, H, W), as `ait_lite.crop.Cropping` makes each; float32 of the same shape."""
+        """Normalise uint8 (B, C, H, W), as `ait_lite.images.crop.Cropping` makes each; float32 of the same shape."""
         pixels = images.astype(np.float32)
         pixels /= np.float32(255)
         pixels -= self._mean

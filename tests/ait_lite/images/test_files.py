@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ait_lite.decode import UndecodableImage, UnsupportedFormat
-from ait_lite.image_files import describe_others, is_hidden, list_images, read_image, visible_folders
+from ait_lite.images.errors import UndecodableImage, UnsupportedFormat
+from ait_lite.images.files import describe_others, is_hidden, list_images, read_image, visible_folders
 from tests.support.service_images import scene
 
 

@@ -7,8 +7,11 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from ait_lite.content import recognise
-from ait_lite.decode import ImageLimits, UnsupportedFormat, decode, readable_formats
+from ait_lite.images.content import recognise
+from ait_lite.images.decode import decode
+from ait_lite.images.errors import UnsupportedFormat
+from ait_lite.images.formats import readable_formats
+from ait_lite.images.limits import ImageLimits
 from ait_lite.names import to_name
 
 # Of files that lie on disk: larger than what a service accepts, up to what takes half a gigabyte of memory.
@@ -69,7 +72,7 @@ def read_image(path: Path) -> Image.Image:
     """Decode an image file as a person would see it, of every format that this installation reads.
 
     Returns:
-        An image in mode RGB, as `ait_lite.decode.decode` makes it.
+        An image in mode RGB, as `ait_lite.images.decode.decode` makes it.
 
     Raises:
         OSError: The file is missing or cannot be read.

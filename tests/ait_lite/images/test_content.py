@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ait_lite.content import recognise
+from ait_lite.images.content import recognise
 
 
 def encoded(kind: str, size: tuple[int, int] = (8, 8)) -> bytes:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ait_lite import decode as images
-from ait_lite.decode import ImageLimits, decode
+from ait_lite.images import errors
+from ait_lite.images.decode import _webp_size, decode
+from ait_lite.images.limits import ImageLimits
 from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene, webp_header
 
 LIMITS = ImageLimits(pixels=1_000_000, aspect=100)
@@ -126,7 +127,7 @@ def test_broken_exif_does_not_cost_the_image() -> None:
 
 
 def test_nothing() -> None:
-    with pytest.raises(images.EmptyImage):
+    with pytest.raises(errors.EmptyImage):
         decode(b"", LIMITS)
 
 
@@ -142,7 +143,7 @@ def test_nothing() -> None:
     ids=["text", "svg", "wave", "gif", "half-magic"],
 )
 def test_other_formats(data: bytes) -> None:
-    with pytest.raises(images.UnsupportedFormat):
+    with pytest.raises(errors.UnsupportedFormat):
         decode(data, LIMITS)
 
 
@@ -150,23 +151,23 @@ def test_other_formats(data: bytes) -> None:
 @pytest.mark.parametrize("part", [0.03, 0.5, 0.9])
 def test_truncated(format: str, part: float) -> None:
     data = encode(scene(200, 200), format)
-    with pytest.raises(images.UndecodableImage):
+    with pytest.raises(errors.UndecodableImage):
         decode(data[: max(13, int(len(data) * part))], LIMITS)
 
 
 @pytest.mark.parametrize("data", [png_header(10_000, 10_000), webp_header(13_000, 13_000)], ids=["png", "webp"])
 def test_the_size_is_checked_before_pixels_are_decoded(data: bytes) -> None:
     # There are no pixels: a decoder that had started would have found the file damaged.
-    with pytest.raises(images.TooManyPixels, match="at most 1,000,000"):
+    with pytest.raises(errors.TooManyPixels, match="at most 1,000,000"):
         decode(data, LIMITS)
-    with pytest.raises(images.UndecodableImage):
+    with pytest.raises(errors.UndecodableImage):
         decode(data, ImageLimits(pixels=10**9))
 
 
 def test_a_bomb_that_would_decode() -> None:
     data = encode(Image.new("1", (10_000, 10_000)))
     assert len(data) < 30_000
-    with pytest.raises(images.TooManyPixels):
+    with pytest.raises(errors.TooManyPixels):
         decode(data, ImageLimits())
 
 
@@ -174,25 +175,25 @@ def test_a_bomb_that_would_decode() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_webp_header(options: dict[str, object], mode: str) -> None:
     data = encode(scene(300, 17).convert(mode), "WEBP", **options)
-    assert images._webp_size(data) == (300, 17)
+    assert _webp_size(data) == (300, 17)
 
 
 def test_exactly_the_limit_is_accepted() -> None:
     assert decode(encode(Image.new("1", (1000, 1000))), LIMITS).size == (1000, 1000)
-    with pytest.raises(images.TooManyPixels):
+    with pytest.raises(errors.TooManyPixels):
         decode(encode(Image.new("1", (1001, 1000))), LIMITS)
 
 
 def test_a_strip_that_resizing_would_blow_up() -> None:
     assert decode(encode(Image.new("L", (2, 200))), LIMITS).size == (2, 200)
     for size in ((2, 201), (201, 2)):
-        with pytest.raises(images.UndecodableImage, match="100 times"):
+        with pytest.raises(errors.UndecodableImage, match="100 times"):
             decode(encode(Image.new("L", size)), LIMITS)
 
 
 def test_a_jpeg_with_endless_scans() -> None:
     assert decode(many_scans(5), LIMITS).size == (48, 36)
-    with pytest.raises(images.UndecodableImage, match="scans"):
+    with pytest.raises(errors.UndecodableImage, match="scans"):
         decode(many_scans(60), LIMITS)
     trailer = encode(scene(), "JPEG", progressive=True) + b"\xff\xda" * 100  # as in photographs with a film behind
     assert decode(trailer, LIMITS).size == (48, 36)

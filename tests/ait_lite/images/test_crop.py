@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ait_lite.crop import Cropping
+from ait_lite.images.crop import Cropping
 
 SIDES = st.integers(4, 90)
 

@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ait_lite.crop import Cropping
-from ait_lite.decode import ImageError, ImageLimits, TooManyPixels, decode, decode_pixels, to_image, upright_rgb
-from ait_lite.plain_jpeg import decode_plain_jpeg, plain_jpeg_size
+from ait_lite.images.crop import Cropping
+from ait_lite.images.decode import decode, decode_pixels
+from ait_lite.images.errors import ImageError, TooManyPixels
+from ait_lite.images.limits import ImageLimits
+from ait_lite.images.pixels import to_image
+from ait_lite.images.plain_jpeg import decode_plain_jpeg, plain_jpeg_size
+from ait_lite.images.upright import upright_rgb
 from tests.support.service_images import scene
 
 LIMITS = ImageLimits()
