@@ -28,7 +28,7 @@ def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
+    except (ValueError, KeyError):  # the latter for subsamplings that it has no name for
         return None
     return (width, height) if colours in _COLOURS and width * height <= MAX_PIXELS else None
 

@@ -58,10 +58,20 @@ def turned() -> bytes:
     return jpeg(scene(40, 30), exif=exif)
 
 
+def sampled(factors: int) -> bytes:
+    """A file whose brightness claims other sampling factors than it has."""
+    data = bytearray(jpeg(scene(40, 30), subsampling="4:4:4"))
+    data[data.index(b"\xff\xc0") + 11] = factors
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     "data",
     [
         turned(),
+        sampled(0x14),
+        sampled(0x31),
+        sampled(0x44),
         jpeg(scene(40, 30), progressive=True),
         jpeg(scene(40, 30), comment="\xff\xda"),
         jpeg(scene(40, 30), icc_profile=b"no profile"),
@@ -71,7 +81,20 @@ def turned() -> bytes:
         b"\xff\xd8\xff",
         jpeg(scene(40, 30))[:300],
     ],
-    ids=["orientation", "progressive", "comment", "profile", "CMYK", "large", "empty", "head", "half a header"],
+    ids=[
+        "orientation",
+        "4:4:1",
+        "of three",
+        "of four",
+        "progressive",
+        "comment",
+        "profile",
+        "CMYK",
+        "large",
+        "empty",
+        "head",
+        "half a header",
+    ],
 )
 def test_what_says_more_than_pixels_is_left_to_pillow(data: bytes) -> None:
     assert plain_jpeg_size(data) is None
