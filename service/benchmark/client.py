@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -86,11 +86,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def _waiting_its_turn() -> Iterator[None]:
     before = os.sched_getscheduler(0)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    _schedule_as(os.SCHED_BATCH)
     try:
         yield
     finally:
-        os.sched_setscheduler(0, before, os.sched_param(0))
+        _schedule_as(before)
+
+
+def _schedule_as(policy: int) -> None:
+    with suppress(OSError):  # a container may forbid it: the server is interrupted more often then
+        os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 async def ask(target: Target) -> list[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -169,3 +170,12 @@ def test_a_stall_is_felt_by_all_requests_that_were_due_in_it() -> None:
     assert 20 < stalled < 60  # 40 on average, with a deviation of 6
     assert max(load.latencies) == pytest.approx(0.3, abs=0.05)
     assert load.failures == {}
+
+
+def test_a_client_does_not_interrupt_the_server() -> None:
+    async def policy() -> int:
+        return os.sched_getscheduler(0)
+
+    before = os.sched_getscheduler(0)
+    assert client.run(policy()) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == before
