@@ -19,12 +19,14 @@ MAX_BYTES: Final = 128 * 1024
 # Segments that say how the pixels are to be shown (orientation, colour profile, kind of colours), comments, which may
 # hold anything, and ways of coding other than the usual. In coded pixels, 0xff is followed by none of these.
 _MORE_THAN_PIXELS: Final = re.compile(rb"\xff[\xc1-\xc3\xc5-\xcf\xe1-\xef\xfe]")
+# There is one; in a file with thousands, each costs a pass over the image with either decoder.
+_SCAN: Final = b"\xff\xda"
 _COLOURS: Final = frozenset({"YCbCr", "Gray"})
 
 
 def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Read (width, height) in pixels of a file that `decode_plain_jpeg` can decode; None for any other."""
-    if len(data) > MAX_BYTES or _MORE_THAN_PIXELS.search(data):
+    if len(data) > MAX_BYTES or data.count(_SCAN) != 1 or _MORE_THAN_PIXELS.search(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from select import PIPE_BUF
 from typing import Any, Literal, TextIO
@@ -51,13 +51,15 @@ class TurnHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         """Begin with nothing that waits."""
         super().__init__(stream)
-        self._lines: list[str] = []
+        self._waiting: list[tuple[logging.LogRecord, str]] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # whose turn's end writes what waits
+        os.register_at_fork(after_in_child=self._waiting.clear)  # its parent writes them
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record now, or at the end of the turn."""
         try:
-            self._lines.append(self.format(record) + self.terminator)
+            line = self.format(record) + self.terminator  # which may log itself
+            self._waiting.append((record, line))
             loop = _running_loop()
             if loop is None or record.levelno >= logging.WARNING:
                 self._write()
@@ -65,6 +67,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
                 loop.call_soon(self.flush)
                 self._loop = loop
         except Exception:
+            self._write()
             self.handleError(record)
 
     def flush(self) -> None:
@@ -77,11 +80,30 @@ class TurnHandler(logging.StreamHandler[TextIO]):
             self.release()
         super().flush()
 
+    def close(self) -> None:
+        """Write what waits, and write no more."""
+        self.flush()
+        super().close()
+
     def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        for text in _portions(lines):
-            self.stream.write(text)
-            self.stream.flush()
+        while self._waiting:
+            count = self._fitting()
+            together, self._waiting[:count] = self._waiting[:count], []
+            try:
+                self.stream.write("".join(line for _, line in together))
+                self.stream.flush()
+            except Exception:
+                self.handleError(together[0][0])
+
+    def _fitting(self) -> int:
+        """Count the lines that a pipe takes as a whole: those of other processes may come between two writes."""
+        encoding, errors = self.stream.encoding or "utf-8", self.stream.errors or "replace"
+        size = 0
+        for count, (_, line) in enumerate(self._waiting):
+            size += len(line) if line.isascii() else len(line.encode(encoding, errors))
+            if count and size > PIPE_BUF:
+                return count
+        return len(self._waiting)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -89,19 +111,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _portions(lines: Sequence[str]) -> Iterator[str]:
-    """Join lines to as much as a pipe takes as a whole: between two of them may be those of other processes."""
-    portion, size = "", 0
-    for line in lines:
-        length = len(line.encode(errors="replace"))
-        if portion and size + length > PIPE_BUF:
-            yield portion
-            portion, size = "", 0
-        portion, size = portion + line, size + length
-    if portion:
-        yield portion
 
 
 class JsonFormatter(logging.Formatter):

@@ -6,10 +6,13 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from select import PIPE_BUF
+
+import pytest
 
 from service.observability.logs import JsonFormatter, TextFormatter, TurnHandler
 from tests.support.observed_service import ObservedService, classify
@@ -81,6 +84,8 @@ class Writes(io.StringIO):
         self.parts: list[str] = []
 
     def write(self, text: str) -> int:
+        if "unwritable" in text:
+            raise OSError("no room")
         self.parts.append(text)
         return len(text)
 
@@ -144,3 +149,53 @@ def test_no_more_is_written_at_once_than_a_pipe_takes_as_a_whole() -> None:
     asyncio.run(log())
     a, b, c, long, end = [line + "\n" for line in lines]
     assert stream.parts == [a + b, c, long, end]
+
+
+def test_what_is_logged_while_a_line_is_formatted_loses_none() -> None:
+    stream = Writes()
+    logger, handler = logger_to(stream)
+
+    class Talkative:
+        def __str__(self) -> str:
+            logger.warning("inner")
+            return "words"
+
+    async def log() -> None:
+        logger.info("before")
+        logger.info("outer %s", Talkative())
+
+    asyncio.run(log())
+    logger.info("outer %s", Talkative())
+    handler.flush()
+    assert "".join(stream.parts) == "before\ninner\nouter words\ninner\nouter words\n"
+
+
+def test_a_write_that_fails_takes_no_other_line_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = Writes()
+    logger, _ = logger_to(stream)
+    padding = "x" * PIPE_BUF  # each line is a write
+
+    async def log() -> None:
+        for name in ("first", "unwritable", "last"):
+            logger.info(name + padding)
+
+    asyncio.run(log())
+    assert [part[:5] for part in stream.parts] == ["first", "lastx"]
+    assert "no room" in capsys.readouterr().err
+
+
+def test_what_waits_is_written_when_the_handler_closes_and_by_no_fork() -> None:
+    stream = Writes()
+    logger, handler = logger_to(stream)
+
+    async def log() -> None:
+        logger.info("waits")
+        if child := os.fork():
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            handler.close()
+        else:
+            handler.flush()
+            os._exit(len(stream.parts))
+
+    asyncio.run(log())
+    assert stream.parts == ["waits\n"]
