@@ -58,10 +58,11 @@ def reproduce(
 
     from training.errors import CheckpointError, DataError, OutputError, TrainingInterrupted
     from training.experiments.budget import OutOfTime
-    from training.experiments.run import EXPERIMENTS, RESUMED, run_experiment
+    from training.experiments.run import EXPERIMENTS, RESUMED, describe, run_experiment
 
     if name is None:
-        typer.echo("\n".join(EXPERIMENTS))
+        width = max(map(len, EXPERIMENTS))
+        typer.echo("\n".join(f"{each:{width}}  {describe(each)}" for each in EXPERIMENTS))
         return
     _check(name, {"--data": data, "--seconds": seconds, "--only": only})
     progress = Console(stderr=True)

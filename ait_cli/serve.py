@@ -43,7 +43,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: HOST, else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one; default: PORT, else 8000.")] = None,
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(help="Folder or bundled model; default: AIT_MODEL, else the one that `ait models` says is used."),
     ] = None,
     models: Annotated[
@@ -57,7 +57,9 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from service.server.run import serve as serve_http
 
-    raise typer.Exit(serve_http(host, port, model, models, workers))
+    if model and len(model) > 1:
+        fail("--model names one model. To serve several, put them into a folder and name that with --models.")
+    raise typer.Exit(serve_http(host, port, model[0] if model else None, models, workers))
 
 
 def key(

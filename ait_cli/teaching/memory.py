@@ -69,8 +69,13 @@ def create(
     ] = 0,
     beta: Annotated[float, typer.Option(min=0.01, help="Inverse temperature of hopfield.")] = 20.0,
     unknown_level: Annotated[
-        float, typer.Option(min=0.0, max=0.99, help="Share of known images that may be called unknown.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.99,
+            help="Share of known images that may be called unknown; default: 0.01 in a folder, 0.05 with --url.",
+        ),
+    ] = None,
     url: _Url = None,
 ) -> None:
     """Create an empty memory, bound to a model.
@@ -79,7 +84,9 @@ def create(
     """
     if url is not None:
         with _refusals():
-            options = {"random_features": random_features, "beta": beta, "unknown_level": unknown_level}
+            options: dict[str, float] = {"random_features": random_features, "beta": beta}
+            if unknown_level is not None:  # else the server's own
+                options["unknown_level"] = unknown_level
             described, new = _remote(url, path).create(model=model, readout=readout, **options)
         told = "created" if new else "there already, and left as it is"
         typer.echo(f"{told}: {path} on {url} (model {described['model']}, readout {readout})")
@@ -95,7 +102,7 @@ def create(
             readout=readout,
             random_features=random_features,
             beta=beta,
-            unknown_level=unknown_level,
+            unknown_level=0.01 if unknown_level is None else unknown_level,
         )
     typer.echo(f"created: {path} ({made.memory.dim} features of {made.model}, readout {readout})")
 

@@ -17,6 +17,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: There is no such file, it cannot be read, it is no JSON object, or it is larger than
             `MOST_CONFIG_BYTES` (whoever writes the folder must not be able to fill the reader's memory).
     """
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no folder {folder}. Name that of a checkpoint, such as runs/mine/best.")
     return read_object(folder / CONFIG, MOST_CONFIG_BYTES, "Export the model again.")
 
 

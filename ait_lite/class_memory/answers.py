@@ -71,7 +71,7 @@ def answer(
 def _name(
     rows: np.ndarray, products: np.ndarray, weights: np.ndarray, store: ExampleStore
 ) -> list[tuple[Evidence, ...]]:
-    similarities = (products / SCALE**2).tolist()
+    similarities = np.minimum(products / SCALE**2, 1.0).tolist()  # rounded keys are not quite of unit length
     ids, labels = store.ids, store.labels
     return [
         tuple(

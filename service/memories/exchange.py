@@ -58,7 +58,9 @@ def read_file(data: bytes, binding: Binding, keep: Keep) -> tuple[Options, Bindi
         raise MemoryInvalid(f"{error}. Send what GET …/file gave, or what ClassMemory.save wrote.") from error
     if fingerprint != binding.fingerprint or contents.keys.shape[1] != binding.dim:
         other = f"model {model[:100]}" if isinstance(model, str) and model else "another model"
-        raise MemoryConflict(f"The file was made with {other}, not with the {binding.model} that is served here.")
+        raise MemoryConflict(
+            f"The file was made with {other}, not with {binding.model}. Name a model that is served here with ?model=…"
+        )
     configuration = contents.configuration
     options = Options(**{name: value for name, value in configuration.items() if name != "dim"}, keep=keep)
     options.check()

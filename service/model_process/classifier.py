@@ -228,7 +228,7 @@ class Classifier:
 def _missing(folder: ModelFolder) -> str:
     """Say what keeps a model from being loaded in torch; empty if nothing does."""
     if not (folder.path / WEIGHTS).is_file():
-        return f"{folder.path.name} holds a graph and no weights"
+        return "its folder holds a graph and no weights"
     for name in ("torch", "timm"):
         if find_spec(name) is None:
             return f"{name} is not installed: pip install 'associative-transformer[models]'"

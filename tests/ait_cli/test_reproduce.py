@@ -15,6 +15,7 @@ from training.experiments.budget import Budget
 from training.experiments.outcome import Check, Outcome
 from training.experiments.relational import joint
 from training.experiments.retrieval import snr
+from training.experiments.run import EXPERIMENTS
 
 run = CliRunner().invoke
 
@@ -50,7 +51,9 @@ def test_theory_is_shown_where_more_is_allowed(tmp_path: Path, monkeypatch: pyte
 
 
 def test_names(tmp_path: Path) -> None:
-    assert "landscape" in run(app, ["reproduce"]).output.split()
+    listed = dict(line.split(maxsplit=1) for line in run(app, ["reproduce"]).output.splitlines())
+    assert listed["landscape"].startswith("Energy landscapes of the three retrieval kernels")
+    assert set(listed) == set(EXPERIMENTS)
     result = run(app, ["reproduce", "landscap"])
     assert result.exit_code == 1
     assert "did you mean landscape?" in result.output

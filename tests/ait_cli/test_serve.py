@@ -38,3 +38,9 @@ def test_small_products_take_no_threads_from_the_models(
     monkeypatch.setattr(service.server.run, "serve", lambda *_: seen.append(os.environ[name]) or 0)
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
     assert seen == [used]
+
+
+def test_a_second_model_is_not_passed_over() -> None:
+    result = CliRunner().invoke(app, ["serve", "--model", "one", "--model", "two"])
+    assert result.exit_code == 1
+    assert "--models" in result.stderr

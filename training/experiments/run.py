@@ -1,5 +1,6 @@
 """Run an experiment by name."""
 
+import ast
 import json
 import math
 import os
@@ -150,6 +151,13 @@ def run_experiment(
         if page is not None:
             replace_section(page, name, outcome.markdown)
     return outcome
+
+
+def describe(name: str) -> str:
+    """Say in a line what an experiment is about; its libraries are not loaded for that."""
+    module = Path(__file__).parent.joinpath(*EXPERIMENTS[name].split(".")).with_suffix(".py")
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n\n")[0].replace("\n", " ")
 
 
 def _command() -> str:

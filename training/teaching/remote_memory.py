@@ -147,8 +147,8 @@ class RemoteMemory:
         headers = {"Content-Type": content_type}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        request = Request(self._root + self._path + path, data=body, headers=headers, method=method)
         try:
+            request = Request(self._root + self._path + path, data=body, headers=headers, method=method)
             with urlopen(request, timeout=_SECONDS) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 
 from service.errors import ExampleNotFound, MemoryConflict, MemoryFull, MemoryNotFound
 from service.memories.records import (
@@ -77,7 +78,7 @@ class SqlStore(MemoryStore):
                 return create_memory(run, name, options, binding, quotas), True
         if (memory.options, memory.binding) != (options, binding):
             raise MemoryConflict(
-                f"There is a memory {name!r} already, with other options or bound to another model. Look at it, "
+                f"There is a memory {name!r} already, with {_difference(memory, options, binding)}. Ask for the same, "
                 "choose another name, or delete it first."
             )
         return memory, False
@@ -296,3 +297,15 @@ class SqlStore(MemoryStore):
         memory = find_memory(run, name, self._locking)
         check_revision(memory, expected)
         return memory
+
+
+def _difference(memory: Memory, options: Options, binding: Binding) -> str:
+    """Say what a memory has otherwise than asked for."""
+    if memory.binding != binding:
+        return (
+            f"model {memory.binding.model}" if memory.binding.model != binding.model else "other weights of its model"
+        )
+    there, asked = asdict(memory.options), asdict(options)
+    return ", ".join(
+        f"{name} {value} in place of {asked[name]}" for name, value in there.items() if value != asked[name]
+    )

@@ -44,6 +44,7 @@ def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_ima
         (["verify", "memory", "--model", "other", "--url", "http://127.0.0.1:9"], "leave out --model"),
         (["export", "memory", "{tmp}/list.csv", "--url", "http://127.0.0.1:9"], "ends in .safetensors"),
         (["forget", "memory", "--label", "x", "--url", "localhost:9"], "begin with http:// or https://"),
+        (["create", "memory", "--url", "no-address"], "no-address is no address of a server"),
     ],
 )
 def test_what_cannot_be_done_is_said(words: list[str], message: str, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_a_configuration_that_cannot_be_used_is_refused_by_name(tmp_path: Path, 
 def test_a_missing_configuration_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read: No such file"):
         read_config(tmp_path)
+    with pytest.raises(CheckpointError, match=r"There is no folder .*none"):
+        read_config(tmp_path / "none")
 
 
 def test_some_keys_are_replaced(tmp_path: Path) -> None:

@@ -356,3 +356,11 @@ def test_a_memory_of_narrow_features_stays_settled() -> None:
     for _ in range(3):
         memory.recall(np.random.default_rng(0).standard_normal((200, DIM)))
         assert memory.is_settled(1)
+
+
+def test_the_cosine_of_an_image_with_itself_is_no_more_than_one() -> None:
+    vectors = np.random.default_rng(0).standard_normal((50, 12))
+    memory = ClassMemory(12)
+    memory.write([f"e{i}" for i in range(50)], vectors, ["a", "b"] * 25)
+    for answer in memory.recall(vectors, evidence=1):
+        assert 0.999 < answer.evidence[0].similarity <= 1.0

@@ -70,10 +70,14 @@ def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemorySt
     memory, new = store.create("pets", Options(), BINDING, QUOTAS)
     assert new
     assert store.create("pets", Options(), BINDING, QUOTAS) == (memory, False)
-    with pytest.raises(MemoryConflict):
-        store.create("pets", Options(readout="hopfield"), BINDING, QUOTAS)
-    with pytest.raises(MemoryConflict):
+    with pytest.raises(
+        MemoryConflict, match=r"with readout ridge in place of hopfield, unknown_level 0.05 in place of 0.1"
+    ):
+        store.create("pets", Options(readout="hopfield", unknown_level=0.1), BINDING, QUOTAS)
+    with pytest.raises(MemoryConflict, match="with other weights of its model"):
         store.create("pets", Options(), Binding("colours", "0" * 64, DIM), QUOTAS)
+    with pytest.raises(MemoryConflict, match="with model colours"):
+        store.create("pets", Options(), Binding("shapes", "0" * 64, DIM), QUOTAS)
     assert store.memories() == [memory]
 
 
