@@ -22,7 +22,7 @@ from training.run.closed_form import solve_run
 from training.run.finiteness import FinitenessCheck
 from training.run.interruption import Interruption
 from training.run.output import state
-from training.run.output.folder import RunFolder, accuracy
+from training.run.output.folder import RunFolder, accuracy, is_better
 from training.run.output.lock import RunLock
 from training.run.output.state import Choices, Position
 from training.run.output.tracking import Trackers, check_trackers
@@ -328,7 +328,9 @@ class Trainer:
         """Note whether the epoch is the best so far, and write its checkpoints, metrics and curves."""
         self._check.weights(self._model, self.position)
         position, found = self.position, accuracy(row)
-        improved = found is not None and found > position.best_accuracy
+        improved = is_better(
+            row, next((each for each in position.history if each["epoch"] == position.best_epoch), None)
+        )
         if found is not None and improved:
             position.best_accuracy, position.best_epoch = found, position.epoch
         snapshot = self._learned.snapshot()

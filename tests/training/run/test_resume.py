@@ -153,7 +153,7 @@ def test_failure_while_writing_leaves_the_last_epoch_whole(
             if self.position.epoch == 1:
                 if moment != "save_state":
                     # Whatever the accuracy, so that the best model is about to be replaced.
-                    self.position.best_accuracy = -1.0
+                    self.position.best_accuracy, self.position.best_epoch = -1.0, 0
                 if moment == "replace":
                     patch.setattr(atomic.os, "rename", _rename_once_then(die))
                 else:

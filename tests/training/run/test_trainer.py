@@ -191,8 +191,12 @@ def test_recomputed_blocks_train_the_same_model(make_recipe: MakeRecipe, tmp_pat
 
 def test_the_best_models_are_kept(make_recipe: MakeRecipe, quiet: Console) -> None:
     result = train(make_recipe(epochs=4, keep_checkpoints=2), console=quiet)
-    scores = {row["epoch"]: max(row["val_acc"], row["ema_val_acc"]) for row in result.history}
-    best = sorted(scores, key=lambda epoch: (-scores[epoch], epoch))[:2]
+
+    def rank(row: Row) -> tuple[float, float, float]:
+        weights = "ema_" if row["ema_val_acc"] > row["val_acc"] else ""
+        return -row[f"{weights}val_acc"], row[f"{weights}val_loss"], row["epoch"]
+
+    best = [row["epoch"] for row in sorted(result.history, key=rank)[:2]]
     kept = sorted((result.output / "checkpoints").iterdir())
     assert [folder.name for folder in kept] == [f"epoch-{int(epoch):04d}" for epoch in sorted(best)]
     for folder in kept:

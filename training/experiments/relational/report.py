@@ -43,7 +43,7 @@ def report(title: str, heading: str, results: Sequence[_Result], theirs: Mapping
             epochs, [100 * row["binary"] for row in result["history"]], label=result["settings"]["label"], **look
         )
     right.set(xlabel="epoch", ylabel="right answers to binary questions, %")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="lower right")
     # Which questions were answered rightly is told in shares.
     told = [{key: value for key, value in result.items() if key != "right"} for result in results]
     figures = {"trials": told, "published": {name: dict(found) for name, found in theirs.items()}}

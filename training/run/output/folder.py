@@ -19,6 +19,7 @@
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -166,5 +167,26 @@ def accuracy(row: Mapping[str, float]) -> float | None:
     return max(found) if found else None
 
 
-def _rank(row: Row) -> tuple[float, float]:
-    return -(accuracy(row) or 0.0), row["epoch"]
+def is_better(row: Mapping[str, float], other: Mapping[str, float] | None) -> bool:
+    """Tell whether an epoch's model is better than another's: more accurate, or as accurate at a lower loss.
+
+    Few validation images make equals of many epochs, and the first of them is the least trained.
+
+    Args:
+        row: Metrics of an epoch.
+        other: Of the best one before; None if there is none.
+    """
+    found = accuracy(row)
+    if found is None or other is None:
+        return found is not None
+    return (-found, _loss(row)) < (-(accuracy(other) or 0.0), _loss(other))
+
+
+def _loss(row: Mapping[str, float]) -> float:
+    """Return the validation loss of the weights that `accuracy` is of; infinite where it is not known."""
+    averaged = any(row.get(f"ema_{metric}", -1.0) > row.get(metric, -1.0) for metric in METRICS)
+    return row.get("ema_val_loss" if averaged else "val_loss", math.inf)
+
+
+def _rank(row: Row) -> tuple[float, float, float]:
+    return -(accuracy(row) or 0.0), _loss(row), row["epoch"]

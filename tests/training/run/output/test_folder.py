@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import OutputError
-from training.run.output.folder import RunFolder
+from training.run.output.folder import RunFolder, is_better
 
 
 def save(path: Path) -> None:
@@ -50,3 +50,26 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(OutputError, match="is not a folder"):
         RunFolder(tmp_path / "run").check(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "other", "better"),
+    [
+        ({"val_acc": 0.9, "val_loss": 2.0}, None, True),
+        ({"train_loss": 1.0}, None, False),
+        ({"val_acc": 0.9, "val_loss": 2.0}, {"val_acc": 0.8, "val_loss": 1.0}, True),
+        ({"val_acc": 0.9, "val_loss": 0.2}, {"val_acc": 0.9, "val_loss": 0.3}, True),
+        ({"val_acc": 0.9, "val_loss": 0.3}, {"val_acc": 0.9, "val_loss": 0.3}, False),
+        ({"val_acc": 0.9, "val_loss": 0.4}, {"val_acc": 0.9, "val_loss": 0.3}, False),
+        # The loss that counts is that of the weights that are kept, here the averaged ones.
+        (
+            {"val_acc": 0.7, "val_loss": 0.1, "ema_val_acc": 0.9, "ema_val_loss": 0.4},
+            {"val_acc": 0.9, "val_loss": 0.3},
+            False,
+        ),
+    ],
+)
+def test_of_equally_accurate_epochs_the_one_of_lower_loss_is_better(
+    row: dict[str, float], other: dict[str, float] | None, better: bool
+) -> None:
+    assert is_better(row, other) is better
