@@ -92,9 +92,18 @@ export class Chooser {
     return found.find((choice) => choice.version === recalled(version)) ?? found[0] ?? null;
   }
 
+  /** Nothing stands beside itself. */
+  #setApart() {
+    [...$("second").options].slice(1).forEach((each, index) => { each.disabled = this.#choices[index] === this.#current; });
+    if (this.#second !== this.#current) return;
+    this.#second = null;
+    $("second").selectedIndex = 0;
+  }
+
   #choose(choice) {
     const before = this.#current;
     this.#current = choice;
+    this.#setApart();
     describe(choice);
     if (!before || !equal(before, choice)) this.onChange(choice);
   }

@@ -159,7 +159,14 @@ def test_two_models_side_by_side(visit: VisitPage) -> None:
     expect(here.page.locator(".table-sizer .table-row")).to_have_count(2)
     (line, _) = csv.DictReader(downloaded(here, "CSV").read_text().splitlines())
     assert (line["label"], line["model_2"], line["version_2"], line["label_2"]) == ("ship", "colours", "2", second)
-    here.page.get_by_label("Beside it").select_option("no other model")
+    own = here.page.get_by_label("Beside it").get_by_role("option", name="ait_tiny_patch4_32.cifar10")
+    expect(own).to_be_disabled()
+    here.page.get_by_label("Model").select_option(
+        "colours · version 2"
+    )  # which stood beside it, and not beside itself
+    expect(here.page.get_by_label("Beside it")).to_have_value("no other model")
+    expect(own).to_be_enabled()
+    here.page.get_by_label("Model").select_option("ait_tiny_patch4_32.cifar10")
     expect(here.page.get_by_label("only where they differ")).not_to_be_visible()
     expect(here.page.locator(".table-sizer .table-row").first).to_have_text(re.compile(r"steamer\.pngship9\d\.\d %"))
 

@@ -205,6 +205,23 @@ def test_sigterm_ends_the_process_with_its_code(
     assert load_state(recipe.output / "last" / "state.safetensors").values["position"]["step"] == 7
 
 
+def test_changed_settings_are_named_one_by_one() -> None:
+    before = {
+        "epochs": 2,
+        "optimizer": {"name": "adamw", "lr": 0.1},
+        "data": {"root": "a", "crop_pct": 1},
+        "patience": 3,
+    }
+    now = {
+        "epochs": 2,
+        "optimizer": {"name": "adamw", "lr": 0.2},
+        "data": {"root": "b", "crop_pct": None},
+        "patience": 4,
+    }
+    assert state.changed_keys(before, before) == []
+    assert state.changed_keys(before, now) == ["data.crop_pct", "optimizer.lr", "patience"]
+
+
 def test_resume_with_another_recipe_is_refused(make_recipe: MakeRecipe, quiet: Console) -> None:
     recipe = make_recipe(epochs=1)
     train(recipe, console=quiet)

@@ -177,16 +177,14 @@ def _refuse_other_images(
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List the keys of two recipes, as JSON values, that differ and decide what a run gives; of `data` one by one."""
+    """List the settings of two recipes, as JSON values, that differ and decide what a run gives, as `optimizer.lr`."""
     changed = []
-    for key in sorted(before.keys() | now.keys()):
-        if key == "data":
-            inner = before[key].keys() | now[key].keys()
-            changed += [
-                f"data.{name}"
-                for name in sorted(inner - _FREE_DATA_ON_RESUME)
-                if before[key].get(name) != now[key].get(name)
-            ]
-        elif key not in _FREE_ON_RESUME and before.get(key) != now.get(key):
+    for key in sorted((before.keys() | now.keys()) - _FREE_ON_RESUME):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            names = old.keys() | new.keys()
+            names -= _FREE_DATA_ON_RESUME if key == "data" else set()
+            changed += [f"{key}.{name}" for name in sorted(names) if old.get(name) != new.get(name)]
+        elif old != new:
             changed.append(key)
     return changed
