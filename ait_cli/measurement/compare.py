@@ -83,7 +83,7 @@ def compare(
             losses = "binary cross-entropy: {:.4f} and {:.4f}".format(*result.loss)
         else:
             console.print(comparison_table(result.to_json()))
-            losses = "negative log-likelihood: {:.4f} and {:.4f}".format(*result.nll)
+            losses = "negative log-likelihood, each with its temperature: {:.4f} and {:.4f}".format(*result.nll)
         verdict = "no difference that these images could show" if low <= 0 <= high else "a difference beyond chance"
         console.print(f"{losses}; {verdict}")
     if output is not None:

@@ -5,6 +5,7 @@ That is an RFC 9457 problem document, under /v2 what the inference protocol has 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -47,6 +48,12 @@ _IMAGE_STATUS: dict[type[ImageError], int] = {
     TooManyPixels: 413,
     UnsupportedFormat: 415,
     UndecodableImage: 422,
+}
+
+# In place of pydantic's words for what people get wrong most.
+_RULES = {
+    "missing": "this is needed, and is not there",
+    "extra_forbidden": "there is no such member here; see /docs for those that there are",
 }
 
 # Status, kind and title (None is that of the status) by class; what is not named here is as its base class.
@@ -201,6 +208,18 @@ def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict
     return {status: {"description": meanings[status], "content": content} for status in (*statuses, 500)}
 
 
+def broken_rules(errors: Iterable[Any]) -> str:
+    """Say which rules a request or its body breaks.
+
+    Args:
+        errors: Those of a validation by pydantic. Only place and rule are told: the value is whatever a client sent.
+    """
+    return "; ".join(
+        f"{'.'.join(map(str, error['loc'])) or 'the body'}: {_RULES.get(error['type'], error['msg'])}"
+        for error in errors
+    )
+
+
 def install(app: FastAPI) -> None:
     """Have every error of the application answered by a problem document, or the inference protocol's form of one."""
 
@@ -229,9 +248,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        # Only the place and the rule: the value is whatever a client sent.
-        details = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        return Problem(400, "invalid-parameter", "; ".join(details)).response(request.scope)
+        return Problem(400, "invalid-parameter", broken_rules(error.errors())).response(request.scope)
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(_: Request, __: ClientDisconnect) -> Response:

@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Path, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from service.auth.keys import KeyRing, Scope, presented_key
-from service.http.problems import Problem, key_missing
+from service.http.problems import Problem, broken_rules, key_missing
 from service.http.uploads import read_body
 from service.http.v1.requests import check_parameters
 from service.memories.memories import Memories
@@ -89,8 +89,7 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(bytes(body) or b"{}")
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, item['loc'])) or 'the body'}: {item['msg']}" for item in error.errors()]
-        raise Problem(400, "invalid-body", "; ".join(details)) from None
+        raise Problem(400, "invalid-body", broken_rules(error.errors())) from None
 
 
 def json_body(kind: type[BaseModel], *, required: bool) -> dict[str, Any]:

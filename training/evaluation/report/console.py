@@ -23,7 +23,7 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     if result.top5 is not None:
         rows.append(("top-5 accuracy", f"{result.top5:.2%}"))
     rows += [
-        ("negative log-likelihood", f"{result.nll:.4f}"),
+        ("negative log-likelihood, without a temperature", f"{result.nll:.4f}"),
         ("Brier score", f"{result.brier:.4f}"),
         ("calibration error (ECE)", f"{result.ece:.2%}"),
     ]

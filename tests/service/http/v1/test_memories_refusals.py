@@ -202,3 +202,10 @@ def test_memories_can_be_off(graph_settings: Settings) -> None:
         wait_until_ready(client)
         assert "off" in problem(client.get("/v1/memories"), 404, "unknown-memory")["detail"]
         problem(client.put("/v1/memories/pets"), 404, "unknown-memory")
+
+
+def test_what_is_missing_and_what_is_too_much_is_said_in_plain_words(small: TestClient) -> None:
+    nothing = problem(small.put("/v1/memories/pets/examples/a", content=coloured("red")), 400, "invalid-parameter")
+    assert nothing["detail"] == "query.label: this is needed, and is not there"
+    more = problem(small.put("/v1/memories/other", json={"kep": "image"}), 400, "invalid-body")
+    assert more["detail"] == "kep: there is no such member here; see /docs for those that there are"
