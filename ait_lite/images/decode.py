@@ -76,7 +76,7 @@ def decode_pixels(
         check_size(size, limits)
         if admit:
             admit(size[0] * size[1])
-            admit = None
+            admit = None  # it has; what follows is for the same pixels, if they need another decoder
         if (pixels := decode_plain_jpeg(data)) is not None:
             return pixels
     with _DAMAGE_NAMED:

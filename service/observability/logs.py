@@ -66,7 +66,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
             elif loop is not self._loop:
                 loop.call_soon(self.flush)
                 self._loop = loop
-        except Exception:
+        except Exception:  # as all of logging does: what cannot be told stops nobody's work
             self._write()
             self.handleError(record)
 
@@ -92,7 +92,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
             try:
                 self.stream.write("".join(line for _, line in together))
                 self.stream.flush()
-            except Exception:
+            except Exception:  # likewise, whatever the stream is; the lines after these are written all the same
                 self.handleError(together[0][0])
 
     def _fitting(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.batching.batcher import Batcher
 
@@ -38,7 +39,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def batcher(model: Callable[[list[int]], Awaitable[Sequence[int]]], **options: object) -> Batcher[int, int]:
+def batcher(model: Callable[[list[int]], Awaitable[Sequence[int]]], **options: Any) -> Batcher[int, int]:
     """A batcher of a model; options replace those that most tests share."""
     settings = {"max_batch": 8, "max_queue": 100, "max_delay": 0.05} | options
-    return Batcher(model, clock=asyncio.get_running_loop().time, **settings)  # type: ignore[arg-type]
+    return Batcher(model, clock=asyncio.get_running_loop().time, **settings)
