@@ -59,7 +59,8 @@ def read_file(data: bytes, binding: Binding, keep: Keep) -> tuple[Options, Bindi
     if fingerprint != binding.fingerprint or contents.keys.shape[1] != binding.dim:
         other = f"model {model[:100]}" if isinstance(model, str) and model else "another model"
         raise MemoryConflict(
-            f"The file was made with {other}, not with {binding.model}. Name a model that is served here with ?model=…"
+            f"The file was made with {other}, not with {binding.model}. Name that one as the memory's model, if it is "
+            "served here."
         )
     configuration = contents.configuration
     options = Options(**{name: value for name, value in configuration.items() if name != "dim"}, keep=keep)

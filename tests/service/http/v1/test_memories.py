@@ -307,7 +307,7 @@ def test_a_memorys_file_is_the_librarys(teacher: TestClient, tmp_path: Path) -> 
     again = teacher.put("/v1/memories/from-python/file", content=response.content)
     assert again.json()["examples"] == 6
     other = teacher.put("/v1/memories/of-others/file", content=response.content, params={"model": "others"})
-    assert "?model=" in problem(other, 409, "memory-conflict")["detail"]
+    assert "Name that one as the memory's model" in problem(other, 409, "memory-conflict")["detail"]
     for data in (b"", b"x" * 100, response.content[:-1], response.content[:200]):
         problem(teacher.put("/v1/memories/from-python/file", content=data), 400, "invalid-memory")
 
