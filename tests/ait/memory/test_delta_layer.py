@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from timm.layers import Attention
 from torch import Tensor
 
 from ait.export import export_onnx, export_program
 from ait.memory.delta_attention import orderless_delta_attention
-from ait.memory.delta_layer import LARGEST_ERASE, DeltaSelfAttention
+from ait.memory.delta_layer import LARGEST_ERASE, DeltaSelfAttention, sum_of_powers
 from tests.ait.conftest import MakeModel
 
 
@@ -66,6 +68,38 @@ def test_gradients_are_those_of_finite_differences() -> None:
     layer(tokens).square().sum().backward()
     assert layer.erase.grad is not None
     assert (layer.erase.grad != 0).all()
+
+
+# Of each shape another number of squarings saves work; the last has more values than tokens.
+@pytest.mark.parametrize(("length", "width"), [(1, 8), (5, 2), (26, 16), (64, 8), (197, 64), (300, 8), (4, 40)])
+def test_the_sum_of_powers_inverts(length: int, width: int) -> None:
+    matrix = torch.randn(2, length, length, dtype=torch.float64).softmax(-1) * -LARGEST_ERASE
+    values = torch.randn(2, length, width, dtype=torch.float64)
+    expected = torch.linalg.solve(torch.eye(length, dtype=torch.float64) - matrix, values)
+    torch.testing.assert_close(sum_of_powers(matrix, values), expected, rtol=0, atol=5e-6)
+
+
+@given(terms=st.integers(1, 40), length=st.integers(1, 12), width=st.integers(1, 12))
+def test_the_sum_of_powers_has_as_many_terms_as_asked(terms: int, length: int, width: int) -> None:
+    nilpotent = torch.ones(length, length, dtype=torch.float64).tril(-1)
+    values = torch.ones(length, width, dtype=torch.float64)
+    least = sum(torch.linalg.matrix_power(nilpotent, power) @ values for power in range(terms))
+    most = sum(torch.linalg.matrix_power(nilpotent, power) @ values for power in range(length))
+    found = sum_of_powers(nilpotent, values, terms)
+    assert (found >= least).all()
+    assert (found <= most).all()
+
+
+def test_the_backward_pass_is_that_of_the_series(layer: DeltaSelfAttention, tokens: Tensor) -> None:
+    # In training the gradients are solved for; in evaluation autograd passes back through each product.
+    gradients = []
+    for training in (False, True):
+        layer.train(training).zero_grad()
+        layer(tokens).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in layer.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) == len(list(layer.parameters()))
+    for plain, solved in zip(*gradients, strict=True):
+        torch.testing.assert_close(solved, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_models_have_softmax_attention_unless_asked(make_model: MakeModel, images: Tensor) -> None:
