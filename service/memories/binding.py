@@ -61,9 +61,10 @@ class Bindings:
             MemoryConflict: The model of that name is another one by now, or gives no feature vectors as it is served.
         """
         name = memory.binding.model
-        if self.known(memory) is None:
-            await self.learn(name)
         model = self.known(memory)
+        if model is None:
+            await self.learn(name)
+            model = self.known(memory)
         if model is None:
             self._models.get(name)
             raise MemoryConflict(

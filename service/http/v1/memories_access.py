@@ -122,9 +122,10 @@ async def _expected(
 def _check_origin(request: Request) -> None:
     """Refuse what a page of another origin has sent: a browser says so, and other clients say nothing."""
     origin = request.headers.get("origin")
-    listed = {each.strip() for each in request.app.state.engine.settings.cors_origins.split(",")}
-    if origin is not None and (origin in listed or "*" in listed):
-        return
+    if origin is not None:
+        listed = {each.strip() for each in request.app.state.engine.settings.cors_origins.split(",")}
+        if origin in listed or "*" in listed:
+            return
     site = request.headers.get("sec-fetch-site")
     if site is not None:  # the browser has compared them itself, whatever a proxy has made of the host
         own = site in ("same-origin", "none")

@@ -64,8 +64,9 @@ async def _answer(request: Request) -> Response:
     engine.check_open()
     settings, deadline = engine.settings, asked_deadline(request, engine)
     revision = asked_integer(request.headers.get(REVISION_HEADER), REVISION_HEADER, 0, _LAST_REVISION)
-    top_k = asked_integer(request.query_params.get("top_k"), "top_k", 1, _MOST_LABELS)
-    evidence = asked_integer(request.query_params.get("evidence"), "evidence", 0, _MOST_EVIDENCE)
+    query = request.query_params if request.scope["query_string"] else {}
+    top_k = asked_integer(query.get("top_k"), "top_k", 1, _MOST_LABELS)
+    evidence = asked_integer(query.get("evidence"), "evidence", 0, _MOST_EVIDENCE)
     uploads = await read_uploads(request, UploadLimits(settings.max_body_bytes, settings.max_files))
     began = time.perf_counter()
     work = memories_of(request).recall(

@@ -7,7 +7,7 @@ import pytest
 
 from ait_lite.class_memory.examples.search import search
 from ait_lite.class_memory.examples.store import ExampleStore
-from ait_lite.class_memory.features import quantise
+from ait_lite.class_memory.features import SCALE, quantise
 from tests.support.keys_in_few_directions import DIM, in_few_directions
 
 COUNT = 6000
@@ -72,6 +72,26 @@ def test_keys_that_differ_in_all_directions_are_searched_through() -> None:
     made_ready(store)
     for _ in range(5):
         assert found(store, queries) == expected(store, queries)
+
+
+def test_bounds_that_leave_a_few_hundred_are_worth_having() -> None:
+    # As features of 20,000 different photographs do, these differ in many directions, in some of them more.
+    def keys(count: int, seed: int) -> np.ndarray:
+        spread = np.arange(1.0, DIM + 1) ** -0.55
+        return quantise(np.random.default_rng(seed).standard_normal((count, DIM)) * spread)
+
+    store, queries = made_ready(filled(keys(COUNT, 11))), keys(60, 12)
+    looked_through: list[int] = []
+
+    def noted(asked: np.ndarray) -> np.ndarray:
+        looked_through.append(len(asked))
+        return asked / SCALE @ store.keys().T / SCALE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "cosines", noted)
+        for _ in range(5):
+            assert found(store, queries) == expected(store, queries)
+    assert sum(looked_through) < len(queries) * 5 / 4
 
 
 def test_other_directions_are_looked_for_when_there_is_much_more() -> None:
