@@ -40,8 +40,8 @@ def points() -> Iterator[dict[str, Any]]:
         yield look | {"linestyle": "", "markerfacecolor": "white" if hollow else look["color"]}
 
 
-def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None:
-    """Draw groups of bars, one bar per series in each group."""
+def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]], *, legend: bool = True) -> None:
+    """Draw groups of bars, one bar per series in each group, and above them what each stands for."""
     hatches = ("", "//", "..", "\\\\", "xx", "--", "oo")
     width = 0.8 / len(heights)
     for index, (name, values) in enumerate(heights.items()):
@@ -51,7 +51,8 @@ def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]]) -> None
         )
     axes.set_xticks(range(len(groups)), groups)
     axes.grid(False, axis="x")
-    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    if legend:
+        axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def label_ticks(axes: Axes, values: list[int]) -> None:

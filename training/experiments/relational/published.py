@@ -29,15 +29,11 @@ FULL: Final = RelationalTrial("", kinds=("binary",), epochs=100, lr=1e-4, faithf
 
 
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
-    """List what is trained: models in large patches; if ``full``, in small ones too and with three seeds.
-
-    Delta attention, which takes twice the time on a processor, is left to ``full``.
-    """
+    """List what is trained: models in large patches; if ``full``, in small ones too and with three seeds."""
     shared, widths = (FULL, FULL_WIDTHS) if full else (REDUCED, WIDTHS)
-    models = {label: model for label, model in MODELS.items() if full or model["kind"] != "ait-delta"}
     found = []
     for one in range(seed, seed + 3) if full else [seed]:
-        for label, model in models.items():
+        for label, model in MODELS.items():
             width = widths[model["kind"].removesuffix("-delta")]
             for patch in PATCHES if full else PATCHES[:1]:
                 settings = model | {"dim": width, "num_heads": 8, "patch_size": patch, "mutual": True}

@@ -34,16 +34,15 @@ def report(title: str, heading: str, results: Sequence[_Result], theirs: Mapping
     first = min(result["settings"]["seed"] for result in results)
     shown = [result for result in results if result["settings"]["seed"] == first]
     heights = {result["settings"]["label"]: [100 * result["accuracy"][kind] for kind in kinds] for result in shown}
-    style.bars(left, kinds, heights)
+    style.bars(left, kinds, heights, legend=False)
     left.set(ylabel="right answers, %")
     # The first colour is not among those of bars.
     for look, result in zip(islice(style.series(), 1, None), shown, strict=False):
         epochs = [row["epoch"] for row in result["history"]]
-        right.plot(
-            epochs, [100 * row["binary"] for row in result["history"]], label=result["settings"]["label"], **look
-        )
-    right.set(xlabel="epoch", ylabel="right answers to binary questions, %")
-    right.legend(fontsize=8, loc="lower right")
+        right.plot(epochs, [100 * row["binary"] for row in result["history"]], **look)
+    right.set(xlabel="epoch", ylabel="right answers, binary, %")
+    # One legend of both: the colours are the same.
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=3)
     # Which questions were answered rightly is told in shares.
     told = [{key: value for key, value in result.items() if key != "right"} for result in results]
     figures = {"trials": told, "published": {name: dict(found) for name, found in theirs.items()}}
