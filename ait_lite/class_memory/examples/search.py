@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ait_lite.class_memory.examples.largest import floors
+from ait_lite.class_memory.examples.largest import large
 from ait_lite.class_memory.examples.sketch import ROUNDING
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE
@@ -81,22 +81,15 @@ class _Found:
 
         Queries of which too many examples can be the nearest are left.
         """
-        starts = floors(scores, min(self._count + _MORE, len(self._store)))
-        for query, own, start in zip(queries, scores, starts, strict=True):
-            self._look(query, own, start)
-
-    def _look(self, query: int, scores: np.ndarray, start: np.float32) -> None:
-        rows = np.flatnonzero(scores >= start)
-        if len(rows) > self._most:
-            return
-        exact = self._store.keys(rows) @ self._keys[query]
-        least = np.float32(np.partition(exact, -self._count)[-self._count] / SCALE**2 - ROUNDING)
-        if least < start:  # others may be as near
-            rows = np.flatnonzero(scores >= least)
-            if len(rows) > self._most:
-                return
-            exact = self._store.keys(rows) @ self._keys[query]
-        self._keep(query, rows, exact)
+        keys, count = self._keys[queries], self._count
+        rows = large(scores, min(count + _MORE, len(self._store)))
+        exact = (self._store.keys(rows) @ keys[:, :, None])[:, :, 0]
+        # The nearest are at least as near as the best of these, which are mostly the nearest themselves.
+        least = np.partition(exact, -count, axis=1)[:, -count] / SCALE**2 - ROUNDING
+        for query, own, bound in zip(queries, scores, least.astype(np.float32), strict=True):
+            candidates = np.flatnonzero(own >= bound)
+            if len(candidates) <= self._most:
+                self._keep(query, candidates, self._store.keys(candidates) @ self._keys[query])
 
     def compare_all(self, query: int) -> None:
         """Find the nearest examples of one query by its products with all."""
@@ -112,13 +105,12 @@ class _Found:
     def _keep(self, query: int, rows: np.ndarray, exact: np.ndarray) -> None:
         """Sort the candidates of a query, (m,), and keep the nearest."""
         count = self._count
-        order = np.argsort(-exact)
-        rows, exact = rows[order], exact[order]
-        foremost = exact[: count + 1].tolist()
+        order = exact.argsort()[: -count - 2 : -1]  # one more, for whether it is equally near
+        foremost = exact[order].tolist()
         if len(set(foremost)) < len(foremost):
-            near = int((exact >= exact[count - 1]).sum())
-            ids = [self._store.ids[row] for row in rows[:near].tolist()]
-            ranks = list(zip((-exact[:near]).tolist(), ids, strict=True))
-            rows[:near] = rows[sorted(range(near), key=ranks.__getitem__)]
-        self.rows[query], self.products[query] = rows[:count], exact[:count]
+            near = np.flatnonzero(exact >= foremost[count - 1])
+            ids = [self._store.ids[row] for row in rows[near].tolist()]
+            ranks = list(zip((-exact[near]).tolist(), ids, strict=True))
+            order = near[sorted(range(len(near)), key=ranks.__getitem__)]
+        self.rows[query], self.products[query] = rows[order[:count]], exact[order[:count]]
         self._settled[query] = True

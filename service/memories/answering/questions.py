@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,7 +26,7 @@ from service.observability.events import Observer
 
 MOST_QUESTIONS: Final = 32  # that are answered together
 _MOST_KEYS: Final = 64  # that are compared with all examples at once, which takes memory
-_BRIEF: Final = 2e-3  # seconds that answers may keep the event loop
+_BRIEF: Final = 4e-3  # seconds that answers may keep the event loop
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,11 @@ class Questions:
         Raises:
             QueueFull: Too many wait.
         """
-        with self._counted():
+        try:
             self._batcher.check_room(1)
+        except QueueFull as error:
+            self._count(error)
+            raise
 
     async def ask(self, question: Question, deadline: float) -> Recalled:
         """Ask.
@@ -112,19 +115,17 @@ class Questions:
                 model sees nothing in an image, too many wait, or the deadline has passed.
         """
         self._model = question.binding.model
-        with self._counted():
+        try:
             (answer,) = await self._batcher.submit([question], deadline=deadline)
+        except (QueueFull, DeadlineExceeded) as error:
+            self._count(error)
+            raise
         if isinstance(answer, ServiceError):
             raise answer
         return answer
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        try:
-            yield
-        except (QueueFull, DeadlineExceeded) as error:
-            self._observer.rejected(self._model, "", error.reason)
-            raise
+    def _count(self, error: QueueFull | DeadlineExceeded) -> None:
+        self._observer.rejected(self._model, "", error.reason)
 
     def _observe(self, size: int, waits: Sequence[float], seconds: float) -> None:
         self._observer.batch(self._model, "", "recall", size, waits, seconds)
@@ -136,69 +137,68 @@ class Questions:
         return await self._run(lambda: self._answers(questions))
 
     def _answers(self, questions: list[Question], *, wait: bool = True) -> list[Recalled | ServiceError]:
+        alike: dict[tuple[int | None, int, int, Binding], list[int]] = {}
+        for place, each in enumerate(questions):
+            alike.setdefault((each.revision, each.evidence, each.top_k, each.binding), []).append(place)
         answers: dict[int, Recalled | ServiceError] = {}
-        alike: dict[tuple[int | None, int, int, Binding], dict[int, np.ndarray]] = {}
-        for place, (question, keys) in enumerate(zip(questions, _keys(questions), strict=True)):
-            if isinstance(keys, MemoryInvalid):
-                answers[place] = keys
-            else:
-                asked = (question.revision, question.evidence, question.top_k, question.binding)
-                alike.setdefault(asked, {})[place] = keys
-        for keys_of_each in alike.values():
-            first = questions[next(iter(keys_of_each))]
-            try:
-                answers.update(zip(keys_of_each, self._recall(first, list(keys_of_each.values()), wait), strict=True))
-            except ServiceError as error:
-                answers.update(dict.fromkeys(keys_of_each, error))
+        for places in alike.values():
+            answers.update(zip(places, self._together([questions[place] for place in places], wait), strict=True))
         return [answers[place] for place in range(len(questions))]
 
-    def _recall(self, question: Question, keys_of_each: Sequence[np.ndarray], wait: bool) -> list[Recalled]:
-        """Answer questions that differ from one in their images alone.
+    def _together(self, questions: Sequence[Question], wait: bool) -> Sequence[Recalled | ServiceError]:
+        """Answer questions that differ in their images alone.
 
         Raises:
             WouldWait: It may not wait, and would, or might take longer than it did.
         """
-        keys = np.concatenate(keys_of_each)
-        with self._hold(self._name, question.revision, wait=wait) as state:
+        try:
+            keys = keys_of(np.concatenate([each.vectors for each in questions]), questions[0].binding)
+        except MemoryInvalid:
+            faults = [_fault(each) for each in questions]
+            sound = [each for each, fault in zip(questions, faults, strict=True) if fault is None]
+            answers = iter(self._together(sound, wait) if sound else ())
+            return [next(answers) if fault is None else fault for fault in faults]
+        try:
+            return self._recall(questions, keys, wait)
+        except ServiceError as error:
+            return [error] * len(questions)
+
+    def _recall(self, questions: Sequence[Question], keys: np.ndarray, wait: bool) -> list[Recalled]:
+        """Answer questions, by the integer keys of all their images."""
+        first = questions[0]
+        with self._hold(self._name, first.revision, wait=wait) as state:
             known = state.reading in self._cost_of
             if not wait and not (known and state.content.is_settled(len(keys))):  # there is more to compute, once
                 raise WouldWait
             began, cost = time.perf_counter(), self._clock()
-            if state.memory.binding != question.binding:
+            if state.memory.binding != first.binding:
                 raise MemoryConflict(f"Memory {self._name!r} has been bound to another model meanwhile. Ask again.")
             answers: list[Answer] = []
             for start in range(0, len(keys), _MOST_KEYS):
                 part = keys[start : start + _MOST_KEYS]
-                answers += state.reading.answers(part, evidence=question.evidence, top_k=question.top_k)
+                answers += state.reading.answers(part, evidence=first.evidence, top_k=first.top_k)
             seconds = time.perf_counter() - began
             if known:
                 self._cost.add(len(keys), self._clock() - cost)
             else:
                 self._cost, self._cost_of = BatchCost(), weakref.WeakSet([state.reading])
             recalled, start = [], 0
-            for own_keys in keys_of_each:
-                own = answers[start : start + len(own_keys)]
+            for each in questions:
+                own = answers[start : start + len(each.vectors)]
                 start += len(own)
-                named = {seen.id for answer in own for seen in answer.evidence}
-                shown = frozenset(identifier for identifier in named if state.is_shown(identifier))
-                recalled.append(Recalled(state.memory, state.reading.calibrated, own, shown, seconds))
+                named = (seen.id for answer in own for seen in answer.evidence)
+                recalled.append(
+                    Recalled(
+                        state.memory, state.reading.calibrated, own, frozenset(filter(state.is_shown, named)), seconds
+                    )
+                )
             return recalled
 
 
-def _keys(questions: Sequence[Question]) -> list[np.ndarray | MemoryInvalid]:
-    """Make integer keys of the vectors of each question: at once, unless one is to blame."""
-    binding = questions[0].binding
-    if all(each.binding == binding for each in questions):
-        try:
-            keys = keys_of(np.concatenate([each.vectors for each in questions]), binding)
-        except MemoryInvalid:
-            pass
-        else:
-            return list(np.split(keys, np.cumsum([len(each.vectors) for each in questions])[:-1]))
-    made: list[np.ndarray | MemoryInvalid] = []
-    for each in questions:
-        try:
-            made.append(keys_of(each.vectors, each.binding))
-        except MemoryInvalid as error:
-            made.append(error)
-    return made
+def _fault(question: Question) -> MemoryInvalid | None:
+    """Return what is wrong with the images of a question, None if nothing is."""
+    try:
+        keys_of(question.vectors, question.binding)
+    except MemoryInvalid as error:
+        return error
+    return None
