@@ -52,9 +52,6 @@ class RidgeReadout:
         self.ridge = ridge
         self._features = features
 
-    def _whitened(self, keys: np.ndarray) -> np.ndarray:
-        return self.ridge.whiten(self._features(keys) / SCALE)
-
     def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
         return (self._features(queries) / SCALE) @ self.ridge.weights
 
@@ -62,11 +59,10 @@ class RidgeReadout:
         self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
     ) -> np.ndarray:
         batch, count, dim = keys.shape
-        # One side carries the whole inverse: a product of (b, D) with the basis less than whitening all keys.
-        whitened = self._whitened(queries) / np.sqrt(self.ridge.eigenvalues + self.ridge.regularisation)
-        mapped = whitened @ self.ridge.basis.T  # (b, D), (G + lambda I)^-1 x
-        stored = (self._features(keys.reshape(-1, dim)) / SCALE).reshape(batch, count, -1)
-        return np.einsum("bd,bkd->bk", mapped, stored)
+        mapped = (self._features(queries) / SCALE**2) @ self.ridge.inverse  # (b, D), (G + lambda I)^-1 x
+        stored = self._features(keys.reshape(-1, dim)).reshape(batch, count, -1)
+        weights: np.ndarray = (stored @ mapped[:, :, None])[:, :, 0]
+        return weights
 
     def without(
         self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
@@ -74,7 +70,7 @@ class RidgeReadout:
         features = self._features(keys) / SCALE
         residual = -(features @ self.ridge.weights)  # (b, C), u - W^T x
         residual[np.arange(len(codes)), codes] += 1.0
-        leverage = np.square(self.ridge.whiten(features)).sum(axis=1)
+        leverage = ((features @ self.ridge.inverse) * features).sum(axis=1)
         return scores - (weights / (1.0 - leverage))[:, None] * residual
 
 

@@ -5,6 +5,7 @@ leverage ``h = x^T (G + lambda I)^-1 x`` (the PRESS statistic; Allen, 1974).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,12 @@ class Ridge:
     regularisation: float
     weights: np.ndarray
     error: float
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """``(G + lambda I)^-1``, shape (D, D)."""
+        inverse: np.ndarray = (self.basis / (self.eigenvalues + self.regularisation)) @ self.basis.T
+        return inverse
 
     def whiten(self, features: np.ndarray) -> np.ndarray:
         """Map features (n, D) so that products of two rows are ``x^T (G + lambda I)^-1 y``."""
