@@ -7,6 +7,8 @@ Feature vectors differ mostly in few directions. With the parts of a query and o
 
 import numpy as np
 
+from ait_lite.class_memory.examples.columns import columns, widened
+
 DIRECTIONS = 48
 ROUNDING = 1e-5  # products of vectors of unit length in float32 are off by less
 _ITERATIONS = 2
@@ -28,7 +30,7 @@ class Sketch:
         for _ in range(_ITERATIONS):
             basis = np.linalg.qr(sample.T @ (sample @ basis))[0]
         self._basis = basis  # (d, r), orthonormal
-        self._columns = np.empty((DIRECTIONS + 1, 0), np.float32)  # one a key
+        self._columns = columns(DIRECTIONS + 1, 0)  # one a key
         self._count = 0
 
     def __len__(self) -> int:
@@ -38,9 +40,7 @@ class Sketch:
         """Append keys of unit length, shape (n, d)."""
         end = self._count + len(keys)
         if end > self._columns.shape[1]:
-            grown = np.zeros((DIRECTIONS + 1, max(2 * self._columns.shape[1], end)), np.float32)
-            grown[:, : self._count] = self._columns[:, : self._count]
-            self._columns = grown
+            self._columns = widened(self._columns, max(2 * self._columns.shape[1], end))
         for start in range(0, len(keys), _ROWS):
             part = self._parts(keys[start : start + _ROWS])
             self._columns[:, self._count : self._count + len(part)] = part.T
@@ -53,8 +53,8 @@ class Sketch:
             Float32, shape (b, n).
         """
         parts = self._parts(queries)
-        columns = self._columns[:, : self._count]
-        return (parts[0] @ columns)[None] if len(parts) == 1 else parts @ columns
+        known = self._columns[:, : self._count]
+        return (parts[0] @ known)[None] if len(parts) == 1 else parts @ known
 
     def _parts(self, vectors: np.ndarray) -> np.ndarray:
         """Split vectors (n, d) into their parts along the directions and the length of what is left, (n, r + 1)."""

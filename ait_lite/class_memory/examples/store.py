@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ait_lite.class_memory.examples.bounds import Bounds
+from ait_lite.class_memory.examples.columns import columns, widened
 from ait_lite.class_memory.examples.sketch import ROUNDING
 from ait_lite.class_memory.features import SCALE
 
@@ -36,7 +37,7 @@ class ExampleStore:
         self.labels: list[str] = []
         self.digests: list[bytes] = []
         self._keys = np.empty((0, dim), np.int16)
-        self._unit = np.empty((dim, 0), np.float32)  # a column per key: products with one query run along memory
+        self._unit = columns(dim, 0)  # a column per key: products with one query run along memory
         self._order = np.empty(0, np.uint64)  # first bytes of the digest: an order that is no one's choice
         self._nearest = np.empty(0)  # largest product with any other key; NaN where it must be found anew
         self.bounds = Bounds()
@@ -54,7 +55,7 @@ class ExampleStore:
         if end > len(self._keys):
             capacity = max(2 * len(self._keys), end, 64)
             self._keys = _grown(self._keys, capacity)
-            self._unit = np.ascontiguousarray(_grown(self._unit.T, capacity).T)
+            self._unit = widened(self._unit, capacity)
             self._order = _grown(self._order, capacity)
             self._nearest = _grown(self._nearest, capacity)
         self._keys[start:end] = keys
