@@ -1,4 +1,4 @@
-"""Pages for people: to try images, to teach, and the reference; all from the folder `ui`."""
+"""Pages for people: to try images, to teach, and the reference; each a folder of `ui`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _HEADERS = {"Cache-Control": "no-cache"}
 
 async def playground(_: Request) -> Response:
     """Give the first page."""
-    return FileResponse(UI / "index.html", headers=_HEADERS)
+    return FileResponse(UI / "classify" / "classify.html", headers=_HEADERS)
 
 
 async def teach(_: Request) -> Response:
     """Give the page on which memories are taught."""
-    return FileResponse(UI / "teach.html", headers=_HEADERS)
+    return FileResponse(UI / "teach" / "teach.html", headers=_HEADERS)
 
 
 async def docs(_: Request) -> Response:
     """Give the reference, rendered from /openapi.json."""
-    return FileResponse(UI / "docs.html", headers=_HEADERS)
+    return FileResponse(UI / "docs" / "docs.html", headers=_HEADERS)
 
 
 class _Assets(StaticFiles):

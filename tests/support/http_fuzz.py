@@ -52,7 +52,16 @@ def seeds(model: str) -> list[bytes]:
     forms = {"Content-Type": "multipart/form-data; boundary=boundary"}
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(image), image)
     paths = [
-        *("/", "/docs", "/openapi.json", "/ui/app.js", "/ui/../app.js", "/health/live", "/health/ready", "/metrics"),
+        *(
+            "/",
+            "/docs",
+            "/openapi.json",
+            "/ui/classify/classify.js",
+            "/ui/../app.js",
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+        ),
         *("/v1/models", f"/v1/models/{model}", "/v2", "/v2/health/live", "/v2/health/ready", f"/v2/models/{model}"),
         *(f"/v2/models/{model}/{what}" for what in ("ready", "config", "stats", "versions/1", "versions/1/ready")),
         *(f"/v1/models/{model}/versions/1", "/v2/models/stats", "/v2/models"),

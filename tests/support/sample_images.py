@@ -1,6 +1,6 @@
 """Draw the images that the page offers to somebody who has none at hand.
 
-    python -m tests.support.sample_images service/ui
+    python -m tests.support.sample_images service/ui/samples
 
 The first three show classes of ImageNet, the others classes of CIFAR-10.
 """
@@ -93,7 +93,7 @@ def main(folder: str) -> None:
     images = {"clock": clock(), "balloon": balloon(), "lighthouse": lighthouse()}
     images |= {"ship": Image.open(BytesIO(ship())), "airplane": Image.open(BytesIO(airplane()))}
     for name, image in images.items():
-        image.resize(_SIZE, Image.Resampling.LANCZOS).save(Path(folder, f"sample_{name}.webp"), quality=80, method=6)
+        image.resize(_SIZE, Image.Resampling.LANCZOS).save(Path(folder, f"{name}.webp"), quality=80, method=6)
 
 
 if __name__ == "__main__":

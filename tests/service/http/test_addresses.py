@@ -13,7 +13,7 @@ from service.http.pages import UI
 from service.settings import Settings
 
 HEALTH = ("/health/live", "/v2/health/live")
-PAGES = ("/", "/docs", "/ui/app.js")
+PAGES = ("/", "/docs", "/ui/classify/classify.js")
 
 
 def unstarted(**changes: str) -> TestClient:

@@ -7,8 +7,10 @@ from fastapi.testclient import TestClient
 
 from service.http.pages import UI
 
+_FILES = sorted(f"/ui/{path.relative_to(UI).as_posix()}" for path in UI.glob("*/*"))
 
-@pytest.mark.parametrize("path", ["/", "/teach", "/docs", *sorted(f"/ui/{path.name}" for path in UI.iterdir())])
+
+@pytest.mark.parametrize("path", ["/", "/teach", "/docs", *_FILES])
 def test_pages(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200

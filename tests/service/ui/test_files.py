@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from fastapi.testclient import TestClient
 
 from service.http.pages import UI
 
-PAGES = ("index.html", "teach.html", "docs.html")
+PAGES = {UI / "classify" / "classify.html", UI / "teach" / "teach.html", UI / "docs" / "docs.html"}
 
 
-def used(name: str) -> set[str]:
+def used(file: Path) -> set[Path]:
     """Files of the page that one of them names, and those that these name."""
-    if not name.endswith((".html", ".js", ".css")):
+    if file.suffix not in (".html", ".js", ".css"):
         return set()
-    text = (UI / name).read_text()
-    named = set(re.findall(r'"ui/([\w.]+)"|from "\./([\w.]+)"|url\("([\w.]+)"\)', text))
-    direct = {next(filter(None, each)) for each in named}
-    return direct.union(*map(used, direct))
+    text = file.read_text()
+    served = {UI / name for name in re.findall(r'"ui/([\w./]+)"', text)}
+    beside = {(file.parent / name).resolve() for name in re.findall(r'(?:from |url\()"(\.{0,2}[\w./]+)"', text)}
+    return served.union(beside, *map(used, served | beside))
 
 
 def test_every_file_is_there_and_used() -> None:
-    files = {path.name for path in UI.iterdir()}
-    assert files == {*PAGES}.union(*map(used, PAGES))
+    assert {path for path in UI.rglob("*") if path.is_file()} == PAGES.union(*map(used, PAGES))
 
 
 def test_the_page_may_use_the_camera_and_nothing_else(client: TestClient) -> None:

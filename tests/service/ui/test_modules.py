@@ -24,15 +24,15 @@ def run(visit: Callable[..., Visit]) -> Callable[[str, str], Any]:
 
 
 def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
-    assert run("format", "[1, 0.9731, 0.001, 0.0004, 0].map(it.percent)") == [
+    assert run("shared/format", "[1, 0.9731, 0.001, 0.0004, 0].map(it.percent)") == [
         "100.0 %",
         "97.3 %",
         "0.1 %",
         "<0.1 %",
         "0.0 %",
     ]
-    assert run("format", "[20e6, 1.5e6, 950, 0].map(it.bytes)") == ["20 MB", "1.5 MB", "1 kB", "0 kB"]
-    assert run("format", "[126.4, 12.34, 0.123, -0.123, -0.001, 0].map(it.signed)") == [
+    assert run("shared/format", "[20e6, 1.5e6, 950, 0].map(it.bytes)") == ["20 MB", "1.5 MB", "1 kB", "0 kB"]
+    assert run("shared/format", "[126.4, 12.34, 0.123, -0.123, -0.001, 0].map(it.signed)") == [
         "+126",
         "+12.3",
         "+0.12",
@@ -40,27 +40,27 @@ def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
         "0.00",
         "0.00",
     ]
-    assert run("format", "[0.04, 9.94, 123.4].map(it.milliseconds)") == ["0.0", "9.9", "123"]
-    assert run("format", "[it.count(1, 'class', 'classes'), it.count(1000, 'image')]") == [
+    assert run("shared/format", "[0.04, 9.94, 123.4].map(it.milliseconds)") == ["0.0", "9.9", "123"]
+    assert run("shared/format", "[it.count(1, 'class', 'classes'), it.count(1000, 'image')]") == [
         "1 class",
         "1,000 images",
     ]
 
 
 def test_colours_of_a_signed_map(run: Callable[[str, str], Any]) -> None:
-    against, nothing, for_it = run("palette", "[-2, 0, 2].map(it.diverging(2))")
+    against, nothing, for_it = run("explanation/palette", "[-2, 0, 2].map(it.diverging(2))")
     assert nothing[3] == 0
     assert against[3] == for_it[3] > 0.8
     assert against[2] > against[0]
     assert for_it[0] > for_it[2]
-    assert run("palette", "it.diverging(0)(0)[3]") == 0
+    assert run("explanation/palette", "it.diverging(0)(0)[3]") == 0
 
 
 def test_colours_of_energies_and_priors(run: Callable[[str, str], Any]) -> None:
-    low, middle, high = run("palette", "[3, 4, 5].map(it.sequential(3, 5))")
+    low, middle, high = run("explanation/palette", "[3, 4, 5].map(it.sequential(3, 5))")
     assert sum(low[:3]) < sum(middle[:3]) < sum(high[:3])
-    assert run("palette", "it.sequential(3, 3)(3)") == low
-    colours = run("palette", "Array.from({ length: 32 }, (_, prior) => it.categorical(prior).slice(0, 3))")
+    assert run("explanation/palette", "it.sequential(3, 3)(3)") == low
+    colours = run("explanation/palette", "Array.from({ length: 32 }, (_, prior) => it.categorical(prior).slice(0, 3))")
     assert all(0 <= channel <= 255 for colour in colours for channel in colour)
     differences = [
         sum(abs(a - b) for a, b in zip(one, other, strict=True))
@@ -72,7 +72,7 @@ def test_colours_of_energies_and_priors(run: Callable[[str, str], Any]) -> None:
 
 def test_a_pool_runs_few_at_once_and_in_order(run: Callable[[str, str], Any]) -> None:
     order, most, refused = run(
-        "pool",
+        "shared/pool",
         """await (async () => {
           const pool = new it.Pool(2), order = [];
           let running = 0, most = 0;
@@ -95,7 +95,7 @@ def test_a_pool_runs_few_at_once_and_in_order(run: Callable[[str, str], Any]) ->
 
 def test_images_are_kept_within_bounds(run: Callable[[str, str], Any]) -> None:
     assert run(
-        "kept",
+        "shared/kept",
         """await (async () => {
           const [one, other] = [new it.Kept("one"), new it.Kept("other")];
           // As a page does that is opened then.
@@ -133,7 +133,7 @@ def test_a_browser_that_keeps_nothing_is_done_without(visit: Callable[..., Visit
     page.evaluate("() => { IDBFactory.prototype.open = () => { throw new DOMException('no', 'SecurityError'); }; }")
     found = page.evaluate(
         """async () => {
-          const kept = new (await import("/ui/kept.js")).Kept("one");
+          const kept = new (await import("/ui/shared/kept.js")).Kept("one");
           kept.drop(kept.add([new File(["x"], "x.png")]));
           return kept.before();
         }"""

@@ -1,14 +1,14 @@
 // The playground: sends images to the chosen models and shows what they say.
 
 import { Card } from "./card.js";
-import { $, announce, element } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { $, announce, element } from "../shared/dom.js";
+import { bytes, count } from "../shared/format.js";
 import { listen } from "./intake.js";
-import { Kept } from "./kept.js";
-import { currentKey } from "./key.js";
+import { Kept } from "../shared/kept.js";
+import { currentKey } from "../shared/key.js";
 import { Chooser, path } from "./models.js";
-import { Pool } from "./pool.js";
-import { Results } from "./results.js";
+import { Pool } from "../shared/pool.js";
+import { Results } from "../results/results.js";
 import { offerSamples } from "./samples.js";
 
 const AT_ONCE = 4; // requests; the server makes batches of them

@@ -1,11 +1,11 @@
 // What a memory says of an image: labels, whether it is unknown, the examples behind it, and the way to correct it.
 
-import { element } from "./dom.js";
-import { failure } from "./failure.js";
-import { percent } from "./format.js";
+import { element } from "../shared/dom.js";
+import { failure } from "../shared/failure.js";
+import { percent } from "../shared/format.js";
 import { button, exampleImage } from "./label_card.js";
 import { recall } from "./memory_client.js";
-import { scores } from "./scores.js";
+import { scores } from "../shared/scores.js";
 
 export class AnswerCard {
   #abort = null;

@@ -1,11 +1,11 @@
 // The images on the page: as cards, or as a table with the card of the chosen one below it.
 
-import { choice } from "./choice.js";
-import { $, announce } from "./dom.js";
+import { choice } from "../shared/choice.js";
+import { $, announce } from "../shared/dom.js";
 import { asCsv, asJson, save } from "./download.js";
 import { Filters } from "./filters.js";
-import { count } from "./format.js";
-import { ResultsTable } from "./results_table.js";
+import { count } from "../shared/format.js";
+import { ResultsTable } from "./table.js";
 
 const MANY = 12; // more images than these are shown as a table, until somebody chooses
 const MOST_CARDS = 20; // of the page at a time

@@ -1,9 +1,9 @@
 // Which models there are, and which of them are asked: one, or two side by side.
 
-import { recalled, remember } from "./address.js";
-import { request } from "./api.js";
-import { $, element } from "./dom.js";
-import { count } from "./format.js";
+import { recalled, remember } from "../shared/address.js";
+import { request } from "../shared/api.js";
+import { $, element } from "../shared/dom.js";
+import { count } from "../shared/format.js";
 
 const RETRY_MS = 2000;
 

@@ -1,7 +1,7 @@
 // Requests about memories.
 
-import { request } from "./api.js";
-import { currentKey } from "./key.js";
+import { request } from "../shared/api.js";
+import { currentKey } from "../shared/key.js";
 
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
 const thumbnails = new Map(); // path -> promise of a blob

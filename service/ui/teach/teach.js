@@ -1,13 +1,13 @@
 // The page on which a memory is taught, asked and corrected.
 
-import { recalled, remember } from "./address.js";
+import { recalled, remember } from "../shared/address.js";
 import { AnswerCard } from "./answer_card.js";
-import { $, announce, element } from "./dom.js";
-import { bytes, count, percent } from "./format.js";
-import { Kept } from "./kept.js";
+import { $, announce, element } from "../shared/dom.js";
+import { bytes, count, percent } from "../shared/format.js";
+import { Kept } from "../shared/kept.js";
 import { labelCard, takeDrops } from "./label_card.js";
 import * as client from "./memory_client.js";
-import { Pool } from "./pool.js";
+import { Pool } from "../shared/pool.js";
 
 let cards = []; // the newest first
 let kept = null; // the images that the memory was asked about
