@@ -97,6 +97,7 @@ def teaching(browser: Browser, url: str, path: Path, folder: Path) -> None:
     asked = [folder / "shapes" / "disc" / "11.png", folder / "shapes" / "star" / "0.png"]
     here.page.locator("#files").set_input_files(asked)
     expect(here.page.locator(".evidence")).to_have_count(2)
+    here.page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
     save(here, path)
 
 

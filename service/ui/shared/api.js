@@ -28,7 +28,10 @@ export async function request(path, { method = "GET", body, signal, onWait = () 
     const start = performance.now();
     const key = currentKey();
     const answer = await send(path, { method, body, signal, headers: key ? { Authorization: `Bearer ${key}` } : {} });
-    if (answer.ok) return { document: await answer.json(), elapsed: performance.now() - start };
+    if (answer.ok) {
+      const document = answer.status === 204 ? null : await answer.json();
+      return { document, elapsed: performance.now() - start };
+    }
     const problem = await read(answer);
     if (isAboutKey(problem)) {
       if (currentKey() === key) await askForKey(problem);

@@ -71,8 +71,9 @@ function exampleItem(example, host) {
 export function exampleImage(memory, id, kept, label) {
   if (!kept) return element("span", "no-image", label);
   const image = element("img", "");
-  image.alt = label;
+  image.alt = ""; // until there is one: a browser draws a broken image beside the words
   const show = (blob) => {
+    image.alt = label;
     image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(blob);
   };

@@ -10,8 +10,23 @@ export async function listMemories() {
   return (await request("v1/memories")).document.memories;
 }
 
-export async function makeMemory(name) {
-  return (await request(at(name), { method: "PUT", body: "{}" })).document;
+export async function listModels() {
+  return (await request("v1/models")).document;
+}
+
+/** Makes an empty memory; `options` are its model and what it keeps of images. */
+export async function makeMemory(name, options) {
+  return (await request(at(name), { method: "PUT", body: JSON.stringify(options) })).document;
+}
+
+/** Makes a memory of a file that `exportFile` gave. */
+export async function importFile(name, file, options) {
+  const path = at(name, `/file?${new URLSearchParams(options)}`);
+  return (await request(path, { method: "PUT", body: file })).document;
+}
+
+export function deleteMemory(memory) {
+  return request(at(memory), { method: "DELETE" });
 }
 
 export async function describeMemory(memory) {

@@ -5,7 +5,9 @@ import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "../shared/dom.js";
 import { bytes, count, percent } from "../shared/format.js";
 import { Kept } from "../shared/kept.js";
+import { offerDeletion } from "./deletion.js";
 import { labelCard, takeDrops } from "./label_card.js";
+import { offerMaking } from "./making.js";
 import * as client from "./memory_client.js";
 import { Pool } from "../shared/pool.js";
 
@@ -15,6 +17,7 @@ let taught = []; // ids that the last teaching has added, for undoing it
 
 const host = {
   memory: null,
+  described: null,
   labels: [],
   pool: new Pool(4),
   teach: (label, files) => host.say(label, () => client.teach(host.memory, label, files)),
@@ -63,6 +66,7 @@ async function show() {
   const memory = host.memory;
   const [described, health] = await Promise.all([client.describeMemory(memory), client.examine(memory)]);
   if (memory !== host.memory) return; // another one was chosen meanwhile
+  host.described = described;
   host.labels = Object.keys(described.labels);
   const states = new Map(health.labels.map((each) => [each.label, each]));
   const items = host.labels.map((label) =>
@@ -155,18 +159,24 @@ function teachNew(files) {
   }
 }
 
+/** Deletes the memory, and shows another one. */
+async function deleteOpen() {
+  const { memory } = host;
+  await client.deleteMemory(memory);
+  drop(cards);
+  await list(null);
+  (host.memory ? $("memory") : $("make-name")).focus();
+  announce(`${memory} deleted`);
+}
+
 /** Has what fails here said on the page. */
 function told(work) {
   work.catch((problem) => notice(problem.message));
 }
 
 $("memory").addEventListener("change", ({ target }) => told(choose(target.value)));
-$("make").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const name = $("make-name").value.trim();
-  $("make-name").value = "";
-  told(client.makeMemory(name).then(() => list(name)));
-});
+offerMaking(list, (problem) => notice(problem.message));
+offerDeletion(() => host.described, () => told(deleteOpen()));
 $("add").addEventListener("submit", (event) => event.preventDefault());
 $("add-files").addEventListener("change", ({ target }) => {
   const files = [...target.files];

@@ -121,6 +121,42 @@ def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[...,
     expect(here.page.locator("#answers .card h3")).to_have_text("sky.png")
 
 
+def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit], tmp_path: Path) -> None:
+    here = open_page()
+    here.page.get_by_label("keeps").select_option("no images")
+    make(here, "short-lived")
+    add_class(here, "red", 2)
+    card(here, "red").get_by_text("Its images").click()
+    expect(card(here, "red").locator(".thumbs li")).to_have_count(2)
+    expect(card(here, "red").locator(".thumbs img")).to_have_count(0)
+    with here.page.expect_download() as download:
+        here.page.get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "short-lived.safetensors")
+
+    # Importing makes a new memory, and never takes the place of one.
+    here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
+    expect(here.page.locator("#notice")).to_contain_text("There is a memory short-lived already")
+    here.page.get_by_label("New memory").fill("moved")
+    here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
+    expect(here.page.locator("#memory")).to_have_value("moved")
+    expect(card(here, "red")).to_contain_text("2 examples")
+    here.page.locator("#import").set_input_files([payload(b"nothing", "broken file.safetensors", "")])
+    here.refusals.add(400)
+    expect(here.page.locator("#notice")).to_contain_text("file")
+    expect(here.page.locator("#memory")).to_have_value("moved")
+
+    here.page.get_by_role("button", name="Delete", exact=True).click()
+    expect(here.page.get_by_role("dialog", name="Delete moved?")).to_contain_text("2 examples")
+    here.page.keyboard.press("Escape")
+    expect(here.page.locator("#memory")).to_have_value("moved")
+    here.page.get_by_role("button", name="Delete", exact=True).click()
+    here.page.get_by_role("button", name="Delete it").click()
+    expect(here.page.locator("#memory")).not_to_have_value("moved")
+    here.page.reload()
+    expect(here.page.locator("#memory option", has_text="short-lived")).to_have_count(1)
+    expect(here.page.locator("#memory option", has_text="moved")).to_have_count(0)
+
+
 def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:
     here = open_page()
     make(here, "strangers")
