@@ -169,7 +169,8 @@ def locate(reference: str | Path | None) -> ModelFolder:
 
     Args:
         reference: A folder, the name of a bundled model, or None for the bundled default. A folder called
-            by a number is that version of the model its parent names; any other folder is version 1.
+            by a number is that version of the model its parent names; any other folder is version 1, and the best
+            model of a run is called as the run is.
 
     Raises:
         ModelError: There is no such model, or its folder is incomplete.
@@ -189,7 +190,8 @@ def locate(reference: str | Path | None) -> ModelFolder:
         problem = "is not a folder" if path.exists() else "does not exist"
         raise ModelError(f"Model {str(reference)!r}: {path} {problem}. {_remedy(bundled)}")
     config = _read_config(path)
-    name, version = (path.parent.name, path.name) if path.name.isdecimal() else (path.name, "1")
+    version = path.name if path.name.isdecimal() else "1"
+    name = path.parent.name if path.name.isdecimal() or _is_best_of_run(path) else path.name
     return ModelFolder(name=name or "model", version=version, path=path, config=config)
 
 
@@ -222,6 +224,11 @@ def _versions(model: Path) -> dict[ModelKey, Found]:
             reason = f"{path.name!r} is not a whole number, as versions are: 1, 2, 10. Rename {path}."
             found[key] = Found(path, reason)
     return found
+
+
+def _is_best_of_run(path: Path) -> bool:
+    """Tell whether a folder is where the trainer keeps the best model of a run: every run has one of that name."""
+    return path.name == "best" and (path.parent / "recipe.yaml").is_file()
 
 
 def _is_number(name: str) -> bool:

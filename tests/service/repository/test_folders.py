@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,12 @@ def test_missing_models(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(ModelError, match="is not a folder"):
         locate(file)
+
+
+def test_the_best_model_of_a_run_is_called_as_the_run(model_folder: Path, tmp_path: Path) -> None:
+    best = tmp_path / "dogs" / "best"
+    shutil.copytree(model_folder, best)
+    assert locate(best).name == "best"  # it may be somebody's name for a model
+    (tmp_path / "dogs" / "recipe.yaml").touch()
+    found = locate(best)
+    assert (found.name, found.version, found.path) == ("dogs", "1", best.resolve())
