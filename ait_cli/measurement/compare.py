@@ -35,7 +35,8 @@ def compare(
     """Compare two models on the same labelled images.
 
     Prints how much more often the second is right, with the 95 % interval of the paired difference, overall and for
-    each class. Of models that tell any number of classes an image, it compares average precisions; DATA is a table.
+    each class; p is of the exact test, and is what to go by where few images differ. Of models that tell any number
+    of classes an image, it compares average precisions; DATA is a table.
     """
     from rich.console import Console
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COMPARED_CLASSES = 20
+_DIFFERENCE = "difference\n(95 % interval)"
 
 
 def model_table(result: Mapping[str, Any]) -> Table:
@@ -120,21 +121,19 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
         result: The result's ``to_json()``.
     """
     from rich.markup import escape
-    from rich.table import Table
 
     shown, title = _most_different(result)
-    table = Table("", title=title)
-    for column in ("images", "first", "second", "difference", "95 % interval", "only first", "only second", "p"):
-        table.add_column(column, justify="right", overflow="fold")
+    table = _narrow_table("per cent right", title)
+    for column in ("images", "first", "second", _DIFFERENCE, "only\nfirst", "only\nsecond", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, each in (("all", result["overall"]), *shown):
-        low, high = each["interval"]
+        low, high = (100 * end for end in each["interval"])
         table.add_row(
             escape(name),
             f"{each['images']:,}",
-            f"{each['first']:.2%}",
-            f"{each['second']:.2%}",
-            f"{each['difference']:+.2%}",
-            f"{low:+.2%} to {high:+.2%}",
+            f"{100 * each['first']:.2f}",
+            f"{100 * each['second']:.2f}",
+            f"{100 * each['difference']:+.2f} ({low:+.2f} to {high:+.2f})",
             f"{each['only_first']:,}",
             f"{each['only_second']:,}",
             f"{each['p_value']:.3f}",
@@ -150,12 +149,11 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
         result: The result's ``to_json()``.
     """
     from rich.markup import escape
-    from rich.table import Table
 
     shown, title = _most_different(result)
-    table = Table("average precision", title=title)
-    for column in ("images", "first", "second", "difference", "95 % interval"):
-        table.add_column(column, justify="right", overflow="fold")
+    table = _narrow_table("average precision", title)
+    for column in ("images", "first", "second", _DIFFERENCE):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, each in (("mean over classes", result["overall"]), *shown):
         interval = "few images" if each["interval"] is None else "{:+.4f} to {:+.4f}".format(*each["interval"])
         table.add_row(
@@ -163,11 +161,18 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
             f"{each['images']:,}",
             f"{each['first']:.4f}",
             f"{each['second']:.4f}",
-            f"{each['difference']:+.4f}",
-            interval,
+            f"{each['difference']:+.4f} ({interval})",
             end_section=each is result["overall"],
         )
     return table
+
+
+def _narrow_table(first: str, title: str) -> Table:
+    """Make a table without lines between columns, so that eight of them fit into a narrow terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(first, title=title, box=SIMPLE_HEAD, padding=0)
 
 
 def _most_different(result: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], str]:
