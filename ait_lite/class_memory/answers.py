@@ -1,6 +1,6 @@
 """Answers to queries: labels with scores, how sure, by which examples, and what would be said without the best one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def answer(
     queries: np.ndarray,
     store: ExampleStore,
     readout: Readout,
-    labels: Sequence[str],
+    counts: Mapping[str, int],
     distances: np.ndarray,
     unknown_level: float,
     evidence: int,
@@ -26,11 +26,12 @@ def answer(
         queries: Integer queries, shape (b, d), b at least 1.
         store: The examples, at least one.
         readout: How labels are read out of them.
-        labels: All labels, sorted.
+        counts: Number of examples of each label.
         distances: Sorted products of every example with the nearest other, shape (n,).
         unknown_level: A query is unknown where its p-value is at most this.
         evidence: Number of nearest examples to name.
     """
+    labels = tuple(sorted(counts))
     cosines = store.cosines(queries) if readout.compares_all else None
     rows, products = search(store, queries, max(1, evidence), cosines)
     scores = readout.scores(queries, cosines)
@@ -44,7 +45,10 @@ def answer(
     supporting = np.where(codes == winners[:, None], weights, -np.inf)
     strongest = supporting.argmax(axis=1)
     chosen = np.arange(len(queries)), strongest
-    runners = readout.without(scores, weights[chosen], queries, keys[chosen], codes[chosen]).argmax(axis=1).tolist()
+    left = readout.without(scores, weights[chosen], queries, keys[chosen], codes[chosen])
+    only = np.array([counts[label] == 1 for label in labels])[codes[chosen]]
+    left[only, codes[chosen][only]] = -np.inf  # without its only example there is no such label
+    runners = left.argmax(axis=1).tolist()
     supported = np.isfinite(supporting[chosen]).tolist()
     named = _name(rows[:, :evidence], products[:, :evidence], weights[:, :evidence], store)
 
@@ -55,7 +59,7 @@ def answer(
     return [
         Recall(
             label=labels[winner],
-            labels=tuple(labels),
+            labels=labels,
             scores=scores[i],
             p_value=p_value,
             resolution=1.0 / (len(store) + 1),

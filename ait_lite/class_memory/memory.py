@@ -30,7 +30,8 @@ class ClassMemory:
 
     What a memory answers depends on the set of its examples alone: not on their order, nor on examples that were
     forgotten. Keys are normalised and rounded to multiples of 2^-14, and sums over them are integers in float64, exact
-    for 2^25 examples. Teaching only adds; what depends on all examples is computed when next asked for.
+    for 2^25 examples. Only the scores of the Hopfield readout add up over all examples in float32, and may differ by
+    its rounding. Teaching only adds; what depends on all examples is computed when next asked for.
 
     Not safe for use by several threads at once.
 
@@ -252,7 +253,7 @@ class ClassMemory:
             keys,
             self._store,
             self._derived.readout(readout, self.beta),
-            self.labels,
+            self.counts,
             self._derived.distances(),
             self.unknown_level,
             evidence,

@@ -61,8 +61,8 @@ class RidgeReadout:
         batch, count, dim = keys.shape
         mapped = (self._features(queries) / SCALE**2) @ self.ridge.inverse  # (b, D), (G + lambda I)^-1 x
         stored = self._features(keys.reshape(-1, dim)).reshape(batch, count, -1)
-        weights: np.ndarray = (stored @ mapped[:, :, None])[:, :, 0]
-        return weights
+        # Not a matrix product, which may round equal rows differently: copies of an example weigh the same.
+        return np.einsum("bd,bkd->bk", mapped, stored)
 
     def without(
         self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
@@ -143,7 +143,7 @@ class PrototypeReadout:
         sums = self._sums[:, codes].T - keys  # (b, d)
         lengths = np.linalg.norm(sums, axis=1)
         cosines = np.einsum("bd,bd->b", queries, sums) / (np.maximum(lengths, 1.0) * SCALE)
-        left[np.arange(len(codes)), codes] = np.where(lengths > 0, cosines, -np.inf)  # its only example: no such label
+        left[np.arange(len(codes)), codes] = cosines
         return left
 
 

@@ -147,6 +147,30 @@ def test_weights_add_up_to_scores_and_the_counterfactual_is_a_memory_without_the
             assert left.recall(query[None])[0].label == answer.label_without_strongest
 
 
+@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+def test_copies_of_an_example_weigh_the_same(readout) -> None:
+    random = np.random.default_rng(0)
+    for dim in (33, 96, 192):
+        memory = ClassMemory(dim, readout=readout)
+        three = random.standard_normal((3, dim))
+        memory.write([f"e{i:02}" for i in range(36)], three[np.arange(36) % 3], [f"c{i % 3 % 2}" for i in range(36)])
+        queries = three + 0.3 * random.standard_normal((3, dim))
+        for answer in memory.recall(queries, evidence=5):
+            assert len({each.weight for each in answer.evidence}) == 1
+            assert answer.strongest == answer.evidence[0].id  # of equal ones the first
+
+
+@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+def test_a_label_goes_with_its_only_example(readout) -> None:
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        memory = ClassMemory(8, readout=readout)
+        memory.write(["a", "b"], random.standard_normal((2, 8)), ["cat", "dog"])
+        (answer,) = memory.recall(random.standard_normal((1, 8)))
+        if answer.strongest is not None:
+            assert answer.label_without_strongest == {"a": "dog", "b": "cat"}[answer.strongest]
+
+
 def test_fullness_equals_leaving_out_each_example_in_turn() -> None:
     ids, vectors, labels = clusters(20, dim=8, spread=1.5)
     memory = ClassMemory(8)
