@@ -33,12 +33,11 @@ def read_images(folder: Path) -> list[bytes]:
     Raises:
         ImagesError: there is no file, or the service would refuse one of them.
     """
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+    files = _files(folder)
     if not files:
         raise ImagesError(f"{folder}: there is no .jpg or .jpeg file. Name a folder that has some, at any depth.")
-    count = min(MOST, len(files))
     images = []
-    for file in (files[index * len(files) // count] for index in range(count)):
+    for file in _spread(files, MOST):
         data = file.read_bytes()
         try:
             decode(data, ImageLimits())
@@ -46,6 +45,22 @@ def read_images(folder: Path) -> list[bytes]:
             raise ImagesError(f"{file}: {error} Take it out of the folder.") from error
         images.append(data)
     return images
+
+
+def other_images(folder: Path, most: int) -> list[Path]:
+    """List files of a folder that `read_images` does not read, at most so many and evenly spread; sorted."""
+    files = _files(folder)
+    read = set(_spread(files, MOST))
+    return _spread([file for file in files if file not in read], most)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+
+
+def _spread(files: list[Path], most: int) -> list[Path]:
+    count = min(most, len(files))
+    return [files[index * len(files) // count] for index in range(count)]
 
 
 def make_images(width: int, height: int, seed: int = 0) -> list[bytes]:

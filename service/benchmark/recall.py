@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from ait_lite.class_memory import ClassMemory
 from service.benchmark import client
 from service.benchmark.client import Load, Target
+from service.benchmark.images import other_images
 from service.benchmark.inputs import images_to_send, served_folder
 from service.benchmark.processes import busy_seconds
 from service.benchmark.results import add_up
@@ -27,6 +29,7 @@ from service.settings import Precision, Runtime
 
 _MEMORY: Final = "benchmark"
 _CLASSES: Final = 10
+_AT_ONCE: Final = 16  # requests for features
 _SPREAD: Final = 0.5  # of examples around an image's features, in standard deviations of all images' features
 
 
@@ -56,6 +59,7 @@ class RecallBenchmark:
     Attributes:
         model: its name.
         examples: that the memory holds.
+        images: that these are of; where they are fewer, the others are disturbed copies.
         width: numbers in a feature vector.
         processors: how many of the machine's may be used.
         connections: requests in flight at saturation.
@@ -64,6 +68,7 @@ class RecallBenchmark:
 
     model: str
     examples: int
+    images: int
     width: int
     processors: int
     connections: int
@@ -108,7 +113,8 @@ def benchmark_recall(
     Args:
         model: a checkpoint folder, a bundled model, or the timm name of an architecture; None is the project's own.
         images: folder of JPEG files; None makes some, twice as large as the model's input.
-        examples: that the memory holds: features of the images, each somewhat disturbed.
+        examples: that the memory holds: features of images that are not asked about. Where the folder has too few, the
+            others are copies, each somewhat disturbed; without any, all are of the images that are asked about.
         connections: requests in flight at saturation.
         seconds: of each load.
         rounds: how often the two take turns.
@@ -131,9 +137,12 @@ def benchmark_recall(
         progress("starting the server")
         running = stack.enter_context(started(SYSTEMS["ait"], folder.path, device, environment))
         progress(f"teaching {examples:,} examples")
-        width = _fill(running, files, examples)
+        others = other_images(images, examples) if images else []
+        features = _features_of(running, others or files[:examples])
+        _fill(running, files[0], features, examples, undisturbed=len(others))
         found = [_round(running, files, connections, seconds, progress) for _ in range(rounds)]
-    return RecallBenchmark(folder.name, examples, width, available_processors(), connections, found)
+    count, width = features.shape
+    return RecallBenchmark(folder.name, examples, count, width, available_processors(), connections, found)
 
 
 def _round(
@@ -178,29 +187,43 @@ def _round(
     )
 
 
-def _fill(running: Running, files: Sequence[bytes], examples: int) -> int:
-    """Make a memory of disturbed features of the images; return their width.
+def _features_of(running: Running, images: Sequence[bytes | Path]) -> np.ndarray:
+    """Ask for the features of images, many at once; shape (n, d).
+
+    Raises:
+        ServerError: the server does not answer, or refuses an image.
+    """
+
+    def ask(image: bytes | Path) -> list[float]:
+        data = image if isinstance(image, bytes) else image.read_bytes()
+        try:
+            answer = _ask(running, "POST", "/v1/embed", data, "image/jpeg")
+        except ServerError as error:
+            raise ServerError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
+        features: list[float] = answer["embeddings"][0]["features"]
+        return features
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return np.array(list(pool.map(ask, images)))
+
+
+def _fill(running: Running, image: bytes, features: np.ndarray, examples: int, undisturbed: int) -> None:
+    """Make a memory of features (n, d), all but the first disturbed, again and again, and ask it about an image.
 
     Raises:
         ServerError: the server does not take it, or does not answer from it.
     """
-    features = np.array([_features(running, image) for image in files])
     random = np.random.default_rng(0)
     chosen = np.arange(examples) % len(features)
-    spread = _SPREAD * features.std(axis=0)
-    vectors = features[chosen] + spread * random.standard_normal((examples, features.shape[1]))
+    vectors = features[chosen]
+    copies = vectors[undisturbed:]
+    copies += _SPREAD * features.std(axis=0) * random.standard_normal(copies.shape)
     memory = ClassMemory(features.shape[1])
     memory.write([str(index) for index in range(examples)], vectors, [f"class {each % _CLASSES}" for each in chosen])
     _ask(running, "PUT", f"/v1/memories/{_MEMORY}/file?keep=nothing", memory.to_bytes(), "application/octet-stream")
-    answer = _ask(running, "POST", f"/v1/memories/{_MEMORY}/recall", files[0], "image/jpeg")
+    answer = _ask(running, "POST", f"/v1/memories/{_MEMORY}/recall", image, "image/jpeg")
     if not answer["predictions"][0]["evidence"]:
         raise ServerError(f"The memory answered without examples: {answer}")
-    return int(features.shape[1])
-
-
-def _features(running: Running, image: bytes) -> list[float]:
-    features: list[float] = _ask(running, "POST", "/v1/embed", image, "image/jpeg")["embeddings"][0]["features"]
-    return features
 
 
 def _ask(running: Running, method: str, path: str, body: bytes, kind: str) -> dict[str, Any]:

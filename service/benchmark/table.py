@@ -29,7 +29,8 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
 def print_recall(result: RecallBenchmark, console: Console) -> None:
     """Print the figures, and a warning where they are in doubt."""
     table = Table(
-        title=f"{result.model}, a memory of {result.examples:,} examples of {result.width} numbers, "
+        title=f"{result.model}, a memory of {result.examples:,} examples of {result.images:,} images, "
+        f"{result.width} numbers each, "
         f"{result.processors} processors, {result.connections} connections",
         caption=f"medians of {len(result.rounds)} rounds in turns",
     )

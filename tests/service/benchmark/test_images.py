@@ -8,7 +8,7 @@ import pytest
 
 from ait_lite.images.decode import decode
 from ait_lite.images.limits import ImageLimits
-from service.benchmark.images import ImagesError, make_images, read_images
+from service.benchmark.images import MOST, ImagesError, make_images, other_images, read_images
 from tests.support.service_images import encode, scene
 
 
@@ -19,6 +19,16 @@ def test_images_are_spread_over_a_folder_and_checked(photos: Path, tmp_path: Pat
     (tmp_path / "torn.jpg").write_bytes(encode(scene(), "JPEG")[:200])
     with pytest.raises(ImagesError, match=r"torn\.jpg.*Take it out"):
         read_images(tmp_path)
+
+
+def test_other_images_are_not_those_that_are_sent(tmp_path: Path) -> None:
+    for number in range(MOST + 40):
+        (tmp_path / f"{number:04}.jpg").write_bytes(encode(scene(8 + number % 64, 8 + number // 64), "JPEG"))
+    sent = set(read_images(tmp_path))
+    others = [file.read_bytes() for file in other_images(tmp_path, 100)]
+    assert (len(sent), len(others)) == (MOST, 40)
+    assert not sent & set(others)
+    assert len(other_images(tmp_path, 7)) == 7
 
 
 def test_made_images_are_all_different_and_of_the_size_asked_for() -> None:

@@ -20,6 +20,7 @@ def test_the_command_measures_a_memory_beside_classify(model_folder: Path, photo
     assert "of classify" in outcome.output
     found = json.loads(report.read_text())
     assert (found["model"], found["examples"], found["connections"]) == ("colours", 60, 4)
+    assert found["images"] == 3  # fewer than are asked about: the examples are of the same
     (entry,) = found["rounds"]
     assert entry["failures"] == {}
     assert found["throughput"] == pytest.approx(entry["recall_rate"] / entry["classify_rate"])
@@ -38,7 +39,7 @@ def test_medians_are_of_the_ratios_of_each_round() -> None:
         RecallRound(50.0, 40.0, 0.008, 0.010, 0.0, {}),
         RecallRound(200.0, 170.0, 0.002, 0.0025, 0.0, {}),
     ]
-    result = RecallBenchmark("tiny", 10, 4, 2, 8, rounds)
+    result = RecallBenchmark("tiny", 10, 10, 4, 2, 8, rounds)
     assert result.throughput == pytest.approx(0.85)
     assert result.added == pytest.approx(0.001)
     assert result.medians("classify") == (100.0, 0.004)
