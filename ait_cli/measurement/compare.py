@@ -13,6 +13,8 @@ from ait_cli.measurement.tables import comparison_table, multi_label_comparison_
 from ait_cli.output import fail
 from ait_lite.checkpoint import read_config
 
+_NARROWEST = 80  # characters of the tables
+
 
 def compare(
     first: Annotated[str, typer.Argument(help="Folder of a run or of a checkpoint, or name of a bundled model.")],
@@ -78,6 +80,8 @@ def compare(
     else:
         low, high = result.overall.interval or (-1.0, 1.0)
         console = Console()
+        if console.width < _NARROWEST:
+            console = Console(width=_NARROWEST)  # lines that a terminal breaks lose nothing
         console.print(f"first: {first}\nsecond: {second}", soft_wrap=True, highlight=False, markup=False)
         if isinstance(result, MultiLabelComparison):
             console.print(multi_label_comparison_table(result.to_json()))

@@ -25,6 +25,7 @@ from service.settings import Precision, Runtime
 
 MOST_SERVING_BYTES = 65_536
 
+_BEST = "best"  # where the trainer keeps the best model of a run
 _LIKE_A_VERSION = re.compile(r"[vV]?\d[\w.+-]*")
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]  # name, bytes, time of change, inode of each file
@@ -227,8 +228,8 @@ def _versions(model: Path) -> dict[ModelKey, Found]:
 
 
 def _is_best_of_run(path: Path) -> bool:
-    """Tell whether a folder is where the trainer keeps the best model of a run: every run has one of that name."""
-    return path.name == "best" and (path.parent / "recipe.yaml").is_file()
+    """Tell whether a folder is that of a run's best model: every run has one of that name."""
+    return path.name == _BEST and (path.parent / "recipe.yaml").is_file()
 
 
 def _is_number(name: str) -> bool:
@@ -249,8 +250,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         except OSError as error:
             raise ModelError(unreadable(path, error)) from error
         if not there:
+            best = f" Did you mean {path / _BEST}?" if _has_config(path / _BEST) else ""
             raise ModelError(
-                f"{path} has no {names[0]}. A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports them."
+                f"{path} has no {names[0]}.{best} A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports "
+                "them."
             )
     try:
         config = checkpoint.read_config(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -26,5 +27,7 @@ def test_the_best_model_of_a_run_is_called_as_the_run(model_folder: Path, tmp_pa
     shutil.copytree(model_folder, best)
     assert locate(best).name == "best"  # it may be somebody's name for a model
     (tmp_path / "dogs" / "recipe.yaml").touch()
+    with pytest.raises(ModelError, match=rf"Did you mean {re.escape(str(best))}\?"):
+        locate(tmp_path / "dogs")
     found = locate(best)
     assert (found.name, found.version, found.path) == ("dogs", "1", best.resolve())
