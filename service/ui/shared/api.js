@@ -32,7 +32,7 @@ export async function request(path, { method = "GET", body, signal, onWait = () 
       const document = answer.status === 204 ? null : await answer.json();
       return { document, elapsed: performance.now() - start };
     }
-    const problem = await read(answer);
+    const problem = await problemOf(answer);
     if (isAboutKey(problem)) {
       if (currentKey() === key) await askForKey(problem);
       continue;
@@ -55,7 +55,8 @@ async function send(path, options) {
   }
 }
 
-async function read(answer) {
+/** What an answer other than success says. */
+export async function problemOf(answer) {
   const lasting = answer.status < 500 && answer.status !== 429;
   const document = await answer.json().catch(() => ({}));
   const title = document.title ?? "The server has a problem";

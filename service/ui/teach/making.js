@@ -29,28 +29,40 @@ export function offerMaking(onMade, onProblem) {
 async function bring(name, file) {
   const memories = await client.listMemories();
   if (memories.some((each) => each.name === name)) {
-    throw new Error(`There is a memory ${name} already. Type another name for the one in ${file.name}.`);
+    throw new Error(`There is a memory “${name}” already. Type another name for the one in ${file.name}.`);
   }
-  await client.importFile(name, file, options());
+  // The file knows the weights that it belongs to, and not what they are called here.
+  const { model, keep } = options();
+  const others = [...$("make-model").options].map(({ value }) => value).filter((each) => each !== model);
+  let first = null;
+  for (const each of [model, ...others]) {
+    try {
+      return await client.importFile(name, file, { keep, model: each });
+    } catch (problem) {
+      if (problem.status !== 409) throw problem;
+      first ??= problem;
+    }
+  }
+  throw first;
 }
 
 async function showModels() {
-  const { default: standard, models } = await client.listModels();
-  $("make-model").replaceChildren(...models.map((model) => {
-    const option = element("option", "", model.name);
-    option.selected = model.name === standard;
+  const { names, standard } = await client.listModels();
+  $("make-model").replaceChildren(...names.map((name) => {
+    const option = element("option", "", name);
+    option.selected = name === standard;
     return option;
   }));
-  $("make-model-box").hidden = models.length < 2;
+  $("make-model-box").hidden = names.length < 2;
 }
 
 function options() {
-  const chosen = { keep: $("make-keep").value };
-  return $("make-model").value ? { ...chosen, model: $("make-model").value } : chosen;
+  return { keep: $("make-keep").value, model: $("make-model").value };
 }
 
 /** A name that a memory may have, from that of a file. */
 export function nameOf(file) {
-  const stem = file.name.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "");
-  return stem.slice(0, 64) || "memory";
+  const letters = file.name.replace(/\.[^.]*$/, "").normalize("NFKD").replace(/\p{M}/gu, "");
+  const stem = letters.replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 64).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "");
+  return stem || "memory";
 }

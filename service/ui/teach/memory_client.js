@@ -1,6 +1,6 @@
 // Requests about memories.
 
-import { request } from "../shared/api.js";
+import { problemOf, request } from "../shared/api.js";
 import { currentKey } from "../shared/key.js";
 
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
@@ -10,8 +10,17 @@ export async function listMemories() {
   return (await request("v1/memories")).document.memories;
 }
 
+/** The names of the models that memories can belong to, and which of them is the default one. */
 export async function listModels() {
-  return (await request("v1/models")).document;
+  const [{ document }, memories] = await Promise.all([request("v1/models"), listMemories()]);
+  const taught = new Set(memories.map(({ name }) => name)); // they answer as models, too
+  const names = document.models.map(({ name }) => name).filter((name) => !taught.has(name));
+  return { names, standard: document.default };
+}
+
+/** Whether a Problem is that there is no such memory. */
+export function isGone(problem) {
+  return problem.type === "urn:ait:unknown-memory";
 }
 
 /** Makes an empty memory; `options` are its model and what it keeps of images. */
@@ -100,6 +109,6 @@ export function exportFile(memory) {
 async function fetchBlob(path) {
   const key = currentKey();
   const answer = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {} });
-  if (!answer.ok) throw new Error(`The server answered with status ${answer.status}.`);
+  if (!answer.ok) throw await problemOf(answer);
   return answer.blob();
 }

@@ -5,7 +5,7 @@ import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "../shared/dom.js";
 import { bytes, count, percent } from "../shared/format.js";
 import { Kept } from "../shared/kept.js";
-import { offerDeletion } from "./deletion.js";
+import { confirmed } from "./confirmation.js";
 import { labelCard, takeDrops } from "./label_card.js";
 import { offerMaking } from "./making.js";
 import * as client from "./memory_client.js";
@@ -33,28 +33,51 @@ const host = {
     await client.forget(host.memory, id);
     announce("Example forgotten");
   }),
-  forgetLabel: (label) => change(async () => {
-    await client.forgetLabel(host.memory, label);
-    announce(`${label} forgotten`);
-  }),
+  forgetLabel: async (label) => {
+    const held = count(host.described.labels[label], "example");
+    const question = { question: `Forget ${label}?`, note: `It has ${held}. Nothing of them is left then.`, action: "Forget it" };
+    if (!(await confirmed(question))) return;
+    await change(async () => {
+      await client.forgetLabel(host.memory, label);
+      announce(`${label} forgotten`);
+    });
+  },
   remove: (card) => {
     drop([card]);
     announce(`${card.file.name} removed`);
   },
 };
 
-/** Changes the memory, then shows it anew and asks it about every image again. */
+/** Changes the memory, then shows it anew and asks it about every image again. Returns whether nothing was refused. */
 async function change(work) {
   taught = [];
   let note = "";
   try {
     note = (await work()) ?? "";
   } catch (problem) {
+    if (client.isGone(problem)) return report(problem);
     note = `${problem.title ? `${problem.title}: ` : ""}${problem.message}`;
   }
   client.dropThumbnails();
-  await show();
+  try {
+    await show();
+  } catch (problem) {
+    return report(problem);
+  }
   notice(note);
+  return !note;
+}
+
+/** Says what went wrong; where the memory is gone, another one is shown. */
+async function report(problem) {
+  if (client.isGone(problem)) {
+    const gone = host.memory;
+    await list(null);
+    notice(`The memory “${gone}” is no longer there: it has been deleted, perhaps in another tab.`);
+  } else {
+    notice(problem.message);
+  }
+  return false;
 }
 
 function notice(text) {
@@ -64,7 +87,8 @@ function notice(text) {
 
 async function show() {
   const memory = host.memory;
-  const [described, health] = await Promise.all([client.describeMemory(memory), client.examine(memory)]);
+  const asked = [client.describeMemory(memory), client.examine(memory), client.listModels()];
+  const [described, health, models] = await Promise.all(asked);
   if (memory !== host.memory) return; // another one was chosen meanwhile
   host.described = described;
   host.labels = Object.keys(described.labels);
@@ -75,12 +99,15 @@ async function show() {
   $("labels").replaceChildren(...items);
   const told = health.accuracy == null ? "" : ` · ${percent(health.accuracy)} told right without themselves`;
   $("health").textContent = `${count(described.examples, "example")} · ${bytes(described.bytes)}${told}`;
-  $("facts").textContent = advice(described, health);
+  $("facts").textContent = advice(described, health, models.names);
   $("undo").hidden = !taught.length;
   for (const card of cards) card.ask();
 }
 
-function advice(described, health) {
+function advice(described, health, models) {
+  if (!models.includes(described.model)) {
+    return `It was taught with ${described.model}, which is not served here: it cannot be asked, nor taught.`;
+  }
   if (!described.examples) return `It sees with ${described.model}. Give it two classes of a few images each.`;
   const [first] = health.advice;
   return first ? `${first.label}: ${first.reason}` : `It sees with ${described.model}.`;
@@ -92,13 +119,19 @@ async function choose(name) {
   taught = [];
   client.dropThumbnails();
   host.memory = name;
+  host.described = null;
   remember({ memory: name });
-  $("open").hidden = !name;
+  $("open").hidden = true; // what is there is another one's
   $("clear").hidden = true;
   notice("");
-  if (!name) return;
+  if (!name) {
+    $("facts").textContent = "A memory learns classes from a few images each, at once and without training. Make one:";
+    return;
+  }
   kept = new Kept(`teach/${name}`);
   await show();
+  if (name !== host.memory) return;
+  $("open").hidden = false;
   await restore();
 }
 
@@ -125,6 +158,7 @@ async function list(chosen) {
   const current = memories.find(({ name }) => name === chosen)?.name ?? memories[0]?.name ?? null;
   if (current) $("memory").value = current;
   await choose(current);
+  if (chosen && chosen !== current) notice(`There is no memory “${chosen}”.`);
 }
 
 function ask(files) {
@@ -148,36 +182,45 @@ function drop(gone) {
   $("files").focus();
 }
 
-function teachNew(files) {
+async function teachNew(files) {
   const label = $("add-name").value.trim();
   if (label && files.length) {
-    $("add-name").value = "";
-    host.teach(label, files);
+    const done = await host.teach(label, files);
+    if (done && $("add-name").value.trim() === label) $("add-name").value = "";
   } else {
     notice("Type the name of the class first.");
     $("add-name").focus();
   }
 }
 
-/** Deletes the memory, and shows another one. */
+/** Deletes the memory, once that is confirmed, and shows another one. */
 async function deleteOpen() {
-  const { memory } = host;
-  await client.deleteMemory(memory);
-  drop(cards);
+  const { name, examples } = host.described;
+  const note = examples
+    ? `It holds ${count(examples, "example")}, of which nothing is left then. Export keeps what it knows in a file, without images.`
+    : "It holds no examples.";
+  if (!(await confirmed({ question: `Delete ${name}?`, note, action: "Delete it" }))) return;
+  await client.deleteMemory(name).catch((problem) => {
+    if (!client.isGone(problem)) throw problem;
+  });
+  if (name === host.memory) drop(cards);
   await list(null);
   (host.memory ? $("memory") : $("make-name")).focus();
-  announce(`${memory} deleted`);
+  announce(`${name} deleted`);
 }
 
 /** Has what fails here said on the page. */
 function told(work) {
-  work.catch((problem) => notice(problem.message));
+  work.catch(report);
 }
 
 $("memory").addEventListener("change", ({ target }) => told(choose(target.value)));
 offerMaking(list, (problem) => notice(problem.message));
-offerDeletion(() => host.described, () => told(deleteOpen()));
-$("add").addEventListener("submit", (event) => event.preventDefault());
+$("delete").addEventListener("click", () => told(deleteOpen()));
+$("add").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("add-files").click();
+});
 $("add-files").addEventListener("change", ({ target }) => {
   const files = [...target.files];
   target.value = "";

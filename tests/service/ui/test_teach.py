@@ -98,6 +98,10 @@ def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[...,
     card(here, "red").get_by_role("button", name=re.compile("Forget example")).first.click()
     expect(card(here, "red")).to_contain_text("3 examples")
     here.page.get_by_role("button", name="Forget the class red").click()
+    here.page.keyboard.press("Escape")
+    expect(card(here, "red")).to_contain_text("3 examples")
+    here.page.get_by_role("button", name="Forget the class red").click()
+    here.page.get_by_role("button", name="Forget it").click()
     expect(card(here, "red")).to_have_count(0)
     expect(best(answer)).to_have_text("blue")
 
@@ -135,7 +139,7 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
 
     # Importing makes a new memory, and never takes the place of one.
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
-    expect(here.page.locator("#notice")).to_contain_text("There is a memory short-lived already")
+    expect(here.page.locator("#notice")).to_contain_text("There is a memory “short-lived” already")
     here.page.get_by_label("New memory").fill("moved")
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
     expect(here.page.locator("#memory")).to_have_value("moved")
@@ -155,6 +159,38 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
     here.page.reload()
     expect(here.page.locator("#memory option", has_text="short-lived")).to_have_count(1)
     expect(here.page.locator("#memory option", has_text="moved")).to_have_count(0)
+
+
+def test_what_another_tab_has_deleted_is_gone(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "goes")
+    add_class(here, "red", 2)
+    there = open_page()
+    here.refusals.add(404)
+    there.page.locator("#memory").select_option("goes")
+    expect(card(there, "red")).to_contain_text("2 examples")
+    there.page.get_by_role("button", name="Delete", exact=True).click()
+    there.page.get_by_role("button", name="Delete it").click()
+    expect(there.page.locator("#memory")).not_to_have_value("goes")
+
+    here.page.get_by_label("New class").fill("green")
+    here.page.locator("#add-files").set_input_files([payload(coloured("green", 1), "leaf.png")])
+    expect(here.page.locator("#notice")).to_contain_text("“goes” is no longer there")
+    expect(here.page.locator("#memory")).not_to_have_value("goes")
+    expect(here.page.get_by_label("New class")).to_have_value("green")
+
+    make(here, "brief")
+    there.page.reload()
+    there.page.locator("#memory").select_option("brief")
+    expect(there.page.locator("#open")).to_be_visible()
+    here.page.get_by_role("button", name="Delete", exact=True).click()
+    there.page.get_by_role("button", name="Delete", exact=True).click()
+    for visit in (here, there):  # what is gone already is deleted all the same
+        visit.page.get_by_role("button", name="Delete it").click()
+        expect(visit.page.locator("#memory")).not_to_have_value("brief")
+    there.refusals.add(404)
+    there.page.goto("/teach?memory=brief")
+    expect(there.page.locator("#notice")).to_contain_text("There is no memory “brief”")
 
 
 def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:
