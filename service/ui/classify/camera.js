@@ -1,6 +1,6 @@
 // Takes an image with a camera of this machine.
 
-import { $ } from "../shared/dom.js";
+import { $ } from "../common/dom.js";
 
 const REASONS = {
   NotAllowedError: "The browser does not let this page use the camera. Allow it in the address bar, or choose a file.",

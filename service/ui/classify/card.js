@@ -1,12 +1,12 @@
 // One image and what one or two models say about it.
 
-import { Problem, request } from "../shared/api.js";
-import { announce, element, fromTemplate } from "../shared/dom.js";
+import { Problem, request } from "../common/api.js";
+import { announce, element, fromTemplate } from "../common/dom.js";
 import { empty, Explanation } from "../explanation/explanation.js";
-import { failure, waiting } from "../shared/failure.js";
-import { bytes, milliseconds, percent } from "../shared/format.js";
+import { failure, waiting } from "../common/failure.js";
+import { bytes, milliseconds, percent } from "../common/format.js";
 import { path } from "./models.js";
-import { placeholder, scores, TOP } from "../shared/scores.js";
+import { placeholder, scores, TOP } from "../common/scores.js";
 
 export class Card {
   #file;

@@ -1,13 +1,13 @@
 // The playground: sends images to the chosen models and shows what they say.
 
 import { Card } from "./card.js";
-import { $, announce, element } from "../shared/dom.js";
-import { bytes, count } from "../shared/format.js";
+import { $, announce, element } from "../common/dom.js";
+import { bytes, count } from "../common/format.js";
 import { listen } from "./intake.js";
-import { Kept } from "../shared/kept.js";
-import { currentKey } from "../shared/key.js";
+import { Kept } from "../common/kept.js";
+import { currentKey } from "../common/key.js";
 import { Chooser, path } from "./models.js";
-import { Pool } from "../shared/pool.js";
+import { Pool } from "../common/pool.js";
 import { Results } from "../results/results.js";
 import { offerSamples } from "./samples.js";
 

@@ -1,7 +1,7 @@
 // Ways in for images: choose, drop, paste, take one.
 
 import { Camera } from "./camera.js";
-import { $, announce } from "../shared/dom.js";
+import { $, announce } from "../common/dom.js";
 
 /** Calls `onFiles(files)` with images from any of them, in their order. */
 export function listen(onFiles) {

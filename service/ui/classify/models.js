@@ -1,9 +1,9 @@
 // Which models there are, and which of them are asked: one, or two side by side.
 
-import { recalled, remember } from "../shared/address.js";
-import { request } from "../shared/api.js";
-import { $, element } from "../shared/dom.js";
-import { count } from "../shared/format.js";
+import { recalled, remember } from "../common/address.js";
+import { request } from "../common/api.js";
+import { $, element } from "../common/dom.js";
+import { count } from "../common/format.js";
 
 const RETRY_MS = 2000;
 

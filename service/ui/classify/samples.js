@@ -1,6 +1,6 @@
 // Images to try for whoever has none at hand.
 
-import { $, announce } from "../shared/dom.js";
+import { $, announce } from "../common/dom.js";
 
 /** Calls `onFiles(files)` with the image of a button that is pressed. */
 export function offerSamples(onFiles) {

@@ -1,6 +1,6 @@
 // Draws /openapi.json as a page, with an example request and an example answer for every operation.
 
-import { $, element } from "../shared/dom.js";
+import { $, element } from "../common/dom.js";
 
 function resolve(schema, api) {
   if (!schema?.$ref) return schema ?? {};

@@ -1,7 +1,7 @@
 // What the memory in a model's head recalled of the best classes: that is the model's answer.
 
-import { element } from "../shared/dom.js";
-import { count, percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { count, percent } from "../common/format.js";
 
 /** A section with a bar a class, in as many parts as the class has priors; `calibrated`: scores have a temperature. */
 export function classRecall(classes, calibrated) {

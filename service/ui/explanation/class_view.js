@@ -1,7 +1,7 @@
 // How much each patch speaks for a class, or against it.
 
-import { element } from "../shared/dom.js";
-import { number, percent, signed } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { number, percent, signed } from "../common/format.js";
 import { css, diverging } from "./palette.js";
 import { scale } from "./legend.js";
 

@@ -1,7 +1,7 @@
 // The training images nearest to an image, for its best classes: people judge better by examples than by maps.
 
-import { element } from "../shared/dom.js";
-import { number, percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { number, percent } from "../common/format.js";
 
 /** A section with one row a class; `urls` collects the object URLs that are to be revoked some day. */
 export function examples(classes, urls) {

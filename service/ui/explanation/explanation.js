@@ -2,10 +2,10 @@
 
 import { classRecall } from "./class_recall.js";
 import { ClassView } from "./class_view.js";
-import { element } from "../shared/dom.js";
+import { element } from "../common/dom.js";
 import { examples } from "./examples.js";
-import { failure, waiting } from "../shared/failure.js";
-import { milliseconds, percent } from "../shared/format.js";
+import { failure, waiting } from "../common/failure.js";
+import { milliseconds, percent } from "../common/format.js";
 import { MemoryView } from "./memory_view.js";
 import { Stage } from "./stage.js";
 

@@ -1,6 +1,6 @@
 // What the colours of a map mean.
 
-import { element } from "../shared/dom.js";
+import { element } from "../common/dom.js";
 import { css } from "./palette.js";
 
 const SWATCHES = 25;

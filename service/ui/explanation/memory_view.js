@@ -1,9 +1,9 @@
 // What the associative memories do with each patch: its energy through the blocks, which block's memory it is owed to,
 // and the priors that it recalls.
 
-import { element } from "../shared/dom.js";
-import { choice } from "../shared/choice.js";
-import { count, number, percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { choice } from "../common/choice.js";
+import { count, number, percent } from "../common/format.js";
 import { scale } from "./legend.js";
 import { categorical, css, sequential } from "./palette.js";
 

@@ -1,7 +1,7 @@
 // A grid of patches over the part of an image that the model saw: painted in colours, and walked through with the
 // pointer or with the arrow keys.
 
-import { element } from "../shared/dom.js";
+import { element } from "../common/dom.js";
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 

@@ -1,7 +1,7 @@
 // An image under a map of its patches, with the views that can be laid over it.
 
-import { choice } from "../shared/choice.js";
-import { element } from "../shared/dom.js";
+import { choice } from "../common/choice.js";
+import { element } from "../common/dom.js";
 import { PatchMap } from "./patch_map.js";
 
 export class Stage {

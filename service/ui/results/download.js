@@ -1,6 +1,6 @@
 // Results as a file: CSV for a spreadsheet, JSON with all classes for a program.
 
-import { element } from "../shared/dom.js";
+import { element } from "../common/dom.js";
 
 /** Offers text as a file of a name. */
 export function save(name, type, text) {

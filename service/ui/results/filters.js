@@ -1,6 +1,6 @@
 // Which results are shown: those of a class, within a range of confidence, or those in which two models differ.
 
-import { $, element } from "../shared/dom.js";
+import { $, element } from "../common/dom.js";
 
 const [ANY, NONE] = ["", "\u0000"]; // no label is empty, or a NUL
 

@@ -1,10 +1,10 @@
 // The images on the page: as cards, or as a table with the card of the chosen one below it.
 
-import { choice } from "../shared/choice.js";
-import { $, announce } from "../shared/dom.js";
+import { choice } from "../common/choice.js";
+import { $, announce } from "../common/dom.js";
 import { asCsv, asJson, save } from "./download.js";
 import { Filters } from "./filters.js";
-import { count } from "../shared/format.js";
+import { count } from "../common/format.js";
 import { ResultsTable } from "./table.js";
 
 const MANY = 12; // more images than these are shown as a table, until somebody chooses

@@ -1,7 +1,7 @@
 // A table of any length of which only the rows in view are on the page.
 
-import { element } from "../shared/dom.js";
-import { percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { percent } from "../common/format.js";
 import { differs } from "./filters.js";
 
 const ROW = 44; // pixels, as in the style

@@ -1,11 +1,11 @@
 // What a memory says of an image: labels, whether it is unknown, the examples behind it, and the way to correct it.
 
-import { element } from "../shared/dom.js";
-import { failure } from "../shared/failure.js";
-import { percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { failure } from "../common/failure.js";
+import { percent } from "../common/format.js";
 import { button, exampleImage } from "./label_card.js";
 import { recall } from "./memory_client.js";
-import { scores } from "../shared/scores.js";
+import { scores } from "../common/scores.js";
 
 export class AnswerCard {
   #abort = null;

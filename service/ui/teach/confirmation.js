@@ -1,6 +1,6 @@
 // Asking before what cannot be undone.
 
-import { $ } from "../shared/dom.js";
+import { $ } from "../common/dom.js";
 
 /** Asks in a dialog; resolves to whether it is to be done, which Escape is not. */
 export function confirmed({ question, note, action }) {

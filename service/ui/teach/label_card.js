@@ -1,7 +1,7 @@
 // A class of a memory: how many examples it has, how well it is told, and its images.
 
-import { element } from "../shared/dom.js";
-import { count, percent } from "../shared/format.js";
+import { element } from "../common/dom.js";
+import { count, percent } from "../common/format.js";
 import { examplesOf, thumbnail } from "./memory_client.js";
 
 /** Calls `onFiles(files)` with what is dropped onto a node. */

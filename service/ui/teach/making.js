@@ -1,6 +1,6 @@
 // New memories: empty ones, and those that a file brings.
 
-import { $, element } from "../shared/dom.js";
+import { $, element } from "../common/dom.js";
 import * as client from "./memory_client.js";
 
 /** Has memories made by the form: `onMade(name)` is told of each, `onProblem(problem)` of what cannot be done. */

@@ -1,7 +1,7 @@
 // Requests about memories.
 
-import { problemOf, request } from "../shared/api.js";
-import { currentKey } from "../shared/key.js";
+import { problemOf, request } from "../common/api.js";
+import { currentKey } from "../common/key.js";
 
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
 const thumbnails = new Map(); // path -> promise of a blob

@@ -1,15 +1,15 @@
 // The page on which a memory is taught, asked and corrected.
 
-import { recalled, remember } from "../shared/address.js";
+import { recalled, remember } from "../common/address.js";
 import { AnswerCard } from "./answer_card.js";
-import { $, announce, element } from "../shared/dom.js";
-import { bytes, count, percent } from "../shared/format.js";
-import { Kept } from "../shared/kept.js";
+import { $, announce, element } from "../common/dom.js";
+import { bytes, count, percent } from "../common/format.js";
+import { Kept } from "../common/kept.js";
 import { confirmed } from "./confirmation.js";
 import { labelCard, takeDrops } from "./label_card.js";
 import { offerMaking } from "./making.js";
 import * as client from "./memory_client.js";
-import { Pool } from "../shared/pool.js";
+import { Pool } from "../common/pool.js";
 
 let cards = []; // the newest first
 let kept = null; // the images that the memory was asked about

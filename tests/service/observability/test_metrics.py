@@ -15,7 +15,7 @@ def test_what_is_counted(observed: ObservedService) -> None:
     observed.client.post("/v1/classify", files=[("file", IMAGE)] * 3)
     observed.client.post("/v1/models/colours/classify", content=b"text")
     observed.client.post("/v1/classify", content=IMAGE, headers={"x-request-timeout": "1e-9"})
-    observed.client.get("/ui/shared/style.css")
+    observed.client.get("/ui/common/style.css")
     after = observed.metrics()
     counted = {"route": "/v1/classify", "method": "POST"}
     assert rise(before, after, "ait_http_requests_total", **counted, status="200") == 2

@@ -24,15 +24,15 @@ def run(visit: Callable[..., Visit]) -> Callable[[str, str], Any]:
 
 
 def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
-    assert run("shared/format", "[1, 0.9731, 0.001, 0.0004, 0].map(it.percent)") == [
+    assert run("common/format", "[1, 0.9731, 0.001, 0.0004, 0].map(it.percent)") == [
         "100.0 %",
         "97.3 %",
         "0.1 %",
         "<0.1 %",
         "0.0 %",
     ]
-    assert run("shared/format", "[20e6, 1.5e6, 950, 0].map(it.bytes)") == ["20 MB", "1.5 MB", "1 kB", "0 kB"]
-    assert run("shared/format", "[126.4, 12.34, 0.123, -0.123, -0.001, 0].map(it.signed)") == [
+    assert run("common/format", "[20e6, 1.5e6, 950, 0].map(it.bytes)") == ["20 MB", "1.5 MB", "1 kB", "0 kB"]
+    assert run("common/format", "[126.4, 12.34, 0.123, -0.123, -0.001, 0].map(it.signed)") == [
         "+126",
         "+12.3",
         "+0.12",
@@ -40,8 +40,8 @@ def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
         "0.00",
         "0.00",
     ]
-    assert run("shared/format", "[0.04, 9.94, 123.4].map(it.milliseconds)") == ["0.0", "9.9", "123"]
-    assert run("shared/format", "[it.count(1, 'class', 'classes'), it.count(1000, 'image')]") == [
+    assert run("common/format", "[0.04, 9.94, 123.4].map(it.milliseconds)") == ["0.0", "9.9", "123"]
+    assert run("common/format", "[it.count(1, 'class', 'classes'), it.count(1000, 'image')]") == [
         "1 class",
         "1,000 images",
     ]
@@ -72,7 +72,7 @@ def test_colours_of_energies_and_priors(run: Callable[[str, str], Any]) -> None:
 
 def test_a_pool_runs_few_at_once_and_in_order(run: Callable[[str, str], Any]) -> None:
     order, most, refused = run(
-        "shared/pool",
+        "common/pool",
         """await (async () => {
           const pool = new it.Pool(2), order = [];
           let running = 0, most = 0;
@@ -95,7 +95,7 @@ def test_a_pool_runs_few_at_once_and_in_order(run: Callable[[str, str], Any]) ->
 
 def test_images_are_kept_within_bounds(run: Callable[[str, str], Any]) -> None:
     assert run(
-        "shared/kept",
+        "common/kept",
         """await (async () => {
           const [one, other] = [new it.Kept("one"), new it.Kept("other")];
           // As a page does that is opened then.
@@ -133,7 +133,7 @@ def test_a_browser_that_keeps_nothing_is_done_without(visit: Callable[..., Visit
     page.evaluate("() => { IDBFactory.prototype.open = () => { throw new DOMException('no', 'SecurityError'); }; }")
     found = page.evaluate(
         """async () => {
-          const kept = new (await import("/ui/shared/kept.js")).Kept("one");
+          const kept = new (await import("/ui/common/kept.js")).Kept("one");
           kept.drop(kept.add([new File(["x"], "x.png")]));
           return kept.before();
         }"""
