@@ -50,12 +50,13 @@ const host = {
 
 /** Changes the memory, then shows it anew and asks it about every image again. Returns whether nothing was refused. */
 async function change(work) {
+  const { memory } = host;
   taught = [];
   let note = "";
   try {
     note = (await work()) ?? "";
   } catch (problem) {
-    if (client.isGone(problem)) return report(problem);
+    if (client.isGone(problem)) return report(problem, memory);
     note = `${problem.title ? `${problem.title}: ` : ""}${problem.message}`;
   }
   client.dropThumbnails();
@@ -68,11 +69,10 @@ async function change(work) {
   return !note;
 }
 
-/** Says what went wrong; where the memory is gone, another one is shown. */
-async function report(problem) {
+/** Says what went wrong with a memory; where it is gone, it leaves the list, and the page if it was shown. */
+async function report(problem, gone = host.memory) {
   if (client.isGone(problem)) {
-    const gone = host.memory;
-    await list(null);
+    await list(gone === host.memory ? null : host.memory);
     notice(`The memory “${gone}” is no longer there: it has been deleted, perhaps in another tab.`);
   } else {
     notice(problem.message);
@@ -88,8 +88,14 @@ function notice(text) {
 async function show() {
   const memory = host.memory;
   const asked = [client.describeMemory(memory), client.examine(memory), client.listModels()];
-  const [described, health, models] = await Promise.all(asked);
+  let found;
+  try {
+    found = await Promise.all(asked);
+  } catch (problem) {
+    if (memory === host.memory) throw problem;
+  }
   if (memory !== host.memory) return; // another one was chosen meanwhile
+  const [described, health, models] = found;
   host.described = described;
   host.labels = Object.keys(described.labels);
   const states = new Map(health.labels.map((each) => [each.label, each]));
@@ -203,8 +209,9 @@ async function deleteOpen() {
   await client.deleteMemory(name).catch((problem) => {
     if (!client.isGone(problem)) throw problem;
   });
-  if (name === host.memory) drop(cards);
-  await list(null);
+  const shown = name === host.memory; // or another one was chosen meanwhile
+  if (shown) drop(cards);
+  await list(shown ? null : host.memory);
   (host.memory ? $("memory") : $("make-name")).focus();
   announce(`${name} deleted`);
 }

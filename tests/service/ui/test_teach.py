@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from tests.support.browsing import PHONE, Visit, payload
 from tests.support.memories_client import coloured
@@ -191,6 +191,29 @@ def test_what_another_tab_has_deleted_is_gone(open_page: Callable[..., Visit]) -
     there.refusals.add(404)
     there.page.goto("/teach?memory=brief")
     expect(there.page.locator("#notice")).to_contain_text("There is no memory “brief”")
+
+
+def test_a_slow_answer_about_one_memory_says_nothing_of_another(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "late")
+    make(here, "waits")
+    add_class(here, "red", 1)
+    held: list[Route] = []
+    here.page.route("**/v1/memories/late", lambda route: held.append(route))
+    here.page.locator("#memory").select_option("late")
+    here.pump_until(lambda: held)
+    expect(here.page.locator("#open")).to_be_hidden()  # what is there is still the other's
+    here.page.locator("#memory").select_option("waits")
+    expect(card(here, "red")).to_be_visible()
+    here.refusals.add(404)
+    gone = {"type": "urn:ait:unknown-memory", "title": "Not Found", "status": 404, "detail": "There is none."}
+    with here.page.expect_response("**/v1/memories/late"):
+        held[0].fulfill(status=404, json=gone)
+    for _ in range(5):  # what the page would ask now is answered before these
+        here.page.evaluate("fetch('v1/memories').then((answer) => answer.text())")
+    expect(here.page.locator("#memory")).to_have_value("waits")
+    expect(here.page.locator("#notice")).to_be_hidden()
+    expect(card(here, "red")).to_be_visible()
 
 
 def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:
