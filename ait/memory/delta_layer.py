@@ -18,7 +18,7 @@ def sum_of_powers(matrix: Tensor, values: Tensor) -> Tensor:
     """Compute ``sum_{k < 20} M^k V`` as ``(1 + M^4 + ... + M^16) (1 + M^2) (1 + M) V``, in eight products.
 
     Matrix products alone, which every exporter and compiler knows, and as many for any number of tokens. Term by term
-    they are 19; three squarings are worth it where there are not many more tokens than values.
+    they are 19; the two squarings are worth it where there are not many more tokens than values.
 
     Args:
         matrix: M, shape (..., N, N).

@@ -7,17 +7,19 @@ The trainer writes such folders; `timm.create_model("local-dir:FOLDER", pretrain
 from ait_lite.checkpoint.atomic import atomic_file, atomic_folder, repair_folder, replace_folder, sync, write_text
 from ait_lite.checkpoint.bundled import bundled_folder, bundled_models, default_model, resolve
 from ait_lite.checkpoint.config import read_config, update_config
-from ait_lite.checkpoint.constants import CONFIG, CORRECTIONS, EXEMPLARS, MANIFEST, SERVING, WEIGHTS
+from ait_lite.checkpoint.constants import BEST, CONFIG, CORRECTIONS, EXEMPLARS, MANIFEST, RECIPE, SERVING, WEIGHTS
 from ait_lite.checkpoint.errors import CheckpointError
 from ait_lite.checkpoint.fingerprint import fingerprint
 from ait_lite.checkpoint.labels import label_names, named_labels
 from ait_lite.checkpoint.temperature import read_temperature
 
 __all__ = [
+    "BEST",
     "CONFIG",
     "CORRECTIONS",
     "EXEMPLARS",
     "MANIFEST",
+    "RECIPE",
     "SERVING",
     "WEIGHTS",
     "CheckpointError",

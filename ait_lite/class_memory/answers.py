@@ -46,7 +46,7 @@ def answer(
     strongest = supporting.argmax(axis=1)
     chosen = np.arange(len(queries)), strongest
     left = readout.without(scores, weights[chosen], queries, keys[chosen], codes[chosen])
-    only = np.array([counts[label] == 1 for label in labels])[codes[chosen]]
+    only = np.array([counts[labels[each]] == 1 for each in codes[chosen].tolist()])
     left[only, codes[chosen][only]] = -np.inf  # without its only example there is no such label
     runners = left.argmax(axis=1).tolist()
     supported = np.isfinite(supporting[chosen]).tolist()

@@ -138,6 +138,7 @@ def benchmark_recall(
         running = stack.enter_context(started(SYSTEMS["ait"], folder.path, device, environment))
         progress(f"teaching {examples:,} examples")
         others = other_images(images, examples) if images else []
+        progress(f"asking for the features of {len(others) or len(files):,} images")
         features = _features_of(running, others or files[:examples])
         _fill(running, files[0], features, examples, undisturbed=len(others))
         found = [_round(running, files, connections, seconds, progress) for _ in range(rounds)]

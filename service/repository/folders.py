@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ait_lite import checkpoint
 from ait_lite.checkpoint import (
+    BEST,
     CONFIG,
     MANIFEST,
+    RECIPE,
     SERVING,
     WEIGHTS,
     CheckpointError,
@@ -25,7 +27,6 @@ from service.settings import Precision, Runtime
 
 MOST_SERVING_BYTES = 65_536
 
-_BEST = "best"  # where the trainer keeps the best model of a run
 _LIKE_A_VERSION = re.compile(r"[vV]?\d[\w.+-]*")
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]  # name, bytes, time of change, inode of each file
@@ -229,7 +230,7 @@ def _versions(model: Path) -> dict[ModelKey, Found]:
 
 def _is_best_of_run(path: Path) -> bool:
     """Tell whether a folder is that of a run's best model: every run has one of that name."""
-    return path.name == _BEST and (path.parent / "recipe.yaml").is_file()
+    return path.name == BEST and (path.parent / RECIPE).is_file()
 
 
 def _is_number(name: str) -> bool:
@@ -250,7 +251,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         except OSError as error:
             raise ModelError(unreadable(path, error)) from error
         if not there:
-            best = f" Did you mean {path / _BEST}?" if _has_config(path / _BEST) else ""
+            best = f" Did you mean {path / BEST}?" if _has_config(path / BEST) else ""
             raise ModelError(
                 f"{path} has no {names[0]}.{best} A model folder holds {CONFIG} and {WEIGHTS}, as the trainer exports "
                 "them."

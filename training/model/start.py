@@ -10,7 +10,7 @@ import timm
 import ait  # noqa: F401
 from ait.pretrained.hub import cached_weights
 from ait.pretrained.names import did_you_mean
-from ait_lite.checkpoint import CONFIG, bundled_folder, bundled_models, imagenet, resolve
+from ait_lite.checkpoint import BEST, CONFIG, bundled_folder, bundled_models, imagenet, resolve
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import ModelRecipe
 from training.storage.model_folder import missing_files
@@ -81,7 +81,7 @@ def checkpoint_folder(reference: str, key: str) -> Path:
     if not missing:
         return folder
     if folder.is_dir():
-        inside = folder / "best"
+        inside = folder / BEST
         hint = f"; did you mean {inside}?" if (inside / CONFIG).is_file() else ""
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
     names = ", ".join(bundled_models())

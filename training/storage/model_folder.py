@@ -13,7 +13,7 @@ from torch import Tensor, nn
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from ait.pretrained.checks import check_loaded
-from ait_lite.checkpoint import CONFIG, WEIGHTS, CheckpointError, atomic_folder
+from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder
 
 # Under "calibration" until a temperature is fitted.
 _UNCALIBRATED = "not done: a run fits a temperature at its end, and `ait calibrate` does it by hand"
@@ -72,7 +72,7 @@ def load_model(folder: Path) -> nn.Module:
     """
     missing = missing_files(folder)
     if missing:
-        hint = f"; did you mean {folder / 'best'}?" if not missing_files(folder / "best") else ""
+        hint = f"; did you mean {folder / BEST}?" if not missing_files(folder / BEST) else ""
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ait_lite.checkpoint import CONFIG, read_config, resolve
+from ait_lite.checkpoint import BEST, CONFIG, RECIPE, read_config, resolve
 from training.data.sources.folder import Layout
 from training.errors import DataError
 from training.storage.history import read_metrics
@@ -36,7 +36,7 @@ def read_run(checkpoint: Path) -> RunRecord:
         CheckpointError: The folder has no readable ``config.json``.
         OSError: A file cannot be read.
     """
-    metrics, recipe = checkpoint.parent / "metrics.jsonl", checkpoint.parent / "recipe.yaml"
+    metrics, recipe = checkpoint.parent / "metrics.jsonl", checkpoint.parent / RECIPE
     held_out = checkpoint.parent / "validation.txt"
     return RunRecord(
         history=read_metrics(metrics) if metrics.is_file() else [],
@@ -49,7 +49,7 @@ def read_run(checkpoint: Path) -> RunRecord:
 def run_or_checkpoint(reference: str) -> Path:
     """Find the checkpoint that a run's folder, a checkpoint's folder or a bundled model's name means."""
     folder = resolve(reference)
-    best = folder / "best"
+    best = folder / BEST
     return best if not (folder / CONFIG).is_file() and (best / CONFIG).is_file() else folder
 
 

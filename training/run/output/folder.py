@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from ait_lite.checkpoint import repair_folder, write_text
+from ait_lite.checkpoint import BEST, RECIPE, repair_folder, write_text
 from training.errors import OutputError
 from training.evaluation.report import draw_curves, draw_memory_health
 from training.evaluation.report.memory import memory_blocks
@@ -59,7 +59,7 @@ class RunFolder:
     @property
     def best(self) -> Path:
         """The folder of the best model."""
-        return self.path / "best"
+        return self.path / BEST
 
     @property
     def validation(self) -> Path:
@@ -102,7 +102,7 @@ class RunFolder:
             settings: The recipe as JSON values.
             validation_names: The images held out.
         """
-        write_text(self.path / "recipe.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+        write_text(self.path / RECIPE, yaml.safe_dump(dict(settings), sort_keys=False))
         write_text(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         # So that an evaluation can use the same images.
         write_text(self.validation, "".join(f"{name}\n" for name in validation_names))
@@ -110,7 +110,7 @@ class RunFolder:
     def settings(self) -> dict[str, Any] | None:
         """Read the recipe that `describe` wrote last; None where there is none, or another file of its name."""
         try:
-            found = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+            found = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
             return None
         return found if isinstance(found, dict) and isinstance(found.get("data"), dict) else None
