@@ -25,18 +25,20 @@ class Memories(Teaching, Moving):
         """List all memories by name."""
         return await self.run(self.store.memories)
 
-    async def create(self, name: str, options: Options, model: str | None, by: str) -> tuple[Described, bool]:
+    async def create(
+        self, name: str, options: Options, model: str | None, expected: int | None, by: str
+    ) -> tuple[Described, bool]:
         """Create a memory of a model; return it, and whether it is new.
 
         Raises:
-            ServiceError: It cannot be made, or is there already with other options.
+            ServiceError: It cannot be made, or is there already with other options or at another revision.
         """
         check_name(name)
         options.check()
         self.check_is_no_model(name)
         binding = await self.bindings.bind(model)
         while True:
-            memory, new = await self.run(self.store.create, name, options, binding, self.quotas)
+            memory, new = await self.run(self.store.create, name, options, binding, *self.at(expected))
             if new:
                 self.note_change("%s created memory %s of model %s", by, name, binding.model)
                 return Described(memory, {}), True

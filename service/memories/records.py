@@ -16,6 +16,9 @@ Outcome = Literal["created", "replaced", "unchanged"]
 # A negative example, "this is no cat", is stored under the label "¬cat".
 NOT: Final = "¬"
 
+# The revision to expect of a memory that must not be there; that of a memory is larger.
+ABSENT: Final = 0
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_ID: Final = 256
 _LONGEST_LABEL: Final = 100
@@ -202,8 +205,10 @@ def check_revision(memory: Memory, expected: int | None) -> None:
     """Check that a memory is at the revision that is expected, if one is.
 
     Raises:
-        StaleRevision: It is at another one.
+        StaleRevision: It is at another one, or was not to be there.
     """
+    if expected == ABSENT:
+        raise StaleRevision(f"There is a memory {memory.name!r} already. Choose another name.")
     if expected is not None and memory.revision != expected:
         raise StaleRevision(
             f"Memory {memory.name!r} is at revision {memory.revision}, not {expected}. Look at it again, then decide."

@@ -11,6 +11,7 @@ from service.http.problems import documented
 from service.http.uploads import read_body
 from service.http.v1.memories_access import (
     Expected,
+    ExpectedOrNew,
     MayAdmin,
     MayRecall,
     MayTeach,
@@ -50,17 +51,22 @@ async def list_memories(memories: MemoriesDep, by: MayRecall) -> MemoryList:
 
 @router.put(
     "/{memory}",
-    responses={**documented(400, 404, 409, 413, 503), **_CREATED},
+    responses={**documented(400, 404, 409, 412, 413, 503), **_CREATED},
     openapi_extra=json_body(MemoryOptions, required=False),
     dependencies=[only()],
 )
 async def create_memory(
-    request: Request, response: Response, memories: MemoriesDep, memory: MemoryName, by: MayTeach
+    request: Request,
+    response: Response,
+    memories: MemoriesDep,
+    memory: MemoryName,
+    expected: ExpectedOrNew,
+    by: MayTeach,
 ) -> MemoryDescription:
     """Create a memory; one that is there already with the same options is left as it is."""
     asked = await read_json(request, MemoryOptions)
     options = Options(**asked.model_dump(exclude={"model"}))
-    described, new = await memories.create(memory, options, asked.model, by)
+    described, new = await memories.create(memory, options, asked.model, expected, by)
     response.status_code = 201 if new else 200
     set_revision(response, described.memory.revision)
     return description(described, memories.quotas)
@@ -128,7 +134,7 @@ async def put_memory_file(
     engine: EngineDep,
     memories: MemoriesDep,
     memory: MemoryName,
-    expected: Expected,
+    expected: ExpectedOrNew,
     by: MayAdmin,
     model: Annotated[
         str | None, Query(description="The model it belongs to; unset, the memory's or the default.")

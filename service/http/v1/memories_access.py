@@ -15,6 +15,7 @@ from service.http.problems import Problem, broken_rules, key_missing
 from service.http.uploads import read_body
 from service.http.v1.requests import check_parameters
 from service.memories.memories import Memories
+from service.memories.records import ABSENT
 from service.observability.request_context import record_of
 
 REVISION_HEADER: Final = "Memory-Revision"
@@ -119,6 +120,19 @@ async def _expected(
     return int(found[1]) if found else -1  # what no memory has, so that it does not match
 
 
+async def _expected_or_new(
+    expected: Annotated[int | None, Depends(_expected)],
+    if_none_match: Annotated[
+        str | None, Header(description="`*` for a memory that must not be there yet; one that is there is a 412.")
+    ] = None,
+) -> int | None:
+    if if_none_match is None:
+        return expected
+    if if_none_match.strip() != "*" or expected is not None:
+        raise Problem(400, "invalid-parameter", "If-None-Match is * here, and comes without If-Match.")
+    return ABSENT
+
+
 def _check_origin(request: Request) -> None:
     """Refuse what a page of another origin has sent: a browser says so, and other clients say nothing."""
     origin = request.headers.get("origin")
@@ -151,6 +165,7 @@ MemoriesDep = Annotated[Memories, Depends(_get_memories)]
 MemoryName = Annotated[str, Path(description=MEMORY["description"])]
 ExampleId = Annotated[str, Path(description="Of an example.")]
 Expected = Annotated[int | None, Depends(_expected)]
+ExpectedOrNew = Annotated[int | None, Depends(_expected_or_new)]
 MayRecall = Annotated[str, Depends(allow("recall"))]
 MayTeach = Annotated[str, Depends(allow("teach"))]
 MayAdmin = Annotated[str, Depends(allow("admin"))]

@@ -9,6 +9,7 @@ from service.engine import Engine
 from service.http.dependencies import EngineDep, ModelName
 from service.http.problems import documented
 from service.http.v1.schemas import Limits, Model, Models, ModelVersion, Runtime
+from service.memories.taught_model import TaughtModel
 from service.models.served_model import ServedModel
 
 router = APIRouter(tags=["models"])
@@ -46,6 +47,7 @@ def _describe(model: ServedModel, engine: Engine) -> Model:
         labels=model.labels,
         input_size=list(model.input_size),
         calibrated=model.calibrated,
+        memory=isinstance(model, TaughtModel),
         runtime=Runtime.model_validate(model.runtime),
         limits=Limits(
             body_bytes=settings.max_body_bytes,

@@ -102,6 +102,7 @@ class Model(BaseModel):
     calibrated: bool = Field(
         description="Whether the checkpoint carries a temperature, which its scores are divided by."
     )
+    memory: bool = Field(description="Whether it is a memory, which can be taught at /v1/memories.")
     runtime: Runtime = Field(description="What it runs in, and what else was tried.")
     limits: Limits
 

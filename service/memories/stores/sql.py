@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from service.errors import ExampleNotFound, MemoryConflict, MemoryFull, MemoryNotFound
 from service.memories.records import (
+    ABSENT,
     Binding,
     Changes,
     Example,
@@ -70,11 +71,15 @@ class SqlStore(MemoryStore):
         with self._reading() as run:
             return find_memory(run, name)
 
-    def create(self, name: str, options: Options, binding: Binding, quotas: Quotas) -> tuple[Memory, bool]:
+    def create(
+        self, name: str, options: Options, binding: Binding, quotas: Quotas, expected: int | None = None
+    ) -> tuple[Memory, bool]:
         with self._writing() as run:
             try:
-                memory = find_memory(run, name, self._locking)
+                memory = self._hold(run, name, expected)
             except MemoryNotFound:
+                if expected not in (None, ABSENT):
+                    raise
                 return create_memory(run, name, options, binding, quotas), True
         if (memory.options, memory.binding) != (options, binding):
             raise MemoryConflict(
@@ -155,7 +160,7 @@ class SqlStore(MemoryStore):
             try:
                 memory = self._hold(run, name, expected)
             except MemoryNotFound:
-                if expected is not None:
+                if expected not in (None, ABSENT):
                     raise
                 memory = create_memory(run, name, options, binding, quotas)
             else:

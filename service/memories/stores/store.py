@@ -14,7 +14,7 @@ class MemoryStore(ABC):
 
     Every method is one transaction: it happens as a whole or not at all, and what it has written stays when it has
     returned. All of them raise `StoreUnavailable` where the store does not answer. `expected` is the revision that the
-    memory must have now, else `StaleRevision` is raised; None is any.
+    memory must have now, else `StaleRevision` is raised; None is any, `ABSENT` that it is not there.
     """
 
     @abstractmethod
@@ -30,7 +30,9 @@ class MemoryStore(ABC):
         """
 
     @abstractmethod
-    def create(self, name: str, options: Options, binding: Binding, quotas: Quotas) -> tuple[Memory, bool]:
+    def create(
+        self, name: str, options: Options, binding: Binding, quotas: Quotas, expected: int | None = None
+    ) -> tuple[Memory, bool]:
         """Create a memory; one that is there already with the same options and binding is left as it is.
 
         Returns:

@@ -70,7 +70,7 @@ export class Card {
       slot.replaceChildren(scores(found.labels));
       note(...found.timing);
       announce(`${this.name}: ${found.labels[0].label}, ${percent(found.labels[0].score)}`);
-      if (place === 0) {
+      if (place === 0 && !choice.model.memory) { // a memory names its evidence on its own page
         this.#find(".explain").hidden = false;
         if (this.open) this.#explain();
       }
@@ -129,7 +129,8 @@ export class Card {
     this.#explanation = null;
     this.done = false;
     this.answers = [];
-    this.#find(".more").replaceChildren(...(this.open ? [empty()] : []));
+    const explained = this.open && !this.#host.choices()[0].model.memory;
+    this.#find(".more").replaceChildren(...(explained ? [empty()] : []));
     this.#find(".explain").hidden = true;
   }
 

@@ -60,8 +60,9 @@ function describe(choice) {
   $("classes").replaceChildren(...labels.map((label) => element("li", "", label)));
   $("classes-box").open = labels.length <= 40;
   const key = currentKey() ? "-H 'Authorization: Bearer KEY' " : "";
-  $("curl").textContent = ["classify", "explain"]
-    .map((action) => `curl ${key}--data-binary @image.jpg ${new URL(path(choice, action), document.baseURI)}`)
+  const second = choice.model.memory ? `v1/memories/${choice.model.name}/recall` : path(choice, "explain");
+  $("curl").textContent = [path(choice, "classify"), second]
+    .map((each) => `curl ${key}--data-binary @image.jpg ${new URL(each, document.baseURI)}`)
     .join("\n");
   $("about").hidden = false;
   for (const card of results.cards) card.ask();

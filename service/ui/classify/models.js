@@ -115,7 +115,11 @@ function equal(one, other) {
 
 function option({ model, version }) {
   const several = model.versions.length > 1;
-  return element("option", "", several ? `${model.name} · version ${version}` : model.name);
+  return element("option", "", several ? `${model.name} · version ${version}` : nameOf(model));
+}
+
+function nameOf({ name, memory }) {
+  return memory ? `${name} · memory` : name;
 }
 
 function closed({ model, version, state }) {
@@ -138,9 +142,15 @@ function mention(index) {
 function describe({ model, version }) {
   const [, height, width] = model.input_size;
   const classes = count(model.labels.length, "class", "classes");
-  const facts = [`version ${version}`, classes, `sees ${width} × ${height} pixels`];
+  const facts = [model.memory ? "a memory" : `version ${version}`, classes, `sees ${width} × ${height} pixels`];
   if (model.calibrated) facts.push("calibrated");
-  $("facts").textContent = facts.join(" · ");
+  $("facts").replaceChildren(facts.join(" · "), ...(model.memory ? [" · ", teaching(model.name)] : []));
+}
+
+function teaching(name) {
+  const link = element("a", "", "teach it");
+  link.href = `teach?${new URLSearchParams({ memory: name })}`;
+  return link;
 }
 
 function notice(text) {

@@ -22,12 +22,13 @@ export class Problem extends Error {
  * While the server is busy, `onWait(problem, seconds)` is called every second with the seconds that are left; with
  * none, it is being asked again.
  */
-export async function request(path, { method = "GET", body, signal, onWait = () => {} } = {}) {
+export async function request(path, { method = "GET", body, headers = {}, signal, onWait = () => {} } = {}) {
   let patience = PATIENCE;
   for (;;) {
     const start = performance.now();
     const key = currentKey();
-    const answer = await send(path, { method, body, signal, headers: key ? { Authorization: `Bearer ${key}` } : {} });
+    const secret = key ? { Authorization: `Bearer ${key}` } : {};
+    const answer = await send(path, { method, body, signal, headers: { ...headers, ...secret } });
     if (answer.ok) {
       const document = answer.status === 204 ? null : await answer.json();
       return { document, elapsed: performance.now() - start };

@@ -27,10 +27,6 @@ export function offerMaking(onMade, onProblem) {
 
 /** Imports a file as a new memory: into one that is there, its examples would go without a way back. */
 async function bring(name, file) {
-  const memories = await client.listMemories();
-  if (memories.some((each) => each.name === name)) {
-    throw new Error(`There is a memory “${name}” already. Type another name for the one in ${file.name}.`);
-  }
   // The file knows the weights that it belongs to, and not what they are called here.
   const { model, keep } = options();
   const others = [...$("make-model").options].map(({ value }) => value).filter((each) => each !== model);

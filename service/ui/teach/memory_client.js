@@ -4,6 +4,7 @@ import { problemOf, request } from "../common/api.js";
 import { currentKey } from "../common/key.js";
 
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
+const NEW = { "If-None-Match": "*" }; // nothing may be there to be replaced
 const thumbnails = new Map(); // path -> promise of a blob
 
 export async function listMemories() {
@@ -12,10 +13,9 @@ export async function listMemories() {
 
 /** The names of the models that memories can belong to, and which of them is the default one. */
 export async function listModels() {
-  const [{ document }, memories] = await Promise.all([request("v1/models"), listMemories()]);
-  const taught = new Set(memories.map(({ name }) => name)); // they answer as models, too
-  const names = document.models.map(({ name }) => name).filter((name) => !taught.has(name));
-  return { names, standard: document.default };
+  const { document } = await request("v1/models");
+  const models = document.models.filter(({ memory }) => !memory); // which answer as models, too
+  return { names: models.map(({ name }) => name), standard: document.default };
 }
 
 /** Whether a Problem is that there is no such memory. */
@@ -23,15 +23,15 @@ export function isGone(problem) {
   return problem.type === "urn:ait:unknown-memory";
 }
 
-/** Makes an empty memory; `options` are its model and what it keeps of images. */
+/** Makes an empty memory whose name is free; `options` are its model and what it keeps of images. */
 export async function makeMemory(name, options) {
-  return (await request(at(name), { method: "PUT", body: JSON.stringify(options) })).document;
+  return (await request(at(name), { method: "PUT", body: JSON.stringify(options), headers: NEW })).document;
 }
 
-/** Makes a memory of a file that `exportFile` gave. */
+/** Makes a memory whose name is free of a file that `exportFile` gave. */
 export async function importFile(name, file, options) {
   const path = at(name, `/file?${new URLSearchParams(options)}`);
-  return (await request(path, { method: "PUT", body: file })).document;
+  return (await request(path, { method: "PUT", body: file, headers: NEW })).document;
 }
 
 export function deleteMemory(memory) {

@@ -32,7 +32,7 @@ def test_a_memory_that_is_deleted_while_it_is_made_is_made_anew(
     monkeypatch.setattr(memories.bindings, "bind", bind)
     monkeypatch.setattr(memories, "describe", delete_and_describe)
     taught(memories.store, lesson("a"))
-    described, new = asyncio.run(memories.create("pets", Options(), None, "somebody"))
+    described, new = asyncio.run(memories.create("pets", Options(), None, None, "somebody"))
     assert new
     assert (described.labels, described.memory.examples) == ({}, 0)
     assert memories.store.memory("pets") == described.memory

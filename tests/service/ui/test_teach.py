@@ -139,7 +139,8 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
 
     # Importing makes a new memory, and never takes the place of one.
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
-    expect(here.page.locator("#notice")).to_contain_text("There is a memory “short-lived” already")
+    expect(here.page.locator("#notice")).to_contain_text("There is a memory 'short-lived' already")
+    here.refusals.add(412)
     here.page.get_by_label("New memory").fill("moved")
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
     expect(here.page.locator("#memory")).to_have_value("moved")
@@ -159,6 +160,29 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
     here.page.reload()
     expect(here.page.locator("#memory option", has_text="short-lived")).to_have_count(1)
     expect(here.page.locator("#memory option", has_text="moved")).to_have_count(0)
+
+
+def test_a_memory_is_one_on_the_first_page_too(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "both-pages")
+    add_class(here, "red", 2)
+    add_class(here, "blue", 2)
+    here.page.get_by_label("New memory").fill("both-pages")
+    here.refusals.add(412)
+    here.page.get_by_role("button", name="Make it").click()
+    expect(here.page.locator("#notice")).to_contain_text("There is a memory 'both-pages' already")
+
+    here.page.goto("/?model=both-pages")
+    expect(here.page.locator("#model option:checked")).to_have_text("both-pages · memory")
+    expect(here.page.locator("#facts")).to_contain_text("a memory · 2 classes")
+    image = here.add(payload(coloured("red", 7), "rose.png")).first
+    assert here.best(image) == "red"
+    expect(image.locator(".timing")).to_contain_text("round trip")
+    expect(image.get_by_role("button", name="Explain")).to_be_hidden()
+    expect(here.page.locator("#curl")).to_contain_text("/v1/memories/both-pages/recall")
+    here.page.get_by_role("link", name="teach it").click()
+    expect(here.page.locator("#memory")).to_have_value("both-pages")
+    expect(card(here, "blue")).to_contain_text("2 examples")
 
 
 def test_what_another_tab_has_deleted_is_gone(open_page: Callable[..., Visit]) -> None:

@@ -52,6 +52,15 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     assert (again.status_code, again.json()) == (200, made)
     assert again.headers["etag"] == f'"{made["revision"]}"'
     problem(teacher.put("/v1/memories/made", json={}), 409, "memory-conflict")
+    only_new = {"if-none-match": "*"}
+    told = problem(teacher.put("/v1/memories/made", json={}, headers=only_new), 412, "stale-revision")
+    assert told["detail"] == "There is a memory 'made' already. Choose another name."
+    other = {"if-none-match": '"1"'}
+    problem(teacher.put("/v1/memories/made", json={}, headers=other), 400, "invalid-parameter")
+    both = only_new | {"if-match": '"1"'}
+    problem(teacher.put("/v1/memories/made", json={}, headers=both), 400, "invalid-parameter")
+    assert teacher.put("/v1/memories/fresh", json={}, headers=only_new).status_code == 201
+    assert teacher.delete("/v1/memories/fresh").status_code == 204
     problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
     assert teacher.get("/v1/memories/made").json() == made
     assert "made" in [each["name"] for each in teacher.get("/v1/memories").json()["memories"]]
@@ -306,6 +315,8 @@ def test_a_memorys_file_is_the_librarys(teacher: TestClient, tmp_path: Path) -> 
     assert teacher.post("/v1/memories/from-python/verify").json()["digest"] == memory.digest()
     again = teacher.put("/v1/memories/from-python/file", content=response.content)
     assert again.json()["examples"] == 6
+    new = teacher.put("/v1/memories/filed/file", content=response.content, headers={"if-none-match": "*"})
+    problem(new, 412, "stale-revision")
     other = teacher.put("/v1/memories/of-others/file", content=response.content, params={"model": "others"})
     assert "Name that one as the memory's model" in problem(other, 409, "memory-conflict")["detail"]
     for data in (b"", b"x" * 100, response.content[:-1], response.content[:200]):
@@ -388,6 +399,7 @@ def test_a_memory_answers_as_a_model(teacher: TestClient) -> None:
     wait_for(lambda: "classifier" in listed(), "the memory to be listed")
     description = teacher.get("/v1/models/classifier").json()
     assert description["labels"] == sorted(COLOURS)
+    assert (description["memory"], teacher.get("/v1/models/colours").json()["memory"]) == (True, False)
     asked = coloured("green", 30)
     classified = teacher.post("/v1/models/classifier/classify", content=asked).json()
     recalled = recall(teacher, "classifier", asked)

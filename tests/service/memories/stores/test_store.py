@@ -18,7 +18,7 @@ from service.errors import (
     StaleRevision,
 )
 from service.memories.answering.index import MemoryIndex, WouldWait
-from service.memories.records import Binding, Options, Quotas, Selection
+from service.memories.records import ABSENT, Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
 from tests.support.memory_histories import (
@@ -147,11 +147,25 @@ def test_a_stale_revision_is_refused_by_every_change(store: MemoryStore) -> None
         lambda: store.delete("pets", stale),
         lambda: store.replace("pets", Options(), BINDING, [], QUOTAS, stale),
         lambda: store.rebind("pets", BINDING, {}, stale),
+        lambda: store.create("pets", Options(), BINDING, QUOTAS, ABSENT),
+        lambda: store.replace("pets", Options(), BINDING, [], QUOTAS, ABSENT),
     )
     for change in changes:
         with pytest.raises(StaleRevision):
             change()
     assert store.memory("pets").examples == 2
+
+
+def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> None:
+    for make in (
+        lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected)[0],
+        lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
+    ):
+        with pytest.raises(MemoryNotFound):
+            make(1)
+        made = make(ABSENT)
+        assert store.memories() == [made]
+        store.delete("pets")
 
 
 def test_of_writers_with_the_same_revision_one_wins(store: MemoryStore) -> None:
