@@ -178,15 +178,15 @@ def answer_table(
         raise CheckpointError(f"the classes of {checkpoint} exclude each other: evaluate it on one class an image")
     samples = open_evaluation("table", table, only, multi_label=True)
     classes = _classes(model)
-    targets = known_targets(samples, model)
+    targets = known_targets(samples, model, str(checkpoint))
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
     return TableAnswers(logits, targets, classes, samples.names, _architecture(model))
 
 
-def known_targets(samples: LabelledImages, model: nn.Module) -> Tensor:
-    """Map the classes that images have to those of a model, by name.
+def known_targets(samples: LabelledImages, model: nn.Module, name: str = "the model") -> Tensor:
+    """Map the classes that images have to those of a model, by name; errors call it `name`.
 
     Returns:
         (N, classes of the model), 1 for each that an image has.
@@ -197,7 +197,7 @@ def known_targets(samples: LabelledImages, model: nn.Module) -> Tensor:
     classes = _classes(model)
     assert samples.targets is not None  # of a table that was opened for several
     targets = torch.zeros(len(samples), len(classes))
-    targets[:, _columns(samples, classes)] = samples.targets
+    targets[:, _columns(samples, classes, name)] = samples.targets
     return targets
 
 
@@ -247,12 +247,13 @@ def finite_logits(
     return logits
 
 
-def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
+def known_labels(samples: LabelledImages, model: nn.Module, name: str = "the model") -> Tensor:
     """Look up the labels by which a model knows the images' classes.
 
     Args:
         samples: Whose classes have names, and labels of their own.
         model: Its configuration names its classes, or has as many.
+        name: What errors call it.
 
     Returns:
         (N,) int64.
@@ -264,18 +265,18 @@ def known_labels(samples: LabelledImages, model: nn.Module) -> Tensor:
     if not classes:
         if len(samples.classes) != num_classes:
             raise DataError(
-                f"{samples.origin} holds {len(samples.classes)} classes, the model knows {num_classes} "
+                f"{samples.origin} holds {len(samples.classes)} classes, {name} knows {num_classes} "
                 "and the checkpoint does not name them"
             )
         return samples.labels
-    return _columns(samples, classes)[samples.labels]
+    return _columns(samples, classes, name)[samples.labels]
 
 
-def _columns(samples: LabelledImages, classes: Sequence[str]) -> Tensor:
+def _columns(samples: LabelledImages, classes: Sequence[str], name: str) -> Tensor:
     """Look up the model's label of each of the images' classes, (classes,) int64."""
     unknown = sorted(set(samples.classes) - set(classes))
     if unknown:
-        raise DataError(f"{samples.origin} holds classes the model does not know: {', '.join(unknown[:5])}")
+        raise DataError(f"{samples.origin} holds classes {name} does not know: {', '.join(unknown[:5])}")
     return torch.tensor([classes.index(name) for name in samples.classes], dtype=torch.int64)
 
 

@@ -182,7 +182,7 @@ def _probabilities(
     """Compute a checkpoint's probabilities of the images' classes, and of the likeliest other class it may know."""
     model = load_model(checkpoint).to(place)
     refuse_multi_label(checkpoint)
-    known_labels(samples, model)  # refuses images of classes that the model does not know
+    known_labels(samples, model, str(checkpoint))  # refuses images of classes that the model does not know
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)

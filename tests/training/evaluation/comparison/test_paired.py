@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app
 from tests.support.training_images import CLASSES, write_images
+from training.errors import DataError
 from training.evaluation.comparison.paired import ANOTHER, Comparison, compare, compare_probabilities
 
 ARGS: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -99,6 +101,14 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     assert result.classes == (*CLASSES, ANOTHER)
     assert torch.equal(*result.answers)
     assert result.nll[0] == pytest.approx(result.nll[1], rel=1e-5)
+
+
+def test_the_model_that_lacks_a_class_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 2, seed=0)
+    first, second = save(tmp_path / "first", CLASSES, seed=1), save(tmp_path / "second", CLASSES[:2], seed=1)
+    missing = f"holds classes {re.escape(str(second))} does not know: {CLASSES[2]}"
+    with pytest.raises(DataError, match=missing):
+        compare(first, second, tmp_path / "images", cache=tmp_path / "cache")
 
 
 def test_the_command_prints_both_and_writes_what_they_differ_on(
