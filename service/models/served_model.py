@@ -147,6 +147,8 @@ class ServedModel:
             ModelError: It cannot be loaded.
         """
         name, version = folder.name, folder.version
+        logger.info("model %s version %s is being loaded from %s", name, version, folder.path)
+        began = time.perf_counter()
         spec: dict[str, Any] = {
             "name": name,
             "version": version,
@@ -193,7 +195,7 @@ class ServedModel:
         else:
             process = supervised(launcher, spec)
             await process.start()
-        _log(folder, process.description)
+        _log(folder, process.description, time.perf_counter() - began)
         return cls(folder, process, settings, serving, observer, explainer)
 
     @property
@@ -392,12 +394,12 @@ def _needs_no_torch(folder: ModelFolder, spec: dict[str, Any]) -> bool:
     return spec["runtime"] != "torch" and is_prepared(folder.path) and not accelerated
 
 
-def _log(folder: ModelFolder, description: dict[str, Any]) -> None:
+def _log(folder: ModelFolder, description: dict[str, Any], seconds: float) -> None:
     """Tell what a model runs in, and what the others did."""
     runtime = description["runtime"]
     logger.info(
-        "model %s version %s runs in %s %s, in batches of up to %d images, %d at once: %s",
-        folder.name, folder.version, runtime["name"], runtime["precision"],
+        "model %s version %s was loaded in %.1f s; it runs in %s %s, in batches of up to %d images, %d at once: %s",
+        folder.name, folder.version, seconds, runtime["name"], runtime["precision"],
         description["best_batch"], description["piece"], runtime["reason"],
     )  # fmt: skip
     for each in runtime["tried"]:

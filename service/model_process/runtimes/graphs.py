@@ -130,7 +130,7 @@ class Graphs:
             raise NoGraph(failed.read_text())
         assert self._torch_model is not None
         module = self._torch_model.module
-        logger.info("a graph of %s is prepared; it is kept in %s", self._folder.path, entry.parent)
+        logger.info("a graph of %s is being made; %s keeps it for other starts", self._folder.path, entry.parent)
         with atomic_folder(entry) as new:
 
             def make() -> None:

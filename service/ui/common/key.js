@@ -1,6 +1,6 @@
 // The API key, where the server asks for one. It stays in this tab, and goes with every request.
 
-import { $ } from "./dom.js";
+import { $, element } from "./dom.js";
 
 const PLACE = "ait-key";
 const KINDS = new Set(["urn:ait:key-missing", "urn:ait:key-wrong"]);
@@ -23,17 +23,28 @@ export function askForKey(problem) {
 }
 
 async function ask(note) {
-  $("key-note").textContent = note;
-  $("key").hidden = false;
-  $("key-input").value = "";
-  $("key-input").focus();
+  const said = element("p", "");
+  said.id = "key-note";
+  said.setAttribute("role", "status");
+  const input = element("input", "");
+  Object.assign(input, {
+    id: "key-input", type: "password", required: true, autocomplete: "off",
+    pattern: "\\s*[!-~]+\\s*", title: "Letters, digits and signs, without spaces",
+  });
+  const label = element("label", "", "This server asks for a key");
+  label.htmlFor = input.id;
+  const form = element("form", "notice", label, element("div", "actions", input, element("button", "button strong", "Use it")), said);
+  form.id = "key";
+  $("notice").after(form);
+  said.textContent = note; // once it is there, so that it is read out
+  input.focus();
   await new Promise((resolve) => {
-    $("key").onsubmit = (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       resolve();
-    };
+    });
   });
-  sessionStorage.setItem(PLACE, $("key-input").value.trim());
-  $("key").hidden = true;
+  sessionStorage.setItem(PLACE, input.value.trim());
+  form.remove();
   asked = null;
 }
