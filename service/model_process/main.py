@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import sys
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ from service.repository.folders import ModelError, ModelFolder
 logger = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 10.0  # larger batches are left out where they would make a slow machine wait for longer
+_ROUNDS = 3  # in which batches of all sizes are timed
+_SAMPLE_SECONDS = 0.01  # that a size is timed for in a round: several turns of programs that share a processor
 
 # A batch is large enough where no larger one is faster by more than this, counted with what it costs besides the
 # model. Whoever waits for a batch to end waits for less then, and the server has its answers to write while the next
@@ -174,22 +176,32 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, _Batches]:
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
 
 
-def _warm_up(classifier: Classifier, threads: int) -> _Batches:
-    """Run batches of 1, 2, 4, … and the largest: the first of a shape takes longer."""
-    began = time.perf_counter()
-    seconds: dict[int, float] = {}  # of a batch, by its size
+def _warm_up(classifier: Classifier, threads: int, clock: Callable[[], float] = time.perf_counter) -> _Batches:
+    """Run batches of 1, 2, 4, … and the largest, and time them in turns.
+
+    Another program takes its share of every sample. The least time of each size would tell that of an idle machine for
+    small batches, which fit between two turns of the other, and never for large ones: they would seem slow.
+    """
+    began = clock()
+    batches: dict[int, MixedBatch] = {}
     size = 1
-    while time.perf_counter() - began < WARM_UP_SECONDS:
-        batch, fastest = split([np.zeros(classifier.input_size, np.uint8)] * size), math.inf
-        for _ in range(3):  # the first of its shape does not count, nor what another program has held up
-            start = time.perf_counter()
-            classifier.logits(batch, threads)
-            fastest = min(fastest, time.perf_counter() - start)
-        seconds[size] = fastest + BESIDES_SECONDS
+    while clock() - began < WARM_UP_SECONDS / 4:
+        batches[size] = split([np.zeros(classifier.input_size, np.uint8)] * size)
+        classifier.logits(batches[size], threads)  # the first of a shape takes longer
         if size == classifier.max_batch:
             break
         size = min(2 * size, classifier.max_batch)
-    return _judge(seconds)
+    seconds: dict[int, list[float]] = {size: [] for size in batches}
+    for _ in range(_ROUNDS):
+        for size, batch in batches.items():
+            start, runs = clock(), 0
+            while not runs or clock() - start < _SAMPLE_SECONDS:
+                classifier.logits(batch, threads)
+                runs += 1
+            seconds[size].append((clock() - start) / runs)
+        if clock() - began > WARM_UP_SECONDS:
+            break
+    return _judge({size: median(found) + BESIDES_SECONDS for size, found in seconds.items()})
 
 
 def _judge(seconds: dict[int, float]) -> _Batches:

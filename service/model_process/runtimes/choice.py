@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUNTIMES: Final = ("torch", *GRAPH_RUNTIMES)
-SECONDS: Final = 2.0  # after which no larger batch is tried in a runtime
+SECONDS: Final = 2.0  # for each runtime, after which no larger batch is tried
 ROUNDS: Final = 4  # the first does not count, nor what another program has held up
 TYPICAL: Final = 8  # images of a batch under load
 
@@ -256,33 +256,36 @@ def _fastest(models: list[Model], candidates: _Candidates, max_batch: int, threa
     """Measure and compare; a single one needs no measurement."""
     if len(models) == 1:
         return models[0]
-    for model in models:
-        candidates.entry(model).rates = measure(model, max_batch, threads, streams)
-    rates = [candidates.entry(model).rates for model in models]
-    common = set.intersection(*(set(each) for each in rates))
-    scores = [math.prod(each[size] for size in common) for each in rates]
+    rates = measure(models, max_batch, threads, streams)
+    for model, each in zip(models, rates, strict=True):
+        candidates.entry(model).rates = each
+    scores = [math.prod(each.values()) for each in rates]
     return models[scores.index(max(scores))]
 
 
-def measure(model: Model, max_batch: int, threads: int, streams: int) -> dict[int, float]:
+def measure(models: Sequence[Model], max_batch: int, threads: int, streams: int) -> list[dict[int, float]]:
     """Measure images a second, by the size of a batch: of one, of a typical and of the largest one.
 
     Args:
-        model: What is measured.
+        models: What is measured, in turns: what slows the machine down for a while slows all of them.
         max_batch: Most inputs of a batch.
         threads: Of each batch.
         streams: Batches that run at the same time.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (max_batch, *model.data_config["input_size"]), np.uint8)
-    began, rates = time.perf_counter(), {}
+    image = models[0].data_config["input_size"]
+    noise = np.random.default_rng(0).integers(0, 256, (max_batch, *image), np.uint8)
+    began = time.perf_counter()
+    rates: list[dict[int, float]] = [{} for _ in models]
     with ThreadPoolExecutor(streams) as pool:
         for size in sorted({1, min(TYPICAL, max_batch), max_batch}):
-            batch, fastest = split(list(noise[:size])), math.inf
+            batch, fastest = split(list(noise[:size])), [math.inf] * len(models)
             for _ in range(ROUNDS):
-                start = time.perf_counter()
-                list(pool.map(lambda _: model.logits(batch, threads), range(streams)))  # noqa: B023  it has run here
-                fastest = min(fastest, time.perf_counter() - start)
-            rates[size] = size * streams / fastest
-            if time.perf_counter() - began > SECONDS:
+                for place, model in enumerate(models):
+                    start = time.perf_counter()
+                    list(pool.map(model.logits, [batch] * streams, [threads] * streams))
+                    fastest[place] = min(fastest[place], time.perf_counter() - start)
+            for found, seconds in zip(rates, fastest, strict=True):
+                found[size] = size * streams / seconds
+            if time.perf_counter() - began > SECONDS * len(models):
                 break
     return rates

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from service.model_process.classifier import Classifier
-from service.model_process.main import _judge, _load
+from service.model_process.main import _judge, _load, _warm_up
 from service.model_process.mixed_batch import MixedBatch
 from service.repository.folders import ModelError, locate
 
@@ -62,6 +62,39 @@ def test_batches_are_large_enough_where_larger_ones_gain_little(
     found = _judge(seconds)
     assert found.best == best
     assert found.seconds == pytest.approx(besides)
+
+
+class SharedProcessor:
+    """A processor, and its clock, that other programs have every second turn of; a classifier works on it.
+
+    Args:
+        turn: In microseconds.
+    """
+
+    input_size = (3, 8, 8)
+    max_batch = 32
+
+    def __init__(self, turn: int) -> None:
+        self.now, self._turn = 0, turn
+
+    def clock(self) -> float:
+        return self.now / 1e6
+
+    def logits(self, batch: MixedBatch, threads: int) -> None:
+        assert batch.images is not None
+        left = 500 + 3000 * len(batch.images)
+        while left:
+            into = self.now % (2 * self._turn)
+            part = min(self._turn - into, left) if into < self._turn else 0
+            self.now += part or 2 * self._turn - into
+            left -= part
+
+
+@pytest.mark.parametrize("turn", [10**9, 5000, 4000, 3000])  # the first is never over: an idle machine
+def test_batches_are_large_enough_on_a_machine_that_is_shared_too(turn: int) -> None:
+    # A batch of one may fit between two turns of others; of the larger ones none does.
+    machine: Any = SharedProcessor(turn)
+    assert _warm_up(machine, 1, machine.clock).best in ((8,) if turn == 10**9 else (4, 8, 16))
 
 
 def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

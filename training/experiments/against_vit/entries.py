@@ -1,5 +1,6 @@
 """Who takes part on which set: AiT with the published memory and with later ones, and ViTs of several widths."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,7 +120,8 @@ def matched_width(design: str, size: Size) -> int:
 
     target = stored(design, size.width)
     widths = range(size.width, _WIDEST * size.width, size.heads)
-    return min(widths, key=lambda width: abs(stored("vit", width) - target))
+    place = max(bisect_left(widths, target, key=partial(stored, "vit")), 1)  # a wider one stores more
+    return min(widths[place - 1 : place + 1], key=lambda width: abs(stored("vit", width) - target))
 
 
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
