@@ -86,7 +86,7 @@ def teaching(browser: Browser, url: str, path: Path, folder: Path) -> None:
     """Three classes that were taught, an image of one of them, and one of none."""
     draw_shapes(folder)
     here = Visit(browser, url, "/teach", viewport={"width": 960, "height": 800})
-    here.page.get_by_label("New memory").fill("shapes")
+    here.page.get_by_label("Name", exact=True).fill("shapes")
     here.page.get_by_role("button", name="Make it").click()
     expect(here.page.locator("#memory")).to_have_value("shapes")
     for count, label in enumerate(_TAUGHT, 1):
@@ -97,7 +97,6 @@ def teaching(browser: Browser, url: str, path: Path, folder: Path) -> None:
     asked = [folder / "shapes" / "disc" / "11.png", folder / "shapes" / "star" / "0.png"]
     here.page.locator("#files").set_input_files(asked)
     expect(here.page.locator(".evidence")).to_have_count(2)
-    here.page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
     save(here, path)
 
 

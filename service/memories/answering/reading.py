@@ -147,7 +147,11 @@ class Reading:
 
     @cached_property
     def _temperature(self) -> float | None:
-        """The one with the highest likelihood where each example is left out in turn; None with too few of them."""
+        """The one with the highest likelihood where each example is left out in turn; None with too few of them.
+
+        As if one more than the examples had been told wrong: none of a few is no reason to be sure of the next (the
+        smoothed targets of Platt, Probabilistic outputs for support vector machines, 1999).
+        """
         if not self.calibrated:
             return None
         counts = self._content.counts
@@ -172,9 +176,13 @@ class Reading:
 
 
 def _loss(logits: np.ndarray, own: np.ndarray) -> float:
+    """Mean loss of logits (n, C), C above 1, where own labels (n,) are right in all but one of n + 2 answers."""
+    count, labels = logits.shape
     logits = logits - logits.max(axis=1, keepdims=True)
-    chosen = logits[np.arange(len(own)), own]
-    return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
+    chosen = logits[np.arange(count), own]
+    others = (logits.sum(axis=1) - chosen) / (labels - 1)
+    wrong = 1.0 / (count + 2)
+    return float((np.log(np.exp(logits).sum(axis=1)) - (1.0 - wrong) * chosen - wrong * others).mean())
 
 
 def _seen(identifier: str, label: str, similarity: float, weight: float) -> Seen:

@@ -161,6 +161,7 @@ async function list(chosen) {
   if (!options.length) options.push(element("option", "", "No memory yet"));
   $("memory").replaceChildren(...options);
   $("memory").disabled = !memories.length;
+  $("making").open = !memories.length;
   const current = memories.find(({ name }) => name === chosen)?.name ?? memories[0]?.name ?? null;
   if (current) $("memory").value = current;
   await choose(current);

@@ -38,8 +38,17 @@ def open_page(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
         each.check()
 
 
+def unfold(here: Visit) -> Locator:
+    """The field for the name of a new memory, whose form is folded while there is a memory."""
+    expect(here.page.locator("#memory option", has_text="Connecting")).to_have_count(0)
+    field = here.page.get_by_label("Name", exact=True)
+    if not field.is_visible():
+        here.page.get_by_role("heading", name="New memory").click()
+    return field
+
+
 def make(here: Visit, name: str) -> None:
-    here.page.get_by_label("New memory").fill(name)
+    unfold(here).fill(name)
     here.page.get_by_role("button", name="Make it").click()
     expect(here.page.locator("#memory")).to_have_value(name)
     expect(here.page.locator("#labels > li")).to_have_count(0)
@@ -127,6 +136,7 @@ def test_a_memory_is_taught_asked_corrected_and_forgets(open_page: Callable[...,
 
 def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit], tmp_path: Path) -> None:
     here = open_page()
+    unfold(here)
     here.page.get_by_label("keeps").select_option("no images")
     make(here, "short-lived")
     add_class(here, "red", 2)
@@ -141,7 +151,7 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
     expect(here.page.locator("#notice")).to_contain_text("There is a memory 'short-lived' already")
     here.refusals.add(412)
-    here.page.get_by_label("New memory").fill("moved")
+    unfold(here).fill("moved")
     here.page.locator("#import").set_input_files(tmp_path / "short-lived.safetensors")
     expect(here.page.locator("#memory")).to_have_value("moved")
     expect(card(here, "red")).to_contain_text("2 examples")
@@ -167,7 +177,7 @@ def test_a_memory_is_one_on_the_first_page_too(open_page: Callable[..., Visit]) 
     make(here, "both-pages")
     add_class(here, "red", 2)
     add_class(here, "blue", 2)
-    here.page.get_by_label("New memory").fill("both-pages")
+    unfold(here).fill("both-pages")
     here.refusals.add(412)
     here.page.get_by_role("button", name="Make it").click()
     expect(here.page.locator("#notice")).to_contain_text("There is a memory 'both-pages' already")
