@@ -148,7 +148,7 @@ class MemoryConflict(ServiceError):
 
 
 class StaleRevision(ServiceError):
-    """The memory has changed since the revision that the client knows."""
+    """The memory has changed since the revision that the client knows, or is there where it was not to be."""
 
 
 class RevisionNotReached(ServiceUnavailable):
