@@ -131,6 +131,7 @@ export class Card {
     this.answers = [];
     const explained = this.open && !this.#host.choices()[0].model.memory;
     this.#find(".more").replaceChildren(...(explained ? [empty()] : []));
+    this.#find(".more").hidden = !explained;
     this.#find(".explain").hidden = true;
   }
 

@@ -189,6 +189,12 @@ def test_a_memory_is_one_on_the_first_page_too(open_page: Callable[..., Visit]) 
     assert here.best(image) == "red"
     expect(image.locator(".timing")).to_contain_text("round trip")
     expect(image.get_by_role("button", name="Explain")).to_be_hidden()
+    others = here.page.locator("#model option", has_not_text="memory")
+    here.page.locator("#model").select_option(label=others.first.inner_text())
+    expect(image.get_by_role("region", name="Explanation of rose.png")).to_be_visible()
+    here.page.locator("#model").select_option(label="both-pages · memory")
+    assert here.best(image) == "red"
+    expect(image.locator(".more")).to_be_hidden()
     expect(here.page.locator("#curl")).to_contain_text("/v1/memories/both-pages/recall")
     here.page.get_by_role("link", name="teach it").click()
     expect(here.page.locator("#memory")).to_have_value("both-pages")

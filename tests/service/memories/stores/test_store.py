@@ -16,6 +16,7 @@ from service.errors import (
     MemoryNotFound,
     RevisionNotReached,
     StaleRevision,
+    StoreUnavailable,
 )
 from service.memories.answering.index import MemoryIndex, WouldWait
 from service.memories.records import ABSENT, Binding, Options, Quotas, Selection
@@ -166,6 +167,26 @@ def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> N
         made = make(ABSENT)
         assert store.memories() == [made]
         store.delete("pets")
+
+
+def test_of_makers_of_a_memory_one_wins(store: MemoryStore) -> None:
+    start, outcomes = threading.Barrier(8), []
+
+    def make(number: int) -> None:
+        start.wait()
+        try:
+            store.replace("pets", Options(), BINDING, [lesson(f"w{number}")], QUOTAS, ABSENT)
+            outcomes.append(f"w{number}")
+        except (StaleRevision, StoreUnavailable):  # a client asks again after the second, and is told the first
+            outcomes.append("")
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = filter(None, outcomes)
+    assert [each.id for each in store.examples("pets", None, "", 9)] == [winner]
 
 
 def test_of_writers_with_the_same_revision_one_wins(store: MemoryStore) -> None:
