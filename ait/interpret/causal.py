@@ -76,8 +76,15 @@ class CausalReport:
 Hooks = Callable[[ExitStack, Any], None]
 
 
-class HasMemories(Protocol):
-    """A model of whatever inputs, of which some blocks carry a memory."""
+class HasModules(Protocol):
+    """A model of whatever inputs."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Return the model and all that it is made of."""
+
+
+class HasMemories(HasModules, Protocol):
+    """One of which some blocks carry a memory."""
 
     def associative_blocks(self) -> list[AssociativeBlock]:
         """Return those blocks."""
@@ -121,22 +128,22 @@ def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
         parameter.data = before
 
 
-def _merges(model: nn.Module) -> list[RecallMerge]:
+def _merges(model: HasModules) -> list[RecallMerge]:
     return [module for module in model.modules() if isinstance(module, RecallMerge)]
 
 
-def _nothing_merged(hooks: ExitStack, model: nn.Module) -> None:
+def _nothing_merged(hooks: ExitStack, model: HasModules) -> None:
     for merge in _merges(model):
         hooks.enter_context(merge.register_forward_hook(lambda module, arguments, output: arguments[0]))
 
 
-def _equal_merges(hooks: ExitStack, model: nn.Module) -> None:
+def _equal_merges(hooks: ExitStack, model: HasModules) -> None:
     for merge in _merges(model):
         for part in (merge.keys, merge.values):
             hooks.enter_context(_replaced(part, part.detach().mean(0, keepdim=True).expand_as(part).contiguous()))
 
 
-def _shuffled_merges(hooks: ExitStack, model: nn.Module) -> None:
+def _shuffled_merges(hooks: ExitStack, model: HasModules) -> None:
     for merge in _merges(model):
         hooks.enter_context(_replaced(merge.values, merge.values.detach().roll(1, 0)))
 
@@ -266,10 +273,10 @@ def logits_under(model: nn.Module, images: Tensor, intervention: str) -> Tensor:
 
 @contextmanager
 def disturbed_blocks(model: HasMemories, intervention: str) -> Iterator[None]:
-    """Disturb the memories of a model's blocks for a while, whatever the model is asked meanwhile.
+    """Disturb the memories of a model's blocks or passes for a while, whatever the model is asked meanwhile.
 
     Args:
-        model: Left as it was.
+        model: Left as it was. One with neither answers as ever.
         intervention: One of `INTERVENTIONS` that is on blocks.
 
     Raises:
@@ -279,6 +286,7 @@ def disturbed_blocks(model: HasMemories, intervention: str) -> Iterator[None]:
         raise ValueError(f"Unknown intervention {intervention!r} on blocks; choose one of {', '.join(_ON_BLOCKS)}.")
     with ExitStack() as hooks:
         _ON_BLOCKS[intervention](hooks, model)
+        _ON_MERGES[intervention](hooks, model)
         yield
 
 

@@ -26,7 +26,7 @@ from training.experiments.blocks.trial import (
 from training.experiments.budget import Budget, trial_name
 from training.experiments.relational import joint
 from training.experiments.relational.model import RelationalModel
-from training.experiments.relational.trial import RelationalTrial, losses_of, make_model, run_trial
+from training.experiments.relational.trial import RelationalTrial, for_this_machine, losses_of, make_model, run_trial
 
 # What tables call the designs with a memory.
 LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
@@ -127,10 +127,11 @@ def matched_width(design: str, size: Size) -> int:
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
     widths = joint.FULL_WIDTHS if full else joint.WIDTHS
     heads = 8 if full else 4
-    shared = joint.FULL if full else joint.REDUCED
+    shared = for_this_machine(joint.FULL if full else joint.REDUCED)
     models: dict[str, dict[str, Any]] = {
         LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
         LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},
+        LABELS["workspace"]: {"kind": "workspace", "dim": widths["ait"]},
     }
     for width in (int(_NARROW * widths["ait"]), widths["ait"], widths["vit"]):
         models[f"ViT {width}"] = {"kind": "vit", "dim": width}

@@ -7,7 +7,7 @@ from typing import Final
 from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Outcome
 from training.experiments.relational.report import report
-from training.experiments.relational.trial import RelationalTrial, run_trial
+from training.experiments.relational.trial import RelationalTrial, for_this_machine, run_trial
 
 # Per cent. AiT-Base: arXiv 2309.12862, binary questions alone; Relation Networks: arXiv 1706.01427.
 THEIRS: Final = {
@@ -26,12 +26,14 @@ FULL: Final = RelationalTrial("", epochs=100, batch_size=128, precision="bf16")
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
     """List what is trained: three models, with three seeds if ``full``."""
     if not full:
+        shared = for_this_machine(REDUCED)
         return [
-            replace(REDUCED, label=LABELS[kind], model={"kind": kind, "dim": dim}, seed=seed)
+            replace(shared, label=LABELS[kind], model={"kind": kind, "dim": dim}, seed=seed)
             for kind, dim in WIDTHS.items()
         ]
+    shared = for_this_machine(FULL)
     return [
-        replace(FULL, label=LABELS[kind], model={"kind": kind, "dim": dim, "num_heads": 8}, seed=one)
+        replace(shared, label=LABELS[kind], model={"kind": kind, "dim": dim, "num_heads": 8}, seed=one)
         for one in range(seed, seed + 3)
         for kind, dim in FULL_WIDTHS.items()
     ]

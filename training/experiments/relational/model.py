@@ -14,10 +14,15 @@ from torch import Tensor, nn
 
 from ait.baselines.coordination import CoordinationLayer
 from ait.block import AssociativeBlock
+from ait.latent.recall_merge import RecallMerge
+from ait.latent.transformer import Workspace
 from ait.workspace import MemoryConfig, memory_config
 from training.data.sources.sort_of_clevr import ANSWERS, QUESTION_BITS, SIZE
 
-MODELS: Final = ("ait", "ait-delta", "vit", "coordination")
+MODELS: Final = ("ait", "ait-delta", "vit", "workspace", "coordination")
+# Of `WorkspaceTransformer` too.
+_PASSES: Final = 4
+_NUM_LATENTS: Final = 16
 
 
 def one_way_mask(num_image: int, num_tokens: int, device: torch.device) -> Tensor:
@@ -50,6 +55,32 @@ class QuestionBlock(AssociativeBlock):
         return x, self.post_norm(self.mlp(self.norm2(x)))
 
 
+class QuestionWorkspace(Workspace):
+    """Passes of one block over latent tokens, which merge the image's anew in each, and over questions that read them.
+
+    Args:
+        num_image: Image tokens, which come before the questions.
+        dim: Token width E.
+        num_heads: Heads of self-attention.
+    """
+
+    def __init__(self, num_image: int, dim: int, num_heads: int) -> None:
+        merges = [RecallMerge(dim, _NUM_LATENTS) for _ in range(_PASSES)]
+        super().__init__(Block(dim, num_heads, qkv_bias=True), merges)
+        self.num_image = num_image
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image and questions (B, N + Q, E) to latent tokens and questions (B, M + Q, E)."""
+        image, asked = x[:, : self.num_image], x[:, self.num_image :]
+        latent = torch.zeros_like(image[:, :1])
+        for merge in self.merges:
+            latent = latent + merge(image)  # (B, M, E)
+            x = torch.cat([latent, asked], dim=1)  # (B, M + Q, E)
+            x = self.block(x, attn_mask=one_way_mask(latent.shape[1], x.shape[1], x.device))
+            latent, asked = x.split([latent.shape[1], asked.shape[1]], dim=1)
+        return x
+
+
 class ConvolutionalStem(nn.Sequential):
     """Two convolutions from 75 × 75 pixels to 5 × 5 tokens, of patches of 5 pixels and of 3 × 3 of those.
 
@@ -65,7 +96,8 @@ class RelationalModel(nn.Module):
     """Answer questions about images.
 
     Args:
-        kind: One of `MODELS`: AiT's blocks, those with delta attention, timm's blocks, or Coordination's layer.
+        kind: One of `MODELS`: AiT's blocks, those with delta attention, timm's blocks, timm's blocks of which the last
+            is that of a latent workspace, or Coordination's layer.
         dim: Token width E.
         depth: Blocks; Coordination applies one layer as often.
         num_heads: Heads.
@@ -75,7 +107,7 @@ class RelationalModel(nn.Module):
         memory_args: Settings of the memory that differ from the named one's.
 
     Raises:
-        ValueError: If there is no such model, the patches do not tile the image, or delta attention would need a mask.
+        ValueError: If there is no such model, the patches do not tile the image, or it reads the other way alone.
     """
 
     def __init__(
@@ -96,6 +128,8 @@ class RelationalModel(nn.Module):
             raise ValueError(f"Patches of {patch_size} pixels do not tile images of {SIZE}.")
         if kind == "ait-delta" and not mutual:
             raise ValueError("Delta attention knows no masks; set mutual.")
+        if kind == "workspace" and mutual:
+            raise ValueError("A workspace's latent tokens are of the image alone; leave mutual out.")
         self.mutual = mutual
         self.stem = ConvolutionalStem(dim) if patch_size is None else nn.Conv2d(3, dim, patch_size, patch_size)
         self.num_image = 25 if patch_size is None else (SIZE // patch_size) ** 2
@@ -103,11 +137,14 @@ class RelationalModel(nn.Module):
         trunc_normal_(self.pos_embed, std=0.02)
         self.question = nn.Sequential(nn.Linear(QUESTION_BITS, dim), nn.LayerNorm(dim))
         before = None if mutual else self.num_image
-        self.workspace = kind == "coordination"
+        self.coordination = kind == "coordination"
         self.depth = depth
         layers: list[nn.Module]
         if kind == "vit":
             layers = [Block(dim, num_heads, qkv_bias=True) for _ in range(depth)]
+        elif kind == "workspace":
+            layers = [Block(dim, num_heads, qkv_bias=True) for _ in range(depth - 1)]
+            layers.append(QuestionWorkspace(self.num_image, dim, num_heads))
         elif kind == "coordination":
             # k = 5 is the paper's for this set.
             layers = [CoordinationLayer(dim, num_heads, 2 * dim, "workspace", num_slots=8, top_k=5)]
@@ -133,7 +170,7 @@ class RelationalModel(nn.Module):
         asked = self.question(questions.to(tokens.dtype))  # (B, Q, E)
         if not self.mutual:
             x, balance = self._encode(torch.cat([tokens, asked], dim=1))
-            return self.head(self.norm(x[:, self.num_image :])), balance
+            return self.head(self.norm(x[:, -asked.shape[1] :])), balance
         image, question = tokens.repeat_interleave(asked.shape[1], 0), asked.flatten(0, 1)[:, None]
         x, balance = self._encode(torch.cat([question, image], dim=1))  # (B * Q, 1 + N, E)
         return self.head(self.norm(x).flatten(1)).unflatten(0, asked.shape[:2]), balance
@@ -142,15 +179,21 @@ class RelationalModel(nn.Module):
         """Return the blocks that carry a memory."""
         return [block for block in self.blocks if isinstance(block, AssociativeBlock)]
 
+    def has_memory(self) -> bool:
+        """Whether there is a memory to take away, in blocks or in the passes of a workspace."""
+        return bool(self.associative_blocks()) or any(isinstance(block, QuestionWorkspace) for block in self.blocks)
+
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         balance = x.new_zeros(())
-        if self.workspace:
+        if self.coordination:
             return self._coordinate(x), balance
         mask = None if self.mutual else one_way_mask(self.num_image, x.shape[1], x.device)
         for block in self.blocks:
             if isinstance(block, QuestionBlock):
                 output = block.forward_training(x)
                 x, balance = output.tokens, balance + output.balance_loss
+            elif isinstance(block, QuestionWorkspace):
+                x = block(x)
             else:
                 x = block(x, attn_mask=mask)
         return x, balance

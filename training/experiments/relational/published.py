@@ -12,7 +12,7 @@ from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Outcome
 from training.experiments.relational.joint import FULL_WIDTHS, THEIRS, WIDTHS
 from training.experiments.relational.report import report
-from training.experiments.relational.trial import RelationalTrial, run_trial
+from training.experiments.relational.trial import RelationalTrial, for_this_machine, run_trial
 
 MODELS: Final[dict[str, dict[str, Any]]] = {
     "AiT as published": {"kind": "ait", "memory": "published"},
@@ -31,6 +31,7 @@ FULL: Final = RelationalTrial("", kinds=("binary",), epochs=100, lr=1e-4, faithf
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
     """List what is trained: models in large patches; if ``full``, in small ones too and with three seeds."""
     shared, widths = (FULL, FULL_WIDTHS) if full else (REDUCED, WIDTHS)
+    shared = for_this_machine(shared)
     found = []
     for one in range(seed, seed + 3) if full else [seed]:
         for label, model in MODELS.items():

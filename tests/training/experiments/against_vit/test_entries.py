@@ -48,12 +48,12 @@ def test_every_trial_has_a_name_of_its_own(full: bool, tmp_path: Path, monkeypat
     monkeypatch.setattr(module, "load", lambda root, each, size: drawn)
     names = [entry.name for entry in entries(full, 4, tmp_path, tmp_path, Budget())]
     assert len(set(names)) == len(names)
-    assert {"cifar-10-latent-workspace-seed-6", "sort-of-clevr-ait-as-published-joint-seed-4"} < set(names)
-    assert "triangle-ait-as-published-seed-4" in names
-    assert all(name.startswith("sort-of-clevr") for name in names[-15:])
+    assert {"cifar-10-latent-workspace-seed-6", "sort-of-clevr-latent-workspace-joint-seed-5"} < set(names)
+    assert {"triangle-ait-as-published-seed-4", "sort-of-clevr-ait-as-published-joint-seed-4"} < set(names)
+    assert all(name.startswith("sort-of-clevr") for name in names[-18:])
     without = [entry.name for entry in entries(False, 4, None, tmp_path, Budget())]
     assert not any(name.startswith("cifar") for name in without)
-    assert len(without) == 15 + 18
+    assert len(without) == 18 + 18
 
 
 def test_a_trial_on_images_stands_in_their_table(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from ait.interpret.causal import disturbed_blocks
 from training.data import generate_sort_of_clevr
-from training.experiments.relational.model import MODELS, RelationalModel, one_way_mask
+from training.experiments.relational.model import MODELS, QuestionWorkspace, RelationalModel, one_way_mask
 
 SMALL = {"dim": 16, "depth": 2, "num_heads": 2}
 
@@ -23,9 +23,9 @@ def test_all_read_the_image_and_a_question_itself() -> None:
 @pytest.mark.parametrize("mutual", [False, True])
 @pytest.mark.parametrize("kind", MODELS)
 def test_answers_do_not_depend_on_what_else_is_asked(kind: str, mutual: bool) -> None:
-    if kind == "ait-delta" and not mutual:
+    if (kind, mutual) in (("ait-delta", False), ("workspace", True)):
         with pytest.raises(ValueError, match="mutual"):
-            make(kind)
+            make(kind, mutual=mutual)
         return
     model = make(kind, mutual=mutual, patch_size=15)
     data = generate_sort_of_clevr(3, 0)
@@ -39,7 +39,7 @@ def test_answers_do_not_depend_on_what_else_is_asked(kind: str, mutual: bool) ->
     assert not torch.allclose(other[0, 0], logits[1, 2])
 
 
-@pytest.mark.parametrize("kind", ["ait", "vit", "coordination"])
+@pytest.mark.parametrize("kind", ["ait", "vit", "workspace", "coordination"])
 def test_every_parameter_learns(kind: str) -> None:
     model = make(kind).train()
     data = generate_sort_of_clevr(2, 0)
@@ -55,10 +55,11 @@ def test_what_does_not_fit_is_refused() -> None:
         make("vit", patch_size=4)
 
 
-@pytest.mark.parametrize("mutual", [False, True])
-def test_a_memory_that_is_disturbed_answers_otherwise(mutual: bool) -> None:
-    model = make("ait", mutual=mutual)
-    assert len(model.associative_blocks()) == 2
+@pytest.mark.parametrize(("kind", "mutual"), [("ait", False), ("ait", True), ("workspace", False)])
+def test_a_memory_that_is_disturbed_answers_otherwise(kind: str, mutual: bool) -> None:
+    model = make(kind, mutual=mutual)
+    assert model.has_memory()
+    assert len(model.associative_blocks()) == (2 if kind == "ait" else 0)
     data = generate_sort_of_clevr(2, 0)
     with torch.no_grad():
         before, _ = model(data.images / 255, data.questions)
@@ -68,7 +69,24 @@ def test_a_memory_that_is_disturbed_answers_otherwise(mutual: bool) -> None:
             assert not torch.allclose(disturbed, before)
         after, _ = model(data.images / 255, data.questions)
     torch.testing.assert_close(after, before)
-    assert make("vit").associative_blocks() == []
+    assert not make("vit").has_memory()
+
+
+def test_a_workspace_reads_the_image_anew_in_every_pass() -> None:
+    """By a plain reference of its passes; questions read the latent tokens, which read none."""
+    model = make("workspace")
+    workspace = model.blocks[-1]
+    assert isinstance(workspace, QuestionWorkspace)
+    x = torch.randn(2, 25 + 3, 16)
+    with torch.no_grad():
+        found = workspace(x)
+        latent, asked = torch.zeros(2, 16, 16), x[:, 25:]
+        for merge in workspace.merges:
+            latent = latent + merge(x[:, :25])
+            alone = [workspace.block(torch.cat([latent, one], 1))[:, 16:] for one in asked.split(1, 1)]
+            latent, asked = workspace.block(latent), torch.cat(alone, 1)
+    assert found.shape == (2, 16 + 3, 16)
+    torch.testing.assert_close(found, torch.cat([latent, asked], 1))
 
 
 def test_memories_have_names() -> None:

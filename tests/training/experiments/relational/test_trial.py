@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from training.experiments.budget import Budget, OutOfTime
-from training.experiments.relational.trial import RelationalTrial, run_trial
+from training.experiments.relational.trial import RelationalTrial, for_this_machine, run_trial
 
 TRIAL = RelationalTrial(
     "AiT", {"kind": "ait", "dim": 16, "depth": 1, "num_heads": 2}, images=24, epochs=2, batch_size=8
@@ -26,3 +27,13 @@ def test_a_stopped_trial_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert without_seconds(result) == without_seconds(whole)
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["ait-joint-seed-0.json"]
     assert run_trial(TRIAL, tmp_path / "parts", Budget(0)) == result
+
+
+@pytest.mark.parametrize("multiplied", [True, False])
+def test_bf16_is_for_machines_that_multiply_it(multiplied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: multiplied)
+    asked = RelationalTrial("asked", precision="bf16")
+    assert for_this_machine(asked).precision == ("bf16" if multiplied else "fp32")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert for_this_machine(asked) == asked
