@@ -195,7 +195,7 @@ def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict
         403: "The key is not one that allows this, or what it would allow is off.",
         404: "There is no such model, version, memory or example.",
         409: "The memory is bound to another model, or is there already with other options.",
-        412: "The memory is not at the revision in If-Match, or is there in spite of If-None-Match.",
+        412: "The memory is not at the revision in If-Match, or not there, or there in spite of If-None-Match.",
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP image.",
         422: "The image is damaged, incomplete, or a strip too thin to be resized.",

@@ -18,6 +18,8 @@ NOT: Final = "¬"
 
 # The revision to expect of a memory that must not be there; that of a memory is larger.
 ABSENT: Final = 0
+# And of one that must be there, at whatever revision.
+PRESENT: Final = -1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_ID: Final = 256
@@ -209,7 +211,7 @@ def check_revision(memory: Memory, expected: int | None) -> None:
     """
     if expected == ABSENT:
         raise StaleRevision(f"There is a memory {memory.name!r} already. Choose another name.")
-    if expected is not None and memory.revision != expected:
+    if expected not in (None, PRESENT, memory.revision):
         raise StaleRevision(
             f"Memory {memory.name!r} is at revision {memory.revision}, not {expected}. Look at it again, then decide."
         )

@@ -15,11 +15,12 @@ from service.http.problems import Problem, broken_rules, key_missing
 from service.http.uploads import read_body
 from service.http.v1.requests import check_parameters
 from service.memories.memories import Memories
-from service.memories.records import ABSENT
+from service.memories.records import ABSENT, PRESENT
 from service.observability.request_context import record_of
 
 REVISION_HEADER: Final = "Memory-Revision"
 _MOST_JSON: Final = 65_536
+_NEVER: Final = -2  # a revision that no memory is at
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -109,26 +110,36 @@ def set_revision(response: Response, revision: int) -> None:
     response.headers.update(revision_headers(revision))
 
 
-async def _expected(
-    if_match: Annotated[
-        str | None, Header(description="The revision, as in ETag, that the memory must have; any other is a 412.")
-    ] = None,
-) -> int | None:
-    if if_match is None or if_match.strip() == "*":
+IfMatch = Annotated[
+    str | None, Header(description="The revision, as in ETag, that the memory must have; any other is a 412.")
+]
+
+
+def _revision(if_match: str | None) -> int | None:
+    if if_match is None:
         return None
+    if if_match.strip() == "*":
+        return PRESENT
     found = re.fullmatch(r'\s*"([0-9]{1,18})"\s*', if_match)
-    return int(found[1]) if found else -1  # what no memory has, so that it does not match
+    return int(found[1]) if found else _NEVER
+
+
+async def _expected(request: Request, if_match: IfMatch = None) -> int | None:
+    if "if-none-match" in request.headers:  # passed over, a client would take what it has changed for new
+        raise Problem(400, "invalid-parameter", "If-None-Match is for making and importing memories alone.")
+    revision = _revision(if_match)
+    return None if revision == PRESENT else revision  # what is not there is a 404 anyway
 
 
 async def _expected_or_new(
-    expected: Annotated[int | None, Depends(_expected)],
+    if_match: IfMatch = None,
     if_none_match: Annotated[
         str | None, Header(description="`*` for a memory that must not be there yet; one that is there is a 412.")
     ] = None,
 ) -> int | None:
     if if_none_match is None:
-        return expected
-    if if_none_match.strip() != "*" or expected is not None:
+        return _revision(if_match)
+    if if_none_match.strip() != "*" or if_match is not None:
         raise Problem(400, "invalid-parameter", "If-None-Match is * here, and comes without If-Match.")
     return ABSENT
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 
-from service.errors import ExampleNotFound, MemoryConflict, MemoryFull, MemoryNotFound
+from service.errors import ExampleNotFound, MemoryConflict, MemoryFull, MemoryNotFound, StaleRevision
 from service.memories.records import (
     ABSENT,
     Binding,
@@ -78,8 +78,7 @@ class SqlStore(MemoryStore):
             try:
                 memory = self._hold(run, name, expected)
             except MemoryNotFound:
-                if expected not in (None, ABSENT):
-                    raise
+                _check_may_be_new(name, expected)
                 return create_memory(run, name, options, binding, quotas), True
         if (memory.options, memory.binding) != (options, binding):
             raise MemoryConflict(
@@ -160,8 +159,7 @@ class SqlStore(MemoryStore):
             try:
                 memory = self._hold(run, name, expected)
             except MemoryNotFound:
-                if expected not in (None, ABSENT):
-                    raise
+                _check_may_be_new(name, expected)
                 memory = create_memory(run, name, options, binding, quotas)
             else:
                 clear_memory(run, memory)
@@ -302,6 +300,11 @@ class SqlStore(MemoryStore):
         memory = find_memory(run, name, self._locking)
         check_revision(memory, expected)
         return memory
+
+
+def _check_may_be_new(name: str, expected: int | None) -> None:
+    if expected not in (None, ABSENT):
+        raise StaleRevision(f"There is no memory {name!r} that could be at a revision. Ask for a new one without one.")
 
 
 def _difference(memory: Memory, options: Options, binding: Binding) -> str:

@@ -14,7 +14,8 @@ class MemoryStore(ABC):
 
     Every method is one transaction: it happens as a whole or not at all, and what it has written stays when it has
     returned. All of them raise `StoreUnavailable` where the store does not answer. `expected` is the revision that the
-    memory must have now, else `StaleRevision` is raised; None is any, `ABSENT` that it is not there.
+    memory must have now, else `StaleRevision` is raised; None is any, `ABSENT` that it is not there, `PRESENT`
+    that it is. One that is not there is then not made: `StaleRevision` too.
     """
 
     @abstractmethod

@@ -57,10 +57,17 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     assert told["detail"] == "There is a memory 'made' already. Choose another name."
     other = {"if-none-match": '"1"'}
     problem(teacher.put("/v1/memories/made", json={}, headers=other), 400, "invalid-parameter")
-    both = only_new | {"if-match": '"1"'}
+    both = only_new | {"if-match": "*"}
     problem(teacher.put("/v1/memories/made", json={}, headers=both), 400, "invalid-parameter")
+    for there in ("*", '"1"', "1"):
+        told = problem(teacher.put("/v1/memories/fresh", json={}, headers={"if-match": there}), 412, "stale-revision")
+        assert told["detail"].startswith("There is no memory 'fresh'")
     assert teacher.put("/v1/memories/fresh", json={}, headers=only_new).status_code == 201
-    assert teacher.delete("/v1/memories/fresh").status_code == 204
+    told = problem(teacher.delete("/v1/memories/fresh", headers=only_new), 400, "invalid-parameter")
+    assert told["detail"].startswith("If-None-Match is for making")
+    problem(teacher.delete("/v1/memories/fresh", headers={"if-match": "fresh"}), 412, "stale-revision")
+    assert teacher.put("/v1/memories/fresh", json={}, headers={"if-match": "*"}).status_code == 200
+    assert teacher.delete("/v1/memories/fresh", headers={"if-match": "*"}).status_code == 204
     problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
     assert teacher.get("/v1/memories/made").json() == made
     assert "made" in [each["name"] for each in teacher.get("/v1/memories").json()["memories"]]

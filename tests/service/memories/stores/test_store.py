@@ -19,7 +19,7 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.memories.answering.index import MemoryIndex, WouldWait
-from service.memories.records import ABSENT, Binding, Options, Quotas, Selection
+from service.memories.records import ABSENT, PRESENT, Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
 from tests.support.memory_histories import (
@@ -162,10 +162,12 @@ def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> N
         lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected)[0],
         lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
     ):
-        with pytest.raises(MemoryNotFound):
-            make(1)
+        for expected in (1, PRESENT):
+            with pytest.raises(StaleRevision):
+                make(expected)
         made = make(ABSENT)
         assert store.memories() == [made]
+        make(PRESENT)
         store.delete("pets")
 
 
