@@ -3,10 +3,6 @@
 import ast
 import json
 import math
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -17,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ait_lite.checkpoint import atomic_file, write_text
 from training.experiments.budget import Budget
+from training.experiments.environment import experiment_environment, recorded_environments
 from training.experiments.outcome import Outcome
 from training.experiments.page import replace_section
-from training.run.output.provenance import environment
 
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
@@ -101,6 +97,8 @@ def run_experiment(
 ) -> Outcome:
     """Run one experiment; write ``NAME.json`` and ``NAME.png``, and ``NAME.md`` where it has tables.
 
+    The JSON holds the figures, and where and by which command they were made; for ``RESUMED``, each trial's too.
+
     Args:
         name: One of ``EXPERIMENTS``.
         output: Folder for the files, made if missing.
@@ -125,8 +123,9 @@ def run_experiment(
     if (seconds is not None or only is not None) and name not in RESUMED:
         raise ValueError(f"{name} runs to its end; {', '.join(sorted(RESUMED))} can be stopped.")
     run: Callable[..., Outcome] = import_module(f"training.experiments.{EXPERIMENTS[name]}").run
+    trials = output / f"{name}-trials"
     if name in RESUMED:
-        outcome = run(full, seed, data, output / f"{name}-trials", Budget(seconds, only or "*"))
+        outcome = run(full, seed, data, trials, Budget(seconds, only or "*"))
     else:
         outcome = run(full, seed) if data is None else run(full, seed, data)
     output.mkdir(parents=True, exist_ok=True)
@@ -140,8 +139,10 @@ def run_experiment(
             asdict(check) | {"passed": check.passed, "within_theory": check.within_theory} for check in outcome.checks
         ],
         "figures": outcome.figures,
-        "environment": environment() | {"command": _command(), "processor": _processor()},
+        "environment": experiment_environment(),
     }
+    if name in RESUMED:
+        report["trials"] = recorded_environments(trials)
     write_text(output / f"{name}.json", json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
     outcome.figure.suptitle(outcome.title, fontsize=10)
     with atomic_file(output / f"{name}.png") as temporary:
@@ -158,19 +159,6 @@ def describe(name: str) -> str:
     module = Path(__file__).parent.joinpath(*EXPERIMENTS[name].split(".")).with_suffix(".py")
     text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     return text.partition("\n\n")[0].replace("\n", " ")
-
-
-def _command() -> str:
-    """Write the command without the folder that its program is in."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def _processor() -> str:
-    """Name the processor and say how many cores there are."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def _finite(value: Any) -> Any:

@@ -17,7 +17,8 @@ from training.experiments import style
 from training.experiments.against_vit.entries import LABELS, Entry, entries
 from training.experiments.blocks.comparison import difference, measured
 from training.experiments.blocks.memories import INTERVENTIONS
-from training.experiments.blocks.trial import Trial, fast_products
+from training.experiments.blocks.training import fast_products
+from training.experiments.blocks.trial import Trial
 from training.experiments.budget import Budget, run_chosen
 from training.experiments.outcome import Check, Outcome
 from training.experiments.step_times import step_times
@@ -35,7 +36,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         seed: The first of three.
         data: CIFAR-10 as splits of class folders; None leaves it out.
         folder: Where trials are kept.
-        budget: Asked before every trial.
+        budget: Asked before every trial, and after every epoch.
 
     Raises:
         OutOfTime: Another command has to go on.

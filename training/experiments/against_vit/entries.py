@@ -14,15 +14,8 @@ from training.data.sources.sort_of_clevr import KINDS, generate_sort_of_clevr
 from training.data.sources.triangle import CLASSES, SIZE, generate_triangles
 from training.experiments.blocks.comparison import load
 from training.experiments.blocks.designs import DESIGNS, Size, parameters
-from training.experiments.blocks.trial import (
-    EVERY,
-    Images,
-    Training,
-    Trial,
-    TrialPlan,
-    run_kept_trial,
-    training_loss,
-)
+from training.experiments.blocks.training import Images, Training, training_loss
+from training.experiments.blocks.trial import EVERY, Trial, TrialPlan, run_kept_trial
 from training.experiments.budget import Budget, trial_name
 from training.experiments.relational import joint
 from training.experiments.relational.model import RelationalModel
@@ -61,7 +54,7 @@ def entries(full: bool, seed: int, data: Path | None, folder: Path, budget: Budg
         seed: The first of three.
         data: CIFAR-10 as splits of class folders; None leaves it out.
         folder: Where trials are kept.
-        budget: Asked before every trial.
+        budget: Asked before every trial, and after every epoch.
 
     Raises:
         DataError: The images cannot be used.

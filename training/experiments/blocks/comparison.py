@@ -21,7 +21,8 @@ from training.errors import DataError
 from training.experiments import style
 from training.experiments.blocks.designs import DESIGNS, Size
 from training.experiments.blocks.memories import INTERVENTIONS
-from training.experiments.blocks.trial import EVERY, Images, Training, Trial, TrialPlan, run_kept_trial
+from training.experiments.blocks.training import Images, Training
+from training.experiments.blocks.trial import EVERY, Trial, TrialPlan, run_kept_trial
 from training.experiments.budget import Budget, run_chosen
 from training.experiments.familiarity.images import SHAPES, SIZE, shape_images
 from training.experiments.outcome import Check, Outcome
@@ -106,7 +107,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         seed: The first seed; the others follow.
         data: Folder with splits of class folders; None draws shapes.
         folder: Where trials are kept.
-        budget: Asked before every trial.
+        budget: Asked before every trial, and after every epoch.
 
     Raises:
         OutOfTime: Another command has to go on.

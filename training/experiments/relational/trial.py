@@ -14,8 +14,10 @@ from ait.benchmark.cost import model_cost
 from ait.interpret.causal import disturbed_blocks
 from ait_lite.checkpoint import atomic_file, write_text
 from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
-from training.experiments.blocks.trial import OF_BLOCKS, fast_products
+from training.experiments.blocks.training import fast_products
+from training.experiments.blocks.trial import OF_BLOCKS
 from training.experiments.budget import Budget, NotChosen, trial_name
+from training.experiments.environment import record_environment
 from training.experiments.relational.model import RelationalModel
 from training.model.plain_attention import take_plain_attention
 from training.seeds import epoch_order, stream_seed
@@ -74,7 +76,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     Args:
         trial: What to do. A result or a state of other settings is done anew.
         folder: Where results and, after each epoch, states are kept.
-        budget: Asked after every epoch.
+        budget: Asked before the trial and after every epoch.
 
     Returns:
         The result: accuracy of each kind on the test images, by epoch and at the end; which questions were answered
@@ -92,6 +94,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             return result
     if not budget.includes(trial.name):
         raise NotChosen
+    budget.check()
     model = make_model(trial)
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(_groups(model, trial.weight_decay), lr=trial.lr)
@@ -120,6 +123,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     result |= {"right": _right_answers(model, test)}
     result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
     folder.mkdir(parents=True, exist_ok=True)
+    record_environment(folder, trial.name)
     write_text(done, json.dumps(result, indent=1) + "\n")
     (folder / f"{trial.name}.pt").unlink(missing_ok=True)
     return result

@@ -17,6 +17,7 @@ from ait.benchmark.cost import model_cost
 from ait_lite.checkpoint import write_text
 from training.errors import DataError
 from training.experiments.budget import Budget, NotChosen, run_chosen, trial_name
+from training.experiments.environment import record_environment
 from training.experiments.tables.datasets import TABLE_DATA
 from training.recipe.loading import parse_recipe
 from training.run.output.folder import accuracy
@@ -92,7 +93,7 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
         trial: What to do.
         root: Folder of the data sets, or None.
         folder: Where results and runs are kept.
-        budget: Asked after every epoch.
+        budget: Asked before the trial and after every epoch.
 
     Returns:
         The result: accuracy on the test images after the last epoch, by epoch, cost, seconds of an epoch and settings;
@@ -114,6 +115,7 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
     data = TABLE_DATA[trial.dataset].recipe(root)
     if data is None:
         return None
+    budget.check()
     recipe = parse_recipe(trial.settings(data, folder))
 
     def stop_in_time(row: Row) -> None:
@@ -131,6 +133,7 @@ def run_trial(trial: TableTrial, root: Path | None, folder: Path, budget: Budget
     with (run.output / "timing.csv").open(newline="") as table:
         seconds = median(float(row["seconds"]) for row in csv.DictReader(table))
     result |= {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds, "seconds_per_epoch": seconds}
+    record_environment(folder, trial.name)
     write_text(done, json.dumps(result, indent=1) + "\n")
     return result
 

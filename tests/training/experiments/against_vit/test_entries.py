@@ -11,7 +11,7 @@ import torch
 from training.experiments.against_vit import entries as module
 from training.experiments.against_vit.entries import entries, matched_width, triangles
 from training.experiments.blocks.designs import DESIGNS, Size, parameters
-from training.experiments.blocks.trial import Training
+from training.experiments.blocks.training import Training
 from training.experiments.budget import Budget, NotChosen
 from training.experiments.relational.trial import RelationalTrial
 

@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.budgets import Questions
 from training.experiments.blocks.comparison import difference, drawn, outcome
 from training.experiments.blocks.designs import DESIGNS, MergeSimilar, PoolPatches, Size, multiply_adds, parameters
-from training.experiments.blocks.trial import (
-    Training,
-    Trial,
-    TrialPlan,
-    _shifted,
-    run_kept_trial,
-    run_trial,
-)
+from training.experiments.blocks.training import Training, _shifted
+from training.experiments.blocks.trial import Trial, TrialPlan, run_kept_trial, run_trial
 from training.experiments.budget import Budget, NotChosen, OutOfTime
 
 TINY = Size(image=16, classes=10, width=16, heads=2, merged=4, prototypes=16, priors=4)
@@ -97,6 +92,24 @@ def test_a_trial_that_was_measured_is_read(tmp_path: Path) -> None:
             run_kept_trial(plan, others, tmp_path, Budget(only="nothing"))
     with pytest.raises(NotChosen):  # that is another training
         run_kept_trial(replace(plan, training=Training(epochs=2)), images, tmp_path, Budget(only="nothing"))
+
+
+@pytest.mark.parametrize("design", ["merge", "default", "token-prototypes"])
+def test_a_trial_goes_on_after_any_epoch(design: str, tmp_path: Path) -> None:
+    images, plan = drawn(20, 0), TrialPlan(design, TINY, Training(epochs=3, batch=50, padding=2), 3)
+    whole = run_kept_trial(plan, images, tmp_path / "whole", Budget())
+    parts = tmp_path / "parts"
+    for _ in range(2):
+        with pytest.raises(OutOfTime):
+            run_kept_trial(plan, images, parts, Questions(1))
+        assert [path.name for path in parts.iterdir()] == [f"{design}-seed-3.pt"]
+    with pytest.raises(OutOfTime):  # of other settings nothing is gone on with
+        run_kept_trial(replace(plan, training=Training(epochs=2, batch=50)), images, parts, Questions(1))
+    with pytest.raises(OutOfTime):
+        run_kept_trial(plan, images, parts, Questions(2))
+    ended = run_kept_trial(plan, images, parts, Questions(1))
+    assert sorted(path.suffix for path in parts.iterdir()) == [".json", ".safetensors"]
+    assert all(torch.equal(right, ended.right[name]) for name, right in whole.right.items())
 
 
 def test_shifted_images_keep_their_pixels() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.budgets import Questions
 from training.experiments.budget import Budget, OutOfTime
 from training.experiments.relational.trial import RelationalTrial, for_this_machine, run_trial
 
@@ -22,10 +23,16 @@ def test_a_stopped_trial_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = run_trial(TRIAL, tmp_path / "whole", Budget())
     with pytest.raises(OutOfTime):
         run_trial(TRIAL, tmp_path / "parts", Budget(0))
+    assert not (tmp_path / "parts").exists()
+    with pytest.raises(OutOfTime):
+        run_trial(TRIAL, tmp_path / "parts", Questions(1))
     assert (tmp_path / "parts" / "ait-joint-seed-0.pt").is_file()
-    result = run_trial(TRIAL, tmp_path / "parts", Budget(0))
+    result = run_trial(TRIAL, tmp_path / "parts", Questions(1))
     assert without_seconds(result) == without_seconds(whole)
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["ait-joint-seed-0.json"]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "ait-joint-seed-0.environment.json",
+        "ait-joint-seed-0.json",
+    ]
     assert run_trial(TRIAL, tmp_path / "parts", Budget(0)) == result
 
 

@@ -11,6 +11,7 @@ import torch
 from torchvision import datasets
 
 from ait.benchmark.cost import model_cost
+from tests.support.budgets import Questions
 from tests.support.published_sets import write_cifar, write_pets
 from tests.support.training_images import write_images
 from training.data import open_splits
@@ -74,8 +75,11 @@ def test_a_stopped_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(triangle, "VALIDATION_IMAGES", 8)
     trial = TableTrial("Luna", "Triangle", *LUNA["Luna"], QUICK)
     with pytest.raises(OutOfTime):
-        run_trial(trial, None, tmp_path, Budget(0))
-    result = run_trial(trial, None, tmp_path, Budget(0))
+        run_trial(replace(trial, recipe=QUICK | {"epochs": 1}), None, tmp_path, Budget(0))
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(OutOfTime):
+        run_trial(trial, None, tmp_path, Questions(1))
+    result = run_trial(trial, None, tmp_path, Questions(1))
     assert result is not None
     assert [row["epoch"] for row in result["history"]] == [1, 2]
     assert str(tmp_path) not in str(result)
