@@ -46,7 +46,12 @@ def reproduce(
         ),
     ] = None,
     page: Annotated[
-        Path | None, typer.Option("--page", help="A Markdown page whose section of this name becomes the tables.")
+        Path | None,
+        typer.Option(
+            "--page",
+            help="A Markdown page whose section of this name becomes the tables, and whose links to NAME.json and "
+            "NAME.png these are put behind.",
+        ),
     ] = None,
 ) -> None:
     """Reproduce an experiment on associative memories, or a table of the paper.

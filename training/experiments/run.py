@@ -15,7 +15,7 @@ from ait_lite.checkpoint import atomic_file, write_text
 from training.experiments.budget import Budget
 from training.experiments.environment import experiment_environment, recorded_environments
 from training.experiments.outcome import Outcome
-from training.experiments.page import replace_section
+from training.experiments.page import replace_linked, replace_section
 
 # Name -> module of this package, whose `run(full, seed)` returns an outcome.
 EXPERIMENTS = {
@@ -106,7 +106,8 @@ def run_experiment(
         seed: Seed of everything random.
         data: Folder of images, for ``WITH_DATA``; None: what the experiment draws.
         seconds: For ``RESUMED``: stop after so long; the same call goes on. None: run to the end.
-        page: Markdown page whose section of this name becomes the experiment's tables; None: no page.
+        page: Markdown page whose section of this name becomes the experiment's tables, and whose links to
+            ``NAME.json`` and ``NAME.png`` then lead to these; None: no page.
         only: For ``RESUMED``: run the trials of this pattern, see `Budget`; None: all.
 
     Returns:
@@ -151,6 +152,8 @@ def run_experiment(
         write_text(output / f"{name}.md", outcome.markdown)
         if page is not None:
             replace_section(page, name, outcome.markdown)
+    if page is not None:
+        replace_linked(page, [output / f"{name}.json", output / f"{name}.png"])
     return outcome
 
 

@@ -1,9 +1,11 @@
 """The shared workspace is the equations of arXiv 2103.01197."""
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
+import ait  # noqa: F401  registers the models
 from ait.baselines.coordination import Coordination, CoordinationLayer
 from ait.baselines.shared_workspace import SharedWorkspace
 from tests.support.attention_reference import attend, normalise, project
@@ -65,6 +67,38 @@ def test_companions_attend_to_each_other(communication: str, top_k: int | None) 
 
 def test_layers_of_their_own_weights_are_as_many() -> None:
     assert len(Coordination(8, 4, embed_dim=8, num_heads=2, share=False).encoder.layers) == 4
+
+
+@pytest.mark.parametrize(
+    ("variant", "width", "times", "layers", "communication", "top_k"),
+    [
+        ("", 256, 4, 1, "workspace", 20),
+        ("soft_", 256, 4, 1, "workspace", None),
+        ("d_", 256, 8, 1, "workspace", 20),
+        ("h_", 512, 4, 1, "workspace", 20),
+        ("dh_", 512, 8, 1, "workspace", 20),
+        ("tr_", 256, 4, 1, "self", None),
+        ("str_", 256, 4, 1, "self", 20),
+        ("tr_hc_", 256, 4, 4, "self", None),
+        ("isab_", 256, 4, 1, "induced", None),
+    ],
+)
+def test_variants_and_companions_are_what_their_papers_name(
+    variant: str, width: int, times: int, layers: int, communication: str, top_k: int | None
+) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(f"coordination_{variant}patch4_32")
+    encoder = model.encoder
+    assert (model.num_features, encoder.depth, len(encoder.layers)) == (width, times, layers)
+    for layer in encoder.layers:
+        parts = {"workspace": layer.workspace, "self": layer.attn, "induced": layer.induced}
+        assert [name for name, part in parts.items() if part is not None] == [communication]
+        assert layer.mlp.fc1.out_features == 2 * width
+        if communication == "workspace":
+            assert (len(layer.workspace.start), layer.workspace.write.num_heads) == (8, 4)
+            assert layer.workspace.write.top_k == top_k
+        elif communication == "self":
+            assert (layer.attn.num_heads, layer.attn.top_k) == (4, top_k)
 
 
 def test_unknown_communication_is_refused() -> None:

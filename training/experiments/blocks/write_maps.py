@@ -18,6 +18,7 @@ from training.experiments import style
 from training.experiments.familiarity.images import folder_images, shape_images
 from training.experiments.outcome import Check, Outcome
 from training.experiments.small_model import train_small_model
+from training.experiments.tables.markdown import table
 
 MEMORIES: Final = ("published", "orthogonal")
 _SHOWN, _RATE = 6, 2e-3
@@ -105,4 +106,11 @@ def run(full: bool = False, seed: int = 0, data: Path | None = None) -> Outcome:
             for memory, each in found.items()
         },
     }  # fmt: skip
-    return Outcome("Where the gates of the last block's priors read", checks, figure, figures)
+    text = "Mean cosine between what two priors of the last block read, "
+    text += "of drawn shapes" if data is None else f"of images of {data.name}"
+    text += f", {each} a class:\n\n"
+    text += table(
+        ["memory", *(f"epoch {epoch}" if epoch else "untrained" for epoch in kept)],
+        [[memory, *(f"{overlaps[memory][epoch]:.2f}" for epoch in kept)] for memory in MEMORIES],
+    )
+    return Outcome("Where the gates of the last block's priors read", checks, figure, figures, f"{text}\n")

@@ -21,23 +21,40 @@ MODELS: Final[dict[str, dict[str, Any]]] = {
     "ViT": {"kind": "vit"},
     "Coordination": {"kind": "coordination"},
 }
+# The paper's own, by depth, at its width and number of heads; with its dropout of the write attention.
+SIZES: Final = {"AiT-Base": 12, "AiT-Medium": 6, "AiT-Small": 2}
+_PAPER: Final[dict[str, Any]] = {
+    "kind": "ait",
+    "dim": 768,
+    "num_heads": 12,
+    "memory": "published",
+    "memory_args": {"write_dropout": 0.1},
+}
 # Sides in pixels of the patches; the paper names both. Small ones, 225 tokens an image, want a GPU.
 PATCHES: Final = (15, 5)
 
 REDUCED: Final = RelationalTrial("", kinds=("binary",), epochs=10, batch_size=32, precision="bf16", faithful=True)
-FULL: Final = RelationalTrial("", kinds=("binary",), epochs=100, lr=1e-4, faithful=True)
+# From 1e-5 to 1e-4 in five epochs, then down to 1e-6; images of a batch come with all their binary questions.
+FULL: Final = RelationalTrial(
+    "", kinds=("binary",), epochs=100, lr=1e-4, first_lr=0.1, last_lr=0.01, precision="bf16", faithful=True
+)
 
 
 def trials(full: bool, seed: int) -> list[RelationalTrial]:
-    """List what is trained: models in large patches; if ``full``, in small ones too and with three seeds."""
+    """List what is trained: models of one size in large patches; if ``full``, the paper's too, and in small ones."""
     shared, widths = (FULL, FULL_WIDTHS) if full else (REDUCED, WIDTHS)
+    models = {
+        label: {"dim": widths[model["kind"].removesuffix("-delta")], "num_heads": 8, **model}
+        for label, model in MODELS.items()
+    }
+    if full:
+        models |= {label: _PAPER | {"depth": depth} for label, depth in SIZES.items()}
     shared = for_this_machine(shared)
     found = []
     for one in range(seed, seed + 3) if full else [seed]:
-        for label, model in MODELS.items():
-            width = widths[model["kind"].removesuffix("-delta")]
+        for label, model in models.items():
             for patch in PATCHES if full else PATCHES[:1]:
-                settings = model | {"dim": width, "num_heads": 8, "patch_size": patch, "mutual": True}
+                settings = {**model, "patch_size": patch, "mutual": True}
                 found.append(replace(shared, label=f"{label}, patch {patch}", model=settings, seed=one))
     return found
 
@@ -46,7 +63,7 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """Train what is not trained yet, and compare.
 
     Args:
-        full: Both sizes of patches, three seeds and 100 epochs of larger models; else few epochs and one seed.
+        full: The paper's sizes too, both sizes of patches, three seeds, 100 epochs; else few epochs and one seed.
         seed: The first.
         data: None; the images are drawn.
         folder: Where trials are kept.

@@ -7,6 +7,7 @@ from typing import Any, Final
 from training.data.sources.sort_of_clevr import KINDS
 from training.experiments import style
 from training.experiments.outcome import Check, Outcome
+from training.experiments.tables.published import PARAMETERS
 
 # Shares of right answers that guessing the most frequent answer cannot reach.
 CHANCE: Final = {"non-relational": 0.55, "binary": 0.5}
@@ -72,5 +73,6 @@ def table(
         lines.append("| " + " | ".join(cells) + " |")
     for name, accuracy in theirs.items():
         cells = [f"{accuracy[kind]:g}" if kind in accuracy else "–" for kind in kinds]
-        lines.append(f"| {name} | – | – | – | – | " + " | ".join(cells) + " |")
+        size = PARAMETERS.get(name.removesuffix(" (theirs)"))
+        lines.append(f"| {name} | {f'{size:.1f}' if size else '–'} | – | – | – | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

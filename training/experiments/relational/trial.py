@@ -1,6 +1,7 @@
 """Train one model on Sort-of-CLEVR's questions, and measure it on each kind; a trial goes on where it was stopped."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,7 +37,9 @@ class RelationalTrial:
         images: Training images.
         epochs: Passes over them.
         batch_size: Images of an update, each with all its questions.
-        lr: Peak learning rate, after a linear warm-up over a twentieth of the updates; it falls to zero by a cosine.
+        lr: Peak learning rate, after a linear warm-up over a twentieth of the updates; it falls by a cosine.
+        first_lr: Share of it at the first update.
+        last_lr: Share of it after the last.
         weight_decay: Of matrices.
         balance_weight: Weight of the balance loss, divided by the blocks.
         precision: ``fp32``, or ``bf16`` for mixed precision in training; measured in float32.
@@ -51,6 +54,8 @@ class RelationalTrial:
     epochs: int = 10
     batch_size: int = 64
     lr: float = 1e-3
+    first_lr: float = 1 / 51
+    last_lr: float = 0.0
     weight_decay: float = 0.01
     balance_weight: float = 1e-2
     precision: str = "fp32"
@@ -86,11 +91,11 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
         NotChosen: Another command has to run it.
         OutOfTime: The trial has to go on in another command; its state is written.
     """
-    settings = json.loads(json.dumps(asdict(trial)))
+    settings = _settings(trial)
     done = folder / f"{trial.name}.json"
     if done.is_file():
         result: dict[str, Any] = json.loads(done.read_text())
-        if result["settings"] == settings:
+        if _complete(result["settings"]) == settings:
             return result
     if not budget.includes(trial.name):
         raise NotChosen
@@ -109,7 +114,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             order = epoch_order(trial.images, trial.seed, epoch)
             losses, began = [], time.perf_counter()
             for number, chosen in enumerate(order.split(trial.batch_size)):
-                share = _rate((epoch * steps + number) / (trial.epochs * steps))
+                share = _rate(trial, (epoch * steps + number) / (trial.epochs * steps))
                 for group in optimiser.param_groups:
                     group["lr"] = trial.lr * share
                 losses.append(_update(model, optimiser, train, chosen, trial, device))
@@ -203,18 +208,29 @@ def losses_of(
     return F.cross_entropy(logits.flatten(0, 1), data.answers[chosen].to(device).flatten()), balance / model.depth
 
 
+def _settings(trial: RelationalTrial) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(trial)))
+    return settings
+
+
+def _complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add to settings that were kept what was not asked at the time, and was done as by default."""
+    return _settings(RelationalTrial("")) | settings
+
+
 def _groups(model: RelationalModel, weight_decay: float) -> list[dict[str, Any]]:
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _rate(progress: float) -> float:
+def _rate(trial: RelationalTrial, progress: float) -> float:
     """Share of the peak learning rate at a share of the run."""
     warmup = 0.05
     if progress < warmup:
-        return (progress + 0.001) / (warmup + 0.001)
-    return 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * (progress - warmup) / (1 - warmup))))
+        return trial.first_lr + (1 - trial.first_lr) * progress / warmup
+    fallen = 0.5 - 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))
+    return 1 + (trial.last_lr - 1) * fallen
 
 
 def _save(
@@ -242,7 +258,7 @@ def _load(
     if not path.is_file():
         return []
     state = torch.load(path, weights_only=True)
-    if state["settings"] != settings:
+    if _complete(state["settings"]) != settings:
         return []
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])

@@ -16,6 +16,7 @@ from training.experiments.tables import published
 from training.experiments.tables.comparison import COARSE, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
 from training.experiments.tables.markdown import accuracy, cost, table, theirs
+from training.experiments.tables.step_seconds import over_first, step_seconds
 from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
 LABELS = {
@@ -64,13 +65,24 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     """
     found, missing = run_trials(trials(full, seed), lambda trial: run_trial(trial, data, folder, budget))
     sets = [name for name in TABLE_DATA if any(dataset == name for _, dataset in found)]
+    timed = [trial for trial in trials(full, seed) if (trial.label, trial.dataset) in found]
+    seconds = step_seconds([trial for trial in timed if (trial.dataset, trial.seed) == (sets[0], seed)])
+    times = over_first(seconds, LABELS["none"])
     rows, heights, checks = [], [], []
     for ablation, label in LABELS.items():
         results = [found.get((label, dataset), []) for dataset in sets]
         first = next((each[0] for each in results if each), None)
         if first is None:
             continue
-        rows.append([label, *cost(first), *map(accuracy, results), theirs(published.ABLATIONS[ablation])])
+        rows.append(
+            [
+                label,
+                *cost(first),
+                times.get(label, "–"),
+                *map(accuracy, results),
+                theirs(published.ABLATIONS[ablation]),
+            ]
+        )
         heights.append([100 * result["accuracy"] for result in next(each for each in results if each)])
         checks += [
             TABLE_DATA[dataset].learnt(f"{label}, {dataset}", each[0]["accuracy"])
@@ -91,11 +103,13 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch"
     size += f", {seeds} seed{'s' if seeds > 1 else ''}"
     parts = [
-        f"Ours, {size} (per cent of the test images right; parameters and multiply-adds in millions):",
-        table(["model", "parameters", "multiply-adds", *sets, "theirs: AiT-Small, mean of three sets"], rows),
+        f"Ours, {size} (per cent of the test images right; parameters and multiply-adds in millions; time of "
+        "a training step over the full model's, measured in turns):",
+        table(["model", "parameters", "multiply-adds", "time", *sets, "theirs: AiT-Small, mean of three sets"], rows),
     ]
     if missing:
         parts.append(f"Not run, for want of the data: {', '.join(missing)}.")
     figures = {"results": [result for results in found.values() for result in results], "missing": missing}
+    figures |= {"step_seconds": seconds, "published": published.ABLATIONS}
     text = "\n\n".join(parts) + "\n"
-    return Outcome("AiT without one of its parts", checks, figure, figures | {"published": published.ABLATIONS}, text)
+    return Outcome("AiT without one of its parts", checks, figure, figures, text)

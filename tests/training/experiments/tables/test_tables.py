@@ -20,6 +20,7 @@ from training.errors import DataError
 from training.experiments.budget import Budget, OutOfTime
 from training.experiments.tables import ablations, comparison, costs, published, sweeps
 from training.experiments.tables.datasets import TABLE_DATA
+from training.experiments.tables.step_seconds import over_first, step_seconds
 from training.experiments.tables.trial import TableTrial, run_trial
 from training.recipe.loading import parse_recipe
 
@@ -68,6 +69,8 @@ def test_a_table_holds_ours_and_theirs_and_names_what_is_missing(
     assert "for want of the data: CIFAR-10, CIFAR-100, Pet, ImageNet-100" in outcome.markdown
     assert "| Luna | 2.00 | 3.0 | 51.00 ± 1.00 |" in outcome.markdown
     assert "| AiT-Small | 15.8 | 83.34 | 56.30 | 99.47* | – | – |" in outcome.markdown
+    assert "| BRIMs | – | 60.10 | 31.75* | – | – | – |" in outcome.markdown
+    assert "| TR+HC | 2.00 | 3.0 | 51.00 ± 1.00 |" in outcome.markdown
 
 
 def test_a_stopped_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +96,21 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return {"accuracy": 0.5, "parameters": 1, "multiply_adds": 1, "settings": {}}
 
     seen: list[TableTrial] = []
+
+    def step_seconds(rows: list[TableTrial]) -> dict[str, float]:
+        assert {(row.dataset, row.seed) for row in rows} == {("CIFAR-10", 0)}
+        return {row.label: 2.0 if row.label == "full model" else 3.0 for row in rows}
+
     monkeypatch.setattr(ablations, "run_trial", quick)
+    monkeypatch.setattr(ablations, "step_seconds", step_seconds)
     outcome = ablations.run(True, 0, None, tmp_path, Budget())
-    assert "| no bottleneck | 0.00 | 0.0 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 72.75 |" in outcome.markdown
+    assert (
+        "| full model | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 79.70 |" in outcome.markdown
+    )
+    assert (
+        "| no bottleneck | 0.00 | 0.0 | 1.50 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 72.75 |"
+        in outcome.markdown
+    )
     assert {check.name.rpartition(", ")[2]: check.passed for check in outcome.checks} == {
         "CIFAR-10": True,
         "CIFAR-100": True,
@@ -147,7 +162,8 @@ def test_models_exist_under_their_names(full: bool) -> None:
             made = timm.create_model(model, **{"img_size": 32, "patch_size": 4, "num_classes": 10, **args})
         sizes[label] = sum(parameter.numel() for parameter in made.parameters()) / 1e6
     if full:
-        assert sizes.keys() == published.ACCURACY.keys()
+        assert sizes.keys() - published.ACCURACY.keys() == {"Coordination, soft", "TR", "STR", "TR+HC", "ISAB"}
+        assert published.ACCURACY.keys() < sizes.keys()
         for label, millions in published.PARAMETERS.items():
             assert sizes[label] == pytest.approx(millions, rel=0.06)
 
@@ -170,18 +186,70 @@ def test_sweeps_change_one_setting_at_a_time_and_tell_its_cost(
 
     seen: list[TableTrial] = []
     monkeypatch.setattr(sweeps, "run_trial", quick)
-    monkeypatch.setattr(sweeps, "_step_seconds", step_seconds)
+    monkeypatch.setattr(sweeps, "step_seconds", step_seconds)
     outcome = sweeps.run(True, 0, None, tmp_path, Budget())
     assert "| as it is | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 |" in outcome.markdown
     assert "| steps 2 | 0.00 | 0.0 | 1.50 | 50.00 ± 0.00 |" in outcome.markdown
-    assert len(seen) == 3 * (1 + sum(map(len, sweeps.SWEEPS.values())))
+    # beta 1 is the published memory's own, as 4 is that of `ait_*` models.
+    assert len(seen) == 3 * sum(map(len, sweeps.SWEEPS.values()))
     assert len({trial.name for trial in seen}) == len(seen)
     for trial in seen[: len(seen) // 3]:
-        memory = trial.args.get("memory_args", {})
-        assert len(memory) <= 1
+        assert (trial.args["memory"], trial.args["global_pool"]) == ("published", "flat")
+        memory = trial.args["memory_args"]
+        assert memory["write_dropout"] == 0.1
+        assert len(memory) == (1 if trial.label == "as it is" else 2)
         small = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
         with torch.device("meta"):
-            timm.create_model(trial.model, **small, memory_args={"prior_dim": 4, **memory})
+            timm.create_model(trial.model, **small, memory="published", memory_args=memory)
+    labels = [trial.label for trial in sweeps.trials(False, 0)]
+    assert ("beta 1.0" in labels, "beta 4.0" in labels, "prior_dim 8" in labels) == (True, False, True)
+    assert len(outcome.figure.axes) == len(sweeps.SWEEPS)
     monkeypatch.setattr(sweeps, "run_trial", lambda *rest: None)
     with pytest.raises(DataError, match="--data"):
         sweeps.run(True, 0, None, tmp_path, Budget())
+
+
+# Settings that make any model of the table small.
+SHRUNK = {
+    "ait": {"embed_dim": 16, "depth": 1, "num_heads": 2},
+    "ablated": {"embed_dim": 16, "depth": 1, "num_heads": 2},
+    "vit": {"embed_dim": 16, "depth": 1, "num_heads": 2},
+    "perceiver": {"embed_dim": 8, "num_latents": 2, "depth": 1, "num_heads": 2},
+    "set": {"embed_dim": 8, "num_heads": 2},
+    "luna": {"embed_dim": 8, "depth": 1, "num_heads": 2},
+    "brims": {"embed_dim": 8, "hidden_dim": 12},
+    "coordination": {"embed_dim": 8, "depth": 1, "num_heads": 2},
+}
+
+
+def of_the_full_run() -> list[TableTrial]:
+    """One of each kind of model: others differ in size alone, and variants have tests of their own."""
+    found = {trial.model.partition("_")[0]: trial for trial in reversed(comparison.trials(True, 0))}
+    return [*found.values(), ablations.trials(True, 0)[-1]]
+
+
+@pytest.mark.parametrize("trial", of_the_full_run(), ids=lambda trial: trial.label)
+def test_what_wants_a_gpu_trains_when_it_is_small(
+    trial: TableTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triangle, "TRAINING_IMAGES", 16)
+    monkeypatch.setattr(triangle, "VALIDATION_IMAGES", 8)
+    args = trial.args | SHRUNK[trial.model.partition("_")[0]]
+    small = replace(trial, dataset="Triangle", args=args, recipe={**QUICK, "epochs": 1})
+    result = run_trial(small, None, tmp_path, Budget())
+    assert result is not None
+    assert 0 <= result["accuracy"] <= 1
+    assert result["parameters"] < 1e6
+
+
+def test_steps_of_a_table_are_timed_with_all_of_their_loss() -> None:
+    rows = [
+        TableTrial(ablation, "Triangle", "ablated_ait_tiny_patch4_32", {"ablation": ablation, **SHRUNK["ablated"]})
+        for ablation in ("none", "memory")
+    ]
+    rows.append(TableTrial("ViT", "Triangle", "vit_tiny_patch16_224", SHRUNK["vit"]))
+    seconds = step_seconds(rows)
+    assert all(each > 0 for each in seconds.values())
+    assert list(seconds) == ["none", "memory", "ViT"]
+    assert over_first({"none": 2.0, "memory": 3.0}, "none") == {"none": "1.00", "memory": "1.50"}
+    assert over_first({"memory": 3.0}, "none") == {"memory": "–"}
