@@ -219,6 +219,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._in_head, self._head_bytes, self._begun = True, 0, False
+        # A large last piece has stopped the reading, and work that asks for no more would not hear of a departure.
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

@@ -38,6 +38,12 @@ class Application:
             more = message.get("more_body", False)
         self.fields = [name for name, _ in scope["headers"]]
         self.started.set()
+        if scope["path"] == "/busy":  # as with work that asks for no messages
+            scope["state"][DEPARTURE].call(self.told.set)
+            waits = [asyncio.ensure_future(event.wait()) for event in (self.told, self.release)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
         if scope["path"] == "/wait":
             scope["state"][DEPARTURE].call(self.told.set)
             leaving = asyncio.ensure_future(receive())

@@ -46,6 +46,21 @@ def test_a_client_that_has_gone_is_noticed_though_half_closed_ones_are_answered(
     run(ConnectionLimits(), test)
 
 
+@pytest.mark.parametrize("size", [3, 70_000, 1_000_000])
+def test_a_client_that_has_gone_is_noticed_after_a_body_of_any_size(size: int) -> None:
+    """Reading stops at 65,536 bytes that nobody has taken, and the end of the connection is read too."""
+
+    async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
+        _, writer = await asyncio.open_connection(*address)
+        head = f"POST /busy HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
+        writer.write(head.encode() + b"x" * size)
+        await application.started.wait()
+        writer.close()
+        await application.told.wait()
+
+    run(ConnectionLimits(), test)
+
+
 def test_an_answer_that_is_not_read_is_dropped() -> None:
     async def test(application: Application, server: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address, limit=1)
