@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -81,6 +82,23 @@ class MemoryAccess:
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run what blocks on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def change(self, work: Callable[..., T], note: Callable[[T], object], *arguments: Any) -> T:
+        """Change the store on a thread, and log it: what has begun is done, even if who asked for it leaves meanwhile.
+
+        Args:
+            work: Changes it.
+            note: Logs it by `note_change`, given what `work` has returned; called on the event loop.
+            *arguments: Of `work`.
+        """
+        loop, context = asyncio.get_running_loop(), copy_context()
+
+        def run() -> T:
+            done = work(*arguments)
+            loop.call_soon_threadsafe(note, done, context=context)
+            return done
+
+        return await self.run(run)
 
     @contextmanager
     def state(self, name: str, revision: int | None = None, *, wait: bool = True) -> Iterator[State]:

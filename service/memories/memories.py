@@ -37,10 +37,14 @@ class Memories(Teaching, Moving):
         options.check()
         self.check_is_no_model(name)
         binding = await self.bindings.bind(model)
-        while True:
-            memory, new = await self.run(self.store.create, name, options, binding, *self.at(expected))
-            if new:
+
+        def note(made: tuple[Memory, bool]) -> None:
+            if made[1]:
                 self.note_change("%s created memory %s of model %s", by, name, binding.model)
+
+        while True:
+            memory, new = await self.change(self.store.create, note, name, options, binding, *self.at(expected))
+            if new:
                 return Described(memory, {}), True
             with suppress(MemoryNotFound):  # deleted in between: it is made anew
                 return await self.describe(name), False
@@ -51,9 +55,10 @@ class Memories(Teaching, Moving):
         Raises:
             ServiceError: As `MemoryStore.delete`.
         """
-        await self.run(self.store.delete, name, expected)
+        await self.change(
+            self.store.delete, lambda _: self.note_change("%s deleted memory %s", by, name), name, expected
+        )
         self.drop(name)
-        self.note_change("%s deleted memory %s", by, name)
 
     async def correct(
         self, name: str, identifier: str, label: str, negative: bool, expected: int | None, by: str
@@ -64,10 +69,13 @@ class Memories(Teaching, Moving):
             ServiceError: There is no such example, or it cannot have the label.
         """
         stored = (NOT if negative else "") + check_label(label)
-        revision = await self.run(self.store.correct, name, identifier, stored, *self.at(expected))
-        self.note_change(
-            "%s corrected example %s of memory %s to %s (revision %d)", by, identifier, name, stored, revision
-        )
+
+        def note(revision: int) -> None:
+            self.note_change(
+                "%s corrected example %s of memory %s to %s (revision %d)", by, identifier, name, stored, revision
+            )
+
+        revision = await self.change(self.store.correct, note, name, identifier, stored, *self.at(expected))
         return revision, await self.run(self.store.example, name, identifier)
 
     async def forget(self, name: str, which: Selection, expected: int | None, by: str) -> tuple[int, int]:
@@ -76,9 +84,14 @@ class Memories(Teaching, Moving):
         Raises:
             ServiceError: As `MemoryStore.forget`.
         """
-        revision, count = await self.run(self.store.forget, name, which, expected)
-        self.note_change("%s had memory %s forget %d examples (revision %d)", by, name, count, revision)
-        return revision, count
+
+        def note(forgotten: tuple[int, int]) -> None:
+            revision, count = forgotten
+            self.note_change(
+                "%s had memory %s forget %d examples, of %s (revision %d)", by, name, count, which, revision
+            )
+
+        return await self.change(self.store.forget, note, name, which, expected)
 
     async def recall(
         self,

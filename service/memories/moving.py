@@ -52,10 +52,13 @@ class Moving(MemoryAccess):
             self.check_is_no_model(name)
         bound = await self.bindings.bind(model)
         options, binding, lessons = await self.run(exchange.read_file, data, bound, keep)
-        memory = await self.run(self.store.replace, name, options, binding, lessons, *self.at(expected))
-        self.note_change(
-            "%s put a file of %d examples into memory %s (revision %d)", by, len(lessons), name, memory.revision
-        )
+
+        def note(memory: Memory) -> None:
+            self.note_change(
+                "%s put a file of %d examples into memory %s (revision %d)", by, len(lessons), name, memory.revision
+            )
+
+        await self.change(self.store.replace, note, name, options, binding, lessons, *self.at(expected))
         return await self.describe(name)
 
     async def rebind(self, name: str, model: str | None, expected: int | None, by: str) -> Described:
@@ -81,8 +84,11 @@ class Moving(MemoryAccess):
                         if isinstance(made, ServiceError):
                             raise made
                         keys[made.id] = made.key
-        await self.run(self.store.rebind, name, binding, keys, revision)
-        self.note_change("%s bound memory %s to model %s", by, name, binding.model)
+
+        def note(bound: Memory) -> None:
+            self.note_change("%s bound memory %s to model %s (revision %d)", by, name, binding.model, bound.revision)
+
+        await self.change(self.store.rebind, note, name, binding, keys, revision)
         return await self.describe(name)
 
     def _kept(self, name: str, example: Example) -> Draft:

@@ -10,7 +10,7 @@ from service.images.upload import Upload
 from service.memories.access import MemoryAccess
 from service.memories.archive import Item
 from service.memories.embedding import CHUNK, Draft, sha256
-from service.memories.records import Lesson, Outcome, check_id, check_label, check_revision, check_text
+from service.memories.records import Lesson, Memory, Outcome, check_id, check_label, check_revision, check_text
 from service.memories.results import Taught
 
 _ID_DIGITS: Final = 32  # of an image's SHA-256, for the id of an example that the client gave none
@@ -35,14 +35,9 @@ class Teaching(MemoryAccess):
         model = await self.bindings.model_of(memory)
         with model.held():
             lesson = await self.embedder.lesson(draft, memory, model, self.engine.deadline())
-        revision, (outcome,) = await self.run(
-            self.store.teach, name, [lesson], memory.binding.fingerprint, *self.at(expected)
-        )
+        revision, (outcome,) = await self._keep_lessons(name, [lesson], memory, expected, by)
         if isinstance(outcome, MemoryFull):
             raise outcome
-        self.note_change(
-            "%s taught memory %s example %s of %s (revision %d)", by, name, lesson.id, lesson.label, revision
-        )
         return revision, Taught(lesson.id, lesson.label, outcome)
 
     async def teach_many(
@@ -62,6 +57,7 @@ class Teaching(MemoryAccess):
             ServiceError: Nothing could be taught, because of the memory or its model.
         """
         memory = await self.run(self.store.memory, name)
+        check_revision(memory, expected)
         model = await self.bindings.model_of(memory)
         results: list[Taught] = []
         revision = memory.revision
@@ -73,18 +69,28 @@ class Teaching(MemoryAccess):
                 lessons = [each for each in made if isinstance(each, Lesson)]
                 stored: list[Outcome | MemoryFull] = []
                 if lessons:
-                    revision, stored = await self.run(
-                        self.store.teach, name, lessons, memory.binding.fingerprint, *self.at(expected)
-                    )
-                    expected = None if expected is None else revision
+                    revision, stored = await self._keep_lessons(name, lessons, memory, expected, by)
+                    expected = None  # others may teach meanwhile: what is stored stays, and is told
                 outcomes = iter(stored)
                 ends = [next(outcomes) if isinstance(each, Lesson) else each for each in made]
                 pairs = zip((draft.lesson for draft in asked), ends, strict=True)
                 taught = iter([Taught(lesson.id, lesson.label, outcome) for lesson, outcome in pairs])
                 results += [next(taught) if isinstance(each, Draft) else each for each in drafts]
-        good_ones = sum(not isinstance(each.outcome, ServiceError) for each in results)
-        self.note_change("%s taught memory %s %d images (revision %d)", by, name, good_ones, revision)
         return revision, results
+
+    async def _keep_lessons(
+        self, name: str, lessons: Sequence[Lesson], memory: Memory, expected: int | None, by: str
+    ) -> tuple[int, list[Outcome | MemoryFull]]:
+        def note(stored: tuple[int, list[Outcome | MemoryFull]]) -> None:
+            revision, outcomes = stored
+            changed = [
+                lesson for lesson, outcome in zip(lessons, outcomes, strict=True) if outcome in ("created", "replaced")
+            ]
+            if changed:
+                examples = ", ".join(f"{lesson.id} of {lesson.label}" for lesson in changed)
+                self.note_change("%s taught memory %s %s (revision %d)", by, name, examples, revision)
+
+        return await self.change(self.store.teach, note, name, lessons, memory.binding.fingerprint, *self.at(expected))
 
     def _knows(self, name: str, lesson: Lesson) -> bool:
         try:

@@ -20,7 +20,6 @@ from service.observability.request_context import record_of
 
 REVISION_HEADER: Final = "Memory-Revision"
 _MOST_JSON: Final = 65_536
-_NEVER: Final = -2  # a revision that no memory is at
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -121,7 +120,9 @@ def _revision(if_match: str | None) -> int | None:
     if if_match.strip() == "*":
         return PRESENT
     found = re.fullmatch(r'\s*"([0-9]{1,18})"\s*', if_match)
-    return int(found[1]) if found else _NEVER
+    if found is None:
+        raise Problem(400, "invalid-parameter", 'If-Match is one revision, as in the ETag of an answer: "17", or *.')
+    return int(found[1])
 
 
 async def _expected(request: Request, if_match: IfMatch = None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from service.errors import MemoryNotFound
 from service.memories.access import MemoryAccess
 from service.settings import load_settings
 from tests.support.memory_histories import lesson, taught
+from tests.support.waiting import CEILING
 
 
 @pytest.fixture
@@ -65,3 +67,31 @@ def test_a_memory_that_was_deleted_and_made_anew_is_the_new_one(access: MemoryAc
     taught(access.store, lesson("c", "eel"))
     with access.state("pets") as state:
         assert state.content.ids() == ["c"]
+
+
+def test_what_was_changed_for_one_who_has_left_is_logged(access: MemoryAccess) -> None:
+    begun, go, noted = threading.Event(), threading.Event(), asyncio.Event()
+
+    def work(number: int) -> int:
+        begun.set()
+        assert go.wait(CEILING)
+        return number
+
+    async def leave() -> list[int]:
+        found: list[int] = []
+
+        def note(number: int) -> None:
+            found.append(number)
+            noted.set()
+
+        task = asyncio.create_task(access.change(work, note, 7))
+        await asyncio.to_thread(begun.wait, CEILING)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go.set()
+        async with asyncio.timeout(CEILING):
+            await noted.wait()
+        return found
+
+    assert asyncio.run(leave()) == [7]

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,13 +60,14 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.put("/v1/memories/made", json={}, headers=other), 400, "invalid-parameter")
     both = only_new | {"if-match": "*"}
     problem(teacher.put("/v1/memories/made", json={}, headers=both), 400, "invalid-parameter")
-    for there in ("*", '"1"', "1"):
+    for there in ("*", '"1"'):
         told = problem(teacher.put("/v1/memories/fresh", json={}, headers={"if-match": there}), 412, "stale-revision")
         assert told["detail"].startswith("There is no memory 'fresh'")
     assert teacher.put("/v1/memories/fresh", json={}, headers=only_new).status_code == 201
     told = problem(teacher.delete("/v1/memories/fresh", headers=only_new), 400, "invalid-parameter")
     assert told["detail"].startswith("If-None-Match is for making")
-    problem(teacher.delete("/v1/memories/fresh", headers={"if-match": "fresh"}), 412, "stale-revision")
+    for neither in ("fresh", "1", 'W/"1"', '"1", "2"'):
+        problem(teacher.delete("/v1/memories/fresh", headers={"if-match": neither}), 400, "invalid-parameter")
     assert teacher.put("/v1/memories/fresh", json={}, headers={"if-match": "*"}).status_code == 200
     assert teacher.delete("/v1/memories/fresh", headers={"if-match": "*"}).status_code == 204
     problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
@@ -215,6 +217,35 @@ def test_many_images_get_a_result_each(teacher: TestClient) -> None:
     assert rest["next"] is None
     assert teacher.delete("/v1/memories/many/examples", params={"source": "pile"}).json()["forgotten"] == 1
     problem(teacher.delete("/v1/memories/many/examples"), 400, "invalid-parameter")
+
+
+def test_others_may_teach_while_many_images_are_taught(
+    teacher: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = create(teacher, "shared")
+    store = teacher.app.state.memories.store  # type: ignore[attr-defined]
+    stored, calls = store.teach, []
+
+    def teach_with_another(*arguments: Any) -> Any:
+        done = stored(*arguments)
+        calls.append(arguments)
+        if len(calls) == 1:
+            teach(teacher, "shared", "between", "blue", coloured("blue"))
+        return done
+
+    monkeypatch.setattr(store, "teach", teach_with_another)
+    headers = {"if-match": f'"{made["revision"]}"'}
+    send = zipped({f"red/{number}.png": coloured("red", number) for number in range(20)})
+    with caplog.at_level("INFO", "service.memories.audit"):
+        answer = teacher.post("/v1/memories/shared/examples", content=send, headers=headers).json()
+    assert (answer["stored"], answer["refused"]) == (20, 0)
+    assert teacher.get("/v1/memories/shared").json()["labels"] == {"blue": 1, "red": 20}
+    # Each revision is told, by what it brought.
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.count(" of red") for line in told if " of red" in line] == [16, 4]
+    assert sum("between of blue" in line for line in told) == 1
+    problem(teacher.post("/v1/memories/shared/examples", content=send, headers=headers), 412, "stale-revision")
+    assert len(calls) == 3
 
 
 def test_a_request_that_is_too_large_for_memory_is_answered_alike(
