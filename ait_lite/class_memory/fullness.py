@@ -5,44 +5,45 @@ from collections.abc import Sequence
 import numpy as np
 
 from ait_lite.class_memory.examples.store import ExampleStore
-from ait_lite.class_memory.features import SCALE, FeatureMap
-from ait_lite.class_memory.readouts import one_hot
+from ait_lite.class_memory.readouts import Readout, RidgeReadout, one_hot
 from ait_lite.class_memory.results import Fullness
-from ait_lite.class_memory.ridge import Ridge
 
-_CHUNK = 1024
+_CHUNK = 256  # rows of a product with all examples
 
 
-def leave_one_out(
-    store: ExampleStore, rows: np.ndarray, ridge: Ridge, features: FeatureMap, labels: Sequence[str]
-) -> np.ndarray:
-    """Predict stored examples as if each had never been stored.
+def leave_one_out(store: ExampleStore, rows: np.ndarray, readout: Readout, labels: Sequence[str]) -> np.ndarray:
+    """Score stored examples as if each had never been stored.
 
     Args:
         store: The examples.
         rows: Which of them, shape (n,).
-        ridge: The regression solved on all of them.
-        features: The features it was solved on, of integer keys.
+        readout: Made of all of them.
         labels: All labels, sorted.
 
     Returns:
         Scores of the labels, shape (n, C).
     """
-    targets = one_hot([store.labels[row] for row in rows], labels)
-    return ridge.leave_one_out(features(store.keys(rows)) / SCALE, targets)
+    code = {label: index for index, label in enumerate(labels)}
+    codes = np.array([code[store.labels[row]] for row in rows])
+    found = []
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        keys = store.keys(part)
+        cosines = store.cosines(keys) if readout.compares_all else None
+        found.append(readout.leave_one_out(keys, cosines, part, codes[start : start + _CHUNK]))
+    return np.concatenate(found)
 
 
 def measure_fullness(
-    store: ExampleStore, ridge: Ridge, features: FeatureMap, labels: Sequence[str], random_features: int
+    store: ExampleStore, readout: RidgeReadout, labels: Sequence[str], random_features: int
 ) -> Fullness:
     """Measure how full a memory is.
 
     Args:
         store: The examples, at least one.
-        ridge: The regression solved on them.
-        features: The features it was solved on, of integer keys.
+        readout: The regression solved on them.
         labels: All labels, sorted.
-        random_features: Number of random features among these; 0 where they are the keys.
+        random_features: Number of random features that it was solved on; 0 where that is the keys.
     """
     rows = store.sample(len(store))
     margins = np.empty(len(rows))
@@ -50,11 +51,12 @@ def measure_fullness(
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, start + _CHUNK)
         targets = one_hot([store.labels[row] for row in rows[part]], labels)
-        predicted = leave_one_out(store, rows[part], ridge, features, labels)
+        predicted = leave_one_out(store, rows[part], readout, labels)
         own[part] = targets.argmax(axis=1)
         true = np.take_along_axis(predicted, own[part][:, None], axis=1)[:, 0]
         others = np.where(targets > 0, -np.inf, predicted).max(axis=1)
         margins[part] = true - np.where(np.isfinite(others), others, 0.0)  # a single label: no other score
+    ridge = readout.ridge
     return Fullness(
         examples=len(store),
         width=len(ridge.eigenvalues),

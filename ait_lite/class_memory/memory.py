@@ -15,6 +15,7 @@ from ait_lite.class_memory.derived import Derived
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import RandomFeatures, quantise
 from ait_lite.class_memory.fullness import leave_one_out, measure_fullness
+from ait_lite.class_memory.readouts import RidgeReadout
 from ait_lite.class_memory.results import Fullness, Recall
 from ait_lite.class_memory.sums import ExampleSums
 
@@ -297,10 +298,10 @@ class ClassMemory:
             raise ValueError("The memory is empty.")
         ridge, features = self._derived.ridge()
         random_features = 0 if features is _keys_themselves else self.random_features
-        return measure_fullness(self._store, ridge, features, self.labels, random_features)
+        return measure_fullness(self._store, RidgeReadout(ridge, features), self.labels, random_features)
 
     def leave_one_out(self, most: int) -> tuple[list[str], np.ndarray]:
-        """Predict stored examples by ridge as if each had never been stored.
+        """Score stored examples by the memory's readout as if each had never been stored.
 
         Args:
             most: Number of examples; where there are more, a choice that depends on the set of examples alone.
@@ -314,8 +315,7 @@ class ClassMemory:
         if not len(self):
             raise ValueError("The memory is empty.")
         rows = self._store.sample(most)
-        ridge, features = self._derived.ridge()
-        scores = leave_one_out(self._store, rows, ridge, features, self.labels)
+        scores = leave_one_out(self._store, rows, self._derived.readout(self.readout, self.beta), self.labels)
         return [self._store.ids[row] for row in rows], scores
 
     def digest(self) -> str:

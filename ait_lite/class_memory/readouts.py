@@ -1,7 +1,7 @@
 """Three readouts of one memory of classes: ridge regression, Hopfield retrieval and class means.
 
-Each says how it scores a query, what single examples add to the score of their label, and what the scores would be
-had one example never been stored.
+Each says how it scores a query, what single examples add to the score of their label, what the scores would be had
+one example never been stored, and how it scores examples as if each had not.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,11 @@ class Readout(Protocol):
         self, scores: np.ndarray, weights: np.ndarray, queries: np.ndarray, keys: np.ndarray, codes: np.ndarray
     ) -> np.ndarray:
         """Score again as if one example a query, keys (b, d), codes (b,), weights (b,), had never been stored."""
+
+    def leave_one_out(
+        self, keys: np.ndarray, cosines: np.ndarray | None, rows: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        """Score stored examples, keys (b, d), rows (b,), codes (b,), as if each had never been stored; (b, C)."""
 
 
 class RidgeReadout:
@@ -72,6 +77,12 @@ class RidgeReadout:
         residual[np.arange(len(codes)), codes] += 1.0
         leverage = ((features @ self.ridge.inverse) * features).sum(axis=1)
         return scores - (weights / (1.0 - leverage))[:, None] * residual
+
+    def leave_one_out(
+        self, keys: np.ndarray, cosines: np.ndarray | None, rows: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        targets = np.eye(self.ridge.weights.shape[1])[codes]
+        return self.ridge.leave_one_out(self._features(keys) / SCALE, targets)
 
 
 class HopfieldReadout:
@@ -114,6 +125,16 @@ class HopfieldReadout:
         left[np.arange(len(codes)), codes] -= weights
         return left / np.maximum(1.0 - weights, np.finfo(np.float64).tiny)[:, None]
 
+    def leave_one_out(
+        self, keys: np.ndarray, cosines: np.ndarray | None, rows: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        assert cosines is not None
+        if cosines.shape[1] == 1:
+            return np.zeros((1, self._one_hot.shape[1]))  # there is nothing else to recall
+        others = cosines.copy()
+        others[np.arange(len(rows)), rows] = -np.inf
+        return self.scores(keys, others)
+
 
 class PrototypeReadout:
     """Cosine of the query with each class mean.
@@ -145,6 +166,11 @@ class PrototypeReadout:
         cosines = np.einsum("bd,bd->b", queries, sums) / (np.maximum(lengths, 1.0) * SCALE)
         left[np.arange(len(codes)), codes] = cosines
         return left
+
+    def leave_one_out(
+        self, keys: np.ndarray, cosines: np.ndarray | None, rows: np.ndarray, codes: np.ndarray
+    ) -> np.ndarray:
+        return self.without(self.scores(keys, None), np.zeros(len(codes)), keys, keys, codes)
 
 
 def one_hot(labels: Sequence[str], names: Sequence[str], dtype: type = np.float64) -> np.ndarray:

@@ -197,6 +197,9 @@ class LabelState(BaseModel):
     examples: int
     negatives: int
     accuracy: float | None = Field(description="Share told right when left out; null where that can't be judged.")
+    margin_snr: float | None = Field(
+        description="Squared mean over variance of ridge's margin for them when left out, below 0 where the mean is."
+    )
 
 
 class Confusions(BaseModel):
@@ -239,14 +242,19 @@ class MemoryHealth(BaseModel):
     examples: int
     limits: MemoryLimits
     bytes: int
-    judged: int = Field(description="Examples that were left out in turn.")
-    accuracy: float | None = Field(description="Share of these that are told right.")
+    judged: int = Field(description="Examples that were left out in turn: of labels that have several.")
+    accuracy: float | None = Field(description="Share of these that the memory's own readout tells right.")
     width: int = Field(description="Numbers in a feature vector that ridge uses; 0 while there are no examples.")
     effective_dimension: float = Field(description="How many of these the examples fill.")
+    regularisation: float | None = Field(description="Ridge's lambda; null while there are no examples.")
+    random_features: int = Field(
+        description="Random features that ridge uses; 0 where it uses the features themselves."
+    )
     labels: list[LabelState]
     confusions: list[Confusions]
     doubts: list[DoubtfulExample]
     same_file: list[list[str]] = Field(description="Examples that were taught with the very same file.")
+    compared: int = Field(description="Examples that were compared with each other, for near-duplicates.")
     near_duplicates: list[NearDuplicates]
     advice: list[Recommendation]
 

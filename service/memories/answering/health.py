@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +24,22 @@ _GOOD: Final = 0.8
 
 @dataclass(frozen=True)
 class LabelHealth:
-    """One label: examples, how many say what it is not, and the share that is told right when left out, if any was."""
+    """One label.
+
+    Attributes:
+        label: The label.
+        examples: Examples of it.
+        negatives: How many say what it is not.
+        accuracy: Share that is told right when left out; None with one example, which nothing else tells of.
+        margin_snr: Squared mean over variance of the margin by which ridge tells its examples when left out, with the
+            sign of the mean; None where that has no variance.
+    """
 
     label: str
     examples: int
     negatives: int
     accuracy: float | None
+    margin_snr: float | None
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,12 @@ class Health:
 
     Attributes:
         fullness: How much of its capacity is used; None if it is empty.
-        judged: Examples that were left out in turn.
+        judged: Examples that were left out in turn: of labels that have several.
         accuracy: Share of these that are told right; None where there is nothing to tell apart.
         labels: Every label.
         confusions: The most frequent first.
         doubts: The strongest first.
+        compared: Examples that were compared with each other, for near-duplicates.
         near_duplicates: The most alike first.
         advice: Which labels to teach more.
     """
@@ -88,6 +100,7 @@ class Health:
     labels: list[LabelHealth]
     confusions: list[Confusion]
     doubts: list[Doubt]
+    compared: int
     near_duplicates: list[Twins]
     advice: list[Advice]
 
@@ -97,8 +110,11 @@ def examine(state: State) -> Health:
     content, reading = state.content, state.reading
     counts = content.counts
     if not reading.labels:
-        return Health(None, 0, None, [], [], [], [], [])
+        return Health(None, 0, None, [], [], [], 0, [], [])
+    fullness = content.fullness()
     ids, scores = reading.leave_one_out(_JUDGED)
+    several = [index for index, each in enumerate(ids) if counts[content.label_of(each)] > 1]
+    ids, scores = [ids[index] for index in several], scores[several]
     own = reading.own_places(ids)
     winners = scores.argmax(axis=1) if len(ids) else np.empty(0, np.int64)
     right, judged = Counter[int](), Counter(own.tolist())
@@ -117,11 +133,12 @@ def examine(state: State) -> Health:
             counts[label],
             counts.get(NOT + label, 0),
             right[place] / judged[place] if judged[place] and len(reading.labels) > 1 else None,
+            _finite(fullness.margin_snr[label]),
         )
         for place, label in enumerate(reading.labels)
     ]
     return Health(
-        fullness=content.fullness(),
+        fullness=fullness,
         judged=len(ids),
         accuracy=sum(right.values()) / len(ids) if ids and len(reading.labels) > 1 else None,
         labels=labels,
@@ -130,6 +147,7 @@ def examine(state: State) -> Health:
             for (mine, other), count in sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:_LISTED]
         ],
         doubts=sorted(doubts, key=lambda doubt: (-doubt.margin, doubt.id))[:_LISTED],
+        compared=min(len(content), _COMPARED),
         near_duplicates=_twins(state),
         advice=[advice for label in labels if (advice := _advise(label))],
     )
@@ -141,6 +159,10 @@ def _advise(label: LabelHealth) -> Advice | None:
     if label.accuracy is not None and label.accuracy < _GOOD:
         return Advice(label.label, f"{label.accuracy:.0%} of its examples are told right without themselves.")
     return None
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _twins(state: State) -> list[Twins]:

@@ -333,6 +333,19 @@ def test_health_names_what_is_doubtful(teacher: TestClient) -> None:
     teach(teacher, "little", "a", "red", coloured("red"))
     little = teacher.get("/v1/memories/little/health").json()
     assert [each["label"] for each in little["advice"]] == ["red"]
+    assert teacher.delete("/v1/memories/little/examples/a").status_code == 200
+    teach_colours(teacher, "little", 6)
+    teach(teacher, "little", "a", "lone", coloured("red", 70))
+    lone = teacher.get("/v1/memories/little/health").json()
+    assert lone["judged"] == 6 * len(COLOURS)
+    assert lone["accuracy"] > 0.8
+    accuracies = {each["label"]: each["accuracy"] for each in lone["labels"]}
+    assert accuracies.pop("lone") is None
+    assert all(accuracy > 0.5 for accuracy in accuracies.values())
+    assert all(each["margin_snr"] > 0 for each in lone["labels"] if each["label"] != "lone")
+    assert "lone" not in {each["label"] for each in [*lone["confusions"], *lone["doubts"]]}
+    assert (lone["compared"], lone["random_features"]) == (6 * len(COLOURS) + 1, 0)
+    assert lone["regularisation"] > 0
     create(teacher, "nothing")
     assert teacher.get("/v1/memories/nothing/health").json()["labels"] == []
 
