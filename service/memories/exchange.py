@@ -1,18 +1,21 @@
-"""The file of a memory: the one that `ait_lite.class_memory` saves and loads, with the model's name in it.
+"""The file of a memory: the one that `ait_lite.class_memory` saves and loads, with more in it that this passes over.
 
-The library passes over the name; here it tells a file that belongs to another model.
+The model's name tells a file that belongs to another one; for the examples see `service.memories.exchange_origins`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from safetensors.numpy import load
 
 from ait_lite.class_memory import ClassMemory, file
 from service.errors import MemoryConflict, MemoryInvalid
 from service.memories.answering.index import lessons_of
+from service.memories.exchange_origins import add_images, read_origins, write_origins
 from service.memories.records import (
     NOT,
     Binding,
@@ -26,24 +29,33 @@ from service.memories.records import (
 _BINDING: Final = "binding"
 
 
-def write_file(content: ClassMemory, binding: Binding) -> bytes:
-    """Write the file of a memory."""
+def write_file(content: ClassMemory, binding: Binding, stored: Mapping[str, Lesson], keep: Keep) -> bytes:
+    """Write the file of a memory.
+
+    Args:
+        content: Its examples.
+        binding: To its model.
+        stored: What the store has of them, by id; of one that has changed meanwhile nothing more is written.
+        keep: What the memory keeps of images.
+    """
     data = content.to_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"][_BINDING] = json.dumps({"model": binding.model, "fingerprint": binding.fingerprint})
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header["__metadata__"]
+    metadata[_BINDING] = json.dumps({"model": binding.model, "fingerprint": binding.fingerprint})
+    examples = []
+    for bare in lessons_of(content):
+        known = stored.get(bare.id, bare)
+        examples.append(known if (known.key, known.label) == (bare.key, bare.label) else bare)
+    return add_images(data, header, write_origins(metadata, examples, keep))
 
 
-def read_file(data: bytes, binding: Binding, keep: Keep) -> tuple[Options, Binding, list[Lesson]]:
+def read_file(data: bytes, binding: Binding, keep: Keep | None) -> tuple[Options, Binding, list[Lesson]]:
     """Read a file that may come from anyone, for a memory of a model.
 
     Args:
         data: The file.
         binding: To the model.
-        keep: What the memory is to keep of images that it is taught later.
+        keep: What the memory is to keep of images; None: what the file's memory kept, or thumbnails.
 
     Raises:
         MemoryInvalid: It is no such file, or holds what a memory here may not.
@@ -62,9 +74,6 @@ def read_file(data: bytes, binding: Binding, keep: Keep) -> tuple[Options, Bindi
             f"The file was made with {other}, not with {binding.model}. Name that one as the memory's model, if it is "
             "served here."
         )
-    configuration = contents.configuration
-    options = Options(**{name: value for name, value in configuration.items() if name != "dim"}, keep=keep)
-    options.check()
     for identifier, label in zip(contents.ids, contents.labels, strict=True):
         check_id(identifier)
         check_text(label.removeprefix(NOT), "A label", empty=False)
@@ -73,4 +82,8 @@ def read_file(data: bytes, binding: Binding, keep: Keep) -> tuple[Options, Bindi
     except ValueError as error:
         raise MemoryInvalid(str(error)) from error
     centre = None if content.centre is None else np.asarray(content.centre, "<f8").tobytes()
-    return options, Binding(binding.model, binding.fingerprint, binding.dim, centre), lessons_of(content)
+    lessons, keep = read_origins(header["__metadata__"], load(data).get("images"), lessons_of(content), keep)
+    configuration = {name: value for name, value in contents.configuration.items() if name != "dim"}
+    options = Options(**configuration, keep=keep or "thumbnail")
+    options.check()
+    return options, Binding(binding.model, binding.fingerprint, binding.dim, centre), lessons

@@ -14,22 +14,29 @@ from service.memories.results import Described
 class Moving(MemoryAccess):
     """Moves memories."""
 
-    async def write_file(self, name: str) -> tuple[Memory, bytes]:
+    async def write_file(self, name: str, *, images: bool) -> tuple[Memory, bytes]:
         """Write the file of a memory.
+
+        Args:
+            name: Of the memory.
+            images: Whether the file holds what is kept of them.
 
         Raises:
             MemoryNotFound: There is none of this name.
         """
 
         def write() -> tuple[Memory, bytes]:
+            stored = {each.id: each for each in self.store.lessons(name, images=images)}
             with self.state(name) as state:
-                return state.memory, exchange.write_file(state.content, state.memory.binding)
+                memory = state.memory
+                data = exchange.write_file(state.content, memory.binding, stored, memory.options.keep)
+                return memory, data
 
         return await self.run(write)
 
     async def read_file(
-        self, name: str, data: bytes, model: str | None, keep: Keep, expected: int | None, by: str
-    ) -> Described:
+        self, name: str, data: bytes, model: str | None, keep: Keep | None, expected: int | None, by: str
+    ) -> tuple[Described, bool]:
         """Put what a file holds in the place of what a memory holds; it need not be there.
 
         Args:
@@ -37,19 +44,24 @@ class Moving(MemoryAccess):
             data: The file.
             model: The model that the memory is to belong to; None is that of the memory if it is there, else the
                 default one.
-            keep: What a new memory is to keep of images.
+            keep: What a new memory is to keep of images; None: what the file's memory kept.
             expected: The revision that the memory must have.
             by: Who does it.
+
+        Returns:
+            The memory, and whether it is new.
 
         Raises:
             ServiceError: The file is not one of a memory of that model, or holds too much.
         """
         check_name(name)
+        new = False
         try:
             present = await self.run(self.store.memory, name)
             model, keep = model or present.binding.model, present.options.keep
         except MemoryNotFound:
             self.check_is_no_model(name)
+            new = True
         bound = await self.bindings.bind(model)
         options, binding, lessons = await self.run(exchange.read_file, data, bound, keep)
 
@@ -59,7 +71,7 @@ class Moving(MemoryAccess):
             )
 
         await self.change(self.store.replace, note, name, options, binding, lessons, *self.at(expected))
-        return await self.describe(name)
+        return await self.describe(name), new
 
     async def rebind(self, name: str, model: str | None, expected: int | None, by: str) -> Described:
         """Have another model look at the images that a memory keeps, and bind the memory to it.

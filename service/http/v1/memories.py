@@ -111,11 +111,16 @@ async def verify_memory(response: Response, memories: MemoriesDep, memory: Memor
     "/{memory}/file",
     responses={**documented(400, 404, 503), 200: {"content": {FILE: _BINARY}}},
     response_class=Response,
-    dependencies=[only()],
+    dependencies=[only("images")],
 )
-async def get_memory_file(memories: MemoriesDep, memory: MemoryName, by: MayTeach) -> Response:
-    """Give the whole memory as a file that `ait_lite.class_memory.ClassMemory.load` reads, without kept images."""
-    found, data = await memories.write_file(memory)
+async def get_memory_file(
+    memories: MemoriesDep,
+    memory: MemoryName,
+    by: MayTeach,
+    images: Annotated[bool, Query(description="Whether the file holds what is kept of images.")] = True,
+) -> Response:
+    """Give the whole memory as a file that `ait_lite.class_memory.ClassMemory.load` reads, and PUT takes back."""
+    found, data = await memories.write_file(memory, images=images)
     response = Response(data, media_type=FILE)
     response.headers["Content-Disposition"] = f'attachment; filename="{memory}.safetensors"'
     set_revision(response, found.revision)
@@ -124,7 +129,10 @@ async def get_memory_file(memories: MemoriesDep, memory: MemoryName, by: MayTeac
 
 @router.put(
     "/{memory}/file",
-    responses=documented(400, 404, 409, 412, 413, 503),
+    responses={
+        **documented(400, 404, 409, 412, 413, 503),
+        201: {"model": MemoryDescription, "description": "It is new."},
+    },
     openapi_extra={"requestBody": {"required": True, "content": {FILE: _BINARY}}},
     dependencies=[only("model", "keep")],
 )
@@ -139,11 +147,14 @@ async def put_memory_file(
     model: Annotated[
         str | None, Query(description="The model it belongs to; unset, the memory's or the default.")
     ] = None,
-    keep: Annotated[Keep, Query(description="What a new memory keeps of images that it is taught.")] = "thumbnail",
+    keep: Annotated[
+        Keep | None, Query(description="What a new memory keeps of images; unset, what the file's memory kept.")
+    ] = None,
 ) -> MemoryDescription:
     """Put what a file holds in the place of all that the memory holds; it need not be there."""
     data = await read_body(request, engine.settings.max_teach_bytes)
-    described = await memories.read_file(memory, bytes(data), model, keep, expected, by)
+    described, new = await memories.read_file(memory, bytes(data), model, keep, expected, by)
+    response.status_code = 201 if new else 200
     set_revision(response, described.memory.revision)
     return description(described, memories.quotas)
 

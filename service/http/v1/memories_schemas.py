@@ -91,7 +91,7 @@ class ExampleDescription(BaseModel):
     source: str = Field(description="Where it comes from, as the client says.")
     taught_by: str = Field(description="Name of the API key; empty without one.")
     taught: datetime
-    sha256: str = Field(description="Of the image file; empty if it came in a memory's file.")
+    sha256: str = Field(description="Of the image file; empty if it came in a file of Python's.")
     revision: int = Field(description="Of the memory when the example last changed.")
     keeps: Keep = Field(description="What is stored of the image.")
 

@@ -260,6 +260,20 @@ class SqlStore(MemoryStore):
             raise ExampleNotFound(f"Of example {identifier!r} no {column} is kept.")
         return bytes(rows[0][0])
 
+    def lessons(self, name: str, *, images: bool) -> list[Lesson]:
+        kept, tables = ("thumbnail, image", _EXAMPLES) if images else ("NULL, NULL", "examples")
+        with self._reading() as run:
+            rows = run.rows(
+                f"SELECT id, label, key, sha256, source, teacher, {kept} FROM {tables} WHERE memory = ?",
+                find_memory(run, name).number,
+            )
+        return [
+            Lesson(
+                identifier, label, bytes(key), sha256, source, teacher, small and bytes(small), whole and bytes(whole)
+            )
+            for identifier, label, key, sha256, source, teacher, small, whole in rows
+        ]
+
     def duplicates(self, name: str, limit: int) -> list[list[str]]:
         with self._reading() as run:
             number = find_memory(run, name).number

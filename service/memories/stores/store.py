@@ -165,6 +165,14 @@ class MemoryStore(ABC):
         """
 
     @abstractmethod
+    def lessons(self, name: str, *, images: bool) -> list[Lesson]:
+        """Read all examples with what was stored of them, of their images only if `images`.
+
+        Raises:
+            MemoryNotFound: There is no such memory.
+        """
+
+    @abstractmethod
     def duplicates(self, name: str, limit: int) -> list[list[str]]:
         """List examples that were taught with the very same file, at most `limit` groups."""
 

@@ -360,18 +360,58 @@ def test_a_memorys_file_is_the_librarys(teacher: TestClient, tmp_path: Path) -> 
     assert memory.digest() == teacher.post("/v1/memories/filed/verify").json()["digest"]
     memory.forget(memory.ids("blue"))
     put = teacher.put("/v1/memories/from-python/file", content=memory.to_bytes(), params={"model": "colours"})
-    assert put.status_code == 200, put.text
+    assert put.status_code == 201, put.text
     assert put.json()["labels"] == {"green": 2, "red": 2}
     assert put.json()["readout"] == "prototype"
     assert teacher.post("/v1/memories/from-python/verify").json()["digest"] == memory.digest()
     again = teacher.put("/v1/memories/from-python/file", content=response.content)
-    assert again.json()["examples"] == 6
+    assert (again.status_code, again.json()["examples"]) == (200, 6)
     new = teacher.put("/v1/memories/filed/file", content=response.content, headers={"if-none-match": "*"})
     problem(new, 412, "stale-revision")
     other = teacher.put("/v1/memories/of-others/file", content=response.content, params={"model": "others"})
     assert "Name that one as the memory's model" in problem(other, 409, "memory-conflict")["detail"]
     for data in (b"", b"x" * 100, response.content[:-1], response.content[:200]):
         problem(teacher.put("/v1/memories/from-python/file", content=data), 400, "invalid-memory")
+
+
+def test_a_file_holds_what_was_kept(teacher: TestClient, tmp_path: Path) -> None:
+    create(teacher, "original", keep="image")
+    teach_colours(teacher, "original", 2)
+    images = {name: coloured("red", 80 + number) for number, name in enumerate("ab")}
+    for name, image in images.items():
+        teach(teacher, "original", name, "red", image, params={"label": "red", "source": f"camera {name}"})
+    teacher.patch("/v1/memories/original/examples/b", json={"not": "red"})
+    file = teacher.get("/v1/memories/original/file").content
+    (tmp_path / "memory.safetensors").write_bytes(file)
+    assert len(ClassMemory.load(tmp_path / "memory.safetensors")) == 8
+
+    def listed(name: str, *members: str) -> list[list[object]]:
+        examples = teacher.get(f"/v1/memories/{name}/examples").json()["examples"]
+        return [[each[member] for member in members] for each in examples]
+
+    told = ("id", "label", "negative", "source", "taught_by", "sha256")
+    for name, keep, kept in (
+        ("copied", None, "image"),
+        ("copied-thumbnails", "thumbnail", "thumbnail"),
+        ("copied-nothing", "nothing", "nothing"),
+    ):
+        params = {} if keep is None else {"keep": keep}
+        put = teacher.put(f"/v1/memories/{name}/file", content=file, params=params)
+        assert (put.status_code, put.json()["keep"]) == (201, kept)
+        assert listed(name, *told) == listed("original", *told)
+        assert {each[0] for each in listed(name, "keeps")} == {kept}
+    shown = teacher.get("/v1/memories/copied/examples/b", params={"image": "file"})
+    assert shown.content == images["b"]
+    again = teacher.put("/v1/memories/copied-nothing/file", content=file)
+    assert (again.status_code, again.json()["keep"]) == (200, "nothing")  # what is there keeps its ways
+    assert teacher.get("/v1/memories/copied/file").content == file
+    assert teacher.post("/v1/memories/copied/rebind", params={"model": "others"}).status_code == 200
+    assert teacher.delete("/v1/memories/copied/examples", params={"source": "camera a"}).json()["forgotten"] == 1
+    small = teacher.get("/v1/memories/original/file", params={"images": False})
+    assert len(small.content) < len(file) - sum(map(len, images.values()))
+    teacher.put("/v1/memories/without/file", content=small.content)
+    assert listed("without", *told) == listed("original", *told)
+    assert {each[0] for each in listed("without", "keeps")} == {"nothing"}
 
 
 def test_a_memory_of_kept_images_moves_to_another_model(teacher: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,19 @@ def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
     with pytest.raises(ExampleNotFound, match="no image is kept"):
         store.image("pets", "b", whole=True)
     assert store.memory("pets").bytes == 3 * 2 * DIM + len(b"smalllargetiny")
+
+
+def test_lessons_are_given_back_as_they_were(store: MemoryStore) -> None:
+    lessons = [
+        replace(lesson("a"), sha256="0" * 64, source="camera", teacher="key", thumbnail=b"small", image=b"whole"),
+        lesson("b", "dog"),
+    ]
+    taught(store, *lessons)
+    assert sorted(store.lessons("pets", images=True), key=lambda each: each.id) == lessons
+    bare = [replace(each, thumbnail=None, image=None) for each in lessons]
+    assert sorted(store.lessons("pets", images=False), key=lambda each: each.id) == bare
+    with pytest.raises(MemoryNotFound):
+        store.lessons("nothing", images=True)
 
 
 def test_limits_are_held_example_by_example(store: MemoryStore) -> None:

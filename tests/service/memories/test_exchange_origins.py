@@ -1,0 +1,65 @@
+"""What a file tells of its examples comes from anyone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.errors import MemoryInvalid
+from service.memories.exchange_origins import read_origins, write_origins
+from service.memories.records import Lesson
+
+LESSONS = [
+    Lesson("a", "cat", b"", "0" * 64, "camera", "key", b"small", b"whole"),
+    Lesson("b", "dog", b"", "", "", "", b"", None),
+    Lesson("c", "dog", b""),
+]
+BARE = [Lesson(each.id, each.label, each.key) for each in LESSONS]
+
+
+def written() -> tuple[dict[str, str], np.ndarray]:
+    metadata: dict[str, str] = {}
+    images = write_origins(metadata, LESSONS, "image")
+    return metadata, np.frombuffer(images, np.uint8)
+
+
+def test_what_was_written_is_read() -> None:
+    assert read_origins(*written(), BARE, None) == (LESSONS, "image")
+    lessons, keep = read_origins(*written(), BARE, "thumbnail")
+    assert (keep, [each.image for each in lessons], lessons[0].thumbnail) == ("thumbnail", [None] * 3, b"small")
+    assert read_origins({}, None, BARE, None) == (BARE, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told.pop("sizes"),
+        lambda told: told.update(keep="all"),
+        lambda told: told.update(sources=["camera", ""]),
+        lambda told: told.update(teachers=["key", "", 3]),
+        lambda told: told.update(sources="abc"),
+        lambda told: told["sources"].__setitem__(0, "x" * 1000),
+        lambda told: told["sources"].__setitem__(0, "¬cat"),
+        lambda told: told["sha256"].__setitem__(0, "0" * 63 + "g"),
+        lambda told: told["sizes"].__setitem__(0, 6),
+        lambda told: told["sizes"].__setitem__(0, -2),
+        lambda told: told["sizes"].__setitem__(0, True),
+        lambda told: told["sizes"].__setitem__(0, 10**30),
+        lambda told: told["sizes"].append(-1),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
+    metadata, images = written()
+    told = json.loads(metadata["origins"])
+    change(told)
+    with pytest.raises(MemoryInvalid):
+        read_origins({"origins": json.dumps(told)}, images, BARE, None)
+    for text in ("", "[]", "[" * 100_000, "{}"):
+        with pytest.raises(MemoryInvalid):
+            read_origins({"origins": text}, images, BARE, None)
+    with pytest.raises(MemoryInvalid):
+        read_origins(written()[0], None, BARE, None)
