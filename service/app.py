@@ -28,6 +28,7 @@ from service.http.process_stats import take_snapshot
 from service.http.v1 import classify, embed, explain, memories_examples, memories_recall, models
 from service.http.v1 import memories as memories_v1
 from service.http.v1.bare_routes import bare_routes
+from service.http.v1.memories_access import REVISION_HEADER
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
@@ -143,9 +144,9 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            expose_headers=["X-Request-ID", "Retry-After", "ETag", REVISION_HEADER],
         )
     if is_loopback(settings.host):
         app.add_middleware(TrustedHostMiddleware, names=settings.allowed_hosts.split(","))

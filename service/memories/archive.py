@@ -18,6 +18,9 @@ from service.errors import MemoryInvalid, SentTooMuch
 from service.images.spool import SpooledFile
 
 _SUFFIXES: Final = (".jpg", ".jpeg", ".jfif", ".png", ".webp")
+# Why a file of an archive is passed over; it is told, never raised.
+_NO_IMAGE: Final = MemoryInvalid(f"It is no image by its name: that of one ends in {', '.join(_SUFFIXES)}.")
+_ADDED: Final = ("thumbs.db", "desktop.ini")
 _MOST_ENTRIES: Final = 10  # entries of an archive for each image that may be in it: folders, notes, hidden files
 _ARCHIVE: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -72,7 +75,8 @@ def unpack(files: Sequence[SpooledFile], limits: Limits) -> list[Item]:
             found, size = [_item(file.filename or "", file.read)], file.length
         items += found
         total += size
-        if len(items) > limits.files:
+        images = sum(item.error is not _NO_IMAGE for item in items)
+        if images > limits.files or len(items) > _MOST_ENTRIES * limits.files:
             raise _too_many(limits)
         if total > limits.bytes:
             raise SentTooMuch(f"The images have more than {limits.bytes:,} bytes together. Send them in parts.")
@@ -84,11 +88,14 @@ def _entries(file: SpooledFile, limits: Limits) -> tuple[list[Item], int]:
     try:
         archive = zipfile.ZipFile(file.open())
         entries = archive.infolist()
-        chosen = [entry for entry in entries if _is_image(entry)]
-        if len(entries) > _MOST_ENTRIES * limits.files or len(chosen) > limits.files:
+        visible = [entry for entry in entries if _is_visible(entry)]
+        if len(entries) > _MOST_ENTRIES * limits.files or sum(map(_is_image, visible)) > limits.files:
             raise _too_many(limits)
         items, total = [], 0
-        for entry in chosen:
+        for entry in visible:
+            if not _is_image(entry):
+                items.append(Item(entry.filename, "", partial(_read, archive, entry), _NO_IMAGE))
+                continue
             size = _unpacked_size(archive, entry, limits.file_bytes, limits.bytes - total)
             item = _item(entry.filename, partial(_read, archive, entry))
             if size > limits.file_bytes:
@@ -133,11 +140,15 @@ def _too_many(limits: Limits) -> SentTooMuch:
     return SentTooMuch(f"A request may have {limits.files:,} images. Send the others in another one.")
 
 
-def _is_image(entry: zipfile.ZipInfo) -> bool:
-    """Leave out folders, hidden files, what macOS adds, and what is no image by its name."""
+def _is_visible(entry: zipfile.ZipInfo) -> bool:
+    """Leave out folders, hidden files, and what macOS and Windows add."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     hidden = any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in path.parts)
-    return not entry.is_dir() and not hidden and path.suffix.lower() in _SUFFIXES
+    return not entry.is_dir() and not hidden and path.name.lower() not in _ADDED
+
+
+def _is_image(entry: zipfile.ZipInfo) -> bool:
+    return PurePosixPath(entry.filename.replace("\\", "/")).suffix.lower() in _SUFFIXES
 
 
 def _item(name: str, read: Callable[[], bytes]) -> Item:

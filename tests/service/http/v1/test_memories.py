@@ -195,17 +195,21 @@ def test_many_images_get_a_result_each(teacher: TestClient) -> None:
         "pile/blue/broken.png": coloured("blue", 3)[:200],
         "pile/blue/notes.txt": b"no image by its name",
         "__MACOSX/pile/red/._1.png": b"what macOS adds",
+        "pile/red/Thumbs.db": b"what Windows adds",
         "nolabel.png": coloured("red", 4),
     }
     answer = teacher.post("/v1/memories/many/examples", content=zipped(files), params={"source": "pile"}).json()
-    assert (answer["stored"], answer["refused"]) == (2, 2)
+    assert (answer["stored"], answer["refused"]) == (2, 3)
     outcomes = {each["name"]: each["outcome"] for each in answer["results"]}
     assert outcomes == {
         "pile/red/1.png": "created",
         "pile/blue/2.png": "created",
         "pile/blue/broken.png": "refused",
+        "pile/blue/notes.txt": "refused",
         "nolabel.png": "refused",
     }
+    notes = next(each for each in answer["results"] if "notes" in each["name"])
+    assert notes["problem"]["detail"].startswith("It is no image by its name")
     broken = next(each for each in answer["results"] if "broken" in each["name"])
     assert broken["problem"]["type"] == "urn:ait:undecodable-image"
     form = [("file", (f"{number}.png", coloured("red", number), "image/png")) for number in (1, 5)]

@@ -34,6 +34,18 @@ def small(folder: Path, graph_folder: Path) -> Iterator[TestClient]:
         yield client
 
 
+def test_pages_of_named_origins_may_change_memories_and_read_their_revisions(small: TestClient) -> None:
+    own, other = "https://app.example.org", "https://evil.example"
+    for method in ("PUT", "PATCH", "DELETE", "POST", "GET"):
+        asked = {"access-control-request-method": method, "access-control-request-headers": "if-match"}
+        answer = small.options("/v1/memories/pets/examples/a", headers={"origin": own, **asked})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, own)
+        assert method in answer.headers["access-control-allow-methods"]
+        assert small.options("/v1/memories/pets/examples/a", headers={"origin": other, **asked}).status_code == 400
+    read = small.get("/v1/memories/pets", headers={"origin": own})
+    assert {"ETag", "Memory-Revision"} <= set(read.headers["access-control-expose-headers"].split(", "))
+
+
 @pytest.mark.parametrize(
     ("headers", "allowed"),
     [
