@@ -7,6 +7,7 @@ import numpy as np
 from ait_lite.class_memory.examples.search import search
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE
+from ait_lite.class_memory.negatives import NegativeLabels
 from ait_lite.class_memory.readouts import Readout
 from ait_lite.class_memory.results import Evidence, Recall
 
@@ -39,7 +40,9 @@ def answer(
     codes = np.array([[code[store.labels[row]] for row in near] for near in rows.tolist()])
     keys = store.keys(rows)  # (b, k, d)
     weights = readout.weights(queries, cosines, keys, codes)
-    winners = scores.argmax(axis=1)
+    negatives = NegativeLabels(labels)
+    plain = len(negatives.labels) == len(labels)
+    winners = scores.argmax(axis=1) if plain else _best(negatives, scores)
 
     # The strongest example among the evidence for the winning label, where there is one.
     supporting = np.where(codes == winners[:, None], weights, -np.inf)
@@ -58,18 +61,26 @@ def answer(
     several = len(store) > 1
     return [
         Recall(
-            label=labels[winner],
+            label=labels[winner] if negatives.labels else "",
             labels=labels,
             scores=scores[i],
             p_value=p_value,
             resolution=1.0 / (len(store) + 1),
             unknown=unknown[i],
             evidence=named[i],
-            strongest=store.ids[strongest_rows[i]] if supported[i] else None,
-            label_without_strongest=labels[runners[i] if supported[i] else winner] if several else None,
+            strongest=store.ids[strongest_rows[i]] if plain and supported[i] else None,
+            label_without_strongest=labels[runners[i] if supported[i] else winner] if plain and several else None,
         )
         for i, (winner, p_value) in enumerate(zip(winners.tolist(), p_values.tolist(), strict=True))
     ]
+
+
+def _best(negatives: NegativeLabels, scores: np.ndarray) -> np.ndarray:
+    """Find the places, among all labels, of the highest scores less those of their negatives; any if none is left."""
+    if not negatives.labels:
+        return scores.argmax(axis=1)
+    best: np.ndarray = negatives.positive[negatives.fold(scores).argmax(axis=1)]
+    return best
 
 
 def _name(

@@ -34,6 +34,9 @@ class ClassMemory:
     for 2^25 examples. Only the scores of the Hopfield readout add up over all examples in float32, and may differ by
     its rounding. Teaching only adds; what depends on all examples is computed when next asked for.
 
+    An example whose label begins with ``¬`` is negative: it says what it does not show, and takes its weight off that
+    label's score.
+
     Not safe for use by several threads at once.
 
     Args:

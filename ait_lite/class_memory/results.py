@@ -27,8 +27,8 @@ class Recall:
     """The answer to one query.
 
     Attributes:
-        label: The label with the highest score.
-        labels: All labels, sorted.
+        label: The label with the highest score, less that of its negative examples; empty where all are negative.
+        labels: All labels, sorted; those of negative examples begin with ``¬``.
         scores: Score of each label, shape (C,). Ridge: regression on one-hot labels; Hopfield: weights that sum to
             one; prototype: cosines.
         p_value: Share of the stored examples, the query counted, whose nearest other key is at least as far.
@@ -36,8 +36,10 @@ class Recall:
         unknown: True where the p-value is at most the memory's ``unknown_level``; never true while the resolution is
             above that level.
         evidence: The nearest stored examples, nearest first.
-        strongest: Identifier of the example among the evidence that adds most to ``label``; None if none has it.
-        label_without_strongest: The label that wins once that example is forgotten; None if nothing would be left.
+        strongest: Identifier of the example among the evidence that adds most to ``label``; None if none has it, or
+            there are negative examples.
+        label_without_strongest: The label that wins once that example is forgotten; None if nothing would be left, or
+            there are negative examples.
     """
 
     label: str

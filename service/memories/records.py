@@ -8,13 +8,14 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ait_lite.class_memory.negatives import NEGATIVE
 from service.errors import MemoryInvalid, StaleRevision
 
 Keep = Literal["nothing", "thumbnail", "image"]
 Outcome = Literal["created", "replaced", "unchanged"]
 
 # A negative example, "this is no cat", is stored under the label "¬cat".
-NOT: Final = "¬"
+NOT: Final = NEGATIVE
 
 # The revision to expect of a memory that must not be there; that of a memory is larger.
 ABSENT: Final = 0

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ait_lite.class_memory import ClassMemory
+from ait_lite.class_memory.negatives import NegativeLabels
 from service.memories.records import NOT
 from service.scores import Labels, best_labels, softmax
 
@@ -64,22 +65,13 @@ class Answer:
 
 
 class Reading:
-    """How scores of a memory are read while its examples stay as they are.
-
-    Scores are linear in the labels under ridge and Hopfield: a score less that of the label's negative examples is the
-    score that they would give with -1 for their label.
-    """
+    """How scores of a memory are read while its examples stay as they are."""
 
     def __init__(self, content: ClassMemory) -> None:
         """Take the examples."""
         self._content = content
-        raw = content.labels
-        self.labels = [label for label in raw if not label.startswith(NOT)]
-        code = {label: index for index, label in enumerate(raw)}
-        self._positive = np.array([code[label] for label in self.labels], dtype=np.int64)
-        pairs = [(place, code[NOT + label]) for place, label in enumerate(self.labels) if NOT + label in code]
-        self._negated = np.array([place for place, _ in pairs], dtype=np.int64)
-        self._negative = np.array([index for _, index in pairs], dtype=np.int64)
+        self._negatives = NegativeLabels(content.labels)
+        self.labels = self._negatives.labels
 
     @cached_property
     def calibrated(self) -> bool:
@@ -94,7 +86,7 @@ class Reading:
 
         Their softmax are the scores of an answer.
         """
-        scores = self._fold(scores)
+        scores = self._negatives.fold(scores)
         if self._content.readout == "ridge":
             scores = scores / (self._temperature or _UNCALIBRATED)
         elif self._content.readout == "hopfield":
@@ -114,7 +106,6 @@ class Reading:
         else:
             named = [[] for _ in recalls]
         reason = self._unpromised
-        plain = len(self.labels) == len(self._content.labels)
         return [
             Answer(
                 labels=labels,
@@ -122,8 +113,8 @@ class Reading:
                 unknown=None if reason else recall.unknown,
                 reason=reason,
                 evidence=[_seen(*each) for each in recall.evidence],
-                strongest=recall.strongest if plain else None,
-                without_strongest=recall.label_without_strongest if plain else None,
+                strongest=recall.strongest,
+                without_strongest=recall.label_without_strongest,
             )
             for recall, labels in zip(recalls, named, strict=True)
         ]
@@ -137,13 +128,7 @@ class Reading:
         """Predict positive examples as if each had never been taught: identifiers, and scores (n, C) of `labels`."""
         ids, scores = self._content.leave_one_out(most)
         chosen = np.flatnonzero(self.own_places(ids) >= 0)
-        return [ids[index] for index in chosen], self._fold(scores[chosen])
-
-    def _fold(self, scores: np.ndarray) -> np.ndarray:
-        """Take the scores of negative examples off those of their labels: (n, all labels) to (n, C)."""
-        folded = scores[:, self._positive]
-        folded[:, self._negated] -= scores[:, self._negative]
-        return folded
+        return [ids[index] for index in chosen], self._negatives.fold(scores[chosen])
 
     @cached_property
     def _temperature(self) -> float | None:

@@ -217,6 +217,23 @@ def test_a_single_example_left_out_leaves_nothing_to_tell() -> None:
         np.testing.assert_allclose(scores, [[0.0]], atol=1e-12)
 
 
+@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+def test_negative_examples_speak_against_their_label(readout: str) -> None:
+    ids, vectors, labels = clusters(40)
+    memory = ClassMemory(16, readout=readout)
+    memory.write(ids, vectors, labels)
+    strange = np.random.default_rng(5).normal(size=(1, 16))
+    (before,) = memory.recall(strange)
+    memory.write(["no"], strange, [f"¬{before.label}"])
+    (after,) = memory.recall(strange)
+    assert after.label in set(labels) - {before.label}
+    assert f"¬{before.label}" in after.labels
+    assert (after.strongest, after.label_without_strongest) == (None, None)
+    alone = ClassMemory(16, readout=readout)
+    alone.write(["no"], strange, ["¬cat"])
+    assert alone.recall(strange)[0].label == ""
+
+
 def test_random_features_are_chosen_where_classes_are_not_linearly_separable() -> None:
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 4))
