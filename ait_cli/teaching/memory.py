@@ -289,9 +289,14 @@ def _remote(url: str, name: Path) -> RemoteMemory:
 def _describe(answer: Recalled) -> str:
     if answer.error is not None:
         return answer.error
-    scores = "  ".join(f"{label} {score:.2f}" for label, score in answer.labels)
-    lines = [f"{answer.path}: {'unknown; nearest ' if answer.unknown else ''}{scores}  (p = {answer.p_value:.3g})"]
-    lines += [f"  {each.label} ({each.similarity:.3f})  {each.path or each.id}" for each in answer.evidence]
+    scores = "  ".join(f"{label} {score:.2f}" for label, score in answer.labels) or "no label"
+    p_value = "" if answer.p_value is None else f"  (p = {answer.p_value:.3g})"  # an empty memory has none
+    lines = [f"{answer.path}: {'unknown; nearest ' if answer.unknown else ''}{scores}{p_value}"]
+    if answer.reason:
+        lines.append(f"  cannot tell yet: {answer.reason}")
+    for each in answer.evidence:
+        label = f"{'not ' if each.negative else ''}{each.label}"
+        lines.append(f"  {label} ({each.similarity:.3f})  {each.path or each.id}")
     if answer.strongest is not None and answer.label_without_strongest is not None:
         path = next((each.path for each in answer.evidence if each.id == answer.strongest), "")
         lines.append(f"  without {path or answer.strongest}: {answer.label_without_strongest}")

@@ -1,6 +1,7 @@
 """The memory of classes itself."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,18 @@ class ClassMemory:
     def counts(self) -> dict[str, int]:
         """Number of examples per label."""
         return self._sums[0].counts
+
+    @property
+    def unpromised(self) -> str:
+        """Why no query can be called unknown by now, in words; empty where one can."""
+        if not len(self):
+            return "Nothing has been taught yet."
+        if self.unknown_level <= 0:
+            return "The memory's unknown_level is 0: nothing is called unknown."
+        needed = math.ceil(1 / self.unknown_level - 1 - 1e-9)  # 1 / (n + 1) is the least p-value
+        if len(self) >= needed:
+            return ""
+        return f"It takes {needed} examples to promise a level of {self.unknown_level:g}, and there are {len(self)}."
 
     def ids(self, label: str | None = None) -> list[str]:
         """List the examples, of one label if given, by sorted identifier."""

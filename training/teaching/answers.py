@@ -34,7 +34,8 @@ class EvidenceFile:
         label: Its label.
         path: Where it was when it was taught.
         similarity: Cosine of its features with those of the image asked about.
-        weight: What it adds to the score of its label.
+        weight: What it adds to the score of its label; below 0 if it is a negative one.
+        negative: True where it says that it does not show the label.
     """
 
     id: str
@@ -42,6 +43,7 @@ class EvidenceFile:
     path: str
     similarity: float
     weight: float
+    negative: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ class Recalled:
     Attributes:
         path: The image.
         labels: (label, score), the highest first.
-        unknown: True where the image resembles the taught ones less than they resemble each other.
-        p_value: Share of the taught examples that are at least as far from the others.
+        unknown: True where the image resembles the taught ones less than they resemble each other; None where the
+            memory cannot tell.
+        reason: Why it cannot; else empty.
+        p_value: Share of the taught examples that are at least as far from the others; None of an empty memory.
         resolution: The smallest p-value that this many examples can give.
         evidence: The most similar taught images.
         strongest: Identifier of the example that speaks most for the first label, if there is one.
@@ -62,7 +66,8 @@ class Recalled:
 
     path: str
     labels: tuple[tuple[str, float], ...] = ()
-    unknown: bool = False
+    unknown: bool | None = None
+    reason: str = ""
     p_value: float | None = None
     resolution: float | None = None
     evidence: tuple[EvidenceFile, ...] = ()

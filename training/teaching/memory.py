@@ -177,15 +177,18 @@ class LocalMemory:
             progress: Told how many images are done.
 
         Raises:
-            ValueError: The memory is empty, or the readout is unknown.
+            ValueError: The readout is unknown.
         """
         memory = self.folder.memory
+        reason = memory.unpromised
         errors: list[str] = []
         answers: dict[Path, Recalled] = {}
         embedded = list(
             embed_files(self.classifier, paths, skip_broken=True, progress=progress, on_skip=errors.append)
         )
-        if embedded or not len(memory):
+        if not len(memory):
+            answers = {image.path: Recalled(str(image.path), reason=reason) for image in embedded}
+        elif embedded:
             found = memory.recall(
                 np.array([image.features for image in embedded]).reshape(len(embedded), memory.dim),
                 evidence=max(evidence, 1),
@@ -196,7 +199,8 @@ class LocalMemory:
                 answers[image.path] = Recalled(
                     path=str(image.path),
                     labels=tuple((answer.labels[index], float(answer.scores[index])) for index in order),
-                    unknown=answer.unknown,
+                    unknown=None if reason else answer.unknown,
+                    reason=reason,
                     p_value=answer.p_value,
                     resolution=answer.resolution,
                     evidence=tuple(self._evidence_file(*each) for each in answer.evidence[:evidence]),

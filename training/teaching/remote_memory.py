@@ -199,10 +199,11 @@ def _recalled(path: Path, prediction: dict[str, Any]) -> Recalled:
     return Recalled(
         path=str(path),
         labels=tuple((each["label"], each["score"]) for each in prediction["labels"]),
-        unknown=bool(prediction["unknown"]),
+        unknown=prediction["unknown"],
+        reason=prediction["reason"],
         p_value=prediction["p_value"],
         evidence=tuple(
-            EvidenceFile(each["id"], each["label"], "", each["similarity"], each["weight"])
+            EvidenceFile(each["id"], each["label"], "", each["similarity"], each["weight"], each["negative"])
             for each in prediction["evidence"]
         ),
         strongest=without.get("id"),

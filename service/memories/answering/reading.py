@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,14 +97,14 @@ class Reading:
     def answers(self, keys: np.ndarray, *, evidence: int, top_k: int) -> list[Answer]:
         """Answer integer keys (n, d)."""
         if not len(self._content):
-            return [Answer([], None, None, "Nothing has been taught yet.", [])] * len(keys)
+            return [Answer([], None, None, self._content.unpromised, [])] * len(keys)
         recalls = self._content.recall_keys(keys, evidence=evidence)
         if self.labels:
             scores = np.stack([each.scores for each in recalls])
             named = best_labels(softmax(self.logits(scores)), self.labels, top_k)
         else:
             named = [[] for _ in recalls]
-        reason = self._unpromised
+        reason = self._content.unpromised
         return [
             Answer(
                 labels=labels,
@@ -148,16 +147,6 @@ class Reading:
         scores, own = scores[judged], own[judged]
         losses = [_loss(scores / temperature, own) for temperature in _TEMPERATURES]
         return _TEMPERATURES[int(np.argmin(losses))]
-
-    @cached_property
-    def _unpromised(self) -> str:
-        level, count = self._content.unknown_level, len(self._content)
-        if level <= 0:
-            return "The memory's unknown_level is 0: nothing is called unknown."
-        needed = math.ceil(1 / level - 1 - 1e-9)  # 1 / (n + 1) is the least p-value
-        if count >= needed:
-            return ""
-        return f"It takes {needed} examples to promise a level of {level:g}, and there are {count}."
 
 
 def _loss(logits: np.ndarray, own: np.ndarray) -> float:

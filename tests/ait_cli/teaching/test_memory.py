@@ -14,15 +14,19 @@ run = CliRunner().invoke
 def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
     memory = str(tmp_path / "memory")
     assert run(app, ["memory", "create", memory, "--model", str(checkpoint)]).exit_code == 0
+    image = str(labelled_images / "ant" / "0.png")
+    before = run(app, ["memory", "recall", memory, image])
+    assert (before.exit_code, "cannot tell yet: Nothing has been taught yet." in before.stdout) == (0, True)
     result = run(app, ["memory", "teach", memory, str(labelled_images)])
     assert result.exit_code == 0, result.output
     assert "6 new" in result.stdout
-    image = str(labelled_images / "ant" / "0.png")
 
     result = run(app, ["memory", "recall", memory, image, "--json"])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     assert answer["labels"][0]["label"] == "ant"
+    assert answer["unknown"] is None
+    assert answer["reason"] == "It takes 99 examples to promise a level of 0.01, and there are 6."
     assert answer["evidence"][0]["path"] == image
     assert "ant (1.000)" in run(app, ["memory", "recall", memory, image]).stdout
 

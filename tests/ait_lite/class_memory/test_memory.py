@@ -272,6 +272,15 @@ def test_few_examples_call_nothing_unknown() -> None:
     assert (only.label, only.strongest, only.label_without_strongest) == ("ant", "a", None)
 
 
+def test_a_memory_says_why_nothing_can_be_called_unknown() -> None:
+    assert taught([], unknown_level=0.5).unpromised == "Nothing has been taught yet."
+    assert "takes 3 examples to promise a level of 0.25, and there are 2" in (
+        taught([("a", "ant"), ("b", "bee")], unknown_level=0.25).unpromised
+    )
+    assert taught([("a", "ant"), ("b", "bee"), ("c", "bee")], unknown_level=0.25).unpromised == ""
+    assert "unknown_level is 0" in taught([("a", "ant")], unknown_level=0.0).unpromised
+
+
 @pytest.mark.parametrize("count", [3, 200, 2000])
 def test_evidence_is_the_exact_nearest_examples(count) -> None:
     rng = np.random.default_rng(count)

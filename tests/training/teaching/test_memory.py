@@ -133,6 +133,22 @@ def test_strangers_are_unknown(checkpoint: Path, images: Path, tmp_path: Path) -
     assert answer.p_value == answer.resolution == 1 / 25
 
 
+def test_few_examples_cannot_tell_what_is_unknown(checkpoint: Path, images: Path, tmp_path: Path) -> None:
+    create_memory(tmp_path / "memory", str(checkpoint), unknown_level=0.1)
+    memory = LocalMemory(tmp_path / "memory")
+    asked = images / "asked" / "ant" / "000.png"
+    nothing = memory.recall([asked])[0]
+    assert (nothing.labels, nothing.unknown, nothing.p_value) == ((), None, None)
+    assert nothing.reason == "Nothing has been taught yet."
+    taught = labelled_files([images / "taught"])
+    memory.teach(taught[:8])
+    few = memory.recall([asked])[0]
+    assert (few.unknown, few.reason) == (None, "It takes 9 examples to promise a level of 0.1, and there are 8.")
+    memory.teach(taught[8:9])
+    enough = memory.recall([asked])[0]
+    assert (enough.unknown, enough.reason) == (False, "")
+
+
 def test_export_writes_the_memory_or_a_table(memory: LocalMemory, tmp_path: Path) -> None:
     export(memory.path, tmp_path / "one.safetensors")
     assert ClassMemory.load(tmp_path / "one.safetensors").digest() == verify(memory.path).digest

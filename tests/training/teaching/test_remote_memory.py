@@ -60,6 +60,20 @@ def test_create_teach_recall_forget_verify_export_on_a_server(url: str, tmp_path
     assert exported.counts == {"blue": 10, "green": 10}
 
 
+def test_what_a_server_cannot_tell_yet_is_said(url: str, tmp_path: Path) -> None:
+    image, at = str(tmp_path / "one.png"), ("--url", url)
+    Path(image).write_bytes(coloured("red"))
+    assert run(app, ["memory", "create", "few", *at]).exit_code == 0
+    empty = run(app, ["memory", "recall", "few", image, *at])
+    assert empty.exit_code == 0, empty.output
+    assert empty.stdout.splitlines() == [f"{image}: no label", "  cannot tell yet: Nothing has been taught yet."]
+    assert run(app, ["memory", "teach", "few", image, "--label", "red", *at]).exit_code == 0
+    told = json.loads(run(app, ["memory", "recall", "few", image, "--json", *at]).stdout)
+    assert told["unknown"] is None
+    assert told["reason"].startswith("It takes 19 examples")
+    assert f"cannot tell yet: {told['reason']}" in run(app, ["memory", "recall", "few", image, *at]).stdout
+
+
 def test_what_a_server_refuses_is_said(url: str, tmp_path: Path) -> None:
     result = run(app, ["memory", "verify", "none", "--url", url])
     assert result.exit_code == 1
