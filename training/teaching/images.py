@@ -1,7 +1,7 @@
 """Feature vectors of image files."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,8 @@ from ait_lite.images.errors import ImageError
 from training.errors import DataError
 from training.teaching.files import Progress
 
-_ID_CHARACTERS: Final = 16  # of the SHA-256 in hexadecimal: 64 bits, among which a million images do not meet
+_ID_DIGITS: Final = 32  # of the SHA-256 in hexadecimal, as the service names examples
+_EARLIER_ID_DIGITS: Final = 16  # of memories that were taught before
 _NAMED_PROBLEMS: Final = 5
 
 
@@ -38,7 +39,21 @@ class EmbeddedFile:
     @property
     def id(self) -> str:
         """Identifier of the image: the same bytes have the same, wherever they lie."""
-        return self.sha256[:_ID_CHARACTERS]
+        return self.sha256[:_ID_DIGITS]
+
+
+def known_id(sha256: str, known: Container[object]) -> str | None:
+    """Find the identifier that an image has among others, of which some may be of an earlier length.
+
+    Args:
+        sha256: Of its bytes, in hexadecimal.
+        known: Identifiers of images.
+
+    Returns:
+        Its identifier; None if it is not among them.
+    """
+    own = (sha256[:digits] for digits in (_ID_DIGITS, _EARLIER_ID_DIGITS))
+    return next((each for each in own if each in known), None)
 
 
 def embed_files(

@@ -19,7 +19,7 @@ from ait_lite.class_memory import ClassMemory, Fullness, MemoryFolder, MemoryFol
 from training.errors import DataError
 from training.teaching.answers import EvidenceFile, Recalled, Taught
 from training.teaching.files import LabelledFile, Progress
-from training.teaching.images import embed_files
+from training.teaching.images import embed_files, known_id
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ class LocalMemory:
                 progress=progress,
                 on_skip=skipped.append,
             ):
-                label = labels[image.path]
-                if chosen.setdefault(image.id, label) != label:
+                label, key = labels[image.path], known_id(image.sha256, folder.memory) or image.id
+                if chosen.setdefault(key, label) != label:
                     raise DataError(
-                        f"{image.path} ({label}) and {sources[image.id].path} ({chosen[image.id]}) are the same image "
-                        "under two labels: remove one of them."
+                        f"{image.path} ({label}) and {sources[key].path} ({chosen[key]}) are the same image under two "
+                        "labels: remove one of them."
                     )
-                sources[image.id] = Source(str(image.path), image.sha256, now)
-                vectors[image.id] = image.features
+                sources[key] = Source(str(image.path), image.sha256, now)
+                vectors[key] = image.features
             new = [key for key in chosen if key not in folder.memory]
             changed = [key for key in chosen if key in folder.memory and folder.memory.label_of(key) != chosen[key]]
             if new:
@@ -245,9 +245,10 @@ def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), f
                 gone |= dict.fromkeys(memory.ids(each))
         for file in files:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            if digest not in by_digest:
+            identifier = by_digest.get(digest) or known_id(digest, memory)
+            if identifier is None:
                 raise DataError(f"memory {path} does not hold the image {file}.")
-            gone[by_digest[digest]] = None
+            gone[identifier] = None
         unknown = [identifier for identifier in gone if identifier not in memory]
         if unknown:
             raise DataError(f"memory {path} holds no example {', '.join(unknown[:5])}.")

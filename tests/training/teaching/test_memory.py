@@ -1,5 +1,6 @@
 """Memories of classes on files: what is taught is recalled, and what is forgotten leaves no trace."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ait_lite.class_memory import ClassMemory, MemoryFolderError, locked, open_memory
+from ait_lite.class_memory import ClassMemory, MemoryFolderError, Source, locked, open_memory
 from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import CLASSES
 from training.errors import CheckpointError, DataError
@@ -53,6 +54,27 @@ def test_teaching_again_changes_nothing_and_another_label_corrects(memory: Local
     assert changed.labels == {"ant": 7, "bee": 9, "cat": 8}
     memory.teach([LabelledFile(path, "ant")])
     assert verify(memory.path).digest == before
+
+
+def test_identifiers_are_those_of_a_server_and_earlier_ones_stay_known(memory: LocalMemory, images: Path) -> None:
+    path = images / "taught" / "ant" / "000.png"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    folder = open_memory(memory.path)
+    source, key = folder.sources.pop(digest[:32]), folder.memory.keys([digest[:32]])
+    folder.memory.forget([digest[:32]])
+    folder.memory.write_keys([digest[:16]], key, ["ant"])
+    folder.sources[digest[:16]] = source
+    folder.save()
+    again = memory.teach([LabelledFile(path, "ant")])
+    assert (again.added, again.relabelled, again.known) == (0, 0, 1)
+    memory.teach([LabelledFile(path, "bee")])
+    assert open_memory(memory.path).memory.label_of(digest[:16]) == "bee"
+    folder = open_memory(memory.path)
+    folder.sources[digest[:16]] = Source("", "", "")  # of a file, which does not say where examples come from
+    folder.save()
+    assert forget(memory.path, files=[path]) == 1
+    assert memory.teach([LabelledFile(path, "ant")]).added == 1
+    assert digest[:32] in open_memory(memory.path).memory
 
 
 def test_a_label_is_forgotten_however_unicode_writes_it(memory: LocalMemory, images: Path) -> None:
