@@ -26,6 +26,27 @@ class Taught:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """An example that a memory holds.
+
+    Attributes:
+        id: Its identifier.
+        label: Its label.
+        negative: True where it says that it does not show the label.
+        source: Where it comes from: in a folder the image file when it was taught, on a server what the client said.
+        sha256: Of the image file, in hexadecimal; empty if it came in a memory's file.
+        time: When it was taught, ISO 8601 in UTC.
+    """
+
+    id: str
+    label: str
+    negative: bool
+    source: str
+    sha256: str
+    time: str
+
+
+@dataclass(frozen=True)
 class EvidenceFile:
     """A taught image that resembles the one asked about.
 

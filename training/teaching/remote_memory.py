@@ -9,18 +9,28 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
 from training.errors import DataError
-from training.teaching.answers import EvidenceFile, Recalled, Taught
+from training.teaching.answers import EvidenceFile, Listed, Recalled, Taught
 from training.teaching.files import LabelledFile, Progress
+from training.teaching.server import Server
 
-KEY: Final = "AIT_KEY"  # the variable with the API key
-_SECONDS: Final = 120
+_PAGE: Final = 1000  # examples of one answer that lists them
 _FILES: Final = 8  # images of one request; more would show less progress
 _BYTES: Final = 8_000_000  # of them together, well below what servers accept
+_MEMORIES: Final = "/v1/memories"
+
+
+def list_memories(url: str, key: str | None = None) -> list[dict[str, Any]]:
+    """List the memories of a server by name.
+
+    Args:
+        url: Where the server is, such as http://localhost:8000.
+        key: API key; None takes that of the variable AIT_KEY, if there is one.
+    """
+    listed: list[dict[str, Any]] = Server(url, key).ask("GET", _MEMORIES)["memories"]
+    return listed
 
 
 class RemoteMemory:
@@ -33,9 +43,8 @@ class RemoteMemory:
     """
 
     def __init__(self, url: str, name: str, key: str | None = None) -> None:
-        self._root = url.rstrip("/")
-        self._path = f"/v1/memories/{quote(name, safe='')}"
-        self._key = key or os.environ.get(KEY)
+        self._server = Server(url, key)
+        self._path = f"{_MEMORIES}/{quote(name, safe='')}"
 
     def create(self, **options: Any) -> tuple[dict[str, Any], bool]:
         """Create the memory; options are those of ``PUT /v1/memories/{memory}``.
@@ -46,7 +55,7 @@ class RemoteMemory:
         Raises:
             DataError: The server refuses it, as all methods may; the message is the server's own.
         """
-        status, described = self._send("PUT", body=json.dumps(options).encode())
+        status, described = self._server.send("PUT", self._path, body=json.dumps(options).encode())
         return json.loads(described), status == HTTPStatus.CREATED
 
     def describe(self) -> dict[str, Any]:
@@ -54,12 +63,18 @@ class RemoteMemory:
         return self._ask("GET")
 
     def teach(
-        self, files: Sequence[LabelledFile], *, skip_broken: bool = False, progress: Progress | None = None
+        self,
+        files: Sequence[LabelledFile],
+        *,
+        source: str = "",
+        skip_broken: bool = False,
+        progress: Progress | None = None,
     ) -> Taught:
         """Teach labelled image files; an image that is known already is taught its new label.
 
         Args:
             files: The files.
+            source: Where they come from, to forget them by.
             skip_broken: Leave out what the server refuses; else the first refusal ends it, and what was taught
                 before stays.
             progress: Told how many images are done.
@@ -72,8 +87,8 @@ class RemoteMemory:
         done = 0
         for label, paths in _parts(files):
             body, content_type = _form(paths)
-            query = urlencode({"label": label})
-            answer = self._ask("POST", f"/examples?{query}", body=body, content_type=content_type)
+            query = urlencode({"label": label} | ({"source": source} if source else {}))
+            answer = self._ask("POST", f"/examples?{query}", body=body, content_type=content_type, once=True)
             for path, result in zip(paths, answer["results"], strict=True):
                 if result["outcome"] != "refused":
                     outcomes[result["outcome"]] += 1
@@ -119,53 +134,86 @@ class RemoteMemory:
                 progress(done, len(paths))
         return answers
 
-    def forget(self, *, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> int:
+    def examples(self, *, label: str | None = None, source: str | None = None) -> list[Listed]:
+        """List the examples by identifier, of a label or of a source if one is given."""
+        query: dict[str, Any] = {"limit": _PAGE}
+        if label is not None:
+            query["label"] = label
+        if source is not None:
+            query["source"] = source
+        listed: list[Listed] = []
+        while True:
+            page = self._ask("GET", f"/examples?{urlencode(query)}")
+            listed += [
+                Listed(each["id"], each["label"], each["negative"], each["source"], each["sha256"], each["taught"])
+                for each in page["examples"]
+            ]
+            if page["next"] is None:
+                return listed
+            query["after"] = page["next"]
+
+    def correct(self, ids: Sequence[str], label: str, *, negative: bool = False) -> int:
+        """Correct what examples show, or say what they do not show; return how many they are.
+
+        Args:
+            ids: Of the examples.
+            label: What they show.
+            negative: It is what they do not show.
+        """
+        body = json.dumps({"not" if negative else "label": label}).encode()
+        for each in ids:
+            self._ask("PATCH", f"/examples/{quote(each, safe='')}", body=body)
+        return len(ids)
+
+    def forget(self, *, ids: Sequence[str] = (), labels: Sequence[str] = (), sources: Sequence[str] = ()) -> int:
         """Forget examples exactly; return how many they were."""
         which = [f"/examples/{quote(each, safe='')}" for each in ids]
         which += [f"/examples?{urlencode({'label': label})}" for label in labels]
+        which += [f"/examples?{urlencode({'source': source})}" for source in sources]
         return sum(int(self._ask("DELETE", each)["forgotten"]) for each in which)
 
     def verify(self) -> dict[str, Any]:
         """Have the server build the memory anew and compare it: `digest`, and whether it is `equal` and `erased`."""
         return self._ask("POST", "/verify")
 
+    def health(self) -> dict[str, Any]:
+        """Examine the memory: what it confuses and doubts, and where more images would help."""
+        return self._ask("GET", "/health")
+
     def export(self) -> bytes:
         """Read the file of the memory, as `ait_lite.class_memory.ClassMemory` reads it."""
-        return self._read("GET", "/file")
+        return self._server.send("GET", f"{self._path}/file")[1]
+
+    def import_file(
+        self, data: bytes, *, model: str | None = None, keep: str | None = None, replace: bool = False
+    ) -> dict[str, Any]:
+        """Make the memory of a file, as `export` gives it; return its description.
+
+        Args:
+            data: The file.
+            model: The model that it belongs to; None is that of the memory that is replaced, or the default one.
+            keep: What a new memory keeps of images that it is taught; None is as the server does by default.
+            replace: Put it in the place of all that the memory holds; else none of this name may be there.
+        """
+        query = urlencode({name: value for name, value in (("model", model), ("keep", keep)) if value is not None})
+        headers = {} if replace else {"If-None-Match": "*"}
+        return self._ask("PUT", f"/file?{query}", body=data, headers=headers)
+
+    def rebind(self, model: str | None = None) -> dict[str, Any]:
+        """Have another model look at the kept images, and bind the memory to it; return its description.
+
+        Args:
+            model: The model; None is the one of the same name that is served now.
+        """
+        query = urlencode({} if model is None else {"model": model})
+        return self._ask("POST", f"/rebind?{query}")
+
+    def delete(self) -> None:
+        """Delete the memory with all that it holds."""
+        self._server.send("DELETE", self._path)
 
     def _ask(self, method: str, path: str = "", **options: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._read(method, path, **options))
-        return answer
-
-    def _read(self, method: str, path: str = "", **options: Any) -> bytes:
-        return self._send(method, path, **options)[1]
-
-    def _send(
-        self, method: str, path: str = "", *, body: bytes | None = None, content_type: str = "application/octet-stream"
-    ) -> tuple[int, bytes]:
-        """Ask the server; return the status and the body of its answer."""
-        headers = {"Content-Type": content_type}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            request = Request(self._root + self._path + path, data=body, headers=headers, method=method)
-            with urlopen(request, timeout=_SECONDS) as answer:
-                return answer.status, answer.read()
-        except HTTPError as error:
-            raise DataError(_detail(error)) from None
-        except (URLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            if not self._root.startswith(("http://", "https://")):
-                raise DataError(f"{self._root} is no address of a server: begin with http:// or https://") from None
-            raise DataError(f"{self._root} does not answer: {reason}. Is a server running there?") from None
-
-
-def _detail(error: HTTPError) -> str:
-    try:
-        detail = json.loads(error.read())["detail"]
-    except (ValueError, KeyError, TypeError):
-        return f"the server answered with status {error.code}"
-    return f"{detail} ({KEY} may hold a key)" if error.code == 401 else str(detail)
+        return self._server.ask(method, self._path + path, **options)
 
 
 def _parts(files: Sequence[LabelledFile]) -> Iterator[tuple[str, list[Path]]]:
