@@ -39,6 +39,38 @@ class Verified:
     fullness: Fullness | None
 
 
+@dataclass(frozen=True)
+class BoundModel:
+    """What a memory keeps of its model.
+
+    Attributes:
+        name: Its folder, or the name of a bundled one.
+        fingerprint: Of its weights and preprocessing.
+        width: Of its feature vectors.
+    """
+
+    name: str
+    fingerprint: str
+    width: int
+
+
+def bind_model(model: str) -> BoundModel:
+    """Look up what a memory keeps of its model.
+
+    Args:
+        model: A checkpoint folder, or name of a bundled model.
+
+    Raises:
+        CheckpointError: The model cannot be used.
+    """
+    bound = _fingerprint(model)
+    classifier = _load(model)
+    with torch.inference_mode():
+        blank = torch.zeros(1, *classifier.data_config["input_size"], device=classifier.device)
+        width = embed(classifier.model, blank).shape[1]
+    return BoundModel(model if model in bundled_models() else str(resolve(model).resolve()), bound, width)
+
+
 def create_memory(
     path: Path,
     model: str,
@@ -64,18 +96,13 @@ def create_memory(
         ValueError: An option is out of range.
         OSError: The folder cannot be written.
     """
-    bound = _fingerprint(model)
-    classifier = _load(model)
+    bound = bind_model(model)
     options = {"readout": readout, "random_features": random_features, "beta": beta, "unknown_level": unknown_level}
-    with torch.inference_mode():
-        blank = torch.zeros(1, *classifier.data_config["input_size"], device=classifier.device)
-        width = embed(classifier.model, blank).shape[1]
-    memory = ClassMemory(width, **options)  # type: ignore[arg-type]
-    name = model if model in bundled_models() else str(resolve(model).resolve())
+    memory = ClassMemory(bound.width, **options)  # type: ignore[arg-type]
     with locked(path):
         if path.exists():
             raise MemoryFolderError(f"{path} exists already: choose another name, or delete it.")
-        folder = MemoryFolder(path, memory, name, bound)
+        folder = MemoryFolder(path, memory, bound.name, bound.fingerprint)
         folder.save()
     return folder
 

@@ -37,6 +37,52 @@ def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_ima
     assert run(app, ["memory", "export", memory, str(tmp_path / "list.csv")]).exit_code == 0
 
 
+def test_list_correct_import_delete(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    memory, file, copy = (str(tmp_path / name) for name in ("memory", "memory.safetensors", "copy"))
+    run(app, ["memory", "create", memory, "--model", str(checkpoint), "--keep", "nothing"])
+    run(app, ["memory", "teach", memory, str(labelled_images)])
+    ants = run(app, ["memory", "list", memory, "--label", "ant"]).stdout.splitlines()
+    assert len(ants) == 3
+    identifier, label, path = ants[0].split("  ")
+    assert label == "ant"
+    assert Path(path).parent == labelled_images / "ant"
+
+    assert run(app, ["memory", "correct", memory, identifier, "--label", "bee"]).exit_code == 0
+    held = json.loads(run(app, ["memory", "list", memory, "--label", "bee", "--json"]).stdout)
+    assert [(each["id"], each["label"], each["source"]) for each in held] == [(identifier, "bee", path)]
+
+    assert run(app, ["memory", "export", memory, file]).exit_code == 0
+    imported = run(app, ["memory", "import", copy, file, "--model", str(checkpoint)])
+    assert "(6 examples of 3 labels)" in imported.stdout, imported.output
+    assert "choose another name, or give --replace" in run(app, ["memory", "import", copy, file]).stderr
+    assert run(app, ["memory", "import", copy, file, "--replace"]).exit_code == 0
+    assert run(app, ["memory", "verify", copy]).exit_code == 0
+
+    asked = run(app, ["memory", "delete", copy], input="n\n")
+    assert (asked.exit_code, Path(copy).is_dir()) == (1, True)
+    assert run(app, ["memory", "delete", copy, "--yes"]).exit_code == 0
+    assert not Path(copy).exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["create", "{tmp}/memory", "--model", "m", "--keep", "image"],
+        ["import", "{tmp}/memory", "{tmp}/file", "--model", "m", "--keep", "thumbnail"],
+        ["teach", "{tmp}/memory", "{tmp}", "--source", "s"],
+        ["forget", "{tmp}/memory", "--source", "s"],
+        ["list", "{tmp}/memory", "--source", "s"],
+        ["correct", "{tmp}/memory", "id", "--not", "cat"],
+        ["health", "{tmp}/memory"],
+        ["rebind", "{tmp}/memory"],
+    ],
+)
+def test_what_takes_a_server_says_so(words: list[str], tmp_path: Path) -> None:
+    result = run(app, ["memory", *(word.format(tmp=tmp_path) for word in words)])
+    assert result.exit_code == 1
+    assert "name the server with --url" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -45,6 +91,10 @@ def test_create_teach_recall_forget_verify_export(checkpoint: Path, labelled_ima
         (["forget", "{tmp}/memory"], "name what to forget"),
         (["recall", "{tmp}/memory", "{tmp}"], "holds no images"),
         (["verify", "{tmp}/memory"], "ait memory create"),
+        (["list"], "a server with --url"),
+        (["list", "--label", "cat", "--url", "http://127.0.0.1:9"], "name the memory"),
+        (["correct", "{tmp}/memory", "id"], "--label"),
+        (["delete", "{tmp}/none/memory", "--yes"], "{tmp}/none/memory is not there"),
         (["verify", "memory", "--model", "other", "--url", "http://127.0.0.1:9"], "leave out --model"),
         (["export", "memory", "{tmp}/list.csv", "--url", "http://127.0.0.1:9"], "ends in .safetensors"),
         (["forget", "memory", "--label", "x", "--url", "localhost:9"], "begin with http:// or https://"),

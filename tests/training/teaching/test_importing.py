@@ -1,0 +1,72 @@
+"""A memory that was written as a file becomes a folder again, of the same model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ait_lite.checkpoint import fingerprint
+from ait_lite.class_memory import ClassMemory, MemoryFolderError
+from tests.support.small_checkpoints import save_small_checkpoint
+from training.errors import DataError
+from training.teaching.files import labelled_files
+from training.teaching.importing import import_memory
+from training.teaching.memory import LocalMemory, create_memory, export, verify
+
+
+@pytest.fixture
+def file(checkpoint: Path, images: Path, tmp_path: Path) -> Path:
+    create_memory(tmp_path / "memory", str(checkpoint))
+    LocalMemory(tmp_path / "memory").teach(labelled_files([images / "taught"]))
+    export(tmp_path / "memory", tmp_path / "file.safetensors")
+    return tmp_path / "file.safetensors"
+
+
+def bound_to(file: Path, model: Path) -> Path:
+    """Have a file say which model it belongs to, as a server does."""
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["binding"] = json.dumps({"model": model.name, "fingerprint": fingerprint(model)})
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    bound = file.with_name("bound.safetensors")
+    bound.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    return bound
+
+
+def test_an_imported_memory_is_the_same(file: Path, checkpoint: Path, images: Path, tmp_path: Path) -> None:
+    import_memory(tmp_path / "copy", file, str(checkpoint))
+    assert verify(tmp_path / "copy") == verify(tmp_path / "memory")
+    again = LocalMemory(tmp_path / "copy").teach(labelled_files([images / "taught"]))
+    assert (again.added, again.known) == (0, 24)
+    with pytest.raises(MemoryFolderError, match="--replace"):
+        import_memory(tmp_path / "copy", file, str(checkpoint))
+    assert len(import_memory(tmp_path / "copy", file, replace=True).memory) == 24
+
+
+def test_the_file_of_another_model_is_refused(file: Path, checkpoint: Path, tmp_path: Path) -> None:
+    other = save_small_checkpoint(tmp_path / "other", seed=1)
+    bound = bound_to(file, checkpoint)
+    with pytest.raises(DataError, match="another model"):
+        import_memory(tmp_path / "copy", bound, str(other))
+    assert not (tmp_path / "copy").exists()
+    import_memory(tmp_path / "copy", bound, str(checkpoint))
+    narrow = tmp_path / "narrow.safetensors"
+    ClassMemory(3).save(narrow)
+    with pytest.raises(DataError, match="another model"):
+        import_memory(tmp_path / "copy", narrow, replace=True)
+
+
+def test_what_no_folder_can_hold_is_refused(file: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--model"):
+        import_memory(tmp_path / "copy", file)
+    memory = ClassMemory.load(file)
+    memory.relabel(memory.ids()[0], "\u00accat")
+    memory.save(file)
+    with pytest.raises(DataError, match="--url"):
+        import_memory(tmp_path / "copy", file, str(checkpoint))
+    file.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="ait memory export"):
+        import_memory(tmp_path / "copy", file, str(checkpoint))
+    assert not (tmp_path / "copy").exists()
