@@ -3,13 +3,11 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ait_lite.class_memory import ClassMemory, MemoryFolder, MemoryFolderError, Source, locked, open_memory
 from training.errors import DataError
 from training.teaching.memory import bind_model
-
-_NOT: Final = "¬"  # before the label of an example of a server's that says what it is not
 
 
 def import_memory(path: Path, file: Path, model: str | None = None, *, replace: bool = False) -> MemoryFolder:
@@ -25,7 +23,7 @@ def import_memory(path: Path, file: Path, model: str | None = None, *, replace: 
     Raises:
         MemoryFolderError: There is something at `path`, or another process is changing it.
         CheckpointError: The model cannot be used.
-        DataError: The file holds no memory, or one of another model, or one that only a server can hold.
+        DataError: The file holds no memory, or one of another model.
         OSError: The file cannot be read, or the folder not written.
     """
     data = file.read_bytes()
@@ -33,12 +31,6 @@ def import_memory(path: Path, file: Path, model: str | None = None, *, replace: 
         memory = ClassMemory.from_bytes(data)
     except ValueError as error:
         raise DataError(f"{file}: {error} Give what `ait memory export` has written.") from error
-    negatives = sum(label.startswith(_NOT) for label in memory.labels)
-    if negatives:
-        raise DataError(
-            f"{file} has examples that say what they are not, of {negatives} labels. A memory in a folder cannot hold "
-            "those: import it on a server with --url."
-        )
     with locked(path):
         present = open_memory(path) if path.exists() else None
         if present is not None and not replace:

@@ -16,6 +16,7 @@ from ait.classifier import Classifier, load
 from ait.interpret.embedding import embed
 from ait_lite.checkpoint import CONFIG, CheckpointError, atomic_file, bundled_models, fingerprint, resolve
 from ait_lite.class_memory import ClassMemory, Fullness, MemoryFolder, MemoryFolderError, Source, locked, open_memory
+from ait_lite.class_memory.negatives import NEGATIVE, NegativeLabels
 from training.errors import DataError
 from training.teaching.answers import EvidenceFile, Recalled, Taught
 from training.teaching.files import LabelledFile, Progress
@@ -221,11 +222,13 @@ class LocalMemory:
                 evidence=max(evidence, 1),
                 readout=readout,
             )
+            negatives = NegativeLabels(memory.labels)
             for image, answer in zip(embedded, found, strict=True):
-                order = np.argsort(-answer.scores, kind="stable")[:top_k]
+                (scores,) = negatives.fold(answer.scores[None])
+                order = np.argsort(-scores, kind="stable")[:top_k]
                 answers[image.path] = Recalled(
                     path=str(image.path),
-                    labels=tuple((answer.labels[index], float(answer.scores[index])) for index in order),
+                    labels=tuple((negatives.labels[index], float(scores[index])) for index in order),
                     unknown=None if reason else answer.unknown,
                     reason=reason,
                     p_value=answer.p_value,
@@ -239,7 +242,9 @@ class LocalMemory:
 
     def _evidence_file(self, identifier: str, label: str, similarity: float, weight: float) -> EvidenceFile:
         source = self.folder.sources.get(identifier)
-        return EvidenceFile(identifier, label, source.path if source else "", similarity, weight)
+        negative, label = label.startswith(NEGATIVE), label.removeprefix(NEGATIVE)
+        path = source.path if source else ""
+        return EvidenceFile(identifier, label, path, similarity, -weight if negative else weight, negative)
 
 
 def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), files: Sequence[Path] = ()) -> int:

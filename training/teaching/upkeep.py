@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ait_lite.class_memory import MemoryFolderError, Source, locked, open_memory
 from ait_lite.class_memory.folder import DESCRIPTION, EXAMPLES
+from ait_lite.class_memory.negatives import NEGATIVE
 from training.errors import DataError
 from training.teaching.answers import Listed
 
@@ -25,7 +26,8 @@ def list_examples(path: Path, label: str | None = None) -> list[Listed]:
     for identifier in folder.memory.ids(label):
         source = folder.sources.get(identifier, Source("", "", ""))
         own = folder.memory.label_of(identifier)
-        listed.append(Listed(identifier, own, False, source.path, source.sha256, source.time))
+        negative, own = own.startswith(NEGATIVE), own.removeprefix(NEGATIVE)
+        listed.append(Listed(identifier, own, negative, source.path, source.sha256, source.time))
     return listed
 
 

@@ -12,6 +12,7 @@ from training.errors import DataError
 from training.teaching.files import labelled_files
 from training.teaching.importing import import_memory
 from training.teaching.memory import LocalMemory, create_memory, export, verify
+from training.teaching.upkeep import list_examples
 
 
 @pytest.fixture
@@ -58,14 +59,29 @@ def test_the_file_of_another_model_is_refused(file: Path, checkpoint: Path, tmp_
         import_memory(tmp_path / "copy", narrow, replace=True)
 
 
+def test_what_a_server_was_told_an_image_is_not_counts_here_too(
+    file: Path, checkpoint: Path, images: Path, tmp_path: Path
+) -> None:
+    memory = ClassMemory.load(file)
+    asked = sorted((images / "asked").rglob("*.png"))[:1]
+    import_memory(tmp_path / "copy", file, str(checkpoint))
+    (before,) = LocalMemory(tmp_path / "copy").recall(asked)
+    near, label = before.evidence[0].id, before.labels[0][0]
+    memory.relabel(near, f"\u00ac{label}")
+    memory.save(file)
+    import_memory(tmp_path / "copy", file, replace=True)
+    (after,) = LocalMemory(tmp_path / "copy").recall(asked)
+    assert dict(after.labels)[label] < dict(before.labels)[label]
+    assert [name for name, _ in after.labels if name.startswith("\u00ac")] == []
+    assert (after.evidence[0].id, after.evidence[0].label, after.evidence[0].negative) == (near, label, True)
+    assert after.evidence[0].weight < 0
+    listed = {each.id: each for each in list_examples(tmp_path / "copy")}
+    assert (listed[near].label, listed[near].negative) == (label, True)
+
+
 def test_what_no_folder_can_hold_is_refused(file: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--model"):
         import_memory(tmp_path / "copy", file)
-    memory = ClassMemory.load(file)
-    memory.relabel(memory.ids()[0], "\u00accat")
-    memory.save(file)
-    with pytest.raises(DataError, match="--url"):
-        import_memory(tmp_path / "copy", file, str(checkpoint))
     file.write_bytes(b"nothing")
     with pytest.raises(DataError, match="ait memory export"):
         import_memory(tmp_path / "copy", file, str(checkpoint))
