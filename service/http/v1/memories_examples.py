@@ -21,6 +21,7 @@ from service.http.v1.memories_access import (
     json_body,
     only,
     read_json,
+    revision_headers,
     set_revision,
 )
 from service.http.v1.memories_schemas import (
@@ -61,6 +62,7 @@ def _many_body() -> dict[str, Any]:
 
 @router.get("", responses=documented(400, 404, 503), dependencies=[only("label", "source", "after", "limit")])
 async def list_examples(
+    response: Response,
     memories: MemoriesDep,
     memory: MemoryName,
     by: MayRecall,
@@ -73,6 +75,8 @@ async def list_examples(
 ) -> ExampleList:
     """List examples by id."""
     which = None if label is None and source is None else _selection(label, source)
+    # Read first, as with a single example: a revision that is too old has a change refused.
+    set_revision(response, (await memories.run(memories.store.memory, memory)).revision)
     found = await memories.run(memories.store.examples, memory, which, after, limit + 1)
     following = found[limit - 1].id if len(found) > limit else None
     return ExampleList(examples=[example_description(each) for each in found[:limit]], next=following)
@@ -191,12 +195,14 @@ async def show_example(
     ] = None,
 ) -> Response:
     """Describe an example, or give its image."""
+    # The revision is read first: one that is too old has a change refused, one that is too new would let it through.
+    headers = revision_headers((await memories.run(memories.store.memory, memory)).revision)
     if image is None:
         found = await memories.run(memories.store.example, memory, identifier)
-        return Response(example_description(found).model_dump_json(), media_type="application/json")
+        return Response(example_description(found).model_dump_json(), headers=headers, media_type="application/json")
     data = await memories.run(lambda: memories.store.image(memory, identifier, whole=image == "file"))
     media_type = next((name for start, name in _SIGNATURES if data.startswith(start)), "application/octet-stream")
-    return Response(data, media_type=media_type)
+    return Response(data, headers=headers, media_type=media_type)
 
 
 @router.patch(

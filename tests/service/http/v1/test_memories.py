@@ -172,6 +172,9 @@ def test_teaching_one_image_is_idempotent_by_its_id(teacher: TestClient) -> None
     assert again.json()["revision"] == first.json()["revision"]
     other = teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red", 1))
     assert (other.status_code, other.json()["outcome"]) == (200, "replaced")
+    for path in ("", "/folder/a b.png", "/folder/a b.png?image=thumbnail"):
+        shown = teacher.get(f"/v1/memories/idempotent/examples{path}")
+        assert shown.headers["etag"] == f'"{shown.headers["memory-revision"]}"' == other.headers["etag"]
     example = teacher.get("/v1/memories/idempotent/examples/folder/a b.png").json()
     assert (example["id"], example["keeps"], example["negative"]) == ("folder/a b.png", "thumbnail", False)
     stale = {"if-match": f'"{first.json()["revision"]}"'}
