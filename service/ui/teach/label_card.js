@@ -20,7 +20,7 @@ export function takeDrops(node, onFiles) {
   });
 }
 
-/** `host` has the name of the `memory`, and `teach(label, files)`, `forgetLabel(label)` and `forget(id)`. */
+/** `host` has the name of the `memory`, and `teach(label, files)`, `forgetLabel(label)` and `forget(example)`. */
 export function labelCard(label, examples, negatives, health, host) {
   const card = element("li", "label-card");
   const input = element("input", "hidden");
@@ -30,7 +30,7 @@ export function labelCard(label, examples, negatives, health, host) {
   const gone = button("Forget", `Forget the class ${label}`, () => host.forgetLabel(label));
   card.append(
     element("h3", "", label),
-    element("p", "quiet", count(examples, "example"), negatives ? ` · ${negatives} of what it is not` : "", standing(health)),
+    element("p", "quiet", held(examples, negatives, " · "), standing(health)),
     bar(health?.accuracy),
     element("div", "actions", add, gone),
     gallery(label, host),
@@ -39,14 +39,19 @@ export function labelCard(label, examples, negatives, health, host) {
   return card;
 }
 
+/** What a class has of examples, and of those that say what it is not. */
+export function held(examples, negatives, and) {
+  return `${count(examples, "example")}${negatives ? `${and}${negatives} of what it is not` : ""}`;
+}
+
 function standing(health) {
   if (health?.accuracy == null) return "";
   return ` · ${percent(health.accuracy)} told right`;
 }
 
-function bar(accuracy) {
+function bar(share) {
   const fill = element("div", "fill");
-  fill.style.width = `${(accuracy ?? 0) * 100}%`;
+  fill.style.width = `${(share ?? 0) * 100}%`;
   return element("div", "track", fill);
 }
 
@@ -61,7 +66,7 @@ function gallery(label, host) {
 }
 
 function exampleItem(example, host) {
-  const gone = button("×", `Forget example ${example.id}`, () => host.forget(example.id));
+  const gone = button("×", `Forget example ${example.id}`, () => host.forget(example));
   const said = `${example.negative ? "not " : ""}${example.label}`;
   const note = example.negative ? [element("span", "quiet", said)] : [];
   return element("li", "", exampleImage(host.memory, example.id, example.keeps !== "nothing", said), ...note, gone);

@@ -23,6 +23,11 @@ export function isGone(problem) {
   return problem.type === "urn:ait:unknown-memory";
 }
 
+/** Whether a Problem is that there is no such example. */
+export function isForgotten(problem) {
+  return problem.type === "urn:ait:unknown-example";
+}
+
 /** Makes an empty memory whose name is free; `options` are its model and what it keeps of images. */
 export async function makeMemory(name, options) {
   return (await request(at(name), { method: "PUT", body: JSON.stringify(options), headers: NEW })).document;
@@ -54,19 +59,36 @@ export async function teach(memory, label, files) {
   return (await request(path, { method: "POST", body })).document;
 }
 
-/** Teaches a file as something that a label does not stand for. */
-export async function teachNot(memory, label, file) {
-  const answer = await teach(memory, label, [file]);
-  const [{ id, outcome }] = answer.results;
-  if (outcome === "refused") return answer;
-  const body = JSON.stringify({ not: label });
+/** Puts an example that was forgotten back, with its image. */
+export async function restore(memory, { id, label, negative, source }, image) {
+  const path = at(memory, `/examples/${encodeURIComponent(id)}?${new URLSearchParams({ label, source })}`);
+  await request(path, { method: "PUT", body: image });
+  if (negative) await deny(memory, id, label);
+}
+
+/** Corrects an example: `said` is its label, or `negative` and what it does not show. */
+export function correct(memory, id, { label, negative }) {
+  const body = JSON.stringify(negative ? { not: label } : { label });
+  return request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "PATCH", body });
+}
+
+/** Has a new example say what it does not show; if that cannot be, it must not stay as what it is not. */
+export async function deny(memory, id, label) {
   try {
-    await request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "PATCH", body });
+    await correct(memory, id, { label, negative: true });
   } catch (problem) {
-    await forget(memory, id); // it must not stay as what it is not
+    await forget(memory, id);
     throw problem;
   }
-  return answer;
+}
+
+/** An example by the id that the image's SHA-256 gives it; null if the memory has not got it. */
+export async function exampleOf(memory, sha256) {
+  const id = sha256.slice(0, 32);
+  // It stands first behind all that is shorter. One that is asked for by its id and is not there would be an error.
+  const { document } = await request(at(memory, `/examples?limit=1&after=${id.slice(0, -1)}`));
+  const [first] = document.examples;
+  return first?.id === id ? first : null;
 }
 
 /** Examples of a label, then those that say what it is not. */
@@ -80,8 +102,14 @@ export function forget(memory, id) {
   return request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "DELETE" });
 }
 
-export function forgetLabel(memory, label) {
-  return request(at(memory, `/examples?label=${encodeURIComponent(label)}`), { method: "DELETE" });
+/** Forgets all examples of a label, and those that say what it is not. */
+export async function forgetLabel(memory, label) {
+  for (const name of [label, `¬${label}`]) {
+    const which = `label=${encodeURIComponent(name)}`;
+    const { document } = await request(at(memory, `/examples?limit=1&${which}`));
+    // Forgetting what is not there would be an error.
+    if (document.examples.length) await request(at(memory, `/examples?${which}`), { method: "DELETE" });
+  }
 }
 
 /** Asks about one image; `signal` gives it up. */
@@ -95,6 +123,11 @@ export function thumbnail(memory, id) {
   const path = at(memory, `/examples/${encodeURIComponent(id)}?image=thumbnail`);
   if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path));
   return thumbnails.get(path);
+}
+
+/** The whole image of an example, where the memory keeps it. */
+export function wholeImage(memory, id) {
+  return fetchBlob(at(memory, `/examples/${encodeURIComponent(id)}?image=file`));
 }
 
 /** Forgets the images of examples that are forgotten. */

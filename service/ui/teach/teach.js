@@ -3,40 +3,49 @@
 import { recalled, remember } from "../common/address.js";
 import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "../common/dom.js";
+import { Edit, imageOf } from "./edit.js";
 import { bytes, count, percent } from "../common/format.js";
 import { Kept } from "../common/kept.js";
 import { confirmed } from "./confirmation.js";
-import { labelCard, takeDrops } from "./label_card.js";
+import { held, labelCard, takeDrops } from "./label_card.js";
 import { offerMaking } from "./making.js";
 import * as client from "./memory_client.js";
 import { Pool } from "../common/pool.js";
 
 let cards = []; // the newest first
 let kept = null; // the images that the memory was asked about
-let taught = []; // ids that the last teaching has added, for undoing it
+let last = null; // what was done last, if it can be undone
 
 const host = {
   memory: null,
   described: null,
   labels: [],
   pool: new Pool(4),
-  teach: (label, files) => host.say(label, () => client.teach(host.memory, label, files)),
-  teachNot: (label, file) => host.say(`not ${label}`, () => client.teachNot(host.memory, label, file)),
-  say: (what, send) => change(async () => {
-    const answer = await send();
-    taught = answer.results.filter((each) => each.outcome === "created").map((each) => each.id);
-    const refused = answer.results.filter((each) => each.outcome === "refused");
-    announce(`${count(answer.stored, "image")} taught as ${what}`);
-    return refused.map((each) => `${each.name}: ${each.problem.detail}`).join(" ");
+  teach: (label, files) => change(async (edit) => {
+    const { stored, refused } = await edit.teach(label, files, progress(`Teaching ${label}`));
+    announce(`${count(stored, "image")} taught as ${label}`);
+    return refused;
   }),
-  forget: (id) => change(async () => {
-    await client.forget(host.memory, id);
-    announce("Example forgotten");
+  teachNot: (label, file) => change(async (edit) => {
+    await edit.teachNot(label, file);
+    announce(`1 image taught as not ${label}`);
   }),
+  forget: async (example) => {
+    const { memory } = host;
+    const image = await imageOf(memory, example, cards.map(({ file }) => file)).catch(() => null);
+    const note = "It cannot be taken back: its whole image is neither kept nor on this page.";
+    if (!image && !(await confirmed({ question: "Forget this example?", note, action: "Forget it" }))) return;
+    if (memory !== host.memory) return; // another one was chosen meanwhile
+    await change(async (edit) => {
+      await edit.forget(example, image);
+      announce("Example forgotten");
+    });
+  },
   forgetLabel: async (label) => {
-    const held = count(host.described.labels[label], "example");
-    const question = { question: `Forget ${label}?`, note: `It has ${held}. Nothing of them is left then.`, action: "Forget it" };
-    if (!(await confirmed(question))) return;
+    const { labels, negatives } = host.described;
+    const all = held(labels[label] ?? 0, negatives[label] ?? 0, ", and ");
+    const note = `It has ${all}. Nothing of them is left then.`;
+    if (!(await confirmed({ question: `Forget ${label}?`, note, action: "Forget it" }))) return;
     await change(async () => {
       await client.forgetLabel(host.memory, label);
       announce(`${label} forgotten`);
@@ -48,17 +57,23 @@ const host = {
   },
 };
 
-/** Changes the memory, then shows it anew and asks it about every image again. Returns whether nothing was refused. */
-async function change(work) {
+/**
+ * Changes the memory by `work(edit)`, then shows it anew and asks it about every image again. Returns whether nothing
+ * was refused.
+ */
+async function change(work, edit = new Edit(host.memory)) {
   const { memory } = host;
-  taught = [];
+  offerUndo(null);
   let note = "";
   try {
-    note = (await work()) ?? "";
+    note = (await work(edit)) ?? "";
   } catch (problem) {
     if (client.isGone(problem)) return report(problem, memory);
     note = `${problem.title ? `${problem.title}: ` : ""}${problem.message}`;
+  } finally {
+    $("progress").hidden = true;
   }
+  if (memory === host.memory) offerUndo(edit); // even after a problem: part of it may be done
   client.dropThumbnails();
   try {
     await show();
@@ -67,6 +82,19 @@ async function change(work) {
   }
   notice(note);
   return !note;
+}
+
+function offerUndo(edit) {
+  last = edit?.canUndo ? edit : null;
+  $("undo").hidden = !last;
+}
+
+/** Shows how many images have been seen to, where there is more than one. */
+function progress(what) {
+  return (done, all) => {
+    $("progress").textContent = `${what}: ${done.toLocaleString("en")} of ${count(all, "image")}`;
+    $("progress").hidden = all < 2;
+  };
 }
 
 /** Says what went wrong with a memory; where it is gone, it leaves the list, and the page if it was shown. */
@@ -97,16 +125,15 @@ async function show() {
   if (memory !== host.memory) return; // another one was chosen meanwhile
   const [described, health, models] = found;
   host.described = described;
-  host.labels = Object.keys(described.labels);
+  host.labels = [...new Set([described.labels, described.negatives].flatMap(Object.keys))];
   const states = new Map(health.labels.map((each) => [each.label, each]));
   const items = host.labels.map((label) =>
-    labelCard(label, described.labels[label], described.negatives[label] ?? 0, states.get(label), host),
+    labelCard(label, described.labels[label] ?? 0, described.negatives[label] ?? 0, states.get(label), host),
   );
   $("labels").replaceChildren(...items);
   const told = health.accuracy == null ? "" : ` · ${percent(health.accuracy)} told right without themselves`;
   $("health").textContent = `${count(described.examples, "example")} · ${bytes(described.bytes)}${told}`;
   $("facts").textContent = advice(described, health, models.names);
-  $("undo").hidden = !taught.length;
   for (const card of cards) card.ask();
 }
 
@@ -122,7 +149,7 @@ function advice(described, health, models) {
 async function choose(name) {
   for (const card of cards) card.close(); // what it was asked stays kept
   cards = [];
-  taught = [];
+  offerUndo(null);
   client.dropThumbnails();
   host.memory = name;
   host.described = null;
@@ -248,11 +275,11 @@ $("clear").addEventListener("click", () => {
   announce("All images removed");
 });
 $("undo").addEventListener("click", () => {
-  const ids = taught;
+  const edit = last;
   change(async () => {
-    for (const id of ids) await client.forget(host.memory, id);
+    await edit.undo(progress("Undoing"));
     announce("Undone");
-  });
+  }, edit);
 });
 $("export").addEventListener("click", () => told(client.exportFile(host.memory).then((blob) => {
   const link = element("a", "");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,15 @@ def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
         "1 class",
         "1,000 images",
     ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 55, 56, 64, 119, 120, 1000])
+def test_a_digest_is_the_same_with_the_browser_and_without(run: Callable[[str, str], Any], size: int) -> None:
+    data = bytes(7 * index % 256 for index in range(size))
+    expected = hashlib.sha256(data).hexdigest()
+    file = f"Uint8Array.from({list(data)})"
+    assert run("common/sha256", f"await it.sha256(new Blob([{file}]))") == expected
+    assert bytes(run("common/sha256", f"Array.from(it.digestOf({file}))")).hex() == expected
 
 
 def test_colours_of_a_signed_map(run: Callable[[str, str], Any]) -> None:
