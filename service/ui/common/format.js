@@ -6,6 +6,7 @@ export function percent(share) {
 }
 
 export function bytes(count) {
+  if (count >= 1e9) return `${+(count / 1e9).toFixed(1)} GB`;
   return count >= 1e6 ? `${+(count / 1e6).toFixed(1)} MB` : `${Math.ceil(count / 1e3)} kB`;
 }
 

@@ -7,6 +7,8 @@ import { button, exampleImage } from "./label_card.js";
 import { recall } from "./memory_client.js";
 import { scores } from "../common/scores.js";
 
+const UNCALIBRATED = "The scores are not calibrated: 100 % does not mean that it is sure.";
+
 export class AnswerCard {
   #abort = null;
 
@@ -53,6 +55,7 @@ export class AnswerCard {
       this.#head(),
       ...verdict(prediction, answer.unknown_level),
       ...(prediction.unknown === true ? [] : [scores(prediction.labels)]),
+      ...(answer.calibrated || !prediction.labels.length ? [] : [element("p", "quiet", UNCALIBRATED)]),
       this.#evidence(prediction),
       this.#correction(prediction),
     );

@@ -49,7 +49,8 @@ function standing(health) {
   return ` · ${percent(health.accuracy)} told right`;
 }
 
-function bar(share) {
+/** How much of something there is, from 0 to 1. */
+export function bar(share) {
   const fill = element("div", "fill");
   fill.style.width = `${(share ?? 0) * 100}%`;
   return element("div", "track", fill);
@@ -65,7 +66,8 @@ function gallery(label, host) {
   return details;
 }
 
-function exampleItem(example, host) {
+/** An example with a way to forget it. */
+export function exampleItem(example, host) {
   const gone = button("×", `Forget example ${example.id}`, () => host.forget(example));
   const said = `${example.negative ? "not " : ""}${example.label}`;
   const note = example.negative ? [element("span", "quiet", said)] : [];

@@ -91,6 +91,15 @@ export async function exampleOf(memory, sha256) {
   return first?.id === id ? first : null;
 }
 
+/** Examples by their ids, without those that are gone. */
+export async function describeExamples(memory, ids) {
+  const ask = (id) => request(at(memory, `/examples/${encodeURIComponent(id)}`)).catch((problem) => {
+    if (!isForgotten(problem)) throw problem;
+  });
+  const answers = await Promise.all(ids.map(ask));
+  return answers.filter(Boolean).map(({ document }) => document);
+}
+
 /** Examples of a label, then those that say what it is not. */
 export async function examplesOf(memory, label) {
   const ask = (name) => request(at(memory, `/examples?limit=200&label=${encodeURIComponent(name)}`));

@@ -4,7 +4,8 @@ import { recalled, remember } from "../common/address.js";
 import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "../common/dom.js";
 import { Edit, imageOf } from "./edit.js";
-import { bytes, count, percent } from "../common/format.js";
+import { count, percent } from "../common/format.js";
+import { HealthView, quotas } from "./health_view.js";
 import { Kept } from "../common/kept.js";
 import { confirmed } from "./confirmation.js";
 import { held, labelCard, takeDrops } from "./label_card.js";
@@ -30,6 +31,10 @@ const host = {
     await edit.teachNot(label, file);
     announce(`1 image taught as not ${label}`);
   }),
+  correct: (example, label) => change(async (edit) => {
+    await edit.correct(example, { label });
+    announce(`Example corrected to ${label}`);
+  }),
   forget: async (example) => {
     const { memory } = host;
     const image = await imageOf(memory, example, cards.map(({ file }) => file)).catch(() => null);
@@ -51,11 +56,14 @@ const host = {
       announce(`${label} forgotten`);
     });
   },
+  report,
   remove: (card) => {
     drop([card]);
     announce(`${card.file.name} removed`);
   },
 };
+
+const view = new HealthView(host);
 
 /**
  * Changes the memory by `work(edit)`, then shows it anew and asks it about every image again. Returns whether nothing
@@ -132,7 +140,9 @@ async function show() {
   );
   $("labels").replaceChildren(...items);
   const told = health.accuracy == null ? "" : ` · ${percent(health.accuracy)} told right without themselves`;
-  $("health").textContent = `${count(described.examples, "example")} · ${bytes(described.bytes)}${told}`;
+  const [examples, size] = quotas(described);
+  $("health").textContent = `${examples.said} · ${size.said}${told}`;
+  view.show(described, health);
   $("facts").textContent = advice(described, health, models.names);
   for (const card of cards) card.ask();
 }

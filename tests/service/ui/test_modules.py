@@ -32,7 +32,13 @@ def test_numbers_as_people_read_them(run: Callable[[str, str], Any]) -> None:
         "<0.1 %",
         "0.0 %",
     ]
-    assert run("common/format", "[20e6, 1.5e6, 950, 0].map(it.bytes)") == ["20 MB", "1.5 MB", "1 kB", "0 kB"]
+    assert run("common/format", "[1e9, 20e6, 1.5e6, 950, 0].map(it.bytes)") == [
+        "1 GB",
+        "20 MB",
+        "1.5 MB",
+        "1 kB",
+        "0 kB",
+    ]
     assert run("common/format", "[126.4, 12.34, 0.123, -0.123, -0.001, 0].map(it.signed)") == [
         "+126",
         "+12.3",

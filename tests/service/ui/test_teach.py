@@ -271,6 +271,57 @@ def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Vi
     expect(card(here, "text")).to_have_count(0)
 
 
+def test_what_is_worth_a_look_is_corrected_on_the_spot(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "looked-at")
+    add_class(here, "red", 6)
+    add_class(here, "blue", 6)
+    expect(here.page.locator("#look")).to_be_hidden()
+
+    wrong = payload(coloured("blue", 20), "wrong.png")
+    card(here, "red").locator("input").set_input_files([wrong])
+    expect(here.page.locator("#confusions li")).to_have_text(["red taken for blue: 1 of 7"])
+    expect(here.page.locator("#twins")).to_be_hidden()
+    doubts = here.page.locator("#doubts")
+    doubts.get_by_text("1 example more like another class").click()
+    expect(doubts.locator(".finding")).to_contain_text("red, but more like blue")
+    expect(doubts.locator("img")).to_have_js_property("naturalWidth", 24)
+    doubts.get_by_role("button", name="is blue").click()
+    expect(card(here, "blue")).to_contain_text("7 examples")
+    expect(here.page.locator("#look")).to_be_hidden()
+    here.page.get_by_role("button", name="Undo").click()
+    expect(doubts.locator(".finding")).to_contain_text("red, but more like blue")
+    doubts.get_by_role("button", name="Forget example").click()
+    expect(card(here, "red")).to_contain_text("6 examples")
+
+    # Another file, in which the same is to be seen.
+    card(here, "red").locator("input").set_input_files([payload(coloured("red", 1) + b"\0", "again.png")])
+    twins = here.page.locator("#twins")
+    twins.get_by_text("1 pair of nearly the same image").click()
+    expect(twins.locator(".finding")).to_contain_text("Both red: 100.0 % alike")
+    twins.get_by_role("button", name="Forget example").first.click()
+    expect(here.page.locator("#look")).to_be_hidden()
+    expect(card(here, "red")).to_contain_text("6 examples")
+
+
+def test_a_memory_says_that_it_is_nearly_full(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "narrow")
+
+    def narrow(route: Route) -> None:
+        answer = route.fetch()
+        described = answer.json()
+        described["limits"]["examples"] = 4
+        route.fulfill(response=answer, json=described)
+
+    here.page.route(re.compile("/v1/memories/narrow$"), narrow)
+    add_class(here, "red", 3)
+    expect(here.page.locator("#health")).to_contain_text("3 of 4 examples")
+    expect(here.page.locator("#look")).to_be_hidden()
+    card(here, "red").locator("input").set_input_files([payload(coloured("red", 9), "more.png")])
+    expect(here.page.locator("#full")).to_have_text("Full: 4 of 4 examples.")
+
+
 def test_a_class_is_forgotten_with_what_is_not_of_it(open_page: Callable[..., Visit]) -> None:
     here = open_page()
     make(here, "negatives")
@@ -291,11 +342,11 @@ def test_a_class_is_forgotten_with_what_is_not_of_it(open_page: Callable[..., Vi
     expect(dialog).to_contain_text("It has 1 example, and 1 of what it is not.")
     dialog.get_by_role("button", name="Forget it").click()
     expect(card(here, "red")).to_have_count(0)
-    expect(here.page.locator("#health")).to_contain_text("2 examples")
+    expect(here.page.locator("#health")).to_contain_text("2 of 100,000 examples")
     # Of this class there is nothing that says what it is not.
     here.page.get_by_role("button", name="Forget the class blue").click()
     here.page.get_by_role("button", name="Forget it").click()
-    expect(here.page.locator("#health")).to_contain_text("0 examples")
+    expect(here.page.locator("#health")).to_contain_text("0 of 100,000 examples")
 
 
 def test_undo_puts_back_what_was(open_page: Callable[..., Visit]) -> None:
@@ -429,11 +480,33 @@ def test_many_files_go_in_parts(open_page: Callable[..., Visit]) -> None:
     expect(progress).to_be_hidden()
 
 
+def test_scores_that_are_not_calibrated_say_so(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "sure")
+    add_class(here, "red", 2)
+    add_class(here, "blue", 2)
+    here.page.locator("#files").set_input_files([payload(coloured("red", 9), "rose.png")])
+    answer = here.page.locator("#answers .card")
+    expect(answer).to_contain_text("not calibrated")
+    for label in ("red", "blue"):
+        more = [payload(coloured(label, number), f"{number}.png") for number in range(12)]
+        card(here, label).locator("input").set_input_files(more)
+        expect(card(here, label)).to_contain_text("12 examples")
+    expect(answer).not_to_contain_text("not calibrated")
+    expect(best(answer)).to_have_text("red")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_cut_off_or_hard_to_read(open_page: Callable[..., Visit], scheme: str) -> None:
     here = open_page(**PHONE, color_scheme=scheme)
     make(here, f"phone-{scheme}")
-    add_class(here, "red", 2)
+    add_class(here, "red", 6)
+    add_class(here, "blue", 6)
+    wrong = [payload(coloured("blue", 20), "wrong.png"), payload(coloured("red", 1) + b"\0", "again.png")]
+    card(here, "red").locator("input").set_input_files(wrong)
+    for findings in ("doubts", "twins"):
+        here.page.locator(f"#{findings} summary").click()
+        expect(here.page.locator(f"#{findings} .finding")).to_have_count(1)
     here.page.locator("#files").set_input_files([payload(coloured("red", 7), "a long name " * 10 + ".png")])
     expect(best(here.page.locator("#answers .card").first)).to_have_text("red")
     width = here.page.evaluate("document.documentElement.scrollWidth")
