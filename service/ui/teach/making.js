@@ -27,13 +27,13 @@ export function offerMaking(onMade, onProblem) {
 
 /** Imports a file as a new memory: into one that is there, its examples would go without a way back. */
 async function bring(name, file) {
-  // The file knows the weights that it belongs to, and not what they are called here.
-  const { model, keep } = options();
+  // The file knows what its memory kept, and the weights that it belongs to, but not what they are called here.
+  const { model } = options();
   const others = [...$("make-model").options].map(({ value }) => value).filter((each) => each !== model);
   let first = null;
   for (const each of [model, ...others]) {
     try {
-      return await client.importFile(name, file, { keep, model: each });
+      return await client.importFile(name, file, { model: each });
     } catch (problem) {
       if (problem.status !== 409) throw problem;
       first ??= problem;
