@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ait.export.agreement import ExportError
 from ait.export.prepare import dynamic_batch, prepare, quiet, trace
-from ait.export.quantise import quantise
+from ait.export.quantise import CALIBRATION, quantise
 from ait.export.sample_images import made_images
 from ait.interpret.embedding import embed_and_classify
 from ait.interpret.exemplars import ExemplarError, load_exemplars
@@ -90,7 +90,7 @@ def write_graphs(
             f"a graph needs {' and '.join(missing)}: pip install 'associative-transformer[export]' installs them."
         )
     eager, _ = prepare(model, torch.zeros(0), probabilities=False)
-    images = reference_images(eager, checkpoint)
+    images, exemplars = reference_images(eager, checkpoint)
     config = data_config_of(model)
     pixels = Normalising(config)(images)
     both, expected = _with_features(eager, torch.from_numpy(pixels))
@@ -100,7 +100,9 @@ def write_graphs(
         raise ExportError(f"the graph does not answer as the model does: {_told(agreement)}.")
     agreement |= _compared(folder / GRAPH, "bf16", pixels, expected, temperature)
     if int8 and find_spec("onnxruntime") is not None:
-        quantise(folder / GRAPH, folder / QUANTISED, pixels, expected, temperature)
+        # Photographs show ranges of activations that made images do not: these only fill up what is missing.
+        order = np.argsort(~exemplars, kind="stable")[:CALIBRATION]
+        quantise(folder / GRAPH, folder / QUANTISED, pixels, expected, temperature, calibration=pixels[order])
         agreement |= _compared(folder / QUANTISED, "int8", pixels, expected, temperature)
         if not any(found.enough("int8") for name, found in agreement.items() if name.endswith("int8")):
             (folder / QUANTISED).unlink()
@@ -117,12 +119,15 @@ def write_graphs(
     return read_prepared(folder, weights=weights)
 
 
-def reference_images(model: nn.Module, checkpoint: Path | None) -> np.ndarray:
-    """Gather inputs to compare on: made images and exemplars in turn, uint8 (N, C, H, W).
+def reference_images(model: nn.Module, checkpoint: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Gather inputs to compare on: made images and exemplars in turn.
 
     Args:
         model: A timm model.
         checkpoint: Its folder; None has no exemplars.
+
+    Returns:
+        Images, uint8 (N, C, H, W), and which of them are exemplars, bool (N,).
     """
     config = data_config_of(model)
     most = max(_BATCH, _MOST_BYTES // int(np.prod(config["input_size"])))
@@ -131,10 +136,12 @@ def reference_images(model: nn.Module, checkpoint: Path | None) -> np.ndarray:
     made = made_images(model, _MADE) * std + mean
     rows = list((made * 255).round().clamp(0, 255).to(torch.uint8).numpy())
     kept = _exemplar_images(checkpoint, Cropping(config)) if checkpoint is not None else []
-    together: list[np.ndarray] = []
+    together: list[tuple[np.ndarray, bool]] = []
     for place in range(max(len(rows), len(kept))):
-        together += rows[place : place + 1] + kept[place : place + 1]
-    return np.stack(together[:most])
+        together += [(row, False) for row in rows[place : place + 1]]
+        together += [(image, True) for image in kept[place : place + 1]]
+    images, exemplars = zip(*together[:most], strict=True)
+    return np.stack(images), np.array(exemplars)
 
 
 def _exemplar_images(checkpoint: Path, crop: Cropping) -> list[np.ndarray]:

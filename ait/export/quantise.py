@@ -13,11 +13,19 @@ from ait_lite.runtimes import Agreement, Outputs, compare_graph, open_graph
 
 # The others take little time, and lose more; convolutions whose range is measured for every batch are slow.
 _PRODUCTS: Final = ["MatMul", "Gemm"]
-_CALIBRATION: Final = 64  # images
+CALIBRATION: Final = 64  # images that tell the ranges of activations
 _BATCH: Final = 8
 
 
-def quantise(graph: Path, path: Path, pixels: np.ndarray, expected: Outputs, temperature: float | None) -> None:
+def quantise(
+    graph: Path,
+    path: Path,
+    pixels: np.ndarray,
+    expected: Outputs,
+    temperature: float | None,
+    *,
+    calibration: np.ndarray,
+) -> None:
     """Write the best of a few int8 graphs.
 
     *Dynamic* measures the range of activations for every batch, *static* takes the range that images showed
@@ -27,16 +35,17 @@ def quantise(graph: Path, path: Path, pixels: np.ndarray, expected: Outputs, tem
     Args:
         graph: The float32 ONNX file.
         path: The file to write.
-        pixels: Normalised images to calibrate and compare on, float32 (N, C, H, W).
+        pixels: Normalised images to compare on, float32 (N, C, H, W).
         expected: The eager model's outputs for them.
         temperature: What logits are divided by for probabilities.
+        calibration: Normalised images that tell the ranges of activations, float32 (n, C, H, W).
     """
     found = []
     with tempfile.TemporaryDirectory() as temporary:
         for name, make in _WAYS.items():
             made = Path(temporary) / f"{name}.onnx"
             with quiet():
-                make(graph, made, pixels)
+                make(graph, made, calibration)
             found.append((*_tried(made, pixels, expected, temperature), made))
         good = [each for each in found if each[0].enough("int8")]
         if good:
@@ -46,26 +55,25 @@ def quantise(graph: Path, path: Path, pixels: np.ndarray, expected: Outputs, tem
         path.write_bytes(best.read_bytes())
 
 
-def _dynamic(graph: Path, path: Path, pixels: np.ndarray) -> None:
+def _dynamic(graph: Path, path: Path, calibration: np.ndarray) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(graph, path, op_types_to_quantize=_PRODUCTS, weight_type=QuantType.QInt8)
 
 
-def _dynamic_unsigned(graph: Path, path: Path, pixels: np.ndarray) -> None:
+def _dynamic_unsigned(graph: Path, path: Path, calibration: np.ndarray) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(graph, path, op_types_to_quantize=_PRODUCTS, per_channel=True, weight_type=QuantType.QUInt8)
 
 
-def _static(graph: Path, path: Path, pixels: np.ndarray) -> None:
+def _static(graph: Path, path: Path, calibration: np.ndarray) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
         def __init__(self) -> None:
-            chosen = pixels[:: max(1, len(pixels) // _CALIBRATION)]
             self._batches: Iterator[np.ndarray] = iter(
-                chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)
+                calibration[start : start + _BATCH] for start in range(0, len(calibration), _BATCH)
             )
 
         def get_next(self) -> dict[str, Any] | None:

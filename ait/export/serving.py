@@ -8,7 +8,7 @@ from torch import nn
 from ait.export.agreement import ExportError
 from ait.export.graph import write_graphs
 from ait.export.place import new_folder
-from ait_lite.checkpoint import CONFIG, EXEMPLARS, WEIGHTS, read_config, read_temperature
+from ait_lite.checkpoint import CONFIG, CORRECTIONS, EXEMPLARS, WEIGHTS, read_config, read_temperature
 from ait_lite.runtimes import PreparedModel, read_prepared
 from ait_lite.runtimes.prepared import sha256
 
@@ -16,8 +16,8 @@ from ait_lite.runtimes.prepared import sha256
 def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, int8: bool = True) -> PreparedModel:
     """Write a folder with a model's graphs in place of its weights.
 
-    It holds ``config.json`` (labels, preprocessing, temperature) and the exemplars of the checkpoint, the graph in
-    fp32 and, where that answers as the model does, in int8, and the answers that they were compared with.
+    It holds ``config.json`` (labels, preprocessing, temperature), the exemplars and the corrections of the checkpoint,
+    the graph in fp32 and, where that answers as the model does, in int8, and the answers that they were compared with.
 
     Args:
         model: The checkpoint's model.
@@ -34,7 +34,7 @@ def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, in
         raise ExportError(f"{checkpoint} is no folder of a checkpoint, whose labels and preprocessing are needed.")
     temperature = read_temperature(read_config(checkpoint))
     with new_folder(folder) as candidate:
-        for name in (CONFIG, EXEMPLARS):
+        for name in (CONFIG, EXEMPLARS, CORRECTIONS):
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, candidate / name)
         write_graphs(

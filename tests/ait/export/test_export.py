@@ -16,10 +16,12 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from ait.export import METADATA_FILE, ExportError, compare, export_hub, export_onnx, export_program
+from ait.export import METADATA_FILE, ExportError, compare, export_hub, export_onnx, export_program, export_serving
 from ait.export.sample_images import made_images, read_images
 from ait_cli.main import app
-from ait_lite.checkpoint import named_labels
+from ait_lite.checkpoint import fingerprint, named_labels
+from ait_lite.corrections import Corrections, load_corrections
+from tests.support.small_checkpoints import save_small_checkpoint
 
 LABELS = ["ant", "bee", "cat"]
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 1, "num_heads": 2}
@@ -355,3 +357,24 @@ def test_a_torn_checkpoint_is_named(checkpoint: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert f"{tmp_path}: cannot be loaded" in result.stderr
     assert not (tmp_path / "model.pt2").exists()
+
+
+def test_a_prepared_model_has_the_corrections_of_its_checkpoint(tmp_path: Path) -> None:
+    checkpoint = save_small_checkpoint(tmp_path / "checkpoint")
+    key = np.eye(1, 16, dtype=np.float32)
+    made = Corrections(
+        ("a",),
+        ("photo.jpg",),
+        key,
+        np.array([2]),
+        np.ones(1, np.float32),
+        np.zeros(16, np.float32),
+        0.9,
+        fingerprint(checkpoint),
+    )
+    made.save(checkpoint)
+    model = timm.create_model(f"local-dir:{checkpoint}", pretrained=True).eval()
+    export_serving(model, checkpoint, tmp_path / "prepared", int8=False)
+    found = load_corrections(tmp_path / "prepared")
+    assert found is not None
+    assert (found.ids, found.labels.tolist(), found.fingerprint) == (("a",), [2], made.fingerprint)

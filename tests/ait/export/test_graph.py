@@ -12,7 +12,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ait.export import ExportError
+from ait.export import ExportError, graph
 from ait.export.graph import write_graphs
 from ait.interpret.embedding import embed_and_classify
 from ait.memory.associative_head import AssociativeHead
@@ -81,6 +81,27 @@ def test_a_quantised_graph_is_kept_only_if_it_agrees(tmp_path: Path) -> None:
     assert (prepared.graph("int8") is not None) == agrees
     assert found["images"] > 64
     assert found["largest_difference"] > prepared.agreement["onnxruntime fp32"]["largest_difference"]
+
+
+@pytest.mark.parametrize(("kept", "made"), [(0, 64), (20, 44), (100, 0)])
+def test_int8_is_calibrated_with_exemplars_first(
+    kept: int, made: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exemplars are white here, and no made image is."""
+    white = [np.full((3, 16, 16), 255, np.uint8)] * kept
+    monkeypatch.setattr(graph, "_exemplar_images", lambda checkpoint, crop: white)
+    seen = []
+
+    def quantise(*arguments: Any, calibration: np.ndarray) -> None:
+        seen.append(calibration)
+        raise InterruptedError
+
+    monkeypatch.setattr(graph, "quantise", quantise)
+    with pytest.raises(InterruptedError):
+        write_graphs(make("ViT"), tmp_path, tmp_path, int8=True)
+    (calibration,) = seen
+    flat = [each.min() == each.max() for each in calibration]
+    assert (sum(flat), len(flat) - sum(flat)) == (min(kept, 64), made)
 
 
 def test_a_model_that_cannot_be_traced_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

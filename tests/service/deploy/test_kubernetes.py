@@ -105,3 +105,10 @@ def test_nothing_is_allowed_that_is_not_needed(pod: dict[str, Any], container: d
 def test_every_setting_is_one_of_the_service(container: dict[str, Any]) -> None:
     known = {"HOST", "PORT", *(f"AIT_{name.upper()}" for name in Settings.model_fields)}
     assert {each["name"] for each in container["env"]} <= known
+
+
+def test_what_is_deployed_is_the_image_without_torch(container: dict[str, Any]) -> None:
+    """`kubectl apply -k` puts the tags of the kustomization in the place of those of the manifests."""
+    tags = {image["name"]: image["newTag"] for image in KUSTOMIZATION["images"]}
+    name, _, tag = container["image"].partition(":")
+    assert (name, tag, tags[name]) == ("ait", "slim", "slim")
