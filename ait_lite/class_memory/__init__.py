@@ -4,11 +4,13 @@ Keys are the feature vectors of a frozen backbone. Everything a memory knows is 
 are kept as integers, so that adding and removing commute exactly. NumPy alone: a server without torch can use it.
 """
 
+from ait_lite.class_memory.checks import READOUTS
 from ait_lite.class_memory.folder import MemoryFolder, MemoryFolderError, Source, locked, open_memory
 from ait_lite.class_memory.memory import ClassMemory
 from ait_lite.class_memory.results import Evidence, Fullness, Recall
 
 __all__ = [
+    "READOUTS",
     "ClassMemory",
     "Evidence",
     "Fullness",

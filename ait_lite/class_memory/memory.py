@@ -286,23 +286,26 @@ class ClassMemory:
         """
         return self._derived.is_settled() and not self._store.bounds.due(queries, self.dim, len(self))
 
-    def scores(self, vectors: np.ndarray) -> np.ndarray:
+    def scores(self, vectors: np.ndarray, *, readout: str | None = None) -> np.ndarray:
         """Score labels without looking for evidence: what `recall` gives as `scores`, in less time.
 
         Args:
             vectors: Feature vectors, shape (b, d).
+            readout: Readout to use in place of the memory's own.
 
         Returns:
             Scores of `labels`, shape (b, C).
 
         Raises:
-            ValueError: If the memory is empty, or a vector is not finite or is zero.
+            ValueError: If the memory is empty, a vector is not finite or is zero, or the readout is unknown.
         """
         if not len(self):
             raise ValueError("The memory is empty.")
         keys = self._quantised(vectors)
-        readout = self._derived.readout(self.readout, self.beta)
-        return readout.scores(keys, self._store.cosines(keys) if readout.compares_all else None)
+        readout = readout or self.readout
+        check_readout(readout)
+        derived = self._derived.readout(readout, self.beta)
+        return derived.scores(keys, self._store.cosines(keys) if derived.compares_all else None)
 
     def fullness(self) -> Fullness:
         """Measure how full the memory is, by the ridge readout's leave-one-out predictions of all examples.

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from ait.classifier import load
-from ait_lite.class_memory import ClassMemory
+from ait_lite.class_memory import READOUTS, ClassMemory
 from training.benchmark.linear_probe import linear_probe
 from training.data import LabelledImages
 from training.data.sources.folder import Layout, scan_splits
 from training.errors import DataError
 from training.teaching.images import embed_files
+from training.teaching.readouts import read_labels
 from training.teaching.unfamiliarity import auroc, max_softmax
 
-READOUTS: Final = ("ridge", "hopfield", "prototype")
 PROBE: Final = "linear probe"
 FIGURES: Final = (
     "taught called unknown",
@@ -172,10 +172,10 @@ def measure_accuracy(draws: Sequence[Draw], counts: Sequence[int] = (1, 5, 20, 1
         for draw in draws:
             memory = draw.teach(count)
             for readout in READOUTS:
-                answers = memory.recall(draw.queries, readout=readout, evidence=1)
-                found[readout].append(np.mean([int(answer.label) for answer in answers] == draw.labels).item())
-            said = draw.probe(count).argmax(1).numpy()
-            found[PROBE].append(np.mean(said == draw.labels).item())
+                said = [int(label) for label in read_labels(memory, draw.queries, readout)]
+                found[readout].append(np.mean(said == draw.labels).item())
+            probed = draw.probe(count).argmax(1).numpy()
+            found[PROBE].append(np.mean(probed == draw.labels).item())
         results.append(MemoryAccuracy(count, len(draws[0].labels), len(draws), *_summary(found)))
     return results
 

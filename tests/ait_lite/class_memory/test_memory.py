@@ -304,10 +304,15 @@ def test_scores_and_answers_by_keys_are_those_of_recall(readout: str) -> None:
     queries = clusters(9, seed=2)[1]
     answers = memory.recall(queries)
     np.testing.assert_array_equal(memory.scores(queries), [answer.scores for answer in answers])
+    other = ClassMemory(16, readout="hopfield" if readout == "ridge" else "ridge")
+    other.write(*clusters(40))
+    np.testing.assert_array_equal(other.scores(queries, readout=readout), memory.scores(queries))
     assert_same_answers(memory.recall_keys(quantise(queries)), answers)
     assert memory.recall_keys(np.empty((0, 16))) == []
     with pytest.raises(ValueError, match="empty"):
         ClassMemory(16).scores(queries)
+    with pytest.raises(ValueError, match="Unknown readout 'nearest'"):
+        memory.scores(queries, readout="nearest")
 
 
 def test_a_file_holds_the_whole_memory(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from ait_lite.class_memory import READOUTS
 from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import write_images
 from training.benchmark.linear_probe import linear_probe
-from training.benchmark.memory_accuracy import READOUTS, Draw, draw_features, measure_accuracy, measure_unknown
+from training.benchmark.memory_accuracy import Draw, draw_features, measure_accuracy, measure_unknown
 from training.errors import DataError
 
 CLASSES, WIDTH = 6, 32

@@ -51,6 +51,19 @@ class Difference:
         """`second` minus `first`."""
         return self.second - self.first
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as values that JSON can hold."""
+        return {
+            "images": self.images,
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "interval": list(self.interval),
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+            "p_value": self.p_value,
+        }
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,8 +100,8 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as values that JSON can hold."""
         return {
-            "overall": _to_json(self.overall),
-            "per_class": {name: _to_json(each) for name, each in self.per_class.items()},
+            "overall": self.overall.to_json(),
+            "per_class": {name: each.to_json() for name, each in self.per_class.items()},
             "nll": list(self.nll),
         }
 
@@ -160,12 +173,12 @@ def compare_probabilities(
     right = [answer == labels for answer in answers]
     nll = [float(F.nll_loss(each.double().clamp_min(1e-300).log(), labels)) for each in both]
     per_class = {
-        name: _difference(right[0][labels == label], right[1][labels == label])
+        name: paired_difference(right[0][labels == label], right[1][labels == label])
         for label, name in enumerate(classes)
         if bool((labels == label).any())
     }
     return Comparison(
-        overall=_difference(*right),
+        overall=paired_difference(*right),
         per_class=per_class,
         nll=(nll[0], nll[1]),
         classes=(*classes, ANOTHER),
@@ -197,8 +210,13 @@ def _probabilities(
     return torch.cat([probabilities[:, columns], probabilities[:, others].amax(dim=1, keepdim=True)], dim=1)
 
 
-def _difference(first: Tensor, second: Tensor) -> Difference:
-    """Compare right answers, (N,) bool each."""
+def paired_difference(first: Tensor, second: Tensor) -> Difference:
+    """Compare the answers of two models to the same images.
+
+    Args:
+        first: (N,) bool, where the first is right.
+        second: (N,) bool, where the second is.
+    """
     count = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Difference(
@@ -228,16 +246,3 @@ def _sign_test(only_first: int, only_second: int) -> float:
         return 1.0
     tail = sum(math.comb(total, each) for each in range(fewer + 1)) / 2**total
     return min(1.0, 2.0 * float(tail))
-
-
-def _to_json(each: Difference) -> dict[str, Any]:
-    return {
-        "images": each.images,
-        "first": each.first,
-        "second": each.second,
-        "difference": each.difference,
-        "interval": list(each.interval),
-        "only_first": each.only_first,
-        "only_second": each.only_second,
-        "p_value": each.p_value,
-    }
