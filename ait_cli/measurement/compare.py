@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Layout, LayoutOption
-from ait_cli.measurement.tables import comparison_table, multi_label_comparison_table
+from ait_cli.measurement.tables import comparison_table, multi_label_comparison_table, wide_console
 from ait_cli.output import fail
 from ait_lite.checkpoint import read_config
-
-_NARROWEST = 80  # characters of the tables
 
 
 def compare(
@@ -79,9 +77,7 @@ def compare(
         typer.echo(json.dumps({"first": first, "second": second} | result.to_json(), indent=2))
     else:
         low, high = result.overall.interval or (-1.0, 1.0)
-        console = Console()
-        if console.width < _NARROWEST:
-            console = Console(width=_NARROWEST)  # lines that a terminal breaks lose nothing
+        console = wide_console()
         console.print(f"first: {first}\nsecond: {second}", soft_wrap=True, highlight=False, markup=False)
         if isinstance(result, MultiLabelComparison):
             console.print(multi_label_comparison_table(result.to_json()))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision, ServingRuntime
+from ait_cli.measurement.readouts import MeasuredReadout, print_readouts
 from ait_cli.output import fail
 from ait_lite.checkpoint import CONFIG, EXEMPLARS, CheckpointError, read_config, resolve
 
@@ -62,6 +63,24 @@ def evaluate(
         list[ServingPrecision] | None,
         typer.Option(help="With --runtime: number formats to compare; repeatable; auto: all; default: fp32."),
     ] = None,
+    readout: Annotated[
+        list[MeasuredReadout] | None,
+        typer.Option(
+            help="Teach a memory of classes the images in train/ and measure this readout beside the model's own "
+            "head; repeatable."
+        ),
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="With --readout: examples of a class at most; default: all.")
+    ] = None,
+    random_features: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=16_384,
+            help="With --readout: random ReLU features, which ridge uses if they lower its error; 0: none.",
+        ),
+    ] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write a report into this folder: report.md and its plots.", metavar="FOLDER")
     ] = None,
@@ -82,10 +101,15 @@ def evaluate(
     from training.evaluation.report.console import print_result
 
     progress = Console(stderr=True)
+    drawn = bool(flip or report or confusion or reliability)
+    if readout or per_class is not None or random_features:
+        unfit = drawn or bool(runtime or precision) or source != "folder"
+        examples = per_class, random_features
+        print_readouts(checkpoint, data, readout or [], layout, only, *examples, unfit=unfit, as_json=as_json)
+        return
     if runtime or precision:
-        if flip or report or confusion or reliability:
-            fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
-        _compare_runtimes(checkpoint, data, source, layout, only, runtime, precision, as_json=as_json)
+        formats = runtime, precision
+        _compare_runtimes(checkpoint, data, source, layout, only, *formats, unfit=drawn, as_json=as_json)
         return
     if _tells_several_classes(checkpoint):
         unfit = bool(flip or confusion or reliability)
@@ -164,6 +188,7 @@ def _compare_runtimes(
     runtimes: list[ServingRuntime] | None,
     precisions: list[ServingPrecision] | None,
     *,
+    unfit: bool,
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -173,6 +198,8 @@ def _compare_runtimes(
     from training.errors import CheckpointError, DataError
     from training.evaluation.comparison.runtimes import compare_runtimes
 
+    if unfit:
+        fail("--runtime and --precision compare accuracy; leave out --flip, --report, --confusion, --reliability.")
     asked, sizes = (
         [each.value for each in runtimes or [ServingRuntime.auto]],
         [each.value for each in precisions or [ServingPrecision.fp32]],

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+_NARROWEST = 80  # characters of the tables
 _COMPARED_CLASSES = 20
 _DIFFERENCE = "difference\n(95 % interval)"
 
@@ -127,13 +129,12 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
     for column in ("images", "first", "second", _DIFFERENCE, "only\nfirst", "only\nsecond", "p"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, each in (("all", result["overall"]), *shown):
-        low, high = (100 * end for end in each["interval"])
         table.add_row(
             escape(name),
             f"{each['images']:,}",
             f"{100 * each['first']:.2f}",
             f"{100 * each['second']:.2f}",
-            f"{100 * each['difference']:+.2f} ({low:+.2f} to {high:+.2f})",
+            _difference(each),
             f"{each['only_first']:,}",
             f"{each['only_second']:,}",
             f"{each['p_value']:.3f}",
@@ -165,6 +166,49 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
             end_section=each is result["overall"],
         )
     return table
+
+
+def readout_table(result: Mapping[str, Any]) -> Table:
+    """Lay out the result of `training.evaluation.comparison.readouts.compare_readouts`, the head first.
+
+    Args:
+        result: The result's ``to_json()``.
+    """
+    taught = f"{result['examples']:,} examples of {result['classes']:,} classes"
+    table = _narrow_table("per cent right", f"{result['images']:,} images, asked of a memory of {taught}")
+    table.add_column("accuracy", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    if result["head"]:
+        for column in ("less the head's\n(95 % interval)", "only\nhead", "only\nmemory", "p"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_row("head", *_share(result["head"]), end_section=True)
+    for each in result["readouts"]:
+        cells = [each["readout"], *_share(each)]
+        if compared := each["against_head"]:
+            cells += [_difference(compared), f"{compared['only_first']:,}", f"{compared['only_second']:,}"]
+            cells.append(f"{compared['p_value']:.3f}")
+        table.add_row(*cells)
+    return table
+
+
+def wide_console() -> Console:
+    """Make a console that is wide enough for tables: lines that a terminal breaks lose nothing."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.width >= _NARROWEST else Console(width=_NARROWEST)
+
+
+def _share(each: Mapping[str, Any]) -> tuple[str, str]:
+    """Write a share and its interval in percent."""
+    low, high = (100 * end for end in each["interval"])
+    return f"{100 * each['accuracy']:.2f}", f"{low:.2f} to {high:.2f}"
+
+
+def _difference(each: Mapping[str, Any]) -> str:
+    """Write the difference of two shares and its interval in percent."""
+    low, high = (100 * end for end in each["interval"])
+    return f"{100 * each['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _narrow_table(first: str, title: str) -> Table:

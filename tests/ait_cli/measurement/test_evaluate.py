@@ -56,6 +56,79 @@ def test_evaluate_compares_runtimes_side_by_side(checkpoint: Path, labelled_imag
     assert found["torch", "bf16"]["nll"] == pytest.approx(eager["nll"], abs=0.1)
 
 
+@pytest.fixture
+def both_splits(labelled_images: Path, tmp_path: Path) -> Path:
+    """The same images to teach and to ask about."""
+    root = tmp_path / "data"
+    for split in ("train", "test"):
+        shutil.copytree(labelled_images, root / split)
+    return root
+
+
+def test_evaluate_puts_readouts_beside_the_head(checkpoint: Path, both_splits: Path) -> None:
+    words = ["evaluate", str(checkpoint), str(both_splits), "--readout", "prototype", "--readout", "ridge"]
+    result = run(app, [*words, "--random-features", "8", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [each["readout"] for each in found["readouts"]] == ["ridge", "prototype"]
+    assert (found["examples"], found["images"], found["per_class"]) == (6, 6, None)
+    assert found["random_features"] in (0, 8)
+    head = json.loads(run(app, ["evaluate", str(checkpoint), str(both_splits), "--json"]).stdout)["top1"]
+    assert found["head"]["accuracy"] == pytest.approx(head)
+    for each in found["readouts"]:
+        compared = each["against_head"]
+        assert compared["difference"] == pytest.approx(each["accuracy"] - head)
+        assert compared["interval"][0] <= compared["difference"] <= compared["interval"][1]
+
+    result = run(app, ["evaluate", str(checkpoint), str(both_splits), "--readout", "all", "--per-class", "2"])
+    assert result.exit_code == 0, result.output
+    table = " ".join(result.stdout.split())
+    assert "6 images, asked of a memory of 4 examples of 2 classes" in table
+    for name in ("head", "ridge", "hopfield", "prototype"):
+        assert f" {name} " in table
+
+
+def test_evaluate_says_why_there_is_no_head_beside_readouts(checkpoint: Path, both_splits: Path) -> None:
+    for split in ("train", "test"):
+        (both_splits / split / "ant").rename(both_splits / split / "dog")
+    result = run(app, ["evaluate", str(checkpoint), str(both_splits), "--readout", "ridge", "--random-features", "8"])
+    assert result.exit_code == 0, result.output
+    assert "no head to compare with: " in result.stdout
+    assert "dog" in result.stdout
+    assert "whose leave-one-out error is smaller" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--readout", "all", "--flip"], "leave out --source, --flip"),
+        (["--readout", "all", "--runtime", "torch"], "leave out --source, --flip"),
+        (["--readout", "all", "--source", "table"], "leave out --source, --flip"),
+        (["--per-class", "3"], "name a readout, or all"),
+        (["--random-features", "3"], "name a readout, or all"),
+        (["--readout", "ridge"], "has no train folder to teach"),
+        (["--runtime", "torch", "--flip"], "--runtime and --precision compare accuracy"),
+    ],
+)
+def test_evaluate_refuses_what_does_not_go_together(
+    options: list[str], said: str, checkpoint: Path, labelled_images: Path
+) -> None:
+    result = run(app, ["evaluate", str(checkpoint), str(labelled_images), *options])
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_readouts_need_images(checkpoint: Path, both_splits: Path, tmp_path: Path) -> None:
+    result = run(app, ["evaluate", str(checkpoint), "--readout", "ridge"])
+    assert result.exit_code == 1
+    assert "name DATA" in result.stderr
+    result = run(
+        app, ["evaluate", str(checkpoint), str(both_splits), "--readout", "ridge", "--only", str(tmp_path / "nowhere")]
+    )
+    assert result.exit_code == 1
+    assert "nowhere: No such file" in result.stderr
+
+
 def test_calibrate_and_exemplars_write_into_the_checkpoint(
     checkpoint: Path, labelled_images: Path, tmp_path: Path
 ) -> None:
