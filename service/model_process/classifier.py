@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 SAME = 1e-6  # of the largest logit: answers that differ by no more are the same but for rounding
 IN_TORCH = Wanted("torch", "fp32")
+_NOT_TRIED = "not tried, for the folder holds a graph, which needs no torch; AIT_RUNTIME=torch serves its weights"
 
 
 class Classifier:
@@ -94,7 +95,7 @@ class Classifier:
                 self._describe(self.torch_model.data_config)
             graphs = Graphs(folder, self.torch_model, temperature=self.temperature, cache=cache, apart=apart)
             self.choice: Choice = choose(
-                wanted, self.torch_model, graphs, no_torch=self.no_torch or "it is not loaded",
+                wanted, self.torch_model, graphs, no_torch=self.no_torch or _NOT_TRIED,
                 temperature=self.temperature, max_batch=max_batch, threads=threads, streams=self.streams,
             )  # fmt: skip
         except CheckpointError as error:
