@@ -45,14 +45,15 @@ class PostgresStore(SqlStore):
         self._closed = threading.Event()
         self._listener: threading.Thread | None = None
         self._written = self._heard = 0
+        self._to_erase = self._erased = 0
         self._vacuum: threading.Thread | None = None
 
     def erased(self) -> bool:
-        with self._reading() as run:
-            ((done,),) = run.rows("SELECT asked = done FROM erasures")
+        with self._lock:
+            done = self._erased == self._to_erase
         if not done:
             self._start_vacuum()
-        return bool(done)
+        return done
 
     def token(self) -> Hashable:
         with self._lock:
@@ -95,10 +96,9 @@ class PostgresStore(SqlStore):
                 raise
             connection.execute("COMMIT")
 
-    def _ask_to_erase(self, run: Transaction) -> None:
-        run.change("UPDATE erasures SET asked = asked + 1")
-
     def _erase(self) -> None:
+        with self._lock:
+            self._to_erase += 1
         self._start_vacuum()
 
     def _start_vacuum(self) -> None:
@@ -110,21 +110,21 @@ class PostgresStore(SqlStore):
     def _erase_all(self) -> None:
         """Rewrite the tables until everything that had been forgotten before is in no file of theirs."""
         while not self._closed.is_set():
+            with self._lock:
+                aim = self._to_erase
+                if aim == self._erased:
+                    self._vacuum = None  # whatever is forgotten from here on starts another thread
+                    return
             try:
                 with self._connect() as connection:
-                    aim = _to_erase(connection)
-                    if aim is None:
-                        with self._lock:
-                            self._vacuum = None  # whatever is forgotten from here on starts another thread
-                        if _to_erase(connection) is not None:
-                            self._start_vacuum()
-                        return
                     for table in ("images", "examples"):
                         connection.execute(f"VACUUM (FULL) {table}".encode())
-                    connection.execute("UPDATE erasures SET done = GREATEST(done, %s)", (aim,))
             except psycopg.Error as error:
                 logger.error("what was forgotten is not erased yet: %s", error)
                 self._closed.wait(RETRY_SECONDS)
+                continue
+            with self._lock:
+                self._erased = aim
 
     def _listen(self) -> None:
         """Count what other processes write; after an interruption, as if they had written."""
@@ -151,8 +151,6 @@ class PostgresStore(SqlStore):
         if connection is None or connection.closed:
             connection = self._local.connection = self._connect()
             _migrate(connection)
-            if _to_erase(connection) is not None:  # who was to erase it may have been killed
-                self._start_vacuum()
             with self._lock:
                 self._connections = [each for each in self._connections if not each.closed] + [connection]
         return connection
@@ -179,12 +177,6 @@ class _Transaction:
 
     def _run(self, statement: str, values: tuple[Any, ...]) -> psycopg.Cursor:
         return self._connection.execute(statement.replace("?", "%s").encode(), values)
-
-
-def _to_erase(connection: psycopg.Connection) -> int | None:
-    """Look up what is to be erased, as a count; None if nothing is."""
-    row = connection.execute("SELECT asked FROM erasures WHERE asked > done").fetchone()
-    return row[0] if row else None
 
 
 def _migrate(connection: psycopg.Connection) -> None:

@@ -37,13 +37,7 @@ _FIRST: Final = (
     """,
 )
 
-# How often something was to be erased, and up to which time that is done: of a database that erases later.
-_SECOND: Final = (
-    "CREATE TABLE erasures (asked BIGINT NOT NULL, done BIGINT NOT NULL)",
-    "INSERT INTO erasures VALUES (0, 0)",
-)
-
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _SECOND)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
 
 
 def migrate(version: int, migrations: Sequence[Sequence[str]], run: Callable[[str], object], **words: str) -> int:

@@ -56,10 +56,6 @@ class SqlStore(MemoryStore):
     def _writing(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction that writes; it is undone if its context is left by an exception."""
 
-    def _ask_to_erase(self, run: Transaction) -> None:
-        """Note at the end of a transaction that deletes something, where that is, that it is to be erased."""
-        return  # one that erases at once needs no note
-
     @abstractmethod
     def _erase(self) -> None:
         """See to it that what was deleted is in no file any more, as far as `forget` promises it."""
@@ -97,7 +93,6 @@ class SqlStore(MemoryStore):
             clear_memory(run, memory)
             run.change("DELETE FROM answers WHERE memory = ?", memory.number)
             run.change("DELETE FROM memories WHERE number = ?", memory.number)
-            self._ask_to_erase(run)
         self._erase()
 
     def teach(
@@ -110,8 +105,6 @@ class SqlStore(MemoryStore):
             writer = ExampleWriter(run, memory, quotas)
             outcomes = [writer.write(lesson) for lesson in lessons]
             revision = writer.finish()
-            if "replaced" in outcomes:
-                self._ask_to_erase(run)
         if "replaced" in outcomes:
             self._erase()
         return revision, outcomes
@@ -149,7 +142,6 @@ class SqlStore(MemoryStore):
                     int(size),
                     memory.number,
                 )
-                self._ask_to_erase(run)
         finally:
             self._erase()  # also where it was forgotten before, and erasing had not succeeded
         return revision, count
@@ -180,7 +172,6 @@ class SqlStore(MemoryStore):
             writer.revision()
             writer.finish()
             memory = find_memory(run, name)
-            self._ask_to_erase(run)
         self._erase()
         return memory
 
@@ -205,7 +196,6 @@ class SqlStore(MemoryStore):
             writer.bytes += grown
             writer.finish()
             memory = find_memory(run, name)
-            self._ask_to_erase(run)
         self._erase()
         return memory
 

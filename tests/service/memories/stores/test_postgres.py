@@ -70,35 +70,6 @@ def test_nothing_of_a_forgotten_example_is_in_the_tables_once_it_is_erased(
     assert lesson("a").key in files
 
 
-def test_every_process_knows_what_is_not_erased_yet(server: PostgresServer, store: PostgresStore) -> None:
-    taught(store, lesson("a"), lesson("b"))
-    wait_for(store.erased, "what earlier tests have deleted to be erased")
-    with psycopg.connect(server.url) as reader:
-        reader.execute("SELECT count(*) FROM examples")  # the tables cannot be rewritten while it reads
-        store.forget("pets", Selection(id="a"))
-        other = PostgresStore(server.url)
-        assert not store.erased()
-        assert not other.erased()
-    wait_for(other.erased, "what another process has forgotten to be erased")
-    assert store.erased()
-    other.close()
-
-
-def test_what_a_killed_process_has_not_erased_another_does(server: PostgresServer, store: PostgresStore) -> None:
-    taught(store, lesson("a"), lesson("b"))
-    wait_for(store.erased, "what earlier tests have deleted to be erased")
-    killed = PostgresStore(server.url)
-    killed._erase = lambda: None  # type: ignore[method-assign]  # as if killed after the transaction
-    killed.forget("pets", Selection(id="a"))
-    killed.close()
-    started = PostgresStore(server.url)
-    started.memories()
-    with psycopg.connect(server.url) as watching:
-        look = "SELECT asked = done FROM erasures"
-        wait_for(lambda: watching.execute(look).fetchone() == (True,), "the erasure that it has found pending")
-    started.close()
-
-
 def test_a_connection_that_was_cut_is_made_again(server: PostgresServer, store: PostgresStore) -> None:
     taught(store, lesson("a"))
     before = store.token()
