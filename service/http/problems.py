@@ -30,6 +30,7 @@ from service.errors import (
     ModelNotFound,
     QueueFull,
     RequestTooLarge,
+    RequestUnderWay,
     SentTooMuch,
     ServiceError,
     ServiceUnavailable,
@@ -42,6 +43,7 @@ from service.observability.request_context import record_of
 
 MEDIA_TYPE = "application/problem+json"
 FULL_SECONDS = 60  # a memory has room again when somebody forgets something
+UNDER_WAY_SECONDS = 5  # many images take that long, more or less
 
 _IMAGE_STATUS: dict[type[ImageError], int] = {
     EmptyImage: 400,
@@ -70,6 +72,7 @@ _STATUS: dict[type, tuple[int, str, str | None]] = {
     ExampleNotFound: (404, "unknown-example", None),
     MemoryInvalid: (400, "invalid-memory", "The memory cannot be so"),
     MemoryConflict: (409, "memory-conflict", None),
+    RequestUnderWay: (409, "request-under-way", None),
     StaleRevision: (412, "stale-revision", "The memory is not at the expected revision"),
     MemoryFull: (429, "memory-full", "The memory is full"),
 }
@@ -158,6 +161,8 @@ def problem_of(error: ServiceError) -> Problem:
         headers = {"Retry-After": str(error.whole_seconds)}
     elif isinstance(error, MemoryFull):
         headers = {"Retry-After": str(FULL_SECONDS)}
+    elif isinstance(error, RequestUnderWay):
+        headers = {"Retry-After": str(UNDER_WAY_SECONDS)}
     elif isinstance(error, ServiceUnavailable):
         headers = {"Retry-After": "1"}
     return Problem(status, kind, str(error), title=title, headers=headers)
@@ -194,7 +199,7 @@ def _documented(statuses: tuple[int, ...], media_type: str, schema: str) -> dict
         401: "A key is needed and none was sent.",
         403: "The key is not one that allows this, or what it would allow is off.",
         404: "There is no such model, version, memory or example.",
-        409: "The memory is bound to another model, or is there already with other options.",
+        409: "The memory is bound to another model, or is there with other options; or the Idempotency-Key is in use.",
         412: "The memory is not at the revision in If-Match, or not there, or there in spite of If-None-Match.",
         413: "Too many bytes, pixels or files.",
         415: "The content is not a JPEG, PNG or WebP image.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +13,12 @@ from service.memories.answering.index import filled_memory
 from service.memories.answering.questions import Question
 from service.memories.moving import Moving
 from service.memories.records import NOT, Example, Memory, Options, Selection, check_label, check_name
+from service.memories.repeating import Repeating
 from service.memories.results import Described, Recalled, Verified
 from service.memories.teaching import Teaching
 
 
-class Memories(Teaching, Moving):
+class Memories(Teaching, Moving, Repeating):
     """All memories of a server process."""
 
     async def all(self) -> list[Memory]:
@@ -177,15 +177,3 @@ class Memories(Teaching, Moving):
                 return Verified(state.memory.revision, digest, equal, self.store.erased())
 
         return await self.run(verify)
-
-    async def answered(self, name: str, key: str, request: bytes) -> str | None:
-        """Look up the answer to an earlier request with an idempotency key; None if there was none.
-
-        Raises:
-            MemoryConflict: The key came with another request.
-        """
-        return await self.run(self.store.answered, name, key, hashlib.sha256(request).hexdigest())
-
-    async def keep_answer(self, name: str, key: str, request: bytes, answer: str) -> None:
-        """Keep the answer to a request with an idempotency key."""
-        await self.run(self.store.keep_answer, name, key, hashlib.sha256(request).hexdigest(), answer)

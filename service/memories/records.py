@@ -195,6 +195,28 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """That somebody makes the answer to a request with an idempotency key.
+
+    Attributes:
+        memory: Name of the memory that is asked.
+        key: The idempotency key.
+        digest: Of the request.
+        token: Of this claim alone.
+    """
+
+    memory: str
+    key: str
+    digest: str
+    token: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What finds it in the store."""
+        return self.memory, self.key, self.token
+
+
+@dataclass(frozen=True)
 class Quotas:
     """Most memories of a store, and most examples, labels and bytes of each."""
 

@@ -92,6 +92,22 @@ class Teaching(MemoryAccess):
 
         return await self.change(self.store.teach, note, name, lessons, memory.binding.fingerprint, *self.at(expected))
 
+    async def names(self, items: Sequence[Item], label: str, source: str) -> list[tuple[str, str]]:
+        """Tell the id and the label that `teach_many` has given each image, without teaching any.
+
+        Args:
+            items: The images; each is read when its turn comes.
+            label: As there.
+            source: As there.
+        """
+
+        def name(item: Item) -> tuple[str, str]:
+            (drafted,) = _drafted([item], label, source, by="")
+            named = drafted.lesson if isinstance(drafted, Draft) else drafted
+            return named.id, named.label
+
+        return await self.run(lambda: [name(item) for item in items])
+
     def _knows(self, name: str, lesson: Lesson) -> bool:
         try:
             known = self.store.example(name, lesson.id)

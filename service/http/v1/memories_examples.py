@@ -36,7 +36,7 @@ from service.http.v1.memories_schemas import (
 )
 from service.http.v1.requests import body
 from service.images.spool import SpooledFile
-from service.memories.archive import Limits, unpack
+from service.memories.archive import Item, Limits, unpack
 from service.memories.records import NOT, Selection
 from service.memories.results import Taught
 
@@ -100,7 +100,10 @@ async def teach_many(
     source: Source = "",
     idempotency_key: Annotated[
         str | None,
-        Header(max_length=200, description="Names the request: sent again, it gets the first answer for a day."),
+        Header(
+            max_length=200,
+            description="Names the request: sent again, it gets the first answer for a day; 409 while that is made.",
+        ),
     ] = None,
 ) -> TaughtMany:
     """Teach many images, each on its own: the answer says what became of every one.
@@ -113,21 +116,24 @@ async def teach_many(
     settings = engine.settings
     await memories.run(memories.store.memory, memory)  # before a large body is read in vain
     files = await spool_uploads(request, UploadLimits(settings.max_teach_bytes, settings.max_teach_files))
-    identity = b"" if idempotency_key is None else await memories.run(_identity, files, label, source)
-    if idempotency_key is not None and (before := await memories.answered(memory, idempotency_key, identity)):
-        answer = TaughtMany.model_validate_json(before)
-        set_revision(response, answer.revision)
-        return answer
     limits = Limits(settings.max_teach_files, settings.max_teach_bytes, settings.max_body_bytes)
     items = await memories.run(unpack, files, limits)
-    work = memories.teach_many(memory, items, label or "", source, expected, by)
-    revision, results = await while_connected(request, work)
-    listed = [_item(index, item.name, taught) for index, (item, taught) in enumerate(zip(items, results, strict=True))]
-    refused = sum(each.outcome == "refused" for each in listed)
-    answer = TaughtMany(revision=revision, stored=len(listed) - refused, refused=refused, results=listed)
-    if idempotency_key is not None:
-        await memories.keep_answer(memory, idempotency_key, identity, answer.model_dump_json())
-    set_revision(response, revision)
+
+    async def teach() -> TaughtMany:
+        work = memories.teach_many(memory, items, label or "", source, expected, by)
+        return _answer(items, *await while_connected(request, work))
+
+    if idempotency_key is None:
+        answer = await teach()
+    else:
+        identity = await memories.run(_identity, files, label, source)
+        async with memories.once(memory, idempotency_key, identity) as once:
+            if once.before is None:
+                answer = await teach()
+                once.answer = _without_names(answer)
+            else:
+                answer = _with_names(once.before, items, await memories.names(items, label or "", source))
+    set_revision(response, answer.revision)
     return answer
 
 
@@ -258,13 +264,40 @@ def _identity(files: list[SpooledFile], label: str | None, source: str) -> bytes
     return "\n".join(parts).encode("utf-8", "surrogatepass")
 
 
+def _answer(items: list[Item], revision: int, results: list[Taught]) -> TaughtMany:
+    listed = [_item(index, item.name, taught) for index, (item, taught) in enumerate(zip(items, results, strict=True))]
+    refused = sum(each.outcome == "refused" for each in listed)
+    return TaughtMany(revision=revision, stored=len(listed) - refused, refused=refused, results=listed)
+
+
+def _without_names(answer: TaughtMany) -> str:
+    """Write an answer as it is kept: without what it says of examples, which may be forgotten before it expires.
+
+    It is not dropped when they are: a repetition that comes late would teach again what was to be forgotten.
+    """
+    bare = [each.model_copy(update=dict.fromkeys(("name", "id", "label"), "")) for each in answer.results]
+    return answer.model_copy(update={"results": bare}).model_dump_json()
+
+
+def _with_names(kept: str, items: list[Item], names: list[tuple[str, str]]) -> TaughtMany:
+    """Read an answer that was kept, with the names that a repeated request brings again."""
+    answer = TaughtMany.model_validate_json(kept)
+    for result, item, (identifier, label) in zip(answer.results, items, names, strict=True):
+        result.name, result.id, result.label = _name(item.name), identifier, label.removeprefix(NOT)
+    return answer
+
+
+def _name(name: str) -> str:
+    return name[:256]
+
+
 def _item(index: int, name: str, taught: Taught) -> TaughtItem:
     problem = None
     if isinstance(taught.outcome, ServiceError):
         problem = ProblemDocument.model_validate(problem_of(taught.outcome).document)
     return TaughtItem(
         index=index,
-        name=name[:256],
+        name=_name(name),
         id=taught.id,
         label=taught.label.removeprefix(NOT),
         outcome="refused" if isinstance(taught.outcome, ServiceError) else taught.outcome,

@@ -37,7 +37,18 @@ _FIRST: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# An answer is claimed while it is being made, and kept without what it says of examples. Those that were kept before
+# named examples, also forgotten ones.
+_CLAIMED_ANSWERS: Final = (
+    "DROP TABLE answers",
+    """
+    CREATE TABLE answers (
+        memory BIGINT NOT NULL REFERENCES memories (number), key TEXT NOT NULL, digest TEXT NOT NULL,
+        claim TEXT, answer TEXT, created {real} NOT NULL, PRIMARY KEY (memory, key))
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _CLAIMED_ANSWERS)
 
 
 def migrate(version: int, migrations: Sequence[Sequence[str]], run: Callable[[str], object], **words: str) -> int:

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 
-from service.errors import ExampleNotFound, MemoryConflict, MemoryFull, MemoryNotFound, StaleRevision
+from service.errors import (
+    ExampleNotFound,
+    MemoryConflict,
+    MemoryFull,
+    MemoryNotFound,
+    RequestUnderWay,
+    StaleRevision,
+)
 from service.memories.records import (
     ABSENT,
     Binding,
     Changes,
+    Claim,
     Example,
     Lesson,
     Memory,
@@ -35,7 +43,7 @@ from service.memories.stores.rows import (
     memory_of,
     no_example,
 )
-from service.memories.stores.store import MemoryStore
+from service.memories.stores.store import CLAIM_SECONDS, MemoryStore
 
 _DAY = 86_400.0
 _EXAMPLE = (
@@ -43,6 +51,7 @@ _EXAMPLE = (
     "CASE WHEN image IS NOT NULL THEN 'image' WHEN thumbnail IS NOT NULL THEN 'thumbnail' ELSE 'nothing' END"
 )
 _EXAMPLES = "examples LEFT JOIN images ON example = number"
+_CLAIMED = "memory = (SELECT number FROM memories WHERE name = ?) AND key = ? AND claim = ?"
 
 
 class SqlStore(MemoryStore):
@@ -286,27 +295,48 @@ class SqlStore(MemoryStore):
             ids = "SELECT id FROM examples WHERE memory = ? AND sha256 = ? ORDER BY id LIMIT 20"
             return [[row[0] for row in run.rows(ids, number, file)] for (file,) in files]
 
-    def answered(self, name: str, key: str, digest: str) -> str | None:
-        with self._reading() as run:
-            number = find_memory(run, name).number
-            rows = run.rows("SELECT digest, answer FROM answers WHERE memory = ? AND key = ?", number, key)
-        if rows and rows[0][0] != digest:
-            raise MemoryConflict("This Idempotency-Key came with another request before. Make a new one.")
-        return rows[0][1] if rows else None
-
-    def keep_answer(self, name: str, key: str, digest: str, answer: str) -> None:
+    def claim_answer(self, claim: Claim) -> str | None:
         now = time.time()
         with self._writing() as run:
-            number = find_memory(run, name).number
-            run.change("DELETE FROM answers WHERE created < ?", now - _DAY)
+            number = find_memory(run, claim.memory).number
             run.change(
-                "INSERT INTO answers (memory, key, digest, answer, created) VALUES (?, ?, ?, ?, ?) "
+                "DELETE FROM answers WHERE created < ? OR (claim IS NOT NULL AND created < ?)",
+                now - _DAY,
+                now - CLAIM_SECONDS,
+            )
+            new = run.change(
+                "INSERT INTO answers (memory, key, digest, claim, created) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (memory, key) DO NOTHING",
                 number,
-                key,
-                digest,
-                answer,
+                claim.key,
+                claim.digest,
+                claim.token,
                 now,
+            )
+            if new:
+                return None
+            rows = run.rows("SELECT digest, answer FROM answers WHERE memory = ? AND key = ?", number, claim.key)
+        if rows and rows[0][0] != claim.digest:
+            raise MemoryConflict("This Idempotency-Key came with another request before. Make a new one.")
+        if not rows or rows[0][1] is None:  # none: it has just been dropped
+            raise RequestUnderWay
+        return str(rows[0][1])
+
+    def renew_claim(self, claim: Claim) -> None:
+        with self._writing() as run:
+            run.change(f"UPDATE answers SET created = ? WHERE {_CLAIMED}", time.time(), *claim.place)
+
+    def drop_claim(self, claim: Claim) -> None:
+        with self._writing() as run:
+            run.change(f"DELETE FROM answers WHERE {_CLAIMED}", *claim.place)
+
+    def keep_answer(self, claim: Claim, answer: str) -> None:
+        with self._writing() as run:
+            run.change(
+                f"UPDATE answers SET answer = ?, claim = NULL, created = ? WHERE {_CLAIMED}",
+                answer,
+                time.time(),
+                *claim.place,
             )
 
     def _hold(self, run: Transaction, name: str, expected: int | None) -> Memory:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from typing import Final
 
 from service.errors import MemoryFull
-from service.memories.records import Binding, Changes, Example, Lesson, Memory, Options, Outcome, Quotas, Selection
+from service.memories.records import (
+    Binding,
+    Changes,
+    Claim,
+    Example,
+    Lesson,
+    Memory,
+    Options,
+    Outcome,
+    Quotas,
+    Selection,
+)
+
+CLAIM_SECONDS: Final = 60.0
 
 
 class MemoryStore(ABC):
@@ -177,16 +191,35 @@ class MemoryStore(ABC):
         """List examples that were taught with the very same file, at most `limit` groups."""
 
     @abstractmethod
-    def answered(self, name: str, key: str, digest: str) -> str | None:
-        """Look up the answer to an earlier request with this idempotency key; None if there was none.
+    def claim_answer(self, claim: Claim) -> str | None:
+        """Look up the answer to a request that came before; if there is none, claim to make it.
+
+        Nobody else can, until the answer is kept or the claim is dropped or, as that of a process that was killed, has
+        not been renewed for `CLAIM_SECONDS`.
+
+        Returns:
+            The answer, or None if the claim holds.
 
         Raises:
+            MemoryNotFound: There is no such memory.
             MemoryConflict: The key came with another request.
+            RequestUnderWay: Somebody else claims to make the answer.
         """
 
     @abstractmethod
-    def keep_answer(self, name: str, key: str, digest: str, answer: str) -> None:
-        """Keep the answer to a request with an idempotency key for a day."""
+    def renew_claim(self, claim: Claim) -> None:
+        """Hold on to a claim for another `CLAIM_SECONDS`; it is left alone if it does not hold any more."""
+
+    @abstractmethod
+    def drop_claim(self, claim: Claim) -> None:
+        """Drop a claim that has come to nothing, so that the request can be made again at once."""
+
+    @abstractmethod
+    def keep_answer(self, claim: Claim, answer: str) -> None:
+        """Keep an answer for a day, if the claim to make it still holds.
+
+        Forgetting leaves it, so it must not say anything of examples.
+        """
 
     @abstractmethod
     def erased(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 from PIL import Image
 
 from ait_lite.class_memory import ClassMemory
 from service.http.v1.memories_schemas import Recollections
+from service.memories.memories import Memories
+from service.memories.results import Taught
 from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours, zipped
 from tests.support.service_client import problem
 from tests.support.service_images import encode, scene
-from tests.support.waiting import wait_for
+from tests.support.waiting import until, wait_for, wait_for_event
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +295,56 @@ def test_a_repeated_request_with_a_key_gets_the_first_answer(teacher: TestClient
         "/v1/memories/keyed/examples", content=coloured("red"), headers=headers, params={"label": "a"}
     )
     problem(other, 409, "memory-conflict")
+
+
+def test_of_requests_with_a_key_at_the_same_time_one_is_at_work(
+    teacher: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(teacher, "twice")
+    begun, go, teach_many = threading.Event(), threading.Event(), Memories.teach_many
+
+    async def wait_and_teach(*arguments: Any) -> tuple[int, list[Taught]]:
+        begun.set()
+        await until(go.is_set)
+        return await teach_many(*arguments)
+
+    monkeypatch.setattr(Memories, "teach_many", wait_and_teach)
+
+    def send(**headers: str) -> Response:
+        archive = zipped({"red/1.png": coloured("red", 1)})
+        headers = {"idempotency-key": "twice"} | headers
+        return teacher.post("/v1/memories/twice/examples", content=archive, headers=headers)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send)
+        wait_for_event(begun, "the first request to be at work")
+        second = send()
+        go.set()
+    problem(second, 409, "request-under-way")
+    assert int(second.headers["retry-after"]) > 0
+    assert first.result().json()["results"][0]["outcome"] == "created"
+    assert send().json() == first.result().json()
+
+
+def test_a_request_with_a_key_that_has_failed_can_be_sent_again(teacher: TestClient) -> None:
+    create(teacher, "failed")
+    send = zipped({"red/1.png": coloured("red", 1)})
+    headers = {"idempotency-key": "failed"}
+    url = "/v1/memories/failed/examples"
+    problem(teacher.post(url, content=send, headers=headers | {"if-match": '"1"'}), 412, "stale-revision")
+    assert teacher.post(url, content=send, headers=headers).json()["results"][0]["outcome"] == "created"
+
+
+def test_an_answer_that_is_kept_names_nothing_that_is_forgotten(teacher: TestClient, store: Path) -> None:
+    create(teacher, "named")
+    send = zipped({"unmistakable/unforgettable.png": coloured("red", 77), "unmistakable/not.png": b"no image"})
+    headers = {"idempotency-key": "named by the client"}
+    first = teacher.post("/v1/memories/named/examples", content=send, headers=headers).json()
+    teacher.delete("/v1/memories/named/examples", params={"label": "unmistakable"})
+    found = b"".join(path.read_bytes() for path in store.parent.iterdir())
+    for part in ("unmistakable", "unforgettable", first["results"][0]["id"], "named by the client"):
+        assert part.encode() not in found
+    assert teacher.post("/v1/memories/named/examples", content=send, headers=headers).json() == first
 
 
 def test_what_is_kept_of_an_image(teacher: TestClient) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from service.errors import MemoryNotFound, StoreUnavailable
 from service.memories.answering.index import MemoryIndex
-from service.memories.records import Lesson, Options, Selection
+from service.memories.records import Claim, Lesson, Options, Selection
 from service.memories.stores.schema import MIGRATIONS
 from service.memories.stores.sqlite import SqliteStore
 from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
@@ -123,6 +123,24 @@ def test_another_process_sees_a_write_by_its_token(tmp_path: Path) -> None:
     assert store.token() != before
     with index.state() as state:
         assert state.content.ids() == ["a", "b"]
+    store.close()
+
+
+def test_a_store_of_an_older_server_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "memories.sqlite3"
+    store = taught(SqliteStore(path), lesson("a"))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE answers")
+        connection.execute(MIGRATIONS[0][-1].format(real="REAL"))
+        connection.execute("INSERT INTO answers SELECT number, 'k', 'd', 'of a forgotten example', 0 FROM memories")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = SqliteStore(path)
+    assert store.memory("pets").examples == 1
+    assert store.claim_answer(Claim("pets", "k", "d", "t")) is None
+    assert store.erased()
+    assert b"of a forgotten example" not in files(tmp_path)
     store.close()
 
 
