@@ -69,6 +69,9 @@ class SqlStore(MemoryStore):
     def _erase(self) -> None:
         """See to it that what was deleted is in no file any more, as far as `forget` promises it."""
 
+    def _must_erase(self, run: Transaction) -> None:
+        """Note in the transaction that deletes it, where a store does so, that something is to be erased."""
+
     # What holds a memory's row against other writers.
     _locking = ""
 
@@ -102,6 +105,7 @@ class SqlStore(MemoryStore):
             clear_memory(run, memory)
             run.change("DELETE FROM answers WHERE memory = ?", memory.number)
             run.change("DELETE FROM memories WHERE number = ?", memory.number)
+            self._must_erase(run)
         self._erase()
 
     def teach(
@@ -114,6 +118,8 @@ class SqlStore(MemoryStore):
             writer = ExampleWriter(run, memory, quotas)
             outcomes = [writer.write(lesson) for lesson in lessons]
             revision = writer.finish()
+            if "replaced" in outcomes:
+                self._must_erase(run)
         if "replaced" in outcomes:
             self._erase()
         return revision, outcomes
@@ -151,6 +157,7 @@ class SqlStore(MemoryStore):
                     int(size),
                     memory.number,
                 )
+                self._must_erase(run)
         finally:
             self._erase()  # also where it was forgotten before, and erasing had not succeeded
         return revision, count
@@ -181,6 +188,7 @@ class SqlStore(MemoryStore):
             writer.revision()
             writer.finish()
             memory = find_memory(run, name)
+            self._must_erase(run)
         self._erase()
         return memory
 
@@ -205,6 +213,7 @@ class SqlStore(MemoryStore):
             writer.bytes += grown
             writer.finish()
             memory = find_memory(run, name)
+            self._must_erase(run)
         self._erase()
         return memory
 

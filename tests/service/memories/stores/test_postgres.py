@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from service.errors import StoreUnavailable
 from service.memories.answering.index import MemoryIndex
-from service.memories.records import Selection
+from service.memories.records import Claim, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.postgres import PostgresStore
+from service.memories.stores.schema import MIGRATIONS
 from service.settings import SettingsError
 from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
 from tests.support.postgres_server import PostgresServer, running_postgres
@@ -32,6 +36,19 @@ def store(server: PostgresServer) -> Iterator[PostgresStore]:
         store.delete(memory.name)
     yield store
     store.close()
+
+
+def tables(server: PostgresServer) -> bytes:
+    """All bytes of all tables."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    return b"".join(path.read_bytes() for path in (server.data / "base").rglob("*") if path.is_file())
+
+
+def pending(server: PostgresServer) -> bool:
+    """Whether the database says that something is to be erased."""
+    with psycopg.connect(server.url) as connection:
+        return connection.execute("SELECT 1 FROM erasures").fetchone() is not None
 
 
 def test_another_process_hears_of_a_write(server: PostgresServer, store: PostgresStore) -> None:
@@ -62,12 +79,99 @@ def test_nothing_of_a_forgotten_example_is_in_the_tables_once_it_is_erased(
         connection.execute("CHECKPOINT")
     store.forget("pets", Selection(id="secret"))
     wait_for(store.erased, "what was forgotten to be erased")
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("CHECKPOINT")
-    files = b"".join(path.read_bytes() for path in (server.data / "base").rglob("*") if path.is_file())
+    files = tables(server)
     assert secret.key not in files
     assert image[:60] not in files
     assert lesson("a").key in files
+
+
+def test_what_a_killed_process_has_forgotten_is_erased_by_the_next_one(
+    server: PostgresServer, store: PostgresStore
+) -> None:
+    secret = lesson("secret")
+    taught(store, lesson("a"), secret)
+    store.close()
+    with psycopg.connect(server.url) as reader:
+        reader.execute("SELECT COUNT(*) FROM images").fetchall()  # nobody can rewrite the table meanwhile
+        script = (
+            "import os, sys; from service.memories.stores.postgres import PostgresStore;"
+            "from service.memories.records import Selection;"
+            "PostgresStore(sys.argv[1]).forget('pets', Selection(id='secret')); os.kill(os.getpid(), 9)"
+        )
+        subprocess.run([sys.executable, "-c", script, server.url], cwd=Path(__file__).parents[4])
+        assert pending(server)
+    following = PostgresStore(server.url)
+    assert following.memory("pets").examples == 1  # that opens it, which is enough
+    wait_for(lambda: not pending(server), "what was forgotten to be erased")
+    assert following.erased()
+    assert secret.key not in tables(server)
+    following.close()
+
+
+def test_what_an_older_transaction_still_sees_is_not_called_erased(
+    server: PostgresServer, store: PostgresStore
+) -> None:
+    secret = lesson("secret")
+    taught(store, lesson("a"), secret)
+    rewritten = "SELECT relfilenode FROM pg_class WHERE relname = 'erasures'"
+    with psycopg.connect(server.url) as older, psycopg.connect(server.url, autocommit=True) as other:
+        older.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        older.execute("SELECT 1")  # it sees examples as they are now, though it holds no table
+        before = other.execute(rewritten).fetchone()
+        store.forget("pets", Selection(id="secret"))
+        wait_for(lambda: other.execute(rewritten).fetchone() != before, "an attempt to erase")
+        assert not store.erased()
+        another = PostgresStore(server.url)
+        assert not another.erased()
+        another.close()
+        assert older.execute("SELECT COUNT(*) FROM examples WHERE id = 'secret'").fetchone() == (1,)
+    wait_for(store.erased, "what was forgotten to be erased")
+    assert secret.key not in tables(server)
+
+
+def test_others_do_not_wait_for_a_reader_behind_what_erases(server: PostgresServer, store: PostgresStore) -> None:
+    taught(store, lesson("a"), lesson("b"))
+    waiting = "SELECT 1 FROM pg_locks WHERE relation = 'images'::regclass AND NOT granted"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(server.url) as reader:
+        reader.execute("SELECT COUNT(*) FROM images").fetchall()
+        store.forget("pets", Selection(id="a"))
+        wait_for(lambda: reader.execute(waiting).fetchone(), "what erases to wait for the reader")
+        asked = pool.submit(store.example, "pets", "b")
+        wait_for(asked.done, "an answer from the tables that are read")
+        assert asked.result().id == "b"
+    wait_for(store.erased, "what was forgotten to be erased")
+
+
+def test_a_store_of_an_older_server_is_brought_up_to_date(server: PostgresServer, store: PostgresStore) -> None:
+    secret = lesson("secret")
+    taught(store, lesson("a"), secret)
+    store.close()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("DROP TABLE erasures, answers")
+        connection.execute(MIGRATIONS[0][-1].format(real="DOUBLE PRECISION").encode())
+        connection.execute("INSERT INTO answers SELECT number, 'k', 'd', 'of a forgotten example', 0 FROM memories")
+        connection.execute("UPDATE store_version SET version = 1")
+        connection.execute("DELETE FROM examples WHERE id = 'secret'")  # by a process that was killed then
+    following = PostgresStore(server.url)
+    assert following.claim_answer(Claim("pets", "k", "d", "t")) is None
+    wait_for(following.erased, "what was forgotten to be erased")
+    found = tables(server)
+    assert lesson("a").key in found
+    assert secret.key not in found
+    assert b"of a forgotten example" not in found
+    following.close()
+
+
+def test_a_store_of_a_newer_server_is_left_alone(server: PostgresServer, store: PostgresStore) -> None:
+    taught(store)
+    newer, version = PostgresStore(server.url), "UPDATE store_version SET version = version + %s"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(version, (1,))
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="Upgrade"):
+                newer.memories()
+        connection.execute(version, (-1,))
+    newer.close()
 
 
 def test_a_connection_that_was_cut_is_made_again(server: PostgresServer, store: PostgresStore) -> None:

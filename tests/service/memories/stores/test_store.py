@@ -36,6 +36,7 @@ from tests.support.memory_histories import (
     lesson,
     taught,
 )
+from tests.support.waiting import wait_for
 
 ROOMY = Quotas(100_000, 1000, 20, 10_000_000)
 
@@ -404,6 +405,15 @@ def test_an_answer_expires_after_a_day(store: MemoryStore, monkeypatch: pytest.M
     assert store.claim_answer(claim("second", digest="another request")) is None
     at(monkeypatch, 1000.0)
     assert store.claim_answer(claim("second", key="l")) is None  # whatever had expired was removed
+
+
+def test_what_was_forgotten_is_erased_whichever_process_is_asked(store: MemoryStore, where: str) -> None:
+    taught(store, lesson("a"), lesson("b"))
+    store.forget("pets", Selection(id="a"))
+    other = open_store(where)
+    wait_for(other.erased, "another process to know of it")
+    assert store.erased()
+    other.close()
 
 
 def test_the_same_file_under_several_ids_is_found(store: MemoryStore) -> None:
