@@ -17,6 +17,7 @@ def answer(
     store: ExampleStore,
     readout: Readout,
     counts: Mapping[str, int],
+    negatives: NegativeLabels,
     distances: np.ndarray,
     unknown_level: float,
     evidence: int,
@@ -28,6 +29,7 @@ def answer(
         store: The examples, at least one.
         readout: How labels are read out of them.
         counts: Number of examples of each label.
+        negatives: Which of these labels are negative.
         distances: Sorted products of every example with the nearest other, shape (n,).
         unknown_level: A query is unknown where its p-value is at most this.
         evidence: Number of nearest examples to name.
@@ -40,9 +42,8 @@ def answer(
     codes = np.array([[code[store.labels[row]] for row in near] for near in rows.tolist()])
     keys = store.keys(rows)  # (b, k, d)
     weights = readout.weights(queries, cosines, keys, codes)
-    negatives = NegativeLabels(labels)
-    plain = len(negatives.labels) == len(labels)
-    winners = scores.argmax(axis=1) if plain else _best(negatives, scores)
+    winners = negatives.best(scores)
+    plain = not negatives.present
 
     # The strongest example among the evidence for the winning label, where there is one.
     supporting = np.where(codes == winners[:, None], weights, -np.inf)
@@ -73,14 +74,6 @@ def answer(
         )
         for i, (winner, p_value) in enumerate(zip(winners.tolist(), p_values.tolist(), strict=True))
     ]
-
-
-def _best(negatives: NegativeLabels, scores: np.ndarray) -> np.ndarray:
-    """Find the places, among all labels, of the highest scores less those of their negatives; any if none is left."""
-    if not negatives.labels:
-        return scores.argmax(axis=1)
-    best: np.ndarray = negatives.positive[negatives.fold(scores).argmax(axis=1)]
-    return best
 
 
 def _name(

@@ -6,6 +6,7 @@ import numpy as np
 
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE, FeatureMap
+from ait_lite.class_memory.negatives import NegativeLabels
 from ait_lite.class_memory.readouts import HopfieldReadout, PrototypeReadout, Readout, RidgeReadout, one_hot
 from ait_lite.class_memory.ridge import Ridge, solve
 from ait_lite.class_memory.sums import ExampleSums
@@ -27,12 +28,14 @@ class Derived:
         self._sums = sums
         self._readouts: dict[tuple[str, float], Readout] = {}
         self._ridge: tuple[Ridge, FeatureMap] | None = None
+        self._negatives: NegativeLabels | None = None
         self._distances: np.ndarray | None = None
 
     def drop(self) -> None:
         """Compute all anew when next asked: the examples have changed."""
         self._readouts.clear()
         self._ridge = None
+        self._negatives = None
         self._distances = None
 
     def is_settled(self) -> bool:
@@ -72,6 +75,12 @@ class Derived:
             ]
             self._ridge = min(solutions, key=lambda solution: solution[0].error)
         return self._ridge
+
+    def negatives(self) -> NegativeLabels:
+        """Tell negative labels from the others."""
+        if self._negatives is None:
+            self._negatives = NegativeLabels(self._sums[0].labels)
+        return self._negatives
 
     def distances(self) -> np.ndarray:
         """Sort the products of every example with the nearest other, shape (n,)."""

@@ -271,6 +271,7 @@ class ClassMemory:
             self._store,
             self._derived.readout(readout, self.beta),
             self.counts,
+            self._derived.negatives(),
             self._derived.distances(),
             self.unknown_level,
             evidence,

@@ -16,14 +16,15 @@ class NegativeLabels:
 
     Attributes:
         labels: Labels that are no negatives, in their order.
-        positive: Their places among all labels.
+        present: Whether there are negatives.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         """Take all labels."""
         code = {label: index for index, label in enumerate(labels)}
         self.labels = [label for label in labels if not label.startswith(NEGATIVE)]
-        self.positive = np.array([code[label] for label in self.labels], dtype=np.int64)
+        self.present = len(self.labels) < len(labels)
+        self._positive = np.array([code[label] for label in self.labels], dtype=np.int64)
         pairs = [
             (place, code[NEGATIVE + label]) for place, label in enumerate(self.labels) if NEGATIVE + label in code
         ]
@@ -32,6 +33,13 @@ class NegativeLabels:
 
     def fold(self, scores: np.ndarray) -> np.ndarray:
         """Fold scores of all labels, (n, all labels), to those of `labels`, (n, C)."""
-        folded = scores[:, self.positive]
+        folded = scores[:, self._positive]
         folded[:, self._negated] -= scores[:, self._negative]
         return folded
+
+    def best(self, scores: np.ndarray) -> np.ndarray:
+        """Find the place of the highest score among those of all labels, (n, all labels), negatives' aside; (n,)."""
+        if not self.present or not self.labels:
+            return scores.argmax(axis=1)
+        best: np.ndarray = self._positive[self.fold(scores).argmax(axis=1)]
+        return best
