@@ -150,9 +150,6 @@ class MemoryConflict(ServiceError):
 class RequestUnderWay(ServiceError):
     """The same request, by its idempotency key, is being answered; its answer can be had soon."""
 
-    def __str__(self) -> str:
-        return "A request with this Idempotency-Key is at work. Send it again for its answer."
-
 
 class StaleRevision(ServiceError):
     """The memory has changed since the revision that the client knows, or is there where it was not to be."""

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from safetensors.numpy import load
 
 from ait_lite.class_memory import ClassMemory, file
 from service.errors import MemoryConflict, MemoryInvalid
 from service.memories.answering.index import lessons_of
-from service.memories.exchange_origins import add_images, read_origins, write_origins
+from service.memories.exchange_origins import add_images, images_of, read_origins, write_origins
 from service.memories.records import (
     NOT,
     Binding,
@@ -82,7 +81,7 @@ def read_file(data: bytes, binding: Binding, keep: Keep | None) -> tuple[Options
     except ValueError as error:
         raise MemoryInvalid(str(error)) from error
     centre = None if content.centre is None else np.asarray(content.centre, "<f8").tobytes()
-    lessons, keep = read_origins(header["__metadata__"], load(data).get("images"), lessons_of(content), keep)
+    lessons, keep = read_origins(header["__metadata__"], images_of(data, header), lessons_of(content), keep)
     configuration = {name: value for name, value in contents.configuration.items() if name != "dim"}
     options = Options(**configuration, keep=keep or "thumbnail")
     options.check()

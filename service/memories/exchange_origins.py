@@ -12,8 +12,6 @@ from dataclasses import replace
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
-import numpy as np
-
 from service.errors import MemoryInvalid
 from service.memories.records import Keep, Lesson, check_text
 
@@ -47,13 +45,13 @@ def write_origins(metadata: Metadata, lessons: Sequence[Lesson], keep: Keep) -> 
 
 
 def read_origins(
-    metadata: Metadata, images: np.ndarray | None, lessons: Sequence[Lesson], keep: Keep | None
+    metadata: Metadata, images: memoryview, lessons: Sequence[Lesson], keep: Keep | None
 ) -> tuple[list[Lesson], Keep | None]:
     """Add to examples what a file, which may come from anyone, tells of them beside keys and labels.
 
     Args:
         metadata: Of the file.
-        images: The tensor of images, if there is one.
+        images: The content of the tensor of images; empty where there is none.
         lessons: All examples by sorted id.
         keep: What may be kept of images; None: what the file's memory kept.
 
@@ -71,7 +69,6 @@ def read_origins(
         sizes, own = told["sizes"], told["keep"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MemoryInvalid("Where the examples of the memory file come from can't be read.") from error
-    data = b"" if images is None else images.tobytes()
     fits = (
         own in ("nothing", "thumbnail", "image")
         and all(isinstance(column, list) and len(column) == len(lessons) for column in columns)
@@ -79,14 +76,14 @@ def read_origins(
         and all(_SHA256.fullmatch(digest) for digest in columns[2])
         and isinstance(sizes, list)
         and len(sizes) == 2 * len(lessons)
-        and all(type(size) is int and _NOT_KEPT <= size <= len(data) for size in sizes)
-        and sum(max(size, 0) for size in sizes) == len(data)
+        and all(type(size) is int and _NOT_KEPT <= size <= len(images) for size in sizes)
+        and sum(max(size, 0) for size in sizes) == len(images)
     )
     if not fits:
         raise MemoryInvalid("Where the examples of the memory file come from does not fit them.")
     keep = keep or own
     ends = pairwise(accumulate((max(size, 0) for size in sizes), initial=0))
-    kept = [None if size < 0 else data[start:end] for size, (start, end) in zip(sizes, ends, strict=True)]
+    kept = [None if size < 0 else bytes(images[start:end]) for size, (start, end) in zip(sizes, ends, strict=True)]
     return [
         replace(
             lesson,
@@ -100,6 +97,18 @@ def read_origins(
             lessons, *columns, kept[::2], kept[1::2], strict=True
         )
     ], keep
+
+
+def images_of(data: bytes, header: dict[str, Any]) -> memoryview:
+    """Look up the content of the tensor of images in a sound safetensors file; empty where there is none.
+
+    Args:
+        data: The file.
+        header: Its header.
+    """
+    body = memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
+    start, end = header.get(_IMAGES, {}).get("data_offsets", (0, 0))
+    return body[start:end]
 
 
 def add_images(data: bytes, header: dict[str, Any], images: bytes) -> bytes:

@@ -55,22 +55,20 @@ class Moving(MemoryAccess):
             ServiceError: The file is not one of a memory of that model, or holds too much.
         """
         check_name(name)
-        new = False
         try:
             present = await self.run(self.store.memory, name)
             model, keep = model or present.binding.model, present.options.keep
         except MemoryNotFound:
             self.check_is_no_model(name)
-            new = True
         bound = await self.bindings.bind(model)
         options, binding, lessons = await self.run(exchange.read_file, data, bound, keep)
 
-        def note(memory: Memory) -> None:
+        def note(put: tuple[Memory, bool]) -> None:
             self.note_change(
-                "%s put a file of %d examples into memory %s (revision %d)", by, len(lessons), name, memory.revision
+                "%s put a file of %d examples into memory %s (revision %d)", by, len(lessons), name, put[0].revision
             )
 
-        await self.change(self.store.replace, note, name, options, binding, lessons, *self.at(expected))
+        _, new = await self.change(self.store.replace, note, name, options, binding, lessons, *self.at(expected))
         return await self.describe(name), new
 
     async def rebind(self, name: str, model: str | None, expected: int | None, by: str) -> Described:

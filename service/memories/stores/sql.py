@@ -170,14 +170,15 @@ class SqlStore(MemoryStore):
         lessons: Sequence[Lesson],
         quotas: Quotas,
         expected: int | None = None,
-    ) -> Memory:
+    ) -> tuple[Memory, bool]:
         with self._writing() as run:
             try:
                 memory = self._hold(run, name, expected)
             except MemoryNotFound:
                 _check_may_be_new(name, expected)
-                memory = create_memory(run, name, options, binding, quotas)
+                memory, new = create_memory(run, name, options, binding, quotas), True
             else:
+                new = False
                 clear_memory(run, memory)
                 bind_memory(run, memory, options, binding)
             empty = Memory(memory.number, name, options, binding, memory.created, memory.revision, 0, 0)
@@ -190,7 +191,7 @@ class SqlStore(MemoryStore):
             memory = find_memory(run, name)
             self._must_erase(run)
         self._erase()
-        return memory
+        return memory, new
 
     def rebind(self, name: str, binding: Binding, keys: dict[str, bytes], expected: int) -> Memory:
         with self._writing() as run:
@@ -326,9 +327,9 @@ class SqlStore(MemoryStore):
                 return None
             rows = run.rows("SELECT digest, answer FROM answers WHERE memory = ? AND key = ?", number, claim.key)
         if rows and rows[0][0] != claim.digest:
-            raise MemoryConflict("This Idempotency-Key came with another request before. Make a new one.")
+            raise MemoryConflict("This idempotency key came with another request before. Make a new one.")
         if not rows or rows[0][1] is None:  # none: it has just been dropped
-            raise RequestUnderWay
+            raise RequestUnderWay("The same request is being answered. Send it again for its answer.")
         return str(rows[0][1])
 
     def renew_claim(self, claim: Claim) -> None:
@@ -357,7 +358,7 @@ class SqlStore(MemoryStore):
 
 def _check_may_be_new(name: str, expected: int | None) -> None:
     if expected not in (None, ABSENT):
-        raise StaleRevision(f"There is no memory {name!r} that could be at a revision. Ask for a new one without one.")
+        raise StaleRevision(f"There is no memory {name!r}, at whatever revision. Expect none to make it.")
 
 
 def _difference(memory: Memory, options: Options, binding: Binding) -> str:

@@ -116,8 +116,11 @@ class MemoryStore(ABC):
         lessons: Sequence[Lesson],
         quotas: Quotas,
         expected: int | None = None,
-    ) -> Memory:
+    ) -> tuple[Memory, bool]:
         """Put examples in the place of all that a memory holds, with their options and model; it need not be there.
+
+        Returns:
+            The memory, and whether it is new.
 
         Raises:
             MemoryFull: They are more than a memory may hold.

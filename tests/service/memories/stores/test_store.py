@@ -181,15 +181,16 @@ def test_a_stale_revision_is_refused_by_every_change(store: MemoryStore) -> None
 
 def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> None:
     for make in (
-        lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected)[0],
+        lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected),
         lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
     ):
         for expected in (1, PRESENT):
             with pytest.raises(StaleRevision):
                 make(expected)
-        made = make(ABSENT)
+        made, new = make(ABSENT)
+        assert new
         assert store.memories() == [made]
-        make(PRESENT)
+        assert not make(PRESENT)[1]
         store.delete("pets")
 
 
