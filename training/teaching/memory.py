@@ -98,8 +98,9 @@ def create_memory(
         OSError: The folder cannot be written.
     """
     bound = bind_model(model)
-    options = {"readout": readout, "random_features": random_features, "beta": beta, "unknown_level": unknown_level}
-    memory = ClassMemory(bound.width, **options)  # type: ignore[arg-type]
+    memory = ClassMemory(
+        bound.width, readout=readout, random_features=random_features, beta=beta, unknown_level=unknown_level
+    )
     with locked(path):
         if path.exists():
             raise MemoryFolderError(f"{path} exists already: choose another name, or delete it.")

@@ -16,13 +16,15 @@ KEY: Final = "AIT_KEY"  # the variable with the API key
 _SECONDS: Final = 120
 _PATIENCE: Final = 30  # seconds to wait for a busy server in all; one that names more is full, not busy
 _MOST_LOST: Final = 3
-_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+# The last one, with Retry-After, of a request whose first answer was lost and is still being made.
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.CONFLICT)
 
 
 class Server:
     """A server. What it refuses is a `DataError` with its own words.
 
-    A server that is busy (429, 503) is asked again when its Retry-After says, up to half a minute in all.
+    A server that is busy (429, 503; 409 with Retry-After: with the same request) is asked again when its Retry-After
+    says, up to half a minute in all.
 
     Args:
         url: Where it is, such as http://localhost:8000.
@@ -77,7 +79,7 @@ class Server:
                     return answer.status, answer.read()
             except HTTPError as error:
                 pause = _retry_after(error)
-                if error.code not in _BUSY or waited + pause > _PATIENCE:
+                if pause is None or error.code not in _BUSY or waited + pause > _PATIENCE:
                     raise DataError(_detail(error)) from None
             except (HTTPException, OSError, ValueError) as error:
                 reason = getattr(error, "reason", error)
@@ -97,9 +99,14 @@ def _is_loss(reason: object) -> bool:
     return isinstance(reason, (ConnectionResetError, BrokenPipeError, IncompleteRead))
 
 
-def _retry_after(error: HTTPError) -> int:
-    """Read the seconds after which to ask again, at least 1; a date, which AiT does not send, counts as 1."""
+def _retry_after(error: HTTPError) -> int | None:
+    """Read the seconds after which to ask again, at least 1; None where that would not help.
+
+    A busy server's date, which AiT does not send, and its silence count as 1.
+    """
     said = error.headers.get("Retry-After", "")
+    if not said and error.code == HTTPStatus.CONFLICT:
+        return None
     return max(1, int(said)) if said.isascii() and said.isdigit() else 1
 
 

@@ -108,10 +108,21 @@ def test_patience_ends(scripted: Scripted, after: str) -> None:
 
 
 def test_what_is_refused_is_not_asked_again(scripted: Scripted) -> None:
-    scripted.answers = [(409, "1")]
+    scripted.answers = [(400, "1")]
     with pytest.raises(DataError, match=r"The queue is full\."):
         Server(scripted.url).send("POST", "/", body=b"x", once=True)
     assert len(scripted.keys) == 1
+
+
+def test_an_answer_that_is_still_being_made_is_waited_for(scripted: Scripted) -> None:
+    scripted.answers = [(0, ""), (409, "5")]  # lost, and at work when the request comes again
+    pauses: list[float] = []
+    assert Server(scripted.url, sleep=pauses.append).send("POST", "/", body=b"x", once=True)[0] == 200
+    assert pauses == [1, 5]
+    assert len(set(scripted.keys)) == 1
+    scripted.answers = [(409, "")]  # a conflict that stays one
+    with pytest.raises(DataError, match=r"The queue is full\."):
+        Server(scripted.url, sleep=pauses.append).send("POST", "/", body=b"x", once=True)
 
 
 def test_a_lost_answer_is_asked_for_again_where_that_is_safe(scripted: Scripted) -> None:
