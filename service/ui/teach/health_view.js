@@ -35,11 +35,8 @@ export class HealthView {
 
   show(described, health) {
     const sizes = described.labels;
-    const many = ({ label }) => sizes[label] > 1; // the only example of a class is never told without itself
     const full = fullness(described);
-    const confusions = health.confusions.filter(many);
-    const doubts = health.doubts.filter(many);
-    const twins = health.near_duplicates;
+    const { confusions, doubts, near_duplicates: twins } = health;
     $("full").replaceChildren(...(full ? [element("p", "", full.said), bar(full.share)] : []));
     $("confusions").replaceChildren(...confusions.map((each) => confusion(each, sizes)));
     this.#doubts.show(`${size(doubts, "example")} more like another class`, doubts.map((each) => this.#doubt(each)));
