@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Request, expect
@@ -122,3 +123,19 @@ class Visit:
     def _on_request(self, request: Request) -> None:
         if not re.match(rf"(blob:)?{re.escape(self.url)}/", request.url):
             self.strangers.append(request.url)
+
+
+@contextmanager
+def visits(browser: Browser, url: str) -> Iterator[Callable[..., Visit]]:
+    """Open pages of a server; in the end, nothing may have gone wrong that a test did not announce."""
+    opened: list[Visit] = []
+
+    def visit(path: str = "/", **options: object) -> Visit:
+        opened.append(Visit(browser, url, path, **options))
+        return opened[-1]
+
+    yield visit
+    for each in opened:
+        each.close()
+    for each in opened:
+        each.check()

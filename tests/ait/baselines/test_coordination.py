@@ -5,7 +5,6 @@ import timm
 import torch
 from torch import Tensor
 
-import ait  # noqa: F401  registers the models
 from ait.baselines.coordination import Coordination, CoordinationLayer
 from ait.baselines.shared_workspace import SharedWorkspace
 from tests.support.attention_reference import attend, normalise, project

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.browsing import Visit
+from tests.support.browsing import Visit, visits
 from tests.support.chromium import REMEDY, find_chromium
 from tests.support.running_server import running_server
 from tests.support.ui_models import NAME, make_models
@@ -38,15 +39,21 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Callable[..., Visit]]:
-    """Opens the page as somebody does; in the end, nothing may have gone wrong that a test did not announce."""
-    visits: list[Visit] = []
+    """Opens the page as somebody does."""
+    with visits(browser, url) as opened:
+        yield opened
 
-    def open_page(path: str = "/", **options: object) -> Visit:
-        visits.append(Visit(browser, url, path, **options))
-        return visits[-1]
 
-    yield open_page
-    for each in visits:
-        each.close()
-    for each in visits:
-        each.check()
+@pytest.fixture(scope="module")
+def teach_url(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Iterator[str]:
+    """A real server with an empty store of memories."""
+    store = tmp_path_factory.mktemp("store") / "memories.sqlite3"
+    with running_server(AIT_MODEL=str(model_folder), AIT_MEMORIES=str(store), AIT_TORCH_THREADS="1") as (address, _):
+        yield address
+
+
+@pytest.fixture
+def open_page(browser: Browser, teach_url: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the page of memories as somebody does."""
+    with visits(browser, teach_url) as opened:
+        yield partial(opened, "/teach")

@@ -1,4 +1,4 @@
-"""Models that differ in what can be explained, served."""
+"""Models that differ in what can be explained, and memories, served."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ait.pretrained import load_model
 from service.app import create_app
 from service.settings import Settings
 from tests.support.explained_models import TEMPERATURE, save
+from tests.support.memories_client import serving
 from tests.support.service_client import wait_until_ready
 from tests.support.service_images import scene
 
@@ -69,3 +70,23 @@ def expected(repository: Path) -> ait.interpret.explain.Explanation:
     model = load_model(repository / "ait" / "1")
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     return ait.interpret.explain.explain(model, transform(scene(48, 32))[None])
+
+
+@pytest.fixture(scope="package")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store") / "memories.sqlite3"
+
+
+@pytest.fixture(scope="package")
+def models(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, other_folder: Path) -> Path:
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(model_folder, root / "colours" / "1")
+    shutil.copytree(other_folder, root / "others" / "1")
+    return root
+
+
+@pytest.fixture(scope="package")
+def teacher(store: Path, models: Path) -> Iterator[TestClient]:
+    """A server with a store of memories, which all tests share: each names its own."""
+    with serving(models / "colours" / "1", store, model="colours", models=str(models), reload_seconds=0) as client:
+        yield client
