@@ -53,7 +53,7 @@ def print_readouts(
     """
     from ait_lite.class_memory import READOUTS
     from training.errors import CheckpointError, DataError
-    from training.evaluation.comparison.readouts import compare_readouts
+    from training.teaching.comparison import compare_readouts
 
     if not readouts:
         fail("--per-class and --random-features are for --readout; name a readout, or all.")

@@ -169,7 +169,7 @@ def multi_label_comparison_table(result: Mapping[str, Any]) -> Table:
 
 
 def readout_table(result: Mapping[str, Any]) -> Table:
-    """Lay out the result of `training.evaluation.comparison.readouts.compare_readouts`, the head first.
+    """Lay out the result of `training.teaching.comparison.compare_readouts`, the head first.
 
     Args:
         result: The result's ``to_json()``.

@@ -16,9 +16,9 @@ from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import CLASSES, write_images
 from training.data.sources.folder import scan_splits
 from training.errors import CheckpointError, DataError
-from training.evaluation.comparison import readouts as module
-from training.evaluation.comparison.readouts import ReadoutComparison, compare_readouts
 from training.evaluation.evaluate import evaluate
+from training.teaching import comparison as module
+from training.teaching.comparison import ReadoutComparison, compare_readouts
 from training.teaching.images import EmbeddedFile, embed_files
 
 
