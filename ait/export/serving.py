@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+from safetensors.numpy import save_file
 from torch import nn
 
 from ait.export.agreement import ExportError
 from ait.export.graph import write_graphs
 from ait.export.place import new_folder
-from ait_lite.checkpoint import CONFIG, CORRECTIONS, EXEMPLARS, WEIGHTS, read_config, read_temperature
+from ait.memory.associative_head import AssociativeHead
+from ait_lite.checkpoint import CONFIG, CORRECTIONS, EXEMPLARS, HEAD, WEIGHTS, read_config, read_temperature
+from ait_lite.class_memory.head import LOG_BETA, PRIORS
 from ait_lite.runtimes import PreparedModel, read_prepared
 from ait_lite.runtimes.prepared import sha256
 
@@ -17,6 +20,7 @@ def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, in
     """Write a folder with a model's graphs in place of its weights.
 
     It holds ``config.json`` (labels, preprocessing, temperature), the exemplars and the corrections of the checkpoint,
+    the priors of an associative head, which memories of classes may begin with,
     the graph in fp32 and, where that answers as the model does, in int8, and the answers that they were compared with.
 
     Args:
@@ -37,6 +41,10 @@ def export_serving(model: nn.Module, checkpoint: Path, folder: str | Path, *, in
         for name in (CONFIG, EXEMPLARS, CORRECTIONS):
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, candidate / name)
+        head = getattr(model, "head", None)
+        if isinstance(head, AssociativeHead):
+            priors = {PRIORS: head.weight, LOG_BETA: head.log_beta}
+            save_file({name: each.detach().cpu().numpy() for name, each in priors.items()}, candidate / HEAD)
         write_graphs(
             model, candidate, checkpoint, weights=sha256(checkpoint / WEIGHTS), temperature=temperature, int8=int8
         )

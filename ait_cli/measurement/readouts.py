@@ -19,6 +19,7 @@ class MeasuredReadout(StrEnum):
 
     ridge = "ridge"
     hopfield = "hopfield"
+    associative = "associative"
     prototype = "prototype"
     all = "all"
 

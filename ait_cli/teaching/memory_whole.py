@@ -20,7 +20,15 @@ class Readout(StrEnum):
 
     ridge = "ridge"
     hopfield = "hopfield"
+    associative = "associative"
     prototype = "prototype"
+
+
+class Start(StrEnum):
+    """What a new memory knows."""
+
+    nothing = "nothing"
+    head = "head"
 
 
 class Keep(StrEnum):
@@ -46,37 +54,59 @@ def create(
         str | None,
         typer.Option(help="Folder of a checkpoint, or name of a bundled model; with --url, of one on the server."),
     ] = None,
-    readout: Annotated[Readout, typer.Option(help="How labels are read out of the examples.")] = Readout.ridge,
+    start: Annotated[
+        Start,
+        typer.Option(
+            help="What it knows at first: nothing, or what the model's associative head knows, whose priors are its "
+            "first examples; the head decides the options from --readout to --unknown-level then."
+        ),
+    ] = Start.nothing,
+    readout: Annotated[
+        Readout | None, typer.Option(help="How labels are read out of the examples.", show_default="ridge")
+    ] = None,
     random_features: Annotated[
-        int, typer.Option(min=0, help="Random ReLU features, which ridge uses if they lower its error; 0: none.")
-    ] = 0,
-    beta: Annotated[float, typer.Option(min=0.01, help="Inverse temperature of hopfield.")] = 20.0,
+        int | None,
+        typer.Option(
+            min=0, help="Random ReLU features, which ridge uses if they lower its error.", show_default="0, none"
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Inverse temperature of hopfield, associative.", show_default="20"),
+    ] = None,
     unknown_level: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=0.99,
-            help="Share of known images that may be called unknown; default: 0.01 in a folder, 0.05 with --url.",
+            help="Share of known images that may be called unknown.",
+            show_default="0.01 in a folder, 0.05 with --url",
         ),
     ] = None,
     keep: _Keep = None,
     url: Url = None,
 ) -> None:
-    """Create an empty memory, bound to a model.
+    """Create a memory, bound to a model.
 
     The memory keeps the model's feature vectors, and of the images nothing but what --keep says. Another model is
     refused later.
     """
+    chosen: dict[str, Any] = {
+        "readout": readout,
+        "random_features": random_features,
+        "beta": beta,
+        "unknown_level": unknown_level,
+    }
+    options = {name: value for name, value in chosen.items() if value is not None}
+    if start is Start.head and options:
+        named = ", ".join("--" + name.replace("_", "-") for name in options)
+        fail(f"--start head leaves no choice of {named}: the head decides. Leave that out.")
     if url is not None:
         with refusals():
-            options: dict[str, Any] = {"random_features": random_features, "beta": beta}
-            if unknown_level is not None:  # else the server's own
-                options["unknown_level"] = unknown_level
-            if keep is not None:
-                options["keep"] = keep
-            described, new = remote_memory(url, path).create(model=model, readout=readout, **options)
+            more = options | ({} if keep is None else {"keep": keep})
+            described, new = remote_memory(url, path).create(model=model, start=start, **more)
         told = "created" if new else "there already, and left as it is"
-        typer.echo(f"{told}: {path} on {url} (model {described['model']}, readout {readout})")
+        typer.echo(f"{told}: {path} on {url} (model {described['model']}, readout {described['readout']})")
         return
     _check_folder_keeps(keep)
     if model is None:
@@ -84,15 +114,9 @@ def create(
     from training.teaching.memory import create_memory
 
     with refusals():
-        made = create_memory(
-            path,
-            model,
-            readout=readout,
-            random_features=random_features,
-            beta=beta,
-            unknown_level=0.01 if unknown_level is None else unknown_level,
-        )
-    typer.echo(f"created: {path} ({made.memory.dim} features of {made.model}, readout {readout})")
+        made = create_memory(path, model, from_head=start is Start.head, **options)
+    memory = made.memory
+    typer.echo(f"created: {path} ({memory.dim} features of {made.model}, readout {memory.readout})")
 
 
 def verify(

@@ -7,7 +7,17 @@ The trainer writes such folders; `timm.create_model("local-dir:FOLDER", pretrain
 from ait_lite.checkpoint.atomic import atomic_file, atomic_folder, repair_folder, replace_folder, sync, write_text
 from ait_lite.checkpoint.bundled import bundled_folder, bundled_models, default_model, resolve
 from ait_lite.checkpoint.config import read_config, update_config
-from ait_lite.checkpoint.constants import BEST, CONFIG, CORRECTIONS, EXEMPLARS, MANIFEST, RECIPE, SERVING, WEIGHTS
+from ait_lite.checkpoint.constants import (
+    BEST,
+    CONFIG,
+    CORRECTIONS,
+    EXEMPLARS,
+    HEAD,
+    MANIFEST,
+    RECIPE,
+    SERVING,
+    WEIGHTS,
+)
 from ait_lite.checkpoint.errors import CheckpointError
 from ait_lite.checkpoint.fingerprint import fingerprint
 from ait_lite.checkpoint.labels import label_names, named_labels
@@ -18,6 +28,7 @@ __all__ = [
     "CONFIG",
     "CORRECTIONS",
     "EXEMPLARS",
+    "HEAD",
     "MANIFEST",
     "RECIPE",
     "SERVING",

@@ -7,6 +7,7 @@ WEIGHTS: Final = "model.safetensors"
 EXEMPLARS: Final = "exemplars.safetensors"
 CORRECTIONS: Final = "corrections.safetensors"
 SERVING: Final = "serving.json"
+HEAD: Final = "head.safetensors"  # priors of an associative head, where there are no weights
 MANIFEST: Final = "graph.json"  # of a prepared model, which has a graph and may have no weights
 
 # A run's folder holds its recipe, and its best model as a checkpoint folder.

@@ -6,6 +6,7 @@ are kept as integers, so that adding and removing commute exactly. NumPy alone: 
 
 from ait_lite.class_memory.checks import READOUTS
 from ait_lite.class_memory.folder import MemoryFolder, MemoryFolderError, Source, locked, open_memory
+from ait_lite.class_memory.head import memory_of_head
 from ait_lite.class_memory.memory import ClassMemory
 from ait_lite.class_memory.results import Evidence, Fullness, Recall
 
@@ -19,5 +20,6 @@ __all__ = [
     "Recall",
     "Source",
     "locked",
+    "memory_of_head",
     "open_memory",
 ]

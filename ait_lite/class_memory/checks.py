@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-READOUTS: Final = ("ridge", "hopfield", "prototype")
+READOUTS: Final = ("ridge", "hopfield", "associative", "prototype")
 
 # A wider memory would hold matrices of more than two gigabytes; a file can ask for one that nobody has.
 _WIDEST: Final = 16_384

@@ -7,7 +7,14 @@ import numpy as np
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE, FeatureMap
 from ait_lite.class_memory.negatives import NegativeLabels
-from ait_lite.class_memory.readouts import HopfieldReadout, PrototypeReadout, Readout, RidgeReadout, one_hot
+from ait_lite.class_memory.readouts import (
+    AssociativeReadout,
+    HopfieldReadout,
+    PrototypeReadout,
+    Readout,
+    RidgeReadout,
+    one_hot,
+)
 from ait_lite.class_memory.ridge import Ridge, solve
 from ait_lite.class_memory.sums import ExampleSums
 
@@ -46,8 +53,8 @@ class Derived:
         """Make a readout.
 
         Args:
-            name: ``ridge``, ``hopfield`` or ``prototype``.
-            beta: Inverse temperature of the Hopfield readout.
+            name: One of `ait_lite.class_memory.READOUTS`.
+            beta: Inverse temperature of both Hopfield readouts.
         """
         if (name, beta) not in self._readouts:
             self._readouts[name, beta] = self._build(name, beta)
@@ -56,8 +63,9 @@ class Derived:
     def _build(self, name: str, beta: float) -> Readout:
         if name == "ridge":
             return RidgeReadout(*self.ridge())
-        if name == "hopfield":
-            return HopfieldReadout(one_hot(self._store.labels, self._sums[0].labels, np.float32), beta)
+        if name in ("hopfield", "associative"):
+            make = HopfieldReadout if name == "hopfield" else AssociativeReadout
+            return make(one_hot(self._store.labels, self._sums[0].labels, np.float32), beta)
         return PrototypeReadout(self._sums[0].class_sums())
 
     def ridge(self) -> tuple[Ridge, FeatureMap]:

@@ -28,11 +28,11 @@ def _keys_themselves(keys: np.ndarray) -> np.ndarray:
 
 
 class ClassMemory:
-    """Labelled feature vectors, recalled by one of three readouts, and forgotten without a trace.
+    """Labelled feature vectors, recalled by one of four readouts, and forgotten without a trace.
 
     What a memory answers depends on the set of its examples alone: not on their order, nor on examples that were
     forgotten. Keys are normalised and rounded to multiples of 2^-14, and sums over them are integers in float64, exact
-    for 2^25 examples. Only the scores of the Hopfield readout add up over all examples in float32, and may differ by
+    for 2^25 examples. Only the scores of both Hopfield readouts add up over all examples in float32, and may differ by
     its rounding. Teaching only adds; what depends on all examples is computed when next asked for.
 
     An example whose label begins with ``¬`` is negative: it says what it does not show, and takes its weight off that
@@ -42,13 +42,13 @@ class ClassMemory:
 
     Args:
         dim: Width d of a feature vector.
-        readout: The readout of `recall`, one of ``ridge``, ``hopfield`` and ``prototype``.
+        readout: The readout of `recall`, one of ``ridge``, ``hopfield``, ``associative`` and ``prototype``.
         random_features: Number D of random ReLU features that ridge may use in place of the keys, where their
             leave-one-out error is smaller; 0 to have none. Costs 8 D^2 bytes, and a D x D eigenvalue problem for the
             first answer after a change.
         seed: Seed of the random features.
         centre: Vector subtracted from every feature vector, shape (d,), such as a mean over unlabelled images.
-        beta: Inverse temperature of the Hopfield readout.
+        beta: Inverse temperature of both Hopfield readouts.
         unknown_level: A query is unknown where its p-value is at most this: the share of known queries that are
             turned away.
 

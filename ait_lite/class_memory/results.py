@@ -29,8 +29,8 @@ class Recall:
     Attributes:
         label: The label with the highest score, less that of its negative examples; empty where all are negative.
         labels: All labels, sorted; those of negative examples begin with ``¬``.
-        scores: Score of each label, shape (C,). Ridge: regression on one-hot labels; Hopfield: weights that sum to
-            one; prototype: cosines.
+        scores: Score of each label, shape (C,). Ridge: regression on one-hot labels; Hopfield and associative: shares
+            that sum to one; prototype: cosines.
         p_value: Share of the stored examples, the query counted, whose nearest other key is at least as far.
         resolution: The smallest p-value that this many examples can give, ``1 / (n + 1)``.
         unknown: True where the p-value is at most the memory's ``unknown_level``; never true while the resolution is

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
+from ait_lite.checkpoint import CheckpointError
+from ait_lite.class_memory import memory_of_head
 from service.errors import MemoryConflict, MemoryNotFound, ModelNotFound, ModelUnavailable
 from service.images.upload import Upload
 from service.memories.answering import health
-from service.memories.answering.index import filled_memory
+from service.memories.answering.index import filled_memory, lessons_of
 from service.memories.answering.questions import Question
 from service.memories.moving import Moving
-from service.memories.records import NOT, Example, Memory, Options, Selection, check_label, check_name
+from service.memories.records import (
+    NOT,
+    Example,
+    Keep,
+    Lesson,
+    Memory,
+    Options,
+    Selection,
+    Start,
+    check_label,
+    check_name,
+)
 from service.memories.repeating import Repeating
 from service.memories.results import Described, Recalled, Verified
 from service.memories.teaching import Teaching
+
+HEAD: Final = "head"  # the source of priors that a memory has begun with
 
 
 class Memories(Teaching, Moving, Repeating):
@@ -26,9 +45,23 @@ class Memories(Teaching, Moving, Repeating):
         return await self.run(self.store.memories)
 
     async def create(
-        self, name: str, options: Options, model: str | None, expected: int | None, by: str
+        self,
+        name: str,
+        options: Options,
+        model: str | None,
+        expected: int | None,
+        by: str,
+        start: Start = "nothing",
     ) -> tuple[Described, bool]:
         """Create a memory of a model; return it, and whether it is new.
+
+        Args:
+            name: Of the memory.
+            options: How it is to be; of one that begins with the head's memory only `keep` counts.
+            model: Its model; None is the default one.
+            expected: The revision that it must have.
+            by: Who does it.
+            start: What it knows at first: nothing, or what the model's associative head knows.
 
         Raises:
             ServiceError: It cannot be made, or is there already with other options or at another revision.
@@ -37,15 +70,21 @@ class Memories(Teaching, Moving, Repeating):
         options.check()
         self.check_is_no_model(name)
         binding = await self.bindings.bind(model)
+        lessons: list[Lesson] = []
+        if start == "head":
+            folder = self.engine.models.get(binding.model).folder.path
+            options, lessons = await self.run(_of_head, folder, options.keep)
 
         def note(made: tuple[Memory, bool]) -> None:
             if made[1]:
                 self.note_change("%s created memory %s of model %s", by, name, binding.model)
 
         while True:
-            memory, new = await self.change(self.store.create, note, name, options, binding, *self.at(expected))
+            memory, new = await self.change(
+                self.store.create, note, name, options, binding, *self.at(expected), lessons
+            )
             if new:
-                return Described(memory, {}), True
+                return Described(memory, Counter(each.label for each in lessons)), True
             with suppress(MemoryNotFound):  # deleted in between: it is made anew
                 return await self.describe(name), False
 
@@ -177,3 +216,18 @@ class Memories(Teaching, Moving, Repeating):
                 return Verified(state.memory.revision, digest, equal, self.store.erased())
 
         return await self.run(verify)
+
+
+def _of_head(folder: Path, keep: Keep) -> tuple[Options, list[Lesson]]:
+    """Read what the associative head of a model knows: how a memory of it answers, and its priors as examples.
+
+    Raises:
+        MemoryConflict: The model has no such head.
+        MemoryInvalid: One of its labels is none that a memory may have.
+    """
+    try:
+        content = memory_of_head(folder)
+    except CheckpointError as error:
+        raise MemoryConflict(str(error)) from None
+    options = Options(content.readout, beta=content.beta, unknown_level=content.unknown_level, keep=keep)
+    return options, [replace(each, label=check_label(each.label), source=HEAD) for each in lessons_of(content)]

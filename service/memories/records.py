@@ -8,10 +8,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ait_lite.class_memory import READOUTS
 from ait_lite.class_memory.negatives import NEGATIVE
 from service.errors import MemoryInvalid, StaleRevision
 
 Keep = Literal["nothing", "thumbnail", "image"]
+Start = Literal["nothing", "head"]
 Outcome = Literal["created", "replaced", "unchanged"]
 
 # A negative example, "this is no cat", is stored under the label "¬cat".
@@ -33,10 +35,10 @@ class Options:
     """How a memory answers, and what it keeps.
 
     Attributes:
-        readout: "ridge", "hopfield" or "prototype".
+        readout: One of `ait_lite.class_memory.READOUTS`.
         random_features: Random ReLU features that ridge may use.
         seed: Of the random features.
-        beta: Inverse temperature of the Hopfield readout.
+        beta: Inverse temperature of both Hopfield readouts.
         unknown_level: Share of known images that may be called unknown.
         keep: What is stored of an image besides its key.
     """
@@ -54,8 +56,8 @@ class Options:
         Raises:
             MemoryInvalid: One is not.
         """
-        if self.readout not in ("ridge", "hopfield", "prototype"):
-            raise MemoryInvalid("readout is one of ridge, hopfield and prototype.")
+        if self.readout not in READOUTS:
+            raise MemoryInvalid(f"readout is one of {', '.join(READOUTS)}.")
         if not 0 <= self.random_features <= _MOST_RANDOM_FEATURES:
             raise MemoryInvalid(f"random_features is between 0 and {_MOST_RANDOM_FEATURES:,}.")
         if not 0 <= self.seed < 2**32:

@@ -50,6 +50,12 @@ class ModelFolder:
         """The timm name of the architecture."""
         return str(self.config["architecture"])
 
+    @property
+    def has_associative_head(self) -> bool:
+        """Whether its head is a memory of its classes (`ait.memory.associative_head`)."""
+        arguments = self.config.get("model_args")
+        return isinstance(arguments, dict) and arguments.get("head") == "associative"
+
 
 class ModelKey(NamedTuple):
     """A version of a model."""

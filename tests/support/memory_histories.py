@@ -22,6 +22,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from ait_lite import class_memory
 from ait_lite.class_memory.features import quantise
 from service.memories.answering.index import MemoryIndex, filled_memory, pack
 from service.memories.records import NOT, Binding, Lesson, Options, Quotas, Selection
@@ -84,7 +85,7 @@ def follow(store: MemoryStore, steps: Sequence[Step], name: str = "pets") -> dic
     return left
 
 
-READOUTS = st.sampled_from(["ridge", "hopfield", "prototype"])
+READOUTS = st.sampled_from(class_memory.READOUTS)
 STEPS = st.lists(
     st.builds(
         Step,

@@ -1,6 +1,7 @@
 """Checkpoint folders of small untrained models, whose features tell the colours of made images apart."""
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -10,9 +11,17 @@ import ait  # noqa: F401  # registers the ait_* models with timm
 from tests.support.training_images import CLASSES, SIZE
 
 
-def save_small_checkpoint(folder: Path, seed: int = 0, name: str = "vit_tiny_patch16_224") -> Path:
+def save_small_checkpoint(folder: Path, seed: int = 0, name: str = "vit_tiny_patch16_224", **more: Any) -> Path:
     """Write the checkpoint of an untrained model of three classes; the seed decides its weights."""
-    args = {"img_size": SIZE, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2, "global_pool": "avg"}
+    args: dict[str, Any] = {
+        "img_size": SIZE,
+        "patch_size": 8,
+        "embed_dim": 16,
+        "depth": 1,
+        "num_heads": 2,
+        "global_pool": "avg",
+    }
+    args |= more
     torch.manual_seed(seed)
     model = timm.create_model(name, num_classes=len(CLASSES), **args)
     with torch.no_grad():

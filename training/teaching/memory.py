@@ -15,7 +15,16 @@ from safetensors import SafetensorError
 from ait.classifier import Classifier, load
 from ait.interpret.embedding import embed
 from ait_lite.checkpoint import CONFIG, CheckpointError, atomic_file, bundled_models, fingerprint, resolve
-from ait_lite.class_memory import ClassMemory, Fullness, MemoryFolder, MemoryFolderError, Source, locked, open_memory
+from ait_lite.class_memory import (
+    ClassMemory,
+    Fullness,
+    MemoryFolder,
+    MemoryFolderError,
+    Source,
+    locked,
+    memory_of_head,
+    open_memory,
+)
 from ait_lite.class_memory.negatives import NEGATIVE, NegativeLabels
 from training.errors import DataError
 from training.teaching.answers import EvidenceFile, Recalled, Taught
@@ -80,27 +89,33 @@ def create_memory(
     random_features: int = 0,
     beta: float = 20.0,
     unknown_level: float = 0.01,
+    from_head: bool = False,
 ) -> MemoryFolder:
-    """Create an empty memory folder, bound to a model.
+    """Create a memory folder, bound to a model.
 
     Args:
         path: The folder; it must not exist.
         model: A checkpoint folder, or name of a bundled model.
-        readout: ``ridge``, ``hopfield`` or ``prototype``.
+        readout: One of `ait_lite.class_memory.READOUTS`.
         random_features: Number of random ReLU features that ridge may use.
-        beta: Inverse temperature of the Hopfield readout.
+        beta: Inverse temperature of both Hopfield readouts.
         unknown_level: Share of known images that may be called unknown.
+        from_head: Begin with what the model's associative head knows, as `ait_lite.class_memory.memory_of_head` reads
+            it; the head decides the other options then. Else the memory is empty.
 
     Raises:
         MemoryFolderError: There is something at `path`.
-        CheckpointError: The model cannot be used.
+        CheckpointError: The model cannot be used, or has no such head.
         ValueError: An option is out of range.
         OSError: The folder cannot be written.
     """
     bound = bind_model(model)
-    memory = ClassMemory(
-        bound.width, readout=readout, random_features=random_features, beta=beta, unknown_level=unknown_level
-    )
+    if from_head:
+        memory = memory_of_head(resolve(model))
+    else:
+        memory = ClassMemory(
+            bound.width, readout=readout, random_features=random_features, beta=beta, unknown_level=unknown_level
+        )
     with locked(path):
         if path.exists():
             raise MemoryFolderError(f"{path} exists already: choose another name, or delete it.")

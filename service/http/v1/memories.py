@@ -65,8 +65,8 @@ async def create_memory(
 ) -> MemoryDescription:
     """Create a memory; one that is there already with the same options is left as it is."""
     asked = await read_json(request, MemoryOptions)
-    options = Options(**asked.model_dump(exclude={"model"}))
-    described, new = await memories.create(memory, options, asked.model, expected, by)
+    options = Options(**asked.model_dump(exclude={"model", "start"}))
+    described, new = await memories.create(memory, options, asked.model, expected, by, asked.start)
     response.status_code = 201 if new else 200
     set_revision(response, described.memory.revision)
     return description(described, memories.quotas)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.http.problems import ProblemDocument
 from service.http.v1.schemas import LabelScore, Timing
-from service.memories.records import NOT, Example, Keep, Memory, Quotas
+from service.memories.records import NOT, Example, Keep, Memory, Quotas, Start
 from service.memories.results import Described
 
-Readout = Literal["ridge", "hopfield", "prototype"]
+Readout = Literal["ridge", "hopfield", "associative", "prototype"]
 
 
 class MemoryOptions(BaseModel):
@@ -21,6 +21,12 @@ class MemoryOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="The model whose feature vectors it holds; null is the default one.")
+    start: Start = Field(
+        "nothing",
+        description="What it knows at first: nothing, or what the model's associative head knows. Then the head's "
+        "priors are its first examples, of source head, and it answers as the head does, by associative at its "
+        "beta; nothing is called unknown, for priors are no images. Of the options only keep can be chosen.",
+    )
     readout: Readout = Field("ridge", description="How labels are read out of the examples.")
     keep: Keep = Field(
         "thumbnail", description="What is stored of an image besides its feature vector; image allows to rebind."
@@ -30,7 +36,16 @@ class MemoryOptions(BaseModel):
     )
     random_features: int = Field(0, ge=0, le=2048, description="Random features that ridge may use where they help.")
     seed: int = Field(0, ge=0, lt=2**32, description="Of the random features.")
-    beta: float = Field(20.0, gt=0, le=1e4, description="Inverse temperature of hopfield and of prototype's scores.")
+    beta: float = Field(
+        20.0, gt=0, le=1e4, description="Inverse temperature of hopfield and associative, and of prototype's scores."
+    )
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        chosen = sorted(self.model_fields_set - {"model", "start", "keep"})
+        if self.start == "head" and chosen:
+            raise ValueError(f"start is head, which decides {', '.join(chosen)}. Leave that out.")
+        return self
 
 
 class Correction(BaseModel):

@@ -48,6 +48,7 @@ def _describe(model: ServedModel, engine: Engine) -> Model:
         input_size=list(model.input_size),
         calibrated=model.calibrated,
         memory=isinstance(model, TaughtModel),
+        associative_head=folder.has_associative_head,
         runtime=Runtime.model_validate(model.runtime),
         limits=Limits(
             body_bytes=settings.max_body_bytes,

@@ -103,6 +103,7 @@ class Model(BaseModel):
         description="Whether the checkpoint carries a temperature, which its scores are divided by."
     )
     memory: bool = Field(description="Whether it is a memory, which can be taught at /v1/memories.")
+    associative_head: bool = Field(description="Whether a memory can begin with what it knows, with start: head.")
     runtime: Runtime = Field(description="What it runs in, and what else was tried.")
     limits: Limits
 

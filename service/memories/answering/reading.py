@@ -88,7 +88,7 @@ class Reading:
         scores = self._negatives.fold(scores)
         if self._content.readout == "ridge":
             scores = scores / (self._temperature or _UNCALIBRATED)
-        elif self._content.readout == "hopfield":
+        elif self._content.readout in ("hopfield", "associative"):
             scores = np.log(np.maximum(scores, 1e-12))
         else:
             scores = scores * self._content.beta

@@ -84,14 +84,24 @@ class SqlStore(MemoryStore):
             return find_memory(run, name)
 
     def create(
-        self, name: str, options: Options, binding: Binding, quotas: Quotas, expected: int | None = None
+        self,
+        name: str,
+        options: Options,
+        binding: Binding,
+        quotas: Quotas,
+        expected: int | None = None,
+        lessons: Sequence[Lesson] = (),
     ) -> tuple[Memory, bool]:
         with self._writing() as run:
             try:
                 memory = self._hold(run, name, expected)
             except MemoryNotFound:
                 _check_may_be_new(name, expected)
-                return create_memory(run, name, options, binding, quotas), True
+                memory = create_memory(run, name, options, binding, quotas)
+                if lessons:
+                    _fill(run, memory, lessons, quotas)
+                    memory = find_memory(run, name)
+                return memory, True
         if (memory.options, memory.binding) != (options, binding):
             raise MemoryConflict(
                 f"There is a memory {name!r} already, with {_difference(memory, options, binding)}. Ask for the same, "
@@ -182,12 +192,7 @@ class SqlStore(MemoryStore):
                 clear_memory(run, memory)
                 bind_memory(run, memory, options, binding)
             empty = Memory(memory.number, name, options, binding, memory.created, memory.revision, 0, 0)
-            writer = ExampleWriter(run, empty, quotas)
-            for lesson in lessons:
-                if isinstance(outcome := writer.write(lesson), MemoryFull):
-                    raise outcome
-            writer.revision()
-            writer.finish()
+            _fill(run, empty, lessons, quotas)
             memory = find_memory(run, name)
             self._must_erase(run)
         self._erase()
@@ -359,6 +364,16 @@ class SqlStore(MemoryStore):
 def _check_may_be_new(name: str, expected: int | None) -> None:
     if expected not in (None, ABSENT):
         raise StaleRevision(f"There is no memory {name!r}, at whatever revision. Expect none to make it.")
+
+
+def _fill(run: Transaction, memory: Memory, lessons: Sequence[Lesson], quotas: Quotas) -> None:
+    """Write examples into a memory that has none, and give it its next revision."""
+    writer = ExampleWriter(run, memory, quotas)
+    for lesson in lessons:
+        if isinstance(outcome := writer.write(lesson), MemoryFull):
+            raise outcome
+    writer.revision()
+    writer.finish()
 
 
 def _difference(memory: Memory, options: Options, binding: Binding) -> str:

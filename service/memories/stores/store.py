@@ -46,16 +46,30 @@ class MemoryStore(ABC):
 
     @abstractmethod
     def create(
-        self, name: str, options: Options, binding: Binding, quotas: Quotas, expected: int | None = None
+        self,
+        name: str,
+        options: Options,
+        binding: Binding,
+        quotas: Quotas,
+        expected: int | None = None,
+        lessons: Sequence[Lesson] = (),
     ) -> tuple[Memory, bool]:
         """Create a memory; one that is there already with the same options and binding is left as it is.
+
+        Args:
+            name: Of the memory.
+            options: How it is to be.
+            binding: To its model.
+            quotas: Limits.
+            expected: As for all methods.
+            lessons: The examples that a new one begins with.
 
         Returns:
             The memory, and whether it is new.
 
         Raises:
             MemoryConflict: It is there with other ones.
-            MemoryFull: There are too many.
+            MemoryFull: There are too many, or it may not hold these examples.
         """
 
     @abstractmethod

@@ -43,17 +43,24 @@ async function bring(name, file) {
 }
 
 async function showModels() {
-  const { names, standard } = await client.listModels();
+  const { names, heads, standard } = await client.listModels();
   $("make-model").replaceChildren(...names.map((name) => {
     const option = element("option", "", name);
     option.selected = name === standard;
     return option;
   }));
   $("make-model-box").hidden = names.length < 2;
+  const offerStart = () => {
+    const box = $("make-start-box");
+    box.hidden = !heads.includes($("make-model").value);
+    if (box.hidden) $("make-start").value = "nothing";
+  };
+  $("make-model").addEventListener("change", offerStart);
+  offerStart();
 }
 
 function options() {
-  return { keep: $("make-keep").value, model: $("make-model").value };
+  return { keep: $("make-keep").value, model: $("make-model").value, start: $("make-start").value };
 }
 
 /** A name that a memory may have, from that of a file. */

@@ -15,7 +15,8 @@ export async function listMemories() {
 export async function listModels() {
   const { document } = await request("v1/models");
   const models = document.models.filter(({ memory }) => !memory); // which answer as models, too
-  return { names: models.map(({ name }) => name), standard: document.default };
+  const heads = models.filter(({ associative_head: has }) => has);
+  return { names: models.map(({ name }) => name), heads: heads.map(({ name }) => name), standard: document.default };
 }
 
 /** Whether a Problem is that there is no such memory. */

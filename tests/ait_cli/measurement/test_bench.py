@@ -54,7 +54,7 @@ def test_bench_memory_times_and_compares_with_a_probe(checkpoint: Path, labelled
     assert found["speed"][0]["recall_1"] > 0
     (accuracy,) = found["accuracy"]
     assert (accuracy["images"], accuracy["draws"]) == (6, 2)
-    assert set(accuracy["accuracy"]) == {"ridge", "hopfield", "prototype", "linear probe"}
+    assert set(accuracy["accuracy"]) == {"ridge", "hopfield", "associative", "prototype", "linear probe"}
     # The images asked about are those it was fitted to, in both draws.
     assert (accuracy["accuracy"]["linear probe"], accuracy["deviation"]["linear probe"]) == (1.0, 0.0)
     assert found["unknown"] is None  # of two classes none can be held out

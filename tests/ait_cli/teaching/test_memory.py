@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ait_cli.main import app
+from tests.support.small_checkpoints import save_small_checkpoint
 
 run = CliRunner().invoke
 
@@ -105,3 +106,19 @@ def test_what_cannot_be_done_is_said(words: list[str], message: str, tmp_path: P
     result = run(app, ["memory", *(word.format(tmp=tmp_path) for word in words)])
     assert result.exit_code == 1
     assert message.format(tmp=tmp_path) in result.stderr
+
+
+def test_a_memory_begins_with_what_the_head_knows(labelled_images: Path, tmp_path: Path) -> None:
+    model = save_small_checkpoint(tmp_path / "model", name="ait_tiny_patch4_32", head="associative")
+    memory, image = str(tmp_path / "memory"), str(labelled_images / "ant" / "0.png")
+    words = ["memory", "create", memory, "--model", str(model), "--start", "head"]
+    refused = run(app, [*words, "--beta", "3", "--unknown-level", "0.1"])
+    assert (refused.exit_code, "leaves no choice of --beta, --unknown-level" in refused.stderr) == (1, True)
+    made = run(app, words)
+    assert "readout associative" in made.stdout, made.output
+    answer = json.loads(run(app, ["memory", "recall", memory, image, "--json"]).stdout)
+    told = json.loads(run(app, ["predict", image, "--model", str(model), "--json"]).stdout)
+    assert answer["labels"][0]["label"] == told["labels"][0]["label"], told
+    linear = save_small_checkpoint(tmp_path / "linear")
+    words = ["memory", "create", str(tmp_path / "none"), "--model", str(linear), "--start", "head"]
+    assert "linear has no associative head" in run(app, words).stderr

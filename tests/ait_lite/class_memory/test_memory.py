@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ait_lite.class_memory import ClassMemory, Recall
+from ait_lite.class_memory import READOUTS, ClassMemory, Recall
 from ait_lite.class_memory.features import quantise
 
 DIM = 6
@@ -129,7 +129,7 @@ def test_ridge_equals_the_normal_equations_and_its_counterfactual_a_second_solve
             assert answer.label_without_strongest == names[without.argmax()]
 
 
-@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_weights_add_up_to_scores_and_the_counterfactual_is_a_memory_without_the_example(readout) -> None:
     ids, vectors, labels = clusters(24, spread=1.0)
     memory = ClassMemory(16, readout=readout)
@@ -147,7 +147,7 @@ def test_weights_add_up_to_scores_and_the_counterfactual_is_a_memory_without_the
             assert left.recall(query[None])[0].label == answer.label_without_strongest
 
 
-@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_copies_of_an_example_weigh_the_same(readout) -> None:
     random = np.random.default_rng(0)
     for dim in (33, 96, 192):
@@ -160,7 +160,7 @@ def test_copies_of_an_example_weigh_the_same(readout) -> None:
             assert answer.strongest == answer.evidence[0].id  # of equal ones the first
 
 
-@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_a_label_goes_with_its_only_example(readout) -> None:
     for seed in range(100):
         random = np.random.default_rng(seed)
@@ -189,7 +189,9 @@ def test_fullness_equals_leaving_out_each_example_in_turn() -> None:
     assert (full.examples, full.width, full.random_features) == (20, 8, 0)
 
 
-@pytest.mark.parametrize(("readout", "tolerance"), [("ridge", 0.05), ("hopfield", 1e-5), ("prototype", 1e-9)])
+@pytest.mark.parametrize(
+    ("readout", "tolerance"), [("ridge", 0.05), ("hopfield", 1e-5), ("associative", 1e-5), ("prototype", 1e-9)]
+)
 def test_what_is_left_out_is_scored_by_a_memory_without_it(readout: str, tolerance: float) -> None:
     """Ridge would choose its regularisation anew, of the others alone: hence the tolerance."""
     names, vectors, labels = clusters(30)
@@ -210,14 +212,14 @@ def test_what_is_left_out_is_scored_by_a_memory_without_it(readout: str, toleran
 
 
 def test_a_single_example_left_out_leaves_nothing_to_tell() -> None:
-    for readout in ("ridge", "hopfield", "prototype"):
+    for readout in READOUTS:
         memory = taught([("a", "cat")], readout=readout)
         ids, scores = memory.leave_one_out(5)
         assert ids == ["a"]
         np.testing.assert_allclose(scores, [[0.0]], atol=1e-12)
 
 
-@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_negative_examples_speak_against_their_label(readout: str) -> None:
     ids, vectors, labels = clusters(40)
     memory = ClassMemory(16, readout=readout)
@@ -297,7 +299,7 @@ def test_evidence_is_the_exact_nearest_examples(count) -> None:
         assert [e.id for e in alone.evidence] == [e.id for e in answer.evidence]
 
 
-@pytest.mark.parametrize("readout", ["ridge", "hopfield", "prototype"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_scores_and_answers_by_keys_are_those_of_recall(readout: str) -> None:
     memory = ClassMemory(16, readout=readout)
     memory.write(*clusters(40))

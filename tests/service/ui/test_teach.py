@@ -13,6 +13,7 @@ from playwright.sync_api import Route, expect
 from tests.support.browsing import PHONE, Visit, payload
 from tests.support.memories_client import coloured
 from tests.support.teach_page import add_class, best, card, make, unfold
+from tests.support.ui_models import NAME
 
 pytestmark = pytest.mark.browser
 
@@ -272,3 +273,25 @@ def test_on_a_phone_nothing_is_cut_off_or_hard_to_read(open_page: Callable[..., 
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
     violations = Axe().run(here.page, options=rules).response["violations"]
     assert not violations, [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
+
+
+def test_a_memory_begins_with_what_the_model_knows(
+    visit: Callable[..., Visit], open_page: Callable[..., Visit]
+) -> None:
+    here = visit("/teach")
+    unfold(here).fill("begun")
+    here.page.get_by_label("sees with").select_option(NAME)
+    here.page.get_by_label("knows").select_option("what the model knows")
+    here.page.get_by_role("button", name="Make it").click()
+    expect(here.page.locator("#labels > li")).to_have_count(10)
+    add_class(here, "red", 1)
+    here.page.locator("#files").set_input_files([payload(coloured("red", 3), "red.png")])
+    expect(here.page.locator("#answers .card").first).to_contain_text("nothing is called unknown")
+    here.page.get_by_role("button", name="Forget the class ship").click()
+    here.page.get_by_role("button", name="Forget it").click()
+    expect(card(here, "ship")).to_have_count(0)
+
+    other = open_page()  # its model has another head
+    unfold(other)
+    expect(other.page.get_by_label("keeps")).to_be_visible()
+    expect(other.page.get_by_label("knows")).to_be_hidden()

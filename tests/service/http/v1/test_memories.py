@@ -59,6 +59,7 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
         (b'{"readout": "guess"}', "invalid-body"),
         (b'{"unknown_level": 1}', "invalid-body"),
         (b'{"colour": "red"}', "invalid-body"),
+        (b'{"start": "head", "beta": 3}', "invalid-body"),
         (b"{", "invalid-body"),
         (b"x" * 70_000, "too-many-bytes"),
     ],
@@ -68,6 +69,8 @@ def test_wrong_options_are_refused(teacher: TestClient, body: bytes, kind: str) 
     problem(teacher.put("/v1/memories/.wrong", content=b""), 400, "invalid-memory")
     problem(teacher.put("/v1/memories/wrong?colour=red"), 400, "unknown-parameter")
     problem(teacher.put("/v1/memories/wrong", json={"model": "none"}), 404, "unknown-model")
+    headless = problem(teacher.put("/v1/memories/wrong", json={"start": "head"}), 409, "memory-conflict")
+    assert "has no associative head" in headless["detail"]
 
 
 def test_health_names_what_is_doubtful(teacher: TestClient) -> None:

@@ -91,6 +91,17 @@ def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemorySt
     assert store.memories() == [memory]
 
 
+def test_a_new_memory_begins_with_examples_or_is_not_made(store: MemoryStore) -> None:
+    lessons = [lesson("a"), lesson("b", "dog")]
+    made, new = store.create("pets", Options(), BINDING, QUOTAS, None, lessons)
+    assert (made.examples, new, store.described("pets")) == (2, True, (made, {"cat": 1, "dog": 1}))
+    store.forget("pets", Selection(id="a"))
+    assert store.create("pets", Options(), BINDING, QUOTAS, None, lessons)[0].examples == 1
+    with pytest.raises(MemoryFull):
+        store.create("more", Options(), BINDING, Quotas(memories=2, examples=1, labels=2, bytes=1000), None, lessons)
+    assert [each.name for each in store.memories()] == ["pets"]
+
+
 def test_what_is_not_there_is_said(store: MemoryStore) -> None:
     for ask in (store.memory, store.described, store.changes, store.delete):
         with pytest.raises(MemoryNotFound):
