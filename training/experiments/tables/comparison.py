@@ -58,6 +58,20 @@ REDUCED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "BRIMs": ("brims_patch4_32", {"embed_dim": 192, "hidden_dim": 192}),
     "Coordination": ("coordination_patch4_32", {"embed_dim": 192}),
 }
+# What Coordination is compared with in its own paper, and its variants: reduced, on CIFAR-10 alone.
+REDUCED_COMPANIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    label: (f"coordination_{kind}_patch4_32", {"embed_dim": 192})
+    for label, kind in (
+        ("Coordination-DH", "dh"),
+        ("Coordination-D", "d"),
+        ("Coordination-H", "h"),
+        ("Coordination, soft", "soft"),
+        ("TR", "tr"),
+        ("STR", "str"),
+        ("TR+HC", "tr_hc"),
+        ("ISAB", "isab"),
+    )
+}
 # One epoch of steps that are long enough to learn in it.
 QUICK: Final[dict[str, Any]] = {
     "epochs": 1,
@@ -75,8 +89,11 @@ def trials(full: bool, seed: int) -> list[TableTrial]:
     if not full:
         return [
             TableTrial(label, dataset, model, args | coarse, QUICK | more, seed)
-            for dataset, coarse, more in (("CIFAR-10", COARSE, {}), ("Triangle", {}, _MORE))
-            for label, (model, args) in REDUCED.items()
+            for dataset, coarse, more, models in (
+                ("CIFAR-10", COARSE, {}, REDUCED | REDUCED_COMPANIONS),
+                ("Triangle", {}, _MORE, REDUCED),
+            )
+            for label, (model, args) in models.items()
         ]
     return [
         TableTrial(label, dataset, model, args, {}, one)
