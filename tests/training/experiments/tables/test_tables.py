@@ -156,7 +156,8 @@ def test_trials_of_other_settings_have_other_names() -> None:
 @pytest.mark.parametrize("full", [False, True])
 def test_models_exist_under_their_names(full: bool) -> None:
     sizes = {}
-    for label, (model, args) in (comparison.FULL if full else comparison.REDUCED).items():
+    reduced = comparison.REDUCED | comparison.REDUCED_COMPANIONS
+    for label, (model, args) in (comparison.FULL if full else reduced).items():
         args = args if full else args | comparison.COARSE
         with torch.device("meta"):
             made = timm.create_model(model, **{"img_size": 32, "patch_size": 4, "num_classes": 10, **args})
