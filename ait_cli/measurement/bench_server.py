@@ -36,7 +36,7 @@ _Connections = Annotated[int, typer.Option(min=1, help="Requests in flight at sa
 _Seconds = Annotated[float, typer.Option(min=0.1, help="Seconds per load.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _Runtime = Annotated[ServingRuntime, typer.Option(help="Runtime of the model, for every server.")]
-_Precision = Annotated[ServingPrecision, typer.Option(help="Number format, for every server.")]
+_Precision = Annotated[ServingPrecision, typer.Option(help="Number format, for every server that has it.")]
 _Json = Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this JSON file too.")]
 
 
@@ -63,7 +63,7 @@ def bench_service(
     """Time the service over HTTP.
 
     Rates are given as a share of the rate of decoding images and running the model without a server, in the same
-    runtime.
+    runtime. Each row names the runtime and the number format of its server: ONNX Runtime has no bf16.
     """
     from rich.console import Console
 

@@ -48,8 +48,9 @@ def benchmark_service(
         rounds: how often each server is started, measured and stopped.
         soak_requests: how many requests to send for a look at the memory; 0 is none.
         device: torch device; the same for all.
-        runtime: what the plain loop and, in the same, all servers run the model in; of "auto" the fastest.
-        precision: what they compute in.
+        runtime: what the plain loop and, in the same, all servers run the model in; of "auto" the fastest. The server
+            "onnxruntime" has its own.
+        precision: what they compute in; one that does not have it computes in fp32, and its figures say so.
         progress: called with a few words about each step.
 
     Returns:
@@ -73,7 +74,7 @@ def benchmark_service(
         chosen = plain_loop.runtime()
         environment = {"AIT_RUNTIME": chosen[0], "AIT_PRECISION": chosen[1]}
         if "onnxruntime" in against:
-            environment["GRAPH"] = plain_loop.graph(chosen[1])
+            environment["GRAPH"] = plain_loop.graph(SYSTEMS["onnxruntime"].runs_in(chosen)[1])
         measurement = Measurement(plain_loop, files, connections=connections, seconds=seconds, progress=progress)
         if reached is None:
             servers = measure(measurement, systems, folder.path, device, rounds, progress, environment)

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from ait_lite.runtimes.prepared import GRAPH
 from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import ModelFolder
+from service.settings import Precision
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 ENOUGH = 0.98  # a smaller batch is better where it is as fast, but for this: it has less latency
@@ -89,12 +89,16 @@ class PlainLoop:
         return found
 
     def graph(self, precision: str) -> str:
-        """Return the ONNX file of the model; in bf16, which it cannot hold, that of fp32."""
+        """Return the ONNX file of the model in fp32 or in int8."""
         return str(self._ask("graph", precision))
 
-    def labels(self) -> list[tuple[str, float]]:
-        """Return the best label of each image, and its score."""
-        labels: list[tuple[str, float]] = self._ask("labels")
+    def labels(self, precision: str | None = None) -> list[tuple[str, float]]:
+        """Return the best label of each image, and its score.
+
+        Args:
+            precision: to compute them in; None is that of the loop.
+        """
+        labels: list[tuple[str, float]] = self._ask("labels", precision)
         return labels
 
     def best_config(self, seconds: float) -> LoopConfig:
@@ -182,6 +186,7 @@ class _Loop:
         self._classifier = Classifier(
             folder, device=device, max_batch=max(BATCH_SIZES), wanted=wanted, threads=self._threads
         )
+        self._device = device
         self._limits = ImageLimits()
         self._images = images
         self._next = 0
@@ -198,12 +203,20 @@ class _Loop:
         classifier = self._classifier
         graphs = Graphs(classifier.folder, classifier.torch_model, temperature=classifier.temperature)
         with graphs.prepared(int8=precision == "int8") as prepared:
-            return prepared.graph(precision) or prepared.folder / GRAPH
+            found = prepared.graph(precision)
+            assert found is not None, "the loop itself runs in int8 only where there is a graph"
+            return found
 
-    def labels(self) -> list[tuple[str, float]]:
-        return [
-            self._classifier.label(self._classifier.scores([self._prepare(image)]), 1)[0][0] for image in self._images
-        ]
+    def labels(self, precision: Precision | None) -> list[tuple[str, float]]:
+        classifier = self._classifier
+        if precision not in (None, classifier.model.precision):
+            from service.model_process.classifier import Classifier
+
+            classifier = Classifier(
+                classifier.folder, device=self._device, max_batch=1, wanted=Wanted("auto", precision)
+            )
+        inputs = map(self._prepare, self._images)
+        return [classifier.label(classifier.scores([each]), 1)[0][0] for each in inputs]
 
     def rate(self, config: LoopConfig, seconds: float) -> Rate:
         cpu = time.process_time()

@@ -27,6 +27,7 @@ class Round:
         client_cpu: share of one processor that the client took at saturation.
         others: processors that all other programs took at saturation; None if the server is on another machine.
         failures: requests that were not answered with status 200, by cause.
+        runtime, precision: what the server ran the model in.
     """
 
     raw_rate: float
@@ -42,6 +43,8 @@ class Round:
     client_cpu: float
     others: float | None
     failures: dict[str, int]
+    runtime: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Summary:
         p99_batches: `p99` over the plain loop's time for a batch.
         raw_cpu, server_cpu, client_cpu, others: as in `Round`.
         failures: of all rounds.
+        runtime, precision: as in `Round`.
     """
 
     rate: float
@@ -68,6 +72,8 @@ class Summary:
     client_cpu: float
     others: float | None
     failures: dict[str, int]
+    runtime: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ class ServerResult:
             client_cpu=median(each.client_cpu for each in self.rounds),
             others=median(others) if others else None,
             failures=add_up(each.failures for each in self.rounds),
+            runtime=self.rounds[0].runtime,
+            precision=self.rounds[0].precision,
         )
 
 
@@ -126,7 +134,7 @@ class ServiceBenchmark:
         connections: requests in flight at saturation.
         servers: the figures of each.
         memory: None unless it was asked for.
-        runtime: of the plain loop and of the servers, and its precision.
+        runtime: of the plain loop, and its precision; those of the servers are in their figures.
     """
 
     model: str

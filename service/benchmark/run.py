@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.request import urlopen
 
 from service.benchmark import client
 from service.benchmark.client import Target
@@ -48,14 +49,16 @@ class Measurement:
         """
         self._plain_loop, self._images = plain_loop, images
         self.connections, self._seconds, self._progress = connections, seconds, progress
-        self._expected = plain_loop.labels()
+        self._runs_in = plain_loop.runtime()
+        self._expected: dict[str, list[tuple[str, float]]] = {}
         progress("the plain loop: looking for its best batch size")
         self.config = plain_loop.best_config(seconds / 10)
 
     def round(self, system: System, running: Running) -> Round:
         """Check the answers of a server and measure it once."""
         target = self.target(system, running)
-        self._check(system, target)
+        runtime, precision = told(running) if system.tells else system.runs_in(self._runs_in)
+        self._check(system, target, precision)
         half = self._seconds / 2
 
         self._progress(f"{system.name}: saturation")
@@ -99,6 +102,8 @@ class Measurement:
             client_cpu=full.cpu_share,
             others=max(busy - cpu - full.cpu, 0.0) / self._seconds if running.processes else None,
             failures=add_up(load.failures for load in (full, lone, steady)),
+            runtime=runtime,
+            precision=precision,
         )
 
     def target(self, system: System, running: Running) -> Target:
@@ -106,19 +111,38 @@ class Measurement:
         requests = [client.make_request(system.path, image, running.host) for image in self._images]
         return Target(running.host, running.port, requests)
 
-    def _check(self, system: System, target: Target) -> None:
-        """Raise `ServerError` where a server answers something else than the model."""
+    def _check(self, system: System, target: Target, precision: str) -> None:
+        """Raise `ServerError` where a server answers something else than the model in the server's precision."""
+        if precision not in self._expected:
+            self._expected[precision] = self._plain_loop.labels(precision)
         few = Target(target.host, target.port, target.requests[:16])
-        for (status, body), (label, score) in zip(client.run(client.ask(few)), self._expected, strict=False):
+        for (status, body), (label, score) in zip(
+            client.run(client.ask(few)), self._expected[precision], strict=False
+        ):
             try:
                 best = json.loads(body)["predictions"][0]["labels"][0]
             except (ValueError, KeyError, IndexError, TypeError):
                 raise ServerError(f"{system.name} answered {status}: {body[:300]!r}") from None
             if abs(best["score"] - score) > SCORE_TOLERANCE:
                 raise ServerError(
-                    f"{system.name} answered {best['label']!r} with {best['score']:.4f} where the model says "
-                    f"{label!r} with {score:.4f}: it serves another model."
+                    f"{system.name} answered {best['label']!r} with {best['score']:.4f} where the model in "
+                    f"{precision} says {label!r} with {score:.4f}: it serves another model."
                 )
+
+
+def told(running: Running) -> tuple[str, str]:
+    """Ask the service what it runs its default model in: the runtime and the precision.
+
+    Raises:
+        ServerError: it does not say.
+    """
+    try:
+        with urlopen(f"http://{running.host}:{running.port}/v1/models", timeout=30) as response:
+            models = json.load(response)
+        found = next(each["runtime"] for each in models["models"] if each["name"] == models["default"])
+        return str(found["name"]), str(found["precision"])
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ServerError(f"/v1/models does not say what the service runs its model in ({error!r}).") from error
 
 
 def measure(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from ait_lite.runtimes import PRECISIONS
 from service.benchmark.processes import ServerProcesses
 
 HOST = "127.0.0.1"
@@ -39,6 +40,9 @@ class System:
         health: answers with status 200 once the model does.
         needs: package that it needs besides the service's own.
         environment: variables that are set for it.
+        runtime: the only one that it has; None runs the model in the one that the plain loop runs it in.
+        precisions: it can compute in; where the plain loop computes in another one, it computes in fp32.
+        tells: whether `/v1/models` says what it runs models in.
     """
 
     name: str
@@ -47,14 +51,30 @@ class System:
     health: str
     needs: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    runtime: str | None = None
+    precisions: tuple[str, ...] = PRECISIONS
+    tells: bool = False
+
+    def runs_in(self, chosen: tuple[str, str]) -> tuple[str, str]:
+        """Return the runtime and the precision that it runs the model in, where the plain loop runs in `chosen`."""
+        runtime, precision = chosen
+        return self.runtime or runtime, precision if precision in self.precisions else "fp32"
 
 
 # The settings of the others are in their modules.
 SYSTEMS = {
     system.name: system
     for system in (
-        System("ait", "service", "/v1/classify", "/health/ready"),
-        System("onnxruntime", "service.benchmark.rivals.onnxruntime_app", "/predict", "/health", "onnxruntime"),
+        System("ait", "service", "/v1/classify", "/health/ready", tells=True),
+        System(
+            "onnxruntime",
+            "service.benchmark.rivals.onnxruntime_app",
+            "/predict",
+            "/health",
+            "onnxruntime",
+            runtime="onnxruntime",
+            precisions=("fp32", "int8"),  # it has no bf16 on processors
+        ),
         System("litserve", "service.benchmark.rivals.litserve_app", "/predict", "/health", "litserve"),
         System(
             "ray",

@@ -20,6 +20,7 @@ def print_benchmark(result: ServiceBenchmark, console: Console) -> None:
     for server in result.servers:
         found = server.summary
         _print_doubts(server.system, found.failures, found.others, console)
+    _print_unlike(result, console)
     if result.memory:
         samples = result.memory.samples
         sizes = "; ".join(f"{size / 1e6:.1f} MB after {requests:,}" for requests, size in (samples[0], samples[-1]))
@@ -61,6 +62,19 @@ def _print_doubts(server: str, failures: Mapping[str, int], others: float | None
         )
 
 
+def _print_unlike(result: ServiceBenchmark, console: Console) -> None:
+    """Say which servers' figures are not of the plain loop's precision."""
+    precision = result.runtime.rpartition(" ")[2]
+    for server in result.servers:
+        found = server.summary
+        if found.precision != precision:
+            console.print(
+                f"{server.system}: computes in {found.precision}, the model without a server in {precision}; compare "
+                f"servers of one precision, such as with --precision {found.precision}.",
+                highlight=False,
+            )
+
+
 def _speed(result: ServiceBenchmark) -> Table:
     config = result.config
     where = "several threads" if config.pooled else "the thread that runs them"
@@ -72,13 +86,14 @@ def _speed(result: ServiceBenchmark) -> Table:
         f"p99 at {LOAD:.0%} of each server's own saturation",
     )
     for column in (
-        "server", "images/s", "of raw", "added alone", "p99", "raw batches", "CPU : raw", "client's CPU",
+        "server", "model in", "images/s", "of raw", "added alone", "p99", "raw batches", "CPU : raw", "client's CPU",
     ):  # fmt: skip
-        table.add_column(column, justify="left" if column == "server" else "right")
+        table.add_column(column, justify="left" if column in ("server", "model in") else "right")
     for server in result.servers:
         found = server.summary
         table.add_row(
             server.system,
+            f"{found.runtime} {found.precision}",
             f"{found.rate:.1f}",
             f"{found.throughput:.2f}",
             f"{found.added * 1e3:.2f} ms",

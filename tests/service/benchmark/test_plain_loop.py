@@ -9,8 +9,9 @@ import pytest
 from ait_lite.images.decode import decode
 from ait_lite.images.limits import ImageLimits
 from service.benchmark.images import make_images
-from service.benchmark.plain_loop import LoopConfig, PlainLoop, PlainLoopError
+from service.benchmark.plain_loop import LoopConfig, PlainLoop, PlainLoopError, _Loop
 from service.model_process.classifier import Classifier
+from service.model_process.runtimes import choice
 from service.repository.folders import locate
 
 
@@ -34,3 +35,19 @@ def test_a_model_that_cannot_be_loaded_is_named(model_folder: Path, tmp_path: Pa
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(PlainLoopError, match=str(tmp_path)):
         PlainLoop(locate(tmp_path), make_images(8, 8), "cpu")
+
+
+def test_the_plain_loop_answers_in_another_precision_too(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choice, "has_bf16", lambda: True)  # torch computes so on every processor, only slowly
+    monkeypatch.setenv("AIT_CACHE", str(tmp_path))
+    images = make_images(48, 40)[:3]
+    expected = Classifier(locate(model_folder), device="cpu").classify(
+        [decode(each, ImageLimits()) for each in images]
+    )
+    loop = _Loop(locate(model_folder), images, "cpu", choice.Wanted("torch", "bf16"))
+    assert loop.runtime() == ("torch", "bf16")
+    in_fp32 = [score for (_, score), *_ in expected]
+    assert [score for _, score in loop.labels("fp32")] == pytest.approx(in_fp32, abs=1e-5)
+    assert [score for _, score in loop.labels(None)] != pytest.approx(in_fp32, abs=1e-5)
