@@ -23,7 +23,8 @@ from ait.associative_model import AssociativeModel
 from ait.benchmark.cost import count_flops
 from ait.benchmark.limit import MatrixProduct, seconds_of
 from ait.export import ExportError
-from ait.export.graph import write_graphs
+from ait.export.graph import reference_images, write_graphs
+from ait.preprocessing import data_config_of
 from ait.vit.variants import PREFIX
 from ait.vit.vision_transformer import AssociativeVisionTransformer
 from ait_lite.images.normalise import Normalising
@@ -58,7 +59,7 @@ class Measurement:
         gflop_per_image: Multiply-adds x 2 of matrix products, convolution and attention, in 1e9.
         gemm_fraction: Rate over that of the machine's fastest matrix product at that precision (of int8, at fp32),
             timed right before and after.
-        agreement: With the model in torch and fp32, on made images; None for that itself and for training.
+        agreement: With the model in torch and fp32, on made images, in evaluation; None for that itself.
     """
 
     model: str
@@ -195,7 +196,7 @@ def benchmark_model(
                                 images_per_second=rate * batch_size,
                                 gflop_per_image=flops[subject] / batch_size / 1e9,
                                 gemm_fraction=ratio * flops[subject] / 1e9,
-                                agreement=subject.agreement(runtime, precision) if phase == "forward" else None,
+                                agreement=subject.agreement(runtime, precision, phase, device),
                             )
                         )
     return ModelBenchmark(
@@ -241,6 +242,7 @@ class _Subject:
         self._prepared: PreparedModel | None = None
         self._runs: dict[tuple[str, str], Callable[[np.ndarray], Outputs] | None] = {}
         self._agreements: dict[tuple[str, str], Agreement] = {}
+        self._in_bf16: dict[str, Agreement] = {}
         if set(runtimes) - {"torch"}:
             place = folder / label.replace(" ", "-").replace("(", "").replace(")", "")
             place.mkdir()
@@ -259,11 +261,13 @@ class _Subject:
         run, pixels = self._runs[key], images.cpu().numpy()
         return None if run is None else lambda: run(pixels)
 
-    def agreement(self, runtime: str, precision: str) -> Agreement | None:
-        """Compare with eager in fp32."""
-        if (runtime, precision) == ("torch", "bf16"):
-            return self._agreements.get((runtime, precision)) or self._compare_bf16()
-        return self._agreements.get((runtime, precision))
+    def agreement(self, runtime: str, precision: str, phase: str, device: str) -> Agreement | None:
+        """Compare with eager in fp32; None for that itself."""
+        if (runtime, precision) != ("torch", "bf16"):
+            return self._agreements.get((runtime, precision))
+        if phase not in self._in_bf16:
+            self._in_bf16[phase] = self._compare_bf16(device, mixed=phase == "train")
+        return self._in_bf16[phase]
 
     def _open(self, runtime: str, precision: str) -> Callable[[np.ndarray], Outputs] | None:
         assert self._prepared is not None
@@ -281,16 +285,21 @@ class _Subject:
         return run
 
     @torch.inference_mode()
-    def _compare_bf16(self) -> Agreement | None:
-        if self._prepared is None:
-            return None
-        reference = self._prepared.reference()
-        pixels = torch.from_numpy(Normalising(self._prepared.data_config)(reference.images)).bfloat16()
-        model = copy.deepcopy(self.model).cpu().eval().bfloat16()
-        logits = torch.cat([model(part) for part in pixels.split(32)]).float().numpy()
-        found = compare(reference.outputs._replace(features=None), Outputs(logits, None))
-        self._agreements["torch", "bf16"] = found
-        return found
+    def _compare_bf16(self, device: str, *, mixed: bool) -> Agreement:
+        """Compare torch in bf16 with itself in fp32; `mixed` keeps the weights in fp32, as training does."""
+        images, _ = reference_images(self.model, None)
+        pixels = torch.from_numpy(Normalising(data_config_of(self.model))(images)).to(device)
+        eager = copy.deepcopy(self.model).to(device).float().eval()
+
+        def answers(model: nn.Module, dtype: torch.dtype) -> Outputs:
+            logits = torch.cat([model(part.to(dtype)) for part in pixels.split(32)])
+            return Outputs(logits.float().cpu().numpy(), None)
+
+        expected = answers(eager, torch.float32)
+        if not mixed:
+            return compare(expected, answers(eager.bfloat16(), torch.bfloat16))
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+            return compare(expected, answers(eager, torch.float32))
 
 
 def _loss(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,8 +1,14 @@
 """What the benchmark of models counts."""
 
-import pytest
+from io import StringIO
+from typing import cast
 
-from ait.benchmark import benchmark_model
+import pytest
+import torch
+from rich.console import Console
+
+from ait.benchmark import benchmark_model, model
+from ait_cli.measurement.tables import model_table
 
 
 def test_it_counts_the_multiply_adds_of_a_plain_vit() -> None:
@@ -26,3 +32,34 @@ def test_graphs_of_both_models_are_timed_too() -> None:
         ("vit", "openvino"),
     ]
     assert all(found.agreement is not None for found in result.measurements if found.runtime == "openvino")
+
+
+class Product:
+    """A matrix product that takes no time: those in bf16 take long where there is no arithmetic for it."""
+
+    best, name = 1.0, "torch"
+
+    def __init__(self, dtype: torch.dtype, device: str) -> None:
+        pass
+
+    def __call__(self) -> float:
+        return 1.0
+
+
+def test_torch_in_bf16_tells_how_far_it_agrees_without_any_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "MatrixProduct", Product)
+    result = benchmark_model(
+        "ait_tiny_patch4_32", [1], ["fp32", "bf16"], ["forward", "train"], seconds=0.01, rounds=1, runtimes=["torch"]
+    )
+    for found in result.measurements:
+        if found.precision == "fp32":
+            assert found.agreement is None
+        else:
+            assert found.agreement is not None
+            assert found.agreement.largest_difference > 0
+            assert found.agreement.same_label > 0.5
+    table = Console(file=StringIO(), width=140)
+    table.print(model_table(result.to_dict()))
+    printed = cast(StringIO, table.file).getvalue()
+    assert all("%" in line for line in printed.splitlines() if " bf16 │" in line)
+    assert printed.count("%") == 4
