@@ -32,7 +32,10 @@ def export(
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="Image, or folder of images, to compare on; repeatable; default: generated images."),
+        typer.Option(
+            help="Image, or folder of images, to compare on, for a server also to calibrate int8 with; repeatable; "
+            "default: generated images, for a server also the checkpoint's exemplars."
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="pt2, onnx: output probabilities instead of logits.")
@@ -57,13 +60,13 @@ def export(
 
     loaded = load_model(model)
     try:
-        pixels = read_images(loaded, images) if images else None
         folder = resolve(model)
         config = read_config(folder) if (folder / CONFIG).is_file() else {}
         temperature = read_temperature(config)
         if kind == "serving":
-            _tell(export_serving(loaded, folder, output))
+            _tell(export_serving(loaded, folder, output, images=images or ()))
             return
+        pixels = read_images(loaded, images) if images else None
         if kind == "hub":
             result = export_hub(
                 loaded, output, pixels, license=license_, metrics=config.get("metrics"), temperature=temperature

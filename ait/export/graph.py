@@ -69,6 +69,7 @@ def write_graphs(
     weights: str = "",
     temperature: float | None = None,
     int8: bool = False,
+    images: np.ndarray | None = None,
 ) -> PreparedModel:
     """Write a prepared model: graph, reference and manifest. Every graph has been compared in every runtime there is.
 
@@ -80,6 +81,7 @@ def write_graphs(
         temperature: What logits are divided by for probabilities.
         int8: Whether to quantise, where ONNX Runtime is installed; a graph whose answers are too different is left
             out, and its agreement tells.
+        images: To compare on in place of exemplars, uint8 (N, C, H, W); made ones only fill up what is missing.
 
     Raises:
         ExportError: A package is missing, the model cannot be exported, or no runtime answers as it does.
@@ -90,9 +92,9 @@ def write_graphs(
             f"a graph needs {' and '.join(missing)}: pip install 'associative-transformer[export]' installs them."
         )
     eager, _ = prepare(model, torch.zeros(0), probabilities=False)
-    images, exemplars = reference_images(eager, checkpoint)
+    compared, photographs = reference_images(eager, checkpoint, images)
     config = data_config_of(model)
-    pixels = Normalising(config)(images)
+    pixels = Normalising(config)(compared)
     both, expected = _with_features(eager, torch.from_numpy(pixels))
     _write_onnx(both, torch.from_numpy(pixels[:1]), folder / GRAPH, features=expected.features is not None)
     agreement = _compared(folder / GRAPH, "fp32", pixels, expected, temperature)
@@ -101,7 +103,7 @@ def write_graphs(
     agreement |= _compared(folder / GRAPH, "bf16", pixels, expected, temperature)
     if int8 and find_spec("onnxruntime") is not None:
         # Photographs show ranges of activations that made images do not: these only fill up what is missing.
-        order = np.argsort(~exemplars, kind="stable")[:CALIBRATION]
+        order = np.argsort(~photographs, kind="stable")[:CALIBRATION]
         quantise(folder / GRAPH, folder / QUANTISED, pixels, expected, temperature, calibration=pixels[order])
         agreement |= _compared(folder / QUANTISED, "int8", pixels, expected, temperature)
         if not any(found.enough("int8") for name, found in agreement.items() if name.endswith("int8")):
@@ -115,33 +117,49 @@ def write_graphs(
         made_with=library_versions(),
         agreement={name: found.to_dict() for name, found in agreement.items()},
     )
-    write_prepared(prepared, Reference(images, expected))
+    write_prepared(prepared, Reference(compared, expected))
     return read_prepared(folder, weights=weights)
 
 
-def reference_images(model: nn.Module, checkpoint: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Gather inputs to compare on: made images and exemplars in turn.
+def most_images(model: nn.Module) -> int:
+    """Tell how many images graphs of a model are compared on at most."""
+    return max(_BATCH, _MOST_BYTES // int(np.prod(data_config_of(model)["input_size"])))
+
+
+def reference_images(
+    model: nn.Module, checkpoint: Path | None, images: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather inputs to compare on: made images and exemplars in turn; or images that are given, and made ones.
 
     Args:
         model: A timm model.
         checkpoint: Its folder; None has no exemplars.
+        images: Images that were chosen, uint8 (N, C, H, W); made ones follow only where they are few.
 
     Returns:
-        Images, uint8 (N, C, H, W), and which of them are exemplars, bool (N,).
+        Images, uint8 (N, C, H, W), and which of them are exemplars or were chosen, bool (N,).
     """
     config = data_config_of(model)
-    most = max(_BATCH, _MOST_BYTES // int(np.prod(config["input_size"])))
     shape = (-1, 1, 1)
     mean, std = (torch.tensor(config[name]).view(shape) for name in ("mean", "std"))
     made = made_images(model, _MADE) * std + mean
     rows = list((made * 255).round().clamp(0, 255).to(torch.uint8).numpy())
+    if images is not None:
+        # In no order: those of a folder come class by class, and calibration takes the first.
+        images = images[np.random.default_rng(0).permutation(len(images))]
+        together = [(image, True) for image in images] + [(row, False) for row in rows[len(images) :]]
+        return _parted(together[: most_images(model)])
     kept = _exemplar_images(checkpoint, Cropping(config)) if checkpoint is not None else []
-    together: list[tuple[np.ndarray, bool]] = []
+    together = []
     for place in range(max(len(rows), len(kept))):
         together += [(row, False) for row in rows[place : place + 1]]
         together += [(image, True) for image in kept[place : place + 1]]
-    images, exemplars = zip(*together[:most], strict=True)
-    return np.stack(images), np.array(exemplars)
+    return _parted(together[: most_images(model)])
+
+
+def _parted(together: list[tuple[np.ndarray, bool]]) -> tuple[np.ndarray, np.ndarray]:
+    images, photographs = zip(*together, strict=True)
+    return np.stack(images), np.array(photographs)
 
 
 def _exemplar_images(checkpoint: Path, crop: Cropping) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from timm.data.model_config import resolve_input_data_config
@@ -30,6 +31,27 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
         FileNotFoundError: A path does not exist, or there is no image.
         ValueError: A file is not an image, or the model takes images of other channels than grey or RGB.
     """
+    config = resolve_input_data_config(model)
+    mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    # In place, in the order of torchvision's ToTensor and Normalize: equal to them to the bit.
+    return torch.from_numpy(read_pixels(model, paths, limit)).float().div_(255).sub_(mean).div_(std)
+
+
+def read_pixels(model: nn.Module, paths: Iterable[str | Path], limit: int) -> np.ndarray:
+    """Read images at the size that a model's configuration wants.
+
+    Args:
+        model: A timm model.
+        paths: As for `read_images`.
+        limit: As for `read_images`.
+
+    Returns:
+        Uint8 (N, C, H, W).
+
+    Raises:
+        FileNotFoundError: As `read_images`.
+        ValueError: As `read_images`.
+    """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -42,11 +64,8 @@ def read_images(model: nn.Module, paths: Iterable[str | Path], limit: int = 16) 
         raise FileNotFoundError("There is no image file in the folders of images.")
     count = min(limit, len(files))
     chosen = [files[index * len(files) // count] for index in range(count)]
-    config = resolve_input_data_config(model)
-    crop = Cropping(config)
-    mean, std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
-    # In place, in the order of torchvision's ToTensor and Normalize: equal to them to the bit.
-    return torch.stack([torch.from_numpy(crop(_open(file))).float().div_(255).sub_(mean).div_(std) for file in chosen])
+    crop = Cropping(resolve_input_data_config(model))
+    return np.stack([crop(_open(file)) for file in chosen])
 
 
 def made_images(model: nn.Module, count: int = 16, seed: int = 0) -> Tensor:

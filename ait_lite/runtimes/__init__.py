@@ -17,7 +17,14 @@ from ait_lite.runtimes.graph import (
     join,
     open_graph,
 )
-from ait_lite.runtimes.prepared import PreparedError, PreparedModel, Reference, is_prepared, read_prepared
+from ait_lite.runtimes.prepared import (
+    PreparedError,
+    PreparedModel,
+    Reference,
+    is_prepared,
+    read_prepared,
+    refuse_prepared,
+)
 
 __all__ = [
     "GRAPH_RUNTIMES",
@@ -37,4 +44,5 @@ __all__ = [
     "join",
     "open_graph",
     "read_prepared",
+    "refuse_prepared",
 ]

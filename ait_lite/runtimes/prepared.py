@@ -93,6 +93,19 @@ def is_prepared(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def refuse_prepared(folder: Path) -> None:
+    """Refuse a folder that holds the graphs of a model without its weights, for what needs these.
+
+    Raises:
+        CheckpointError: It is such a folder.
+    """
+    if is_prepared(folder) and not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is a prepared model, which holds graphs for servers in place of weights: name the checkpoint "
+            "folder that it was exported from, such as runs/mine/best"
+        )
+
+
 def read_prepared(folder: Path, *, weights: str | None = None) -> PreparedModel:
     """Read a prepared model, and check its files.
 

@@ -11,6 +11,7 @@ import ait  # noqa: F401
 from ait.pretrained.hub import cached_weights
 from ait.pretrained.names import did_you_mean
 from ait_lite.checkpoint import BEST, CONFIG, bundled_folder, bundled_models, imagenet, resolve
+from ait_lite.runtimes import refuse_prepared
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import ModelRecipe
 from training.storage.model_folder import missing_files
@@ -80,6 +81,7 @@ def checkpoint_folder(reference: str, key: str) -> Path:
     missing = missing_files(folder)
     if not missing:
         return folder
+    refuse_prepared(folder)
     if folder.is_dir():
         inside = folder / BEST
         hint = f"; did you mean {inside}?" if (inside / CONFIG).is_file() else ""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import ait  # noqa: F401
 from ait.pretrained.checks import check_loaded
 from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder
+from ait_lite.runtimes import refuse_prepared
 
 # Under "calibration" until a temperature is fitted.
 _UNCALIBRATED = "not done: a run fits a temperature at its end, and `ait calibrate` does it by hand"
@@ -70,6 +71,7 @@ def load_model(folder: Path) -> nn.Module:
     Raises:
         CheckpointError: The folder is no checkpoint, or its weights are torn or of another model.
     """
+    refuse_prepared(folder)
     missing = missing_files(folder)
     if missing:
         hint = f"; did you mean {folder / BEST}?" if not missing_files(folder / BEST) else ""

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ait.classifier import Classifier
-from ait_lite.checkpoint import WEIGHTS, read_config
+from ait_lite.checkpoint import read_config
 from ait_lite.class_memory import READOUTS, ClassMemory
-from ait_lite.runtimes import is_prepared
 from training.data import LabelledImages, open_evaluation
 from training.data.sources.folder import Layout, find_splits, require_classes, scan_folder, validation_folder
 from training.data.sources.opening import open_training
@@ -203,11 +202,6 @@ def _open(root: str | Path, layout: Layout, only: str | Path | None) -> tuple[La
 
 
 def _load(folder: Path, device: torch.device | str | None) -> Classifier:
-    if is_prepared(folder) and not (folder / WEIGHTS).is_file():
-        raise CheckpointError(
-            f"{folder} holds a graph for servers without the weights that it was made of; name the checkpoint that it "
-            "was exported from"
-        )
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         return Classifier(load_model(folder).to(place), read_config(folder))
