@@ -77,6 +77,7 @@ def create_app(
     engine = Engine(settings, on_loaded, Observers(*observers))
     peers, rates = Peers(address), RateLimits(address.folder if address else None)
     replication = ModelReplication(engine.models, peers)
+    engine.models.idleness.ask_others(replication.others_idle)
     memories = Memories(settings, engine)
     taught = TaughtModels(memories)
     engine.models.extend(taught)
@@ -177,6 +178,7 @@ def _answers(
         "unload": replication.here_unload,
         "leave_out": replication.here_leave_out,
         "left_out": replication.here_left_out,
+        "idle": replication.here_idle,
     }
 
 

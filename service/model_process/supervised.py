@@ -7,7 +7,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class SupervisedProcess:
         stuck_seconds: float,
         on_ended: Callable[[], None],
         on_loaded: Callable[[float, ModelError | None], None],
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Prepare to start the process.
 
@@ -46,10 +47,11 @@ class SupervisedProcess:
             stuck_seconds: Time after which a call is given up, and the process with it.
             on_ended: Called when the process has died.
             on_loaded: Called when an attempt to load has ended, with its seconds, and why it failed if it did.
+            loading: Makes a context in which every attempt is made.
         """
         self._launcher, self._spec = launcher, spec
         self._load_seconds, self._stuck_seconds = load_seconds, stuck_seconds
-        self._on_ended, self._on_loaded = on_ended, on_loaded
+        self._on_ended, self._on_loaded, self._loading = on_ended, on_loaded, loading
         self._process: ModelProcess | None = None
         self._next: asyncio.Future[ModelProcess] = asyncio.get_running_loop().create_future()
         self._supervision: asyncio.Task[None] | None = None
@@ -150,8 +152,9 @@ class SupervisedProcess:
     async def _load(self) -> ModelProcess:
         start = time.monotonic()
         try:
-            async with asyncio.timeout(self._load_seconds):
-                process = await ModelProcess.start(self._launcher, **self._spec)
+            with self._loading():
+                async with asyncio.timeout(self._load_seconds):
+                    process = await ModelProcess.start(self._launcher, **self._spec)
         except (ModelError, TimeoutError) as error:
             failure = error if isinstance(error, ModelError) else self._too_slow()
             self._on_loaded(time.monotonic() - start, failure)

@@ -9,26 +9,26 @@ from contextlib import suppress
 
 from service.errors import ModelUnavailable
 from service.model_process.supervised import SupervisedProcess
+from service.models.idleness import Idleness
 from service.repository.folders import ModelError
 
 logger = logging.getLogger(__name__)
-
-IDLE_SECONDS = 3.0  # without a batch, after which torch is loaded: it takes a processor for seconds
 
 
 class Explainer:
     """Loads the model in torch when the server is idle, or when an explanation is asked for.
 
+    It takes a processor for seconds, which models that are measured, and who waits for an answer, would feel.
+
     Attributes:
         explains: Whether there is an explanation; true until loading has shown otherwise.
     """
 
-    def __init__(self, process: SupervisedProcess) -> None:
-        """Prepare to start the process; nothing is loaded before the first idle moment."""
+    def __init__(self, process: SupervisedProcess, idleness: Idleness) -> None:
+        """Prepare to start the process; nothing is loaded before the server's first idle moment."""
         self.explains = True
-        self._process = process
+        self._process, self._idleness = process, idleness
         self._now = asyncio.Event()
-        self._used = False
         # It outlives the request that had the model loaded, and must not log as that request.
         self._loading = asyncio.create_task(self._load(), context=contextvars.Context())
 
@@ -36,10 +36,6 @@ class Explainer:
     def pid(self) -> int | None:
         """Id of the process; None while it is not there."""
         return self._process.pid
-
-    def postpone(self) -> None:
-        """Note that a batch is run: the server is not idle."""
-        self._used = True
 
     async def process(self) -> SupervisedProcess:
         """Get the process that explains, once it has loaded the model.
@@ -66,12 +62,12 @@ class Explainer:
         await self._process.close()
 
     async def _load(self) -> None:
-        while not self._now.is_set():
-            self._used = False
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._now.wait(), IDLE_SECONDS)
-            if not self._used:
-                break
+        idle, asked = asyncio.create_task(self._idleness.wait()), asyncio.create_task(self._now.wait())
+        try:
+            await asyncio.wait([idle, asked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+            asked.cancel()
         try:
             await self._process.start()
         except ModelError as error:

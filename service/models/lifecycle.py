@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from service.model_process.launcher import Launcher
+from service.models.idleness import Idleness
 from service.models.served_model import ServedModel
 from service.observability.events import Observer
 from service.repository.catalogue import Catalogue, Entry
@@ -31,6 +32,7 @@ class Loader:
         settings: Settings,
         observer: Observer,
         launcher: Launcher,
+        idleness: Idleness,
         on_change: Callable[[], None],
     ) -> None:
         """Prepare to load; `on_change` is called after every change of `served`."""
@@ -38,7 +40,7 @@ class Loader:
         self.loading: ModelKey | None = None
         self.failure: ModelError | None = None
         self._catalogue, self._settings, self._observer = catalogue, settings, observer
-        self._launcher, self._on_change = launcher, on_change
+        self._launcher, self._idleness, self._on_change = launcher, idleness, on_change
         self._ending: dict[asyncio.Task[None], tuple[ModelKey, ServedModel]] = {}
         self._changing = asyncio.Lock()  # one change at a time: loading takes memory
 
@@ -125,7 +127,9 @@ class Loader:
         try:
             folder = await asyncio.to_thread(self._catalogue.read, key)
             serving = await asyncio.to_thread(read_serving, folder.path)
-            model = await ServedModel.load(folder, self._launcher, self._settings, serving, self._observer)
+            model = await ServedModel.load(
+                folder, self._launcher, self._settings, serving, self._observer, self._idleness
+            )
             if await asyncio.to_thread(fingerprint, folder.path) != entry.files:
                 await model.close()
                 raise ModelError(f"{folder.path} changed while it was loaded. It is tried again.")

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from service.errors import ModelNotFound, ModelUnavailable, ServiceError, VersionNotFound
 from service.model_process.launcher import Launcher
+from service.models.idleness import Idleness
 from service.models.lifecycle import Loader
 from service.models.served_model import ServedModel
 from service.observability.events import Observer
@@ -49,19 +50,27 @@ class MoreModels(Protocol):
 
 
 class Models:
-    """All models of a server process."""
+    """All models of a server process.
+
+    Attributes:
+        settings: Of the server.
+        observer: Is told what happens.
+        failure: Why nothing can be served; None if something can, and before it is known.
+        idleness: Of all models together.
+    """
 
     def __init__(self, settings: Settings, observer: Observer | None = None, launcher: Launcher | None = None) -> None:
         """Prepare to load; a `launcher` that is given may be shared, and is closed by whoever made it."""
         self.settings = settings
         self.observer = observer or Observer()
         self.failure: ModelError | None = None
+        self.idleness = Idleness()
         self._catalogue = Catalogue(settings.model, settings.models)
         self._launcher = launcher or Launcher(
             settings.log_format, start_seconds=settings.load_seconds, hung_seconds=settings.hung_seconds
         )
         self._closes_launcher = launcher is None
-        self._loader = Loader(self._catalogue, settings, self.observer, self._launcher, self._refresh)
+        self._loader = Loader(self._catalogue, settings, self.observer, self._launcher, self.idleness, self._refresh)
         self._default: str | None = None
         self._highest: dict[str, ServedModel] = {}
         self._started = False
@@ -159,7 +168,8 @@ class Models:
     async def start(self) -> None:
         """Load what is to be served; what fails is kept, not raised."""
         try:
-            await self._loader.apply()
+            with self.idleness.loading():
+                await self._loader.apply()
         except ModelError as error:
             self.failure = error
         except Exception as error:

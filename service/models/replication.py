@@ -1,10 +1,12 @@
-"""Load and unload models in all processes of the server."""
+"""Load and unload models in all processes of the server, and know when all are idle."""
 
 from __future__ import annotations
 
 from service.errors import ServiceError
 from service.models.registry import Models
 from service.processes.peers import Peers
+
+ANSWER_SECONDS = 1.0  # that an idle process takes at most to say so
 
 
 class ModelReplication:
@@ -46,6 +48,12 @@ class ModelReplication:
             for name in names:
                 self._models.leave_out(name)
 
+    async def others_idle(self) -> bool:
+        """Find out whether all other processes are idle; one that is not there will load models soon."""
+        others = self._peers.address.others if self._peers.address else []
+        answers = await self._peers.ask("idle", seconds=ANSWER_SECONDS)
+        return len(answers) == len(others) and all(answers)
+
     async def here_load(self, name: str) -> None:
         """Load a model here."""
         await self._models.load(name)
@@ -61,6 +69,10 @@ class ModelReplication:
     async def here_leave_out(self, name: str) -> None:
         """Have a model that is not loaded here stay so."""
         self._models.leave_out(name)
+
+    async def here_idle(self) -> bool:
+        """Find out whether this process is idle."""
+        return self._models.idleness.here
 
     async def here_left_out(self) -> list[str]:
         """List the models that are left out here."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ from service.model_process.launcher import Launcher
 from service.model_process.supervised import SupervisedProcess
 from service.models.batch_outputs import BatchOutputs, Row
 from service.models.explainer import Explainer
+from service.models.idleness import Idleness
 from service.observability.events import Observer
 from service.repository.folders import ModelError, ModelFolder, ServingSettings
 from service.scores import Labels, best_labels, sigmoid, softmax
@@ -84,6 +85,7 @@ class ServedModel:
         settings: Settings,
         serving: ServingSettings,
         observer: Observer,
+        idleness: Idleness,
         explainer: Explainer | None = None,
     ) -> None:
         """Take a process that has loaded the folder's model; `load` does all of it.
@@ -94,6 +96,7 @@ class ServedModel:
             settings: Of the server.
             serving: Of the model.
             observer: Is told what happens.
+            idleness: Is told of batches.
             explainer: Explains in place of the process; None where that does so itself, or nothing does.
         """
         self.folder = folder
@@ -105,7 +108,7 @@ class ServedModel:
         self.runtime: dict[str, Any] = process.description["runtime"]
         self.no_torch: str = process.description["no_torch"]
         self.max_batch = serving.max_batch or settings.max_batch
-        self._process, self._observer = process, observer
+        self._process, self._observer, self._idleness = process, observer, idleness
         self._refusals = _Refusals(folder, observer)
         self._crop = Cropping(process.description["data_config"])
         self.input_size = self._crop.input_size
@@ -139,7 +142,13 @@ class ServedModel:
 
     @classmethod
     async def load(
-        cls, folder: ModelFolder, launcher: Launcher, settings: Settings, serving: ServingSettings, observer: Observer
+        cls,
+        folder: ModelFolder,
+        launcher: Launcher,
+        settings: Settings,
+        serving: ServingSettings,
+        observer: Observer,
+        idleness: Idleness,
     ) -> ServedModel:
         """Load a model; it is warm and ready on return.
 
@@ -175,6 +184,7 @@ class ServedModel:
                 on_loaded=lambda seconds, error: observer.loaded(
                     name, version, seconds, str(error) if error else None
                 ),
+                loading=nullcontext if spec["only_explains"] else idleness.loading,
             )
 
         explainer = None
@@ -191,12 +201,12 @@ class ServedModel:
             else:
                 if settings.explain == "auto" and not process.description["no_torch"]:
                     explaining = spec | {"runtime": "torch", "precision": "fp32", "only_explains": True}
-                    explainer = Explainer(supervised(launcher, explaining))
+                    explainer = Explainer(supervised(launcher, explaining), idleness)
         else:
             process = supervised(launcher, spec)
             await process.start()
         _log(folder, process.description, time.perf_counter() - began)
-        return cls(folder, process, settings, serving, observer, explainer)
+        return cls(folder, process, settings, serving, observer, idleness, explainer)
 
     @property
     def ready(self) -> bool:
@@ -345,8 +355,7 @@ class ServedModel:
         self._process.kill()
 
     async def _infer(self, operation: str, inputs: list[np.ndarray]) -> list[Row]:
-        if self._explaining:
-            self._explaining.postpone()
+        self._idleness.disturb()
         reply = await self._process.call(operation, inputs)
         batch = BatchOutputs(reply, self.probabilities)
         return [Row(batch, place) for place in range(len(batch.values))]

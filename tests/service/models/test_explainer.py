@@ -9,7 +9,8 @@ import pytest
 
 from service.errors import ModelUnavailable
 from service.model_process.supervised import SupervisedProcess
-from service.models.explainer import IDLE_SECONDS, Explainer
+from service.models.explainer import Explainer
+from service.models.idleness import IDLE_SECONDS, Idleness
 from service.repository.folders import ModelError
 from tests.support.virtual_time import run
 
@@ -36,17 +37,19 @@ class Process:
         self.closed = True
 
 
-def make(process: Process) -> Explainer:
-    return Explainer(cast(SupervisedProcess, process))
+def make(process: Process, idleness: Idleness | None = None) -> Explainer:
+    return Explainer(cast(SupervisedProcess, process), idleness or Idleness())
 
 
 def test_it_is_loaded_in_the_first_idle_moment() -> None:
     async def work() -> None:
-        process = Process()
-        explainer = make(process)
+        process, idleness = Process(), Idleness()
+        with idleness.loading():
+            make(process, idleness)
+            await asyncio.sleep(10 * IDLE_SECONDS)  # later models are being measured
         for _ in range(5):
             await asyncio.sleep(0.9 * IDLE_SECONDS)
-            explainer.postpone()
+            idleness.disturb()
         assert process.started is None
         await asyncio.sleep(2 * IDLE_SECONDS)
         assert process.started is not None

@@ -11,8 +11,11 @@ import pytest
 
 from ait_lite.checkpoint import WEIGHTS
 from ait_lite.runtimes.prepared import GRAPH
+from service.model_process.supervised import SupervisedProcess
+from service.models import idleness
 from service.models.registry import Models
 from tests.support.served_models import IMAGE, Witness, ask, expected
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -50,6 +53,28 @@ def test_it_is_explained_by_another_process(served: Any, root: Path, model_folde
         found = await model.explain(model.prepare(IMAGE))
         np.testing.assert_allclose(found["logits"], expected(model_folder)[0], atol=1e-3)
         assert ("batch", "explain", 1) in witness.told
+
+
+def test_torch_is_loaded_for_explanations_only_when_all_models_are(
+    served: Any, root: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(model_folder / WEIGHTS, root / "colours" / "1" / WEIGHTS)
+    shutil.copytree(root / "colours", root / "others")
+    started: list[tuple[str, bool]] = []
+    start = SupervisedProcess.start
+
+    async def noted(process: SupervisedProcess) -> None:
+        started.append((process._spec["name"], process._spec["only_explains"]))
+        await start(process)
+
+    monkeypatch.setattr(SupervisedProcess, "start", noted)
+    monkeypatch.setattr(idleness, "IDLE_SECONDS", 0.0)
+
+    @served(runtime="auto")
+    async def _(models: Models, witness: Witness) -> None:
+        await until(lambda: all(each.explainer_pid for each in models.answering), "both to be loaded in torch")
+        assert started[:2] == [("colours", False), ("others", False)]
+        assert sorted(started[2:]) == [("colours", True), ("others", True)]
 
 
 def test_weights_are_served_where_the_graph_was_altered(served: Any, root: Path, model_folder: Path) -> None:
