@@ -4,17 +4,21 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from platformdirs import user_cache_path
 
+MEMORY: Final = Path("/dev/shm")  # containers have it where the rest cannot be written to
 
-def cache_folders(kind: str) -> list[Path]:
+
+def cache_folders(kind: str, *, memory: bool = False) -> list[Path]:
     """List where things of a kind may lie, the preferred place first; nothing is created.
 
     Args:
         kind: Name of the folder, such as ``images``.
+        memory: Whether the last place may be in memory, which what lies there takes.
     """
-    return [*_of_user(kind), *_temporary(kind)]
+    return [*_of_user(kind), *_temporary(kind), *(_private(MEMORY, kind) if memory and MEMORY.is_dir() else [])]
 
 
 def writable_cache(kind: str) -> Path:
@@ -52,8 +56,12 @@ def _of_user(kind: str) -> list[Path]:
 
 def _temporary(kind: str) -> list[Path]:
     try:
-        folder = Path(tempfile.gettempdir()) / f"ait-{kind}-{os.getuid()}"
+        return _private(Path(tempfile.gettempdir()), kind)
     except OSError:  # nothing can be written anywhere
         return []
+
+
+def _private(place: Path, kind: str) -> list[Path]:
+    folder = place / f"ait-{kind}-{os.getuid()}"
     # A folder that is not ours might hold what another has put there for us to read.
     return [folder] if not folder.exists() or folder.stat().st_uid == os.getuid() else []

@@ -99,7 +99,10 @@ class Settings(BaseSettings):
     )
     cache: str | None = Field(
         None,
-        description="AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache.",
+        description=(
+            "AIT_CACHE: folder where prepared models are kept from start to start; unset, the user's cache. Where it "
+            "cannot be written to, a private folder among temporary files or in /dev/shm."
+        ),
     )
     explain: Literal["auto", "off"] = Field(
         "auto",

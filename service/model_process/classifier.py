@@ -73,7 +73,7 @@ class Classifier:
             device: Torch's.
             max_batch: Most inputs that are run at once.
             wanted: Runtime and precision; None is torch in fp32 where it is installed, else whatever is.
-            cache: Folder of prepared graphs; None is the user's.
+            cache: As for `Graphs`.
             threads: Of all batches together.
             apart: As for `Graphs`.
             use_torch: Whether to load the model in torch, where that can be.

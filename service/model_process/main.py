@@ -22,7 +22,6 @@ from service.model_process.classifier import Classifier
 from service.model_process.messages import Message
 from service.model_process.mixed_batch import MixedBatch, split
 from service.model_process.runtimes.choice import Wanted
-from service.model_process.runtimes.graphs import cache_folder
 from service.model_process.streams import Streams
 from service.processes.machine import available_processors, freeze_garbage_collector
 from service.repository.folders import ModelError, ModelFolder
@@ -161,7 +160,7 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, _Batches]:
             device=spec["device"],
             max_batch=spec["max_batch"],
             wanted=Wanted(spec["runtime"], spec["precision"]),
-            cache=cache_folder(spec["cache"]),
+            cache=Path(spec["cache"]).expanduser() if spec["cache"] else None,
             threads=threads,
             apart=True,
             use_torch=spec["torch"],

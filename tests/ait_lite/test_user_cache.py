@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ait_lite import user_cache
 from ait_lite.user_cache import cache_folders, writable_cache
 
 
@@ -50,6 +51,19 @@ def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.getuid", lambda: 12345)
     with pytest.raises(OSError, match="neither"):
         writable_cache("images")
+
+
+def test_memory_comes_last_and_only_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_cache, "MEMORY", tmp_path / "memory")
+    assert len(cache_folders("graphs", memory=True)) == 2  # there is none
+    (tmp_path / "memory").mkdir()
+    *others, last = cache_folders("graphs", memory=True)
+    assert last == tmp_path / "memory" / f"ait-graphs-{os.getuid()}"
+    assert others == cache_folders("graphs")
+    last.mkdir()
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    last.rename(tmp_path / "memory" / "ait-graphs-12345")  # of somebody else
+    assert cache_folders("graphs", memory=True) == cache_folders("graphs")
 
 
 def test_where_nothing_can_be_written_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

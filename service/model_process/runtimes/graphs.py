@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -11,15 +12,16 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ait_lite.checkpoint import WEIGHTS, atomic_folder
 from ait_lite.runtimes import PreparedError, PreparedModel, is_prepared, read_prepared
 from ait_lite.runtimes.prepared import sha256
 from ait_lite.runtimes.processor import processor_features
-from ait_lite.user_cache import cache_folders
+from ait_lite.user_cache import MEMORY, cache_folders
+from service.processes.machine import has_temporary_folder
 from service.repository.folders import ModelFolder
 
 if TYPE_CHECKING:
@@ -28,23 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_ENTRIES = 32  # of the cache; what was used longest ago goes first
+MOST_IN_MEMORY = 8  # of one that lies there
 _FAILED = "failed.txt"
-_FAILURE = 3  # exit code
+_FAILURE, _FULL = 3, 4  # exit codes
+_REMEDY: Final = "name one that can be written to with AIT_CACHE, or mount one (docker run --tmpfs /tmp)"
 
 
 class NoGraph(Exception):
     """There is no graph of a model, and none can be made; the message says why."""
-
-
-def cache_folder(setting: str | None = None) -> Path:
-    """Name the folder of the cache.
-
-    Args:
-        setting: AIT_CACHE; None is where the operating system has caches.
-    """
-    if setting:
-        return Path(setting).expanduser()
-    return next(iter(cache_folders("graphs")), Path("/nonexistent"))  # what cannot be written is told and left
 
 
 class Graphs:
@@ -65,16 +58,18 @@ class Graphs:
             folder: Of the model.
             torch_model: What a graph is made of where there is none; None makes none.
             temperature: Of the checkpoint.
-            cache: See `cache_folder`.
+            cache: Folder where graphs are kept; where it is None or cannot be written to, the user's cache, a private
+                folder among temporary files, or one in memory is taken.
             apart: Whether a graph is made in a process of its own, which leaves no memory behind. This one must have
                 run nothing in torch or in a runtime before.
         """
         self._folder, self._torch_model, self._temperature = folder, torch_model, temperature
-        self._cache, self._apart = cache or cache_folder(), apart
+        self._places = [*([cache] if cache else []), *cache_folders("graphs", memory=True)]
+        self._apart = apart
 
     @contextmanager
     def prepared(self, *, int8: bool) -> Iterator[PreparedModel]:
-        """Find or make the graphs; the files are there within the context.
+        """Find or make the graphs; the files are there within the context, and as long as the cache keeps them.
 
         Args:
             int8: Whether a quantised graph is wanted.
@@ -85,23 +80,28 @@ class Graphs:
         found = self._in_the_folder()
         if found is None and self._torch_model is None:
             raise NoGraph(f"{self._folder.path} holds no graph, and without torch none can be made of its weights")
-        if found is not None:
-            yield found
-            return
-        with ExitStack() as stack:
-            weights = sha256(self._folder.path / WEIGHTS)
-            entry = self._cache / self._key(weights, int8)
+        yield found or self._kept(int8)
+
+    def _kept(self, int8: bool) -> PreparedModel:
+        """Find or make the graphs in the first place of the cache that can be written to."""
+        weights = sha256(self._folder.path / WEIGHTS)
+        key = self._key(weights, int8)
+        refused = []
+        for place in self._places:
             try:
-                with _locked(self._cache, entry.name):
-                    found = _read(entry, weights) or self._make(entry, weights, int8)
+                with _locked(place, key):
+                    found = _read(place / key, weights) or self._make(place / key, weights, int8)
             except OSError as error:
-                logger.warning("graphs cannot be kept in %s (%s); they are made at every start", self._cache, error)
-                try:
-                    temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                    found = self._make(temporary / "graphs", weights, int8)
-                except OSError as nowhere:
-                    raise NoGraph(f"there is no folder to make a graph in ({nowhere})") from nowhere
-            yield found
+                refused.append(f"{place}: {error.strerror or error}")
+                continue
+            if refused:
+                logger.warning("graphs are kept in %s (%s); AIT_CACHE names another folder", place, "; ".join(refused))
+            return found
+        reason = f"there is no folder to make a graph in: {_REMEDY}"
+        logger.warning(
+            "%s cannot be served faster than in torch: %s (%s)", self._folder.path, reason, "; ".join(refused)
+        )
+        raise NoGraph(reason)
 
     def _in_the_folder(self) -> PreparedModel | None:
         path = self._folder.path
@@ -134,6 +134,8 @@ class Graphs:
         with atomic_folder(entry) as new:
 
             def make() -> None:
+                if self._apart and not has_temporary_folder():
+                    tempfile.tempdir = str(new)  # quantising writes temporary files
                 try:
                     write_graphs(
                         module, new, self._folder.path, weights=weights, temperature=self._temperature, int8=int8
@@ -170,7 +172,7 @@ def _read(entry: Path, weights: str) -> PreparedModel | None:
 @contextmanager
 def _locked(cache: Path, name: str) -> Iterator[None]:
     """Have others that want the same wait: processes of one server load a model at the same time."""
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (cache / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -181,7 +183,7 @@ def _forget_old(cache: Path) -> None:
         entries = sorted(
             (each for each in cache.iterdir() if is_prepared(each)), key=lambda each: each.stat().st_mtime
         )
-        for entry in entries[:-MOST_ENTRIES]:
+        for entry in entries[: -MOST_IN_MEMORY if cache.parent == MEMORY else -MOST_ENTRIES]:
             shutil.rmtree(entry, ignore_errors=True)
             entry.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -190,11 +192,14 @@ def _in_a_fork(make: Callable[[], None]) -> None:
     """Do something in a child process, and wait for it.
 
     Raises:
+        OSError: There was no room for what it wrote.
         NoGraph: The child ended otherwise than by being done.
     """
     pid = os.fork()
     if pid:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code == _FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if code:
             raise NoGraph(f"the process that made the graph ended with exit code {code}; the cause is in the log")
         return
@@ -204,8 +209,11 @@ def _in_a_fork(make: Callable[[], None]) -> None:
         _use_one_thread()
         make()
         code = 0
-    except BaseException:
-        logger.exception("a graph cannot be made")
+    except BaseException as error:
+        if os.strerror(errno.ENOSPC) in str(error):  # safetensors says so in an error of its own
+            code = _FULL
+        else:
+            logger.exception("a graph cannot be made")
     finally:
         os._exit(code)
 

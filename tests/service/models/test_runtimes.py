@@ -82,7 +82,7 @@ def test_weights_are_served_where_the_graph_was_altered(served: Any, root: Path,
     shutil.copyfile(model_folder / WEIGHTS, folder / WEIGHTS)
     (folder / GRAPH).write_bytes((folder / GRAPH).read_bytes()[:-1])
 
-    @served(runtime="auto", explain="off", cache="/dev/null/nowhere")
+    @served(runtime="auto", explain="off", cache=str(root.parent / "cache"))
     async def _(models: Models, witness: Witness) -> None:
         model = models.get()
         np.testing.assert_allclose(await ask(model), expected(model_folder), atol=1e-3)

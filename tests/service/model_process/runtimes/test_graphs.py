@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from ait.export import graph
+from ait_lite import user_cache
 from ait_lite.checkpoint import CONFIG, MANIFEST, WEIGHTS
 from ait_lite.runtimes.prepared import GRAPH
 from service.model_process.classifier import Classifier
@@ -86,11 +89,79 @@ def test_what_was_used_longest_ago_is_forgotten(
     assert not first.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(model_folder: Path, tmp_path: Path, made: list[Path]) -> None:
-    (tmp_path / "file").touch()
-    entry = take(model_folder, tmp_path / "file" / "cache")
-    assert not entry.exists()  # any more
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file, below which nothing can be made; the user's cache and temporary files would be there."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    monkeypatch.setattr("tempfile.tempdir", str(file))
+    monkeypatch.setattr(user_cache, "MEMORY", file)
+    return file
+
+
+@pytest.mark.parametrize("place", ["temporary", "memory"])
+def test_a_private_folder_takes_the_place_of_a_cache_that_cannot_be_written(
+    model_folder: Path,
+    tmp_path: Path,
+    made: list[Path],
+    read_only: Path,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / place).mkdir()
+    if place == "temporary":
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / place))
+    else:
+        monkeypatch.setattr(user_cache, "MEMORY", tmp_path / place)
+    entry = take(model_folder, read_only / "cache")
+    private = tmp_path / place / f"ait-graphs-{os.getuid()}"
+    assert entry.parent == private
+    assert private.stat().st_mode & 0o77 == 0
+    assert f"graphs are kept in {private}" in caplog.text
+    assert f"{read_only / 'cache'}: Not a directory" in caplog.text
+    assert "AIT_CACHE" in caplog.text
+    assert take(model_folder, read_only / "cache") == entry
     assert len(made) == 1
+
+
+def test_where_nothing_can_be_written_the_reason_names_what_helps(
+    model_folder: Path, made: list[Path], read_only: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(NoGraph, match=r"AIT_CACHE.*--tmpfs /tmp"):
+        take(model_folder, read_only / "cache")
+    assert "cannot be served faster than in torch" in caplog.text
+    assert "Not a directory" in caplog.text
+    assert not made
+
+
+def test_in_memory_fewer_are_kept(
+    model_folder: Path, tmp_path: Path, made: list[Path], read_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(user_cache, "MEMORY", memory)
+    monkeypatch.setattr(graphs, "MEMORY", memory)
+    monkeypatch.setattr(graphs, "MOST_IN_MEMORY", 1)
+    first = take(model_folder, read_only)
+    assert take(model_folder, read_only, int8=True).exists()
+    assert not first.exists()
+
+
+def test_a_folder_without_room_is_passed_over(
+    model_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(model: Any, folder: Path, *_: Any, **__: Any) -> None:
+        if folder.is_relative_to(tmp_path / "full"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        shutil.copytree(prepared_folder, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(graph, "write_graphs", write)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "roomy"))
+    torch_model = Classifier(locate(model_folder)).torch_model
+    with Graphs(locate(model_folder), torch_model, cache=tmp_path / "full", apart=True).prepared(int8=False) as found:
+        assert found.folder.is_relative_to(tmp_path / "roomy")
 
 
 def test_no_graph_without_torch(model_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
