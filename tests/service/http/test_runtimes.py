@@ -1,0 +1,106 @@
+"""The routes that reach a model, over HTTP, in every runtime that is installed: all answer as the library does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from ait_lite.runtimes import GRAPH_RUNTIMES, RuntimeUnavailable, check_available
+from service.model_process.classifier import Classifier
+from service.model_process.mixed_batch import split
+from service.model_process.runtimes.choice import Wanted
+from service.repository.folders import locate
+from tests.support.memories_client import coloured, create, recall, serving, teach_colours
+from tests.support.service_client import labels, post
+from tests.support.service_images import scene
+
+
+def _installed(runtime: str) -> bool:
+    try:
+        check_available(runtime)
+    except RuntimeUnavailable:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module", params=["torch", *filter(_installed, GRAPH_RUNTIMES)])
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder(runtime: str, model_folder: Path, graph_folder: Path) -> Path:
+    """A checkpoint for torch; for the others a graph, which is loaded in a fraction of the time."""
+    return model_folder if runtime == "torch" else graph_folder
+
+
+@pytest.fixture(scope="module")
+def running(
+    runtime: str, folder: Path, client: TestClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """A server of the model in the runtime."""
+    if runtime == "torch":
+        yield client
+        return
+    store = tmp_path_factory.mktemp("store") / "memories.sqlite3"
+    with serving(folder, store, runtime=runtime, max_batch=4) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def expected(runtime: str, folder: Path) -> Classifier:
+    """The model without a server; graphs are run in ONNX Runtime."""
+    if runtime == "torch":
+        return Classifier(locate(folder))
+    return Classifier(locate(folder), wanted=Wanted("onnxruntime"), use_torch=False)
+
+
+def test_its_model_tells_the_runtime(running: TestClient, runtime: str) -> None:
+    told = running.get("/v1/models/colours").json()["runtime"]
+    assert (told["name"], told["precision"], told["reason"]) == (runtime, "fp32", "asked for")
+
+
+def test_images_are_classified(running: TestClient, expected: Classifier) -> None:
+    right = dict(expected.classify([scene()])[0])
+    found = [{each["label"]: each["score"] for each in image} for image in labels(post(running))]
+    assert found == [pytest.approx(right, abs=1e-3)]
+
+
+def test_images_are_embedded(running: TestClient, expected: Classifier) -> None:
+    (embedding,) = post(running, path="/v1/embed").json()["embeddings"]
+    right = expected.features(split([expected.prepare(scene())]))[0]
+    found = np.array(embedding["features"])
+    np.testing.assert_allclose(found / np.linalg.norm(found), right / np.linalg.norm(right), atol=1e-3)
+
+
+def test_tensors_are_answered(running: TestClient, expected: Classifier) -> None:
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    tensor = {"name": "pixels", "shape": [3, 3, 32, 32], "datatype": "FP32", "data": pixels.ravel().tolist()}
+    outputs = running.post("/v2/models/colours/infer", json={"inputs": [tensor]}).json()["outputs"]
+    found = next(each for each in outputs if each["name"] == "logits")
+    right = expected.logits(split(list(pixels)))
+    np.testing.assert_allclose(np.reshape(found["data"], found["shape"]), right, atol=1e-3)
+
+
+def test_a_memory_answers(running: TestClient) -> None:
+    create(running, "runtimes")
+    teach_colours(running, "runtimes", 4)
+    assert recall(running, "runtimes", coloured("green", 9))["labels"][0]["label"] == "green"
+
+
+def test_metrics_tell_the_runtime(running: TestClient, runtime: str) -> None:
+    assert post(running).status_code == 200
+    samples = [
+        sample
+        for family in text_string_to_metric_families(running.get("/metrics").text)
+        for sample in family.samples
+        if sample.labels.get("model") == "colours"
+    ]
+    answering = [each.labels["runtime"] for each in samples if each.name == "ait_model_runtime" and each.value == 1]
+    assert answering == [runtime]
+    assert any(each.name == "ait_batch_size_count" and each.value > 0 for each in samples)
