@@ -37,6 +37,7 @@ from ait_lite.runtimes import (
     compare,
     compare_graph,
     open_graph,
+    why,
 )
 
 Key = TypeVar("Key")
@@ -276,12 +277,12 @@ class _Subject:
             if path is None:
                 raise RuntimeUnavailable("no int8 graph answers as the model does, or onnxruntime is not installed")
             run = open_graph(runtime, path, precision, threads=torch.get_num_threads())
-        except RuntimeUnavailable as error:
-            self.left_out[f"{self.label}, {runtime} {precision}"] = str(error)
+            reference = self._prepared.reference()
+            pixels = Normalising(self._prepared.data_config)(reference.images)
+            self._agreements[runtime, precision] = compare_graph(run, pixels, reference.outputs, precision)
+        except Exception as error:  # whatever a library raises for a graph that it cannot run
+            self.left_out[f"{self.label}, {runtime} {precision}"] = why(error)
             return None
-        reference = self._prepared.reference()
-        pixels = Normalising(self._prepared.data_config)(reference.images)
-        self._agreements[runtime, precision] = compare_graph(run, pixels, reference.outputs, precision)
         return run
 
     @torch.inference_mode()

@@ -25,6 +25,7 @@ from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import (
     GRAPH_RUNTIMES,
     Agreement,
+    Answering,
     Outputs,
     PreparedModel,
     Reference,
@@ -67,7 +68,7 @@ def write_graphs(
     checkpoint: Path | None = None,
     *,
     weights: str = "",
-    temperature: float | None = None,
+    answering: Answering | None = None,
     int8: bool = False,
     images: np.ndarray | None = None,
 ) -> PreparedModel:
@@ -78,7 +79,7 @@ def write_graphs(
         folder: Is there, and takes the files.
         checkpoint: Folder whose exemplars the graphs are compared on, where it has any, besides made images.
         weights: SHA-256 of the model's weights.
-        temperature: What logits are divided by for probabilities.
+        answering: What is made of logits; None is a softmax without a temperature.
         int8: Whether to quantise, where ONNX Runtime is installed; a graph whose answers are too different is left
             out, and its agreement tells.
         images: To compare on in place of exemplars, uint8 (N, C, H, W); made ones only fill up what is missing.
@@ -91,21 +92,22 @@ def write_graphs(
         raise ExportError(
             f"a graph needs {' and '.join(missing)}: pip install 'associative-transformer[export]' installs them."
         )
+    answering = answering or Answering()
     eager, _ = prepare(model, torch.zeros(0), probabilities=False)
     compared, photographs = reference_images(eager, checkpoint, images)
     config = data_config_of(model)
     pixels = Normalising(config)(compared)
     both, expected = _with_features(eager, torch.from_numpy(pixels))
     _write_onnx(both, torch.from_numpy(pixels[:1]), folder / GRAPH, features=expected.features is not None)
-    agreement = _compared(folder / GRAPH, "fp32", pixels, expected, temperature)
+    agreement = _compared(folder / GRAPH, "fp32", pixels, expected, answering)
     if not any(found.enough("fp32") for found in agreement.values()):
         raise ExportError(f"the graph does not answer as the model does: {_told(agreement)}.")
-    agreement |= _compared(folder / GRAPH, "bf16", pixels, expected, temperature)
+    agreement |= _compared(folder / GRAPH, "bf16", pixels, expected, answering)
     if int8 and find_spec("onnxruntime") is not None:
         # Photographs show ranges of activations that made images do not: these only fill up what is missing.
         order = np.argsort(~photographs, kind="stable")[:CALIBRATION]
-        quantise(folder / GRAPH, folder / QUANTISED, pixels, expected, temperature, calibration=pixels[order])
-        agreement |= _compared(folder / QUANTISED, "int8", pixels, expected, temperature)
+        quantise(folder / GRAPH, folder / QUANTISED, pixels, expected, answering, calibration=pixels[order])
+        agreement |= _compared(folder / QUANTISED, "int8", pixels, expected, answering)
         if not any(found.enough("int8") for name, found in agreement.items() if name.endswith("int8")):
             (folder / QUANTISED).unlink()
     prepared = PreparedModel(
@@ -158,7 +160,11 @@ def reference_images(
 
 
 def _parted(together: list[tuple[np.ndarray, bool]]) -> tuple[np.ndarray, np.ndarray]:
-    images, photographs = zip(*together, strict=True)
+    """Part images from whether they are photographs; one that comes several times would count as often."""
+    once: dict[bytes, tuple[np.ndarray, bool]] = {}
+    for image, photograph in together:
+        once.setdefault(image.tobytes(), (image, photograph))
+    images, photographs = zip(*once.values(), strict=True)
     return np.stack(images), np.array(photographs)
 
 
@@ -234,7 +240,7 @@ def _write_onnx(module: nn.Module, pixels: Tensor, path: Path, *, features: bool
 
 
 def _compared(
-    path: Path, precision: str, pixels: np.ndarray, expected: Outputs, temperature: float | None
+    path: Path, precision: str, pixels: np.ndarray, expected: Outputs, answering: Answering
 ) -> dict[str, Agreement]:
     found = {}
     for runtime in GRAPH_RUNTIMES:
@@ -244,7 +250,7 @@ def _compared(
             continue
         try:
             graph = open_graph(runtime, path, precision, threads=torch.get_num_threads())
-            found[f"{runtime} {precision}"] = compare_graph(graph, pixels, expected, precision, temperature)
+            found[f"{runtime} {precision}"] = compare_graph(graph, pixels, expected, precision, answering)
         except Exception as error:  # whatever a library raises for a graph that it cannot run
             if precision == "fp32" and not isinstance(error, (RuntimeError, ValueError)):
                 raise

@@ -58,9 +58,7 @@ def convert(weights: Path, folder: Path) -> None:
         )
         (temporary / "README.md").write_text(_CARD, encoding="utf-8")
         if not missing_packages():  # with a graph a server starts sooner
-            write_graphs(
-                model.eval(), temporary, temporary, weights=sha256(temporary / WEIGHTS), temperature=None, int8=False
-            )
+            write_graphs(model.eval(), temporary, temporary, weights=sha256(temporary / WEIGHTS), int8=False)
 
 
 def class_names() -> list[str]:

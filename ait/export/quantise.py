@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ait.export.prepare import quiet
-from ait_lite.runtimes import Agreement, Outputs, compare_graph, open_graph
+from ait_lite.runtimes import Agreement, Answering, Outputs, compare_graph, open_graph
 
 # The others take little time, and lose more; convolutions whose range is measured for every batch are slow.
 _PRODUCTS: Final = ["MatMul", "Gemm"]
@@ -22,7 +22,7 @@ def quantise(
     path: Path,
     pixels: np.ndarray,
     expected: Outputs,
-    temperature: float | None,
+    answering: Answering,
     *,
     calibration: np.ndarray,
 ) -> None:
@@ -37,7 +37,7 @@ def quantise(
         path: The file to write.
         pixels: Normalised images to compare on, float32 (N, C, H, W).
         expected: The eager model's outputs for them.
-        temperature: What logits are divided by for probabilities.
+        answering: What is made of logits.
         calibration: Normalised images that tell the ranges of activations, float32 (n, C, H, W).
     """
     found = []
@@ -46,7 +46,7 @@ def quantise(
             made = Path(temporary) / f"{name}.onnx"
             with quiet():
                 make(graph, made, calibration)
-            found.append((*_tried(made, pixels, expected, temperature), made))
+            found.append((*_tried(made, pixels, expected, answering), made))
         good = [each for each in found if each[0].enough("int8")]
         if good:
             _, _, best = min(good, key=lambda each: each[1])
@@ -93,9 +93,9 @@ def _static(graph: Path, path: Path, calibration: np.ndarray) -> None:
     )
 
 
-def _tried(path: Path, pixels: np.ndarray, expected: Outputs, temperature: float | None) -> tuple[Agreement, float]:
+def _tried(path: Path, pixels: np.ndarray, expected: Outputs, answering: Answering) -> tuple[Agreement, float]:
     run = open_graph("onnxruntime", path, "int8")
-    agreement = compare_graph(run, pixels, expected, "int8", temperature)
+    agreement = compare_graph(run, pixels, expected, "int8", answering)
     fastest = float("inf")
     for _ in range(3):
         start = time.perf_counter()

@@ -12,9 +12,9 @@ from ait.export.graph import most_images, write_graphs
 from ait.export.place import new_folder
 from ait.export.sample_images import read_pixels
 from ait.memory.associative_head import AssociativeHead
-from ait_lite.checkpoint import CONFIG, CORRECTIONS, EXEMPLARS, HEAD, WEIGHTS, read_config, read_temperature
+from ait_lite.checkpoint import CONFIG, CORRECTIONS, EXEMPLARS, HEAD, WEIGHTS, read_config
 from ait_lite.class_memory.head import LOG_BETA, PRIORS
-from ait_lite.runtimes import PreparedModel, read_prepared
+from ait_lite.runtimes import Answering, PreparedModel, read_prepared
 from ait_lite.runtimes.prepared import sha256
 
 
@@ -49,7 +49,7 @@ def export_serving(
     folder = Path(folder)
     if not (checkpoint / CONFIG).is_file() or not (checkpoint / WEIGHTS).is_file():
         raise ExportError(f"{checkpoint} is no folder of a checkpoint, whose labels and preprocessing are needed.")
-    temperature = read_temperature(read_config(checkpoint))
+    answering = Answering.of(read_config(checkpoint))
     pixels = read_pixels(model, images, most_images(model)) if images else None
     with new_folder(folder) as candidate:
         for name in (CONFIG, EXEMPLARS, CORRECTIONS):
@@ -61,6 +61,6 @@ def export_serving(
             save_file({name: each.detach().cpu().numpy() for name, each in priors.items()}, candidate / HEAD)
         write_graphs(
             model, candidate, checkpoint,
-            weights=sha256(checkpoint / WEIGHTS), temperature=temperature, int8=int8, images=pixels,
+            weights=sha256(checkpoint / WEIGHTS), answering=answering, int8=int8, images=pixels,
         )  # fmt: skip
     return read_prepared(folder)

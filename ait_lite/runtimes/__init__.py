@@ -5,7 +5,8 @@ model that has them, features (batch, F), at any batch size; beside it stand inp
 was made of, so that whoever runs the graph can compare before it answers.
 """
 
-from ait_lite.runtimes.agreement import Agreement, compare, compare_graph
+from ait_lite.runtimes.agreement import FEW, Agreement, compare, compare_graph
+from ait_lite.runtimes.answering import Answering
 from ait_lite.runtimes.graph import (
     GRAPH_RUNTIMES,
     PRECISIONS,
@@ -16,6 +17,7 @@ from ait_lite.runtimes.graph import (
     fastest,
     join,
     open_graph,
+    why,
 )
 from ait_lite.runtimes.prepared import (
     PreparedError,
@@ -27,9 +29,11 @@ from ait_lite.runtimes.prepared import (
 )
 
 __all__ = [
+    "FEW",
     "GRAPH_RUNTIMES",
     "PRECISIONS",
     "Agreement",
+    "Answering",
     "Graph",
     "Outputs",
     "PreparedError",
@@ -45,4 +49,5 @@ __all__ = [
     "open_graph",
     "read_prepared",
     "refuse_prepared",
+    "why",
 ]

@@ -19,6 +19,13 @@ class RuntimeUnavailable(Exception):
     """A library that is not installed, or cannot compute so on this processor; the message names the remedy."""
 
 
+def why(error: Exception) -> str:
+    """Say in a line why a graph cannot be run."""
+    if isinstance(error, RuntimeUnavailable):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
 class Outputs(NamedTuple):
     """What a graph gives for a batch.
 
@@ -29,6 +36,10 @@ class Outputs(NamedTuple):
 
     logits: np.ndarray
     features: np.ndarray | None
+
+    def first(self, count: int) -> Outputs:
+        """Take those of the first images."""
+        return Outputs(self.logits[:count], None if self.features is None else self.features[:count])
 
 
 def join(parts: Sequence[Outputs]) -> Outputs:

@@ -198,10 +198,12 @@ class _Loop:
         return self._classifier.model.runtime, self._classifier.model.precision
 
     def graph(self, precision: str) -> Path:
+        from ait_lite.runtimes import Answering
         from service.model_process.runtimes.graphs import Graphs
 
         classifier = self._classifier
-        graphs = Graphs(classifier.folder, classifier.torch_model, temperature=classifier.temperature)
+        answering = Answering.of(classifier.folder.config)
+        graphs = Graphs(classifier.folder, classifier.torch_model, answering=answering)
         with graphs.prepared(int8=precision == "int8") as prepared:
             found = prepared.graph(precision)
             assert found is not None, "the loop itself runs in int8 only where there is a graph"

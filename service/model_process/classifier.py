@@ -16,6 +16,7 @@ from PIL import Image
 from ait_lite.checkpoint import WEIGHTS, CheckpointError, read_temperature
 from ait_lite.corrections import load_corrections
 from ait_lite.images.crop import Cropping
+from ait_lite.runtimes import Answering
 from service.model_process.mixed_batch import MixedBatch, split
 from service.model_process.runtimes.choice import Choice, Wanted, choose
 from service.model_process.runtimes.graph_model import GraphModel
@@ -93,10 +94,11 @@ class Classifier:
             self.corrections = load_corrections(folder.path)
             if self.torch_model:
                 self._describe(self.torch_model.data_config)
-            graphs = Graphs(folder, self.torch_model, temperature=self.temperature, cache=cache, apart=apart)
+            answering = Answering.of(folder.config)
+            graphs = Graphs(folder, self.torch_model, answering=answering, cache=cache, apart=apart)
             self.choice: Choice = choose(
                 wanted, self.torch_model, graphs, no_torch=self.no_torch or _NOT_TRIED,
-                temperature=self.temperature, max_batch=max_batch, threads=threads, streams=self.streams,
+                answering=answering, max_batch=max_batch, threads=threads, streams=self.streams,
             )  # fmt: skip
         except CheckpointError as error:
             raise ModelError(f"The model in {folder.path} cannot be loaded: {error}.") from error

@@ -159,7 +159,7 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, _Batches]:
             folder,
             device=spec["device"],
             max_batch=spec["max_batch"],
-            wanted=Wanted(spec["runtime"], spec["precision"]),
+            wanted=Wanted(spec["runtime"], spec["precision"], spec["runtime_file"]),
             cache=Path(spec["cache"]).expanduser() if spec["cache"] else None,
             threads=threads,
             apart=True,

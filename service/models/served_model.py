@@ -28,7 +28,7 @@ from service.models.batch_outputs import BatchOutputs, Row
 from service.models.explainer import Explainer
 from service.models.idleness import Idleness
 from service.observability.events import Observer
-from service.repository.folders import ModelError, ModelFolder, ServingSettings
+from service.repository.folders import ModelError, ModelFolder, ServingSettings, serving_file
 from service.scores import Labels, best_labels, sigmoid, softmax
 from service.settings import Settings
 
@@ -168,6 +168,7 @@ class ServedModel:
             "max_batch": serving.max_batch or settings.max_batch,
             "runtime": serving.runtime or settings.runtime,
             "precision": serving.precision or settings.precision,
+            "runtime_file": str(serving_file(folder.path) or "") if serving.runtime else "",
             "cache": settings.cache,
             "explain": settings.explain == "auto",
             "torch": True,

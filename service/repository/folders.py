@@ -142,17 +142,26 @@ def read_version(key: ModelKey, path: Path) -> ModelFolder:
     return ModelFolder(name=key.name, version=key.version, path=path, config=_read_config(path))
 
 
+def serving_file(path: Path) -> Path | None:
+    """Find the `serving.json` of a model's folder, as `read_serving` reads it.
+
+    Raises:
+        ModelError: The folder cannot be looked at.
+    """
+    places = [path, path.parent] if path.name.isdecimal() else [path]
+    try:
+        return next((place / SERVING for place in places if (place / SERVING).is_file()), None)
+    except OSError as error:
+        raise ModelError(unreadable(path, error)) from error
+
+
 def read_serving(path: Path) -> ServingSettings:
     """Read the `serving.json` in a model's folder or, of a numbered version, in the one above; else nothing is set.
 
     Raises:
         ModelError: It says something that is not understood.
     """
-    places = [path, path.parent] if path.name.isdecimal() else [path]
-    try:
-        file = next((place / SERVING for place in places if (place / SERVING).is_file()), None)
-    except OSError as error:
-        raise ModelError(unreadable(path, error)) from error
+    file = serving_file(path)
     if file is None:
         return ServingSettings()  # type: ignore[call-arg]
     try:

@@ -55,8 +55,14 @@ class Agreement(BaseModel):
     images: int = Field(description="Compared.", examples=[421])
     largest_difference: float = Field(description="Of a logit.", examples=[4e-6])
     features_difference: float = Field(description="Of a feature, as a share of the largest one.", examples=[2e-7])
-    same_label: float = Field(description="Share of images with the same best class.", examples=[1.0])
-    probability_difference: float = Field(description="Of the best class, on average.", examples=[1.7e-7])
+    same_label: float = Field(
+        description="Share of images of which the same is told: the best class, or all that reach their thresholds.",
+        examples=[1.0],
+    )
+    probability_difference: float = Field(
+        description="On average, of the best class or, of any number of them, the one that differs most.",
+        examples=[1.7e-7],
+    )
 
 
 class TriedRuntime(BaseModel):

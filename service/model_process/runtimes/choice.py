@@ -18,6 +18,7 @@ from ait_lite.runtimes import (
     GRAPH_RUNTIMES,
     PRECISIONS,
     Agreement,
+    Answering,
     Outputs,
     PreparedError,
     PreparedModel,
@@ -25,6 +26,7 @@ from ait_lite.runtimes import (
     RuntimeUnavailable,
     check_available,
     compare,
+    why,
 )
 from ait_lite.runtimes.processor import has_bf16
 from service.model_process.mixed_batch import split
@@ -42,15 +44,27 @@ logger = logging.getLogger(__name__)
 RUNTIMES: Final = ("torch", *GRAPH_RUNTIMES)
 SECONDS: Final = 2.0  # for each runtime, after which no larger batch is tried
 ROUNDS: Final = 4  # the first does not count, nor what another program has held up
+IN_SOFTMAX: Final = Answering()
 TYPICAL: Final = 8  # images of a batch under load
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for; `auto` leaves it to measurement."""
+    """What was asked for; `auto` leaves it to measurement.
+
+    Attributes:
+        runtime: What the model is to run in.
+        precision: What it is to compute in.
+        file: Which file asks for the runtime; empty if the server's settings do.
+    """
 
     runtime: Runtime = "auto"
     precision: Precision = "fp32"
+    file: str = ""
+
+    def __str__(self) -> str:
+        """Where the runtime is asked for."""
+        return f'"runtime": "{self.runtime}" in {self.file}' if self.file else f"AIT_RUNTIME={self.runtime}"
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -113,7 +127,7 @@ def choose(
     graphs: Graphs,
     *,
     no_torch: str = "",
-    temperature: float | None = None,
+    answering: Answering = IN_SOFTMAX,
     max_batch: int = 32,
     threads: int = 1,
     streams: int = 1,
@@ -125,7 +139,7 @@ def choose(
         torch_model: The `TorchModel` of the checkpoint; None where there is none.
         graphs: Its graphs.
         no_torch: Why there is no `torch_model`.
-        temperature: Of the checkpoint.
+        answering: What is made of logits.
         max_batch: Most inputs of a batch.
         threads: Of all batches together.
         streams: Batches that run at the same time.
@@ -137,9 +151,9 @@ def choose(
         try:
             check_available(wanted.runtime)
         except RuntimeUnavailable as error:
-            raise ModelError(f"AIT_RUNTIME={wanted.runtime}: {error}, or choose AIT_RUNTIME=auto.") from None
+            raise ModelError(f"{wanted}: {error}, or choose auto.") from None
     if wanted.runtime == "torch" and torch_model is None:
-        raise ModelError(f"AIT_RUNTIME=torch: {no_torch}.")
+        raise ModelError(f"{wanted}: {no_torch}.")
     if torch_model is not None and torch_model.device.type != "cpu" and wanted.runtime == "auto":
         wanted = Wanted("torch", wanted.precision)
     make = partial(GraphModel, max_batch=max_batch, threads=threads, streams=streams)
@@ -150,7 +164,7 @@ def choose(
         (RUNTIMES, ("fp32",)),
     )
     with ExitStack() as stack:
-        candidates = _Candidates(torch_model, no_torch, make, temperature)
+        candidates = _Candidates(torch_model, no_torch, make, answering)
         candidates.prepare = lambda: stack.enter_context(graphs.prepared(int8="int8" in wanted.precisions))
         for place, (runtimes, precisions) in enumerate(groups):
             found = [model for runtime in runtimes for each in precisions if (model := candidates.get(runtime, each))]
@@ -167,12 +181,12 @@ class _Candidates:
     """What might be taken; each is made and compared once."""
 
     def __init__(
-        self, torch_model: TorchModel | None, no_torch: str, make: Callable[..., GraphModel], temperature: float | None
+        self, torch_model: TorchModel | None, no_torch: str, make: Callable[..., GraphModel], answering: Answering
     ) -> None:
         self.tried: list[Tried] = []
         self.prepare: Callable[[], PreparedModel]
         self._torch_model, self._no_torch = torch_model, no_torch
-        self._make, self._temperature = make, temperature
+        self._make, self._answering = make, answering
         self._models: dict[tuple[str, str], Model | None] = {}
         self._graphs: tuple[PreparedModel, Reference] | NoGraph | None = None
 
@@ -188,7 +202,7 @@ class _Candidates:
                 entry.reason = str(error)
             except Exception as error:  # whatever a library raises for a graph that it cannot run
                 logger.warning("%s in %s cannot be taken", runtime, precision, exc_info=True)
-                entry.reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                entry.reason = why(error)
             if entry.agreement and not entry.reason and not entry.agreement.enough(precision):
                 entry.reason = f"it does not answer as the model does ({entry.agreement})"
             if entry.reason:
@@ -212,7 +226,7 @@ class _Candidates:
         model: Model = self._torch_model.in_bf16()
         _, reference = self._reference()
         answers = Outputs(model.logits(split(list(reference.images))), None)
-        self.tried[-1].agreement = compare(reference.outputs._replace(features=None), answers, self._temperature)
+        self.tried[-1].agreement = compare(reference.outputs._replace(features=None), answers, self._answering)
         return model
 
     def _graph(self, runtime: str, entry: Tried) -> Model:
@@ -221,7 +235,7 @@ class _Candidates:
         if prepared.graph(entry.precision) is None:
             raise NoGraph(_no_int8(prepared))
         model = self._make(prepared, runtime, entry.precision)
-        entry.agreement = model.compare(reference, self._temperature)
+        entry.agreement = model.compare(reference, self._answering)
         return model
 
     def _reference(self) -> tuple[PreparedModel, Reference]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import (
+    FEW,
     Agreement,
+    Answering,
     Graph,
     Outputs,
     PreparedModel,
@@ -17,6 +21,8 @@ from ait_lite.runtimes import (
     open_graph,
 )
 from service.model_process.mixed_batch import MixedBatch
+
+logger = logging.getLogger(__name__)
 
 WORTH = 1.2  # times that a lone image must be answered sooner with all threads, for a second copy to be kept
 
@@ -60,6 +66,7 @@ class GraphModel:
         self.piece = self._run.piece
         self._wide: Graph | None = None
         self._shared = streams > 1
+        self._few: tuple[np.ndarray, Outputs, Answering] | None = None  # what `widen` compares on
 
     def logits(self, batch: MixedBatch, threads: int = 0) -> np.ndarray:
         """Compute logits of B inputs: float32 (B, classes)."""
@@ -76,19 +83,32 @@ class GraphModel:
             raise ValueError("the graph gives no features")
         return features
 
-    def compare(self, reference: Reference, temperature: float | None) -> Agreement:
+    def compare(self, reference: Reference, answering: Answering) -> Agreement:
         """Compare with the eager model's answers."""
         pixels = self._normalise(reference.images)
-        return compare_graph(self._run, pixels, reference.outputs, self.precision, temperature)
+        self._few = pixels[:FEW].copy(), reference.outputs.first(FEW), answering
+        return compare_graph(self._run, pixels, reference.outputs, self.precision, answering)
 
     def widen(self) -> None:
-        """Keep a second copy on all threads for images that are alone, if it answers them much sooner."""
+        """Keep a second copy on all threads for images that are alone, if it answers them much sooner, and alike."""
+        few, self._few = self._few, None
         if not self._shared:
             return
         wide = open_graph(self.runtime, self._path, self.precision, threads=self._threads, most=1)
         lone = np.zeros((1, *self.data_config["input_size"]), np.float32)
-        if WORTH * fastest(lambda: wide(lone)) < fastest(lambda: self._run(lone)):
-            self._wide = wide
+        if WORTH * fastest(lambda: wide(lone)) >= fastest(lambda: self._run(lone)):
+            return
+        if few is not None:
+            pixels, expected, answering = few
+            agreement = compare_graph(wide, pixels, expected, self.precision, answering)
+            if not agreement.enough(self.precision):
+                logger.warning(
+                    "%s on all threads does not answer as the model does (%s): lone images are not answered sooner",
+                    self.runtime,
+                    agreement,
+                )
+                return
+        self._wide = wide
 
     def _outputs(self, batch: MixedBatch, threads: int) -> Outputs:
         pixels = self._assemble(batch)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ait_lite.checkpoint import WEIGHTS, atomic_folder
-from ait_lite.runtimes import PreparedError, PreparedModel, is_prepared, read_prepared
+from ait_lite.runtimes import Answering, PreparedError, PreparedModel, is_prepared, read_prepared
 from ait_lite.runtimes.prepared import sha256
 from ait_lite.runtimes.processor import processor_features
 from ait_lite.user_cache import MEMORY, cache_folders
@@ -48,7 +48,7 @@ class Graphs:
         folder: ModelFolder,
         torch_model: TorchModel | None,
         *,
-        temperature: float | None = None,
+        answering: Answering | None = None,
         cache: Path | None = None,
         apart: bool = False,
     ) -> None:
@@ -57,13 +57,13 @@ class Graphs:
         Args:
             folder: Of the model.
             torch_model: What a graph is made of where there is none; None makes none.
-            temperature: Of the checkpoint.
+            answering: What is made of logits.
             cache: Folder where graphs are kept; where it is None or cannot be written to, the user's cache, a private
                 folder among temporary files, or one in memory is taken.
             apart: Whether a graph is made in a process of its own, which leaves no memory behind. This one must have
                 run nothing in torch or in a runtime before.
         """
-        self._folder, self._torch_model, self._temperature = folder, torch_model, temperature
+        self._folder, self._torch_model, self._answering = folder, torch_model, answering
         self._places = [*([cache] if cache else []), *cache_folders("graphs", memory=True)]
         self._apart = apart
 
@@ -137,9 +137,7 @@ class Graphs:
                 if self._apart and not has_temporary_folder():
                     tempfile.tempdir = str(new)  # quantising writes temporary files
                 try:
-                    write_graphs(
-                        module, new, self._folder.path, weights=weights, temperature=self._temperature, int8=int8
-                    )
+                    write_graphs(module, new, self._folder.path, weights=weights, answering=self._answering, int8=int8)
                 except ExportError as error:
                     (new / _FAILED).write_text(str(error))
 
@@ -147,6 +145,7 @@ class Graphs:
             if (new / _FAILED).is_file():
                 reason = (new / _FAILED).read_text()
                 failed.write_text(reason)  # it would fail again, after as long
+                _forget_old(entry.parent)
                 raise NoGraph(reason)
         os.utime(entry)
         _forget_old(entry.parent)
@@ -173,9 +172,20 @@ def _read(entry: Path, weights: str) -> PreparedModel | None:
 def _locked(cache: Path, name: str) -> Iterator[None]:
     """Have others that want the same wait: processes of one server load a model at the same time."""
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (cache / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    path = cache / f"{name}.lock"
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:  # whoever held it before may have removed the file between its opening here and its locking
+                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    continue
+            except FileNotFoundError:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is held, so that the file of a later holder is never removed
+            return
 
 
 def _forget_old(cache: Path) -> None:
@@ -185,7 +195,9 @@ def _forget_old(cache: Path) -> None:
         )
         for entry in entries[: -MOST_IN_MEMORY if cache.parent == MEMORY else -MOST_ENTRIES]:
             shutil.rmtree(entry, ignore_errors=True)
-            entry.with_suffix(".lock").unlink(missing_ok=True)
+        failed = sorted(cache.glob("*.failed"), key=lambda each: each.stat().st_mtime)
+        for each in failed[:-MOST_ENTRIES]:
+            each.unlink(missing_ok=True)
 
 
 def _in_a_fork(make: Callable[[], None]) -> None:

@@ -64,7 +64,14 @@ def test_one_that_is_stopped_is_replaced(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_model_that_was_to_be_forked_is_forked_by_the_next_one(tmp_path: Path) -> None:
     spec: dict[str, Any] = {"name": "none", "version": "1", "path": str(tmp_path), "config": {}}
-    spec |= {"runtime": "auto", "precision": "fp32", "cache": None, "torch": False, "torch_threads": 1}
+    spec |= {
+        "runtime": "auto",
+        "precision": "fp32",
+        "runtime_file": "",
+        "cache": None,
+        "torch": False,
+        "torch_threads": 1,
+    }
     spec |= {"only_explains": False, "explain": False, "device": "cpu", "max_batch": 1}
 
     async def test() -> None:

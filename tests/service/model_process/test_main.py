@@ -26,6 +26,7 @@ def spec(path: Path, **options: Any) -> dict[str, Any]:
         "max_batch": 8,
         "runtime": "torch",
         "precision": "fp32",
+        "runtime_file": "",
         "cache": None,
         "torch": True,
         "only_explains": False,

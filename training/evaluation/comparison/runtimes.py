@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ait.export import ExportError
 from ait.export.graph import write_graphs
 from ait_lite.checkpoint import named_labels, read_config, read_temperature
-from ait_lite.runtimes import Graph, PreparedModel, RuntimeUnavailable, open_graph
+from ait_lite.runtimes import Answering, Graph, PreparedModel, RuntimeUnavailable, open_graph, why
 from training.data import Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
 from training.errors import DataError
@@ -107,7 +107,7 @@ def compare_runtimes(
         if set(runtimes) - {"torch"}:
             try:
                 graphs = write_graphs(
-                    model, Path(folder), checkpoint, temperature=temperature, int8="int8" in precisions
+                    model, Path(folder), checkpoint, answering=Answering.of(config), int8="int8" in precisions
                 )
             except ExportError as error:
                 graphs = error
@@ -115,8 +115,10 @@ def compare_runtimes(
             for precision in precisions:
                 try:
                     logits = score(_module(model, graphs, runtime, precision))
-                except (RuntimeUnavailable, ExportError) as error:
-                    results.append(RuntimeResult(runtime, precision, str(error), dict.fromkeys(measure.names, 0.0)))
+                except Exception as error:  # whatever a library raises for a graph that it cannot run
+                    if runtime == "torch" and not isinstance(error, RuntimeUnavailable):
+                        raise
+                    results.append(RuntimeResult(runtime, precision, why(error), dict.fromkeys(measure.names, 0.0)))
                     continue
                 same = (measure.answers(logits) == reference).all(dim=1)
                 values = (measure.accuracy(logits), measure.loss(logits), float(same.float().mean()))

@@ -12,13 +12,14 @@ import pytest
 from timm.models import VisionTransformer
 
 from ait_lite.checkpoint import MANIFEST, WEIGHTS
-from ait_lite.runtimes.prepared import GRAPH
+from ait_lite.runtimes import Outputs
+from ait_lite.runtimes.prepared import GRAPH, QUANTISED
 from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
-from service.model_process.runtimes import choice
+from service.model_process.runtimes import choice, graph_model
 from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import ModelError, locate
-from tests.support.graphs import flip_weight
+from tests.support.graphs import flip_weight, stand_in_for_int8
 from tests.support.service_images import scene
 
 
@@ -117,6 +118,8 @@ def test_a_runtime_that_is_not_installed(both: Path, monkeypatch: pytest.MonkeyP
     hide(monkeypatch, "openvino")
     with pytest.raises(ModelError, match="AIT_RUNTIME=openvino: openvino is not installed: pip install openvino"):
         answer(both, Wanted("openvino"))
+    with pytest.raises(ModelError, match=r'"runtime": "openvino" in some/serving\.json: openvino is not'):
+        answer(both, Wanted("openvino", "fp32", "some/serving.json"))
     classifier, _ = answer(both, Wanted())
     assert "not installed" in reason(classifier, "openvino")
     hide(monkeypatch, "openvino", "onnxruntime")
@@ -140,7 +143,7 @@ def test_a_model_that_does_not_export_runs_in_torch(
         classifier, _ = answer(model_folder, Wanted("onnxruntime"), cache=tmp_path)
         assert classifier.model.runtime == "torch"
         assert "torch.export cannot follow the model" in classifier.choice.reason
-    assert [each.suffix for each in tmp_path.iterdir() if each.suffix != ".lock"] == [".failed"]
+    assert [each.suffix for each in tmp_path.iterdir()] == [".failed"]
 
 
 def test_a_precision_that_cannot_be_had_is_said(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,3 +163,52 @@ def test_bf16_is_compared_before_it_answers(both: Path, monkeypatch: pytest.Monk
     assert agreement.largest_difference > 1e-4
     assert (classifier.model.precision == "bf16") == agreement.enough("bf16")
     assert np.isfinite(logits).all()
+
+
+def test_int8_answers_only_if_it_agrees(both: Path) -> None:
+    classifier, _ = answer(both, Wanted("onnxruntime", "int8"))
+    assert (classifier.model.runtime, classifier.model.precision) == ("onnxruntime", "fp32")
+    assert reason(classifier, "onnxruntime", "int8") == "no int8 graph was made"
+    stand_in_for_int8(both)
+    for runtime in ("onnxruntime", "openvino"):
+        classifier, _ = answer(both, Wanted(runtime, "int8"))
+        assert (classifier.model.runtime, classifier.model.precision) == (runtime, "int8")
+        assert classifier.choice.tried[0].agreement is not None
+    flip_weight(both, QUANTISED)
+    classifier, _ = answer(both, Wanted("openvino", "int8"))
+    assert (classifier.model.runtime, classifier.model.precision) == ("openvino", "fp32")
+    assert "does not answer as the model does" in reason(classifier, "openvino", "int8")
+    assert "openvino int8 was asked for, but" in classifier.choice.reason
+
+
+def test_auto_takes_the_fastest_precision_that_agrees(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"fp32": 10.0, "bf16": 20.0, "int8": 30.0}
+    monkeypatch.setattr(choice, "measure", lambda models, *_: [{1: rates[each.precision]} for each in models])
+    stand_in_for_int8(both)
+    assert answer(both, Wanted("onnxruntime", "auto"))[0].model.precision == "int8"
+    flip_weight(both, QUANTISED)
+    classifier, _ = answer(both, Wanted("onnxruntime", "auto"))
+    assert classifier.model.precision == "fp32"
+    assert "onnxruntime bf16: onnxruntime does not compute in bf16" in classifier.choice.reason
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_copy_for_lone_images_is_compared_before_it_answers(
+    both: Path, alike: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = graph_model.open_graph
+
+    def open_graph(*arguments: Any, most: int, **options: Any) -> Any:
+        graph = opened(*arguments, most=most, **options)
+        if most > 1:
+            return graph
+        return lambda pixels: Outputs(graph(pixels).logits + (0.0 if alike else 0.01), graph(pixels).features)
+
+    seconds = iter([1.0, 2.0])  # of the copy, and without it
+    monkeypatch.setattr(graph_model, "open_graph", open_graph)
+    monkeypatch.setattr(graph_model, "fastest", lambda _: next(seconds))
+    monkeypatch.setattr("service.model_process.classifier.streams_on", lambda *_: 2)
+    classifier, expected = answer(both, Wanted("openvino"), threads=2)
+    lone = split([classifier.prepare(scene(40, 30))])
+    np.testing.assert_allclose(classifier.logits(lone, 2), expected[:1], atol=1e-4)
+    assert ("lone images are not answered sooner" in caplog.text) is not alike

@@ -164,6 +164,17 @@ def test_a_folder_without_room_is_passed_over(
         assert found.folder.is_relative_to(tmp_path / "roomy")
 
 
+def test_nothing_but_graphs_and_the_latest_failures_is_left(
+    model_folder: Path, tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "MOST_ENTRIES", 2)
+    for number in range(4):
+        (tmp_path / f"{number}.failed").write_text("it cannot be traced")
+        os.utime(tmp_path / f"{number}.failed", (number, number))
+    entry = take(model_folder, tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["2.failed", "3.failed", entry.name])
+
+
 def test_no_graph_without_torch(model_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(NoGraph, match="without torch none can be made"),
