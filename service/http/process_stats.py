@@ -22,7 +22,8 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
     Returns:
         `worker`, `in_progress`, `decoding` (images), `depths` (images that wait, by model), `versions`
         (name, version, whether it answers), `runtimes` (name, version, runtime, precision, whether it is the one that
-        answers, images a second by batch) and `memory` (kind of process, model, version, bytes).
+        answers, images a second by batch, figures of its agreement by name) and `memory` (kind of process, model,
+        version, bytes).
     """
     models = engine.models.loaded()
     depths: Counter[str] = Counter()
@@ -47,6 +48,7 @@ def take_snapshot(engine: Engine, *, worker: int, in_progress: int) -> dict[str,
                 each["precision"],
                 (each["runtime"], each["precision"]) == (model.runtime["name"], model.runtime["precision"]),
                 each["images_per_second"],
+                each["agreement"] or {},
             )
             for model in models
             for each in model.runtime["tried"]

@@ -18,7 +18,7 @@ import numpy as np
 from ait_lite.checkpoint import WEIGHTS
 from ait_lite.images.crop import Cropping
 from ait_lite.images.pixels import Pixels
-from ait_lite.runtimes import is_prepared
+from ait_lite.runtimes import Agreement, is_prepared
 from service.batching.batcher import Batcher, Closed
 from service.errors import ModelFailed, ModelUnavailable, ServiceError
 from service.model_process.client import ProcessEnded, Reply
@@ -414,6 +414,9 @@ def _log(folder: ModelFolder, description: dict[str, Any], seconds: float) -> No
     )  # fmt: skip
     for each in runtime["tried"]:
         rates = ", ".join(f"{rate:g} at batches of {size}" for size, rate in each["images_per_second"].items())
-        told = each["reason"] or (rates and f"images/s: {rates}")
-        if told:
-            logger.info("%s %s: %s", each["runtime"], each["precision"], told)
+        told = [each["reason"] or (rates and f"images/s: {rates}")]
+        agreement = str(Agreement(**each["agreement"])) if each["agreement"] else ""
+        if agreement not in told[0]:  # some reasons name it
+            told.append(agreement)
+        if any(told):
+            logger.info("%s %s: %s", each["runtime"], each["precision"], "; ".join(filter(None, told)))

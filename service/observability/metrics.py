@@ -184,6 +184,13 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
         "What was measured of each when the model was loaded, by the size of a batch.",
         labels=["worker", "model", "version", "runtime", "precision", "batch"],
     )
+    agreement = GaugeMetricFamily(
+        "ait_model_runtime_agreement",
+        "How far answers of each were from those in torch and fp32 when the model was loaded: images that were "
+        "compared, largest_difference (of a logit), features_difference (as a share of the largest), same_label "
+        "(share of images), probability_difference (of the best class, on average).",
+        labels=["worker", "model", "version", "runtime", "precision", "figure"],
+    )
     for snapshot in snapshots:
         worker = str(snapshot["worker"])
         workers.add_metric([worker], 1)
@@ -193,10 +200,12 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
             depth.add_metric([worker, name], images)
         for name, version, is_ready in snapshot["versions"]:
             ready.add_metric([worker, name, version], is_ready)
-        for name, version, kind, precision, answers, rates in snapshot["runtimes"]:
+        for name, version, kind, precision, answers, rates, figures in snapshot["runtimes"]:
             runtime.add_metric([worker, name, version, kind, precision], answers)
             for batch, images in rates.items():
                 rate.add_metric([worker, name, version, kind, precision, batch], images)
+            for figure, value in figures.items():
+                agreement.add_metric([worker, name, version, kind, precision, figure], value)
         for process, name, version, size in snapshot["memory"]:
             memory.add_metric([worker, process, name, version], size)
-    yield from (workers, progress, decoding, depth, ready, runtime, rate, memory)
+    yield from (workers, progress, decoding, depth, ready, runtime, rate, agreement, memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from ait_lite.runtimes import GRAPH_RUNTIMES, RuntimeUnavailable, check_available
+from ait_lite.runtimes import GRAPH_RUNTIMES, Agreement, RuntimeUnavailable, check_available
 from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.model_process.runtimes.choice import Wanted
@@ -60,6 +61,17 @@ def expected(runtime: str, folder: Path) -> Classifier:
     return Classifier(locate(folder), wanted=Wanted("onnxruntime"), use_torch=False)
 
 
+def series(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
+    """Read the values of a metric of runtimes: by runtime, precision, and whatever else labels tell."""
+    return {
+        (labels.pop("runtime"), labels.pop("precision"), *labels.values()): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == name
+        for labels in [{key: each for key, each in sample.labels.items() if key not in ("worker", "model", "version")}]
+    }
+
+
 def test_its_model_tells_the_runtime(running: TestClient, runtime: str) -> None:
     told = running.get("/v1/models/colours").json()["runtime"]
     assert (told["name"], told["precision"], told["reason"]) == (runtime, "fp32", "asked for")
@@ -104,3 +116,34 @@ def test_metrics_tell_the_runtime(running: TestClient, runtime: str) -> None:
     answering = [each.labels["runtime"] for each in samples if each.name == "ait_model_runtime" and each.value == 1]
     assert answering == [runtime]
     assert any(each.name == "ait_batch_size_count" and each.value > 0 for each in samples)
+
+
+def test_a_choice_is_told_with_its_figures_wherever_it_is_told(
+    graph_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(graph_folder, tmp_path / "models" / "colours" / "1")
+    (tmp_path / "models" / "colours" / "serving.json").write_text('{"runtime": "auto", "precision": "auto"}')
+    options = {"model": "colours", "models": str(tmp_path / "models"), "runtime": "openvino", "reload_seconds": 0}
+    caplog.set_level("INFO", "service")
+    with serving(graph_folder, tmp_path / "memories.sqlite3", **options) as client:
+        told = client.get("/v1/models/colours").json()["runtime"]
+        answers = series(client, "ait_model_runtime")
+        rates = series(client, "ait_model_runtime_images_per_second")
+        figures = series(client, "ait_model_runtime_agreement")
+    lines = [record.getMessage() for record in caplog.records if record.name == "service.models.served_model"]
+    assert {("onnxruntime", "int8"), ("onnxruntime", "fp32")} <= answers.keys()
+    assert [key for key, value in answers.items() if value == 1] == [(told["name"], told["precision"])]
+    assert any(f"it runs in {told['name']} {told['precision']}" in line and told["reason"] in line for line in lines)
+    for each in told["tried"]:
+        key = (each["runtime"], each["precision"])
+        (line,) = [line for line in lines if line.startswith(" ".join(key))]
+        assert each["reason"] in line
+        assert {batch: rates[*key, batch] for batch in each["images_per_second"]} == each["images_per_second"]
+        assert all(f"{rate:g} at batches of {size}" in line for size, rate in each["images_per_second"].items())
+        if each["agreement"]:
+            assert {name: figures[*key, name] for name in each["agreement"]} == each["agreement"]
+            assert str(Agreement(**each["agreement"])) in line
+    assert {key[:2] for key in figures} == {
+        (each["runtime"], each["precision"]) for each in told["tried"] if each["agreement"]
+    }
+    assert figures["onnxruntime", "fp32", "same_label"] == 1.0

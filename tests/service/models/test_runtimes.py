@@ -77,6 +77,27 @@ def test_torch_is_loaded_for_explanations_only_when_all_models_are(
         assert sorted(started[2:]) == [("colours", True), ("others", True)]
 
 
+@pytest.mark.parametrize(
+    ("serving", "runtime", "reason"),
+    [
+        ('{"runtime": "openvino"}', "openvino", "asked for"),
+        ('{"precision": "int8"}', "onnxruntime", "onnxruntime int8 was asked for, but"),
+        ('{"runtime": "openvino", "precision": "int8"}', "openvino", "openvino int8 was asked for, but"),
+        ("{}", "onnxruntime", "asked for"),
+    ],
+)
+def test_what_a_model_asks_for_goes_before_the_settings(
+    served: Any, root: Path, serving: str, runtime: str, reason: str
+) -> None:
+    (root / "colours" / "serving.json").write_text(serving)
+
+    @served(runtime="onnxruntime")
+    async def _(models: Models, witness: Witness) -> None:
+        told = models.get().runtime
+        assert (told["name"], told["precision"]) == (runtime, "fp32")
+        assert told["reason"].startswith(reason)
+
+
 def test_weights_are_served_where_the_graph_was_altered(served: Any, root: Path, model_folder: Path) -> None:
     folder = root / "colours" / "1"
     shutil.copyfile(model_folder / WEIGHTS, folder / WEIGHTS)
