@@ -102,7 +102,7 @@ def refuse_prepared(folder: Path) -> None:
     if is_prepared(folder) and not (folder / WEIGHTS).is_file():
         raise CheckpointError(
             f"{folder} is a prepared model, which holds graphs for servers in place of weights: name the checkpoint "
-            "folder that it was exported from, such as runs/mine/best"
+            "that it was exported from, such as runs/mine/best"
         )
 
 

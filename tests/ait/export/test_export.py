@@ -419,7 +419,7 @@ def test_what_needs_weights_says_what_a_prepared_folder_is(
     assert result.exit_code == 1, result.output
     told = " ".join(result.stderr.split())
     assert f"{prepared} is a prepared model" in told
-    assert "name the checkpoint folder that it was exported from" in told
+    assert "name the checkpoint that it was exported from" in told
 
 
 def test_a_torn_checkpoint_is_named(checkpoint: Path, tmp_path: Path) -> None:
