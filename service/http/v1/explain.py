@@ -21,6 +21,7 @@ from service.http.v1.requests import TOP_K, add_operation, asked_top_k, json_res
 from service.http.v1.schemas import Explanation
 from service.images.overlay import overlay
 from service.images.upload import Upload
+from service.memories.taught_model import TaughtModel
 from service.models.served_model import ServedModel
 from service.scores import best_labels
 
@@ -65,8 +66,7 @@ async def _explain(
     engine: Engine, upload: Upload, model: ServedModel, question: _Question, deadline: float
 ) -> Response:
     if not model.explains:
-        why = f" here: {model.no_torch}." if model.no_torch else "."
-        raise Problem(400, "no-explanation", f"Model {model.folder.name} cannot be explained{why} Choose another.")
+        raise Problem(400, "no-explanation", _why_not(model, off=engine.settings.explain == "off"))
     region: list[float] = []
 
     def prepare(pixels: Pixels) -> np.ndarray:
@@ -103,6 +103,17 @@ async def _explain(
         "timing_ms": milliseconds(queue, prepared.decode, results["seconds"]),
     }
     return json_response(document)
+
+
+def _why_not(model: ServedModel, *, off: bool) -> str:
+    """Say why a model is not explained, and what to do."""
+    name = model.folder.name
+    if off and not model.no_torch and not isinstance(model, TaughtModel):
+        return (
+            f"This server explains nothing: AIT_EXPLAIN=off. Start it with AIT_EXPLAIN=auto to have {name} explained."
+        )
+    why = f" here: {model.no_torch}." if model.no_torch else "."
+    return f"Model {name} cannot be explained{why} Choose another."
 
 
 def _question(request: Request, model: ServedModel, top_k: int) -> _Question:

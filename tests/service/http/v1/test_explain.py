@@ -14,9 +14,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import ait.interpret.explain
+from ait_lite.checkpoint import WEIGHTS
 from service.model_process.classifier import Classifier
 from service.repository.folders import ModelError, locate
 from tests.support.explained_models import IMAGE, NAMES, TEMPERATURE, ask, refused
+from tests.support.memories_client import serving
+from tests.support.service_client import problem
 
 
 def test_the_answer_is_what_the_library_says(
@@ -227,3 +230,20 @@ def test_a_temperature_that_is_none_keeps_a_model_from_loading(repository: Path,
     (folder / "config.json").write_text(json.dumps(config | {"temperature": "warm"}))
     with pytest.raises(ModelError, match=r"temperature in config\.json is 'warm'"):
         Classifier(locate(folder))
+
+
+@pytest.mark.parametrize(
+    ("explain", "words"), [("off", ["AIT_EXPLAIN=off", "AIT_EXPLAIN=auto"]), ("auto", ["here: "])]
+)
+def test_the_refusal_says_what_keeps_a_model_from_being_explained(
+    model_folder: Path, graph_folder: Path, tmp_path: Path, explain: str, words: list[str]
+) -> None:
+    folder, runtime = model_folder, "torch"
+    if explain == "auto":  # without the weights there is nothing to set
+        folder = Path(shutil.copytree(graph_folder, tmp_path / "colours"))
+        (folder / WEIGHTS).unlink()
+        runtime = "onnxruntime"
+    with serving(folder, tmp_path / "memories.sqlite3", explain=explain, runtime=runtime) as client:
+        detail = problem(client.post("/v1/explain", content=IMAGE), 400, "no-explanation")["detail"]
+    assert all(each in detail for each in words)
+    assert ("AIT_EXPLAIN" in detail) == (explain == "off")
