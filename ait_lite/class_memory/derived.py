@@ -12,10 +12,11 @@ from ait_lite.class_memory.readouts import (
     HopfieldReadout,
     PrototypeReadout,
     Readout,
+    Ridge,
     RidgeReadout,
     one_hot,
+    solve,
 )
-from ait_lite.class_memory.ridge import Ridge, solve
 from ait_lite.class_memory.sums import ExampleSums
 
 # Examples that judge the regularisation. More would make an answer after teaching wait, and change the choice little.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ait_lite.class_memory.ridge import solve
+from ait_lite.class_memory.readouts.regression import solve
 from training.audit.images import SeenImages
 from training.audit.neighbours import exact_copies, near_copies, nearest
 

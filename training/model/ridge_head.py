@@ -1,6 +1,6 @@
 """A classifier's head in closed form: ridge regression of one-hot labels on what the head reads.
 
-The mathematics are those of a memory of classes (`ait_lite.class_memory.ridge`), in the form of a linear layer:
+The mathematics are those of a memory of classes (`ait_lite.class_memory.readouts.regression`), as a linear layer:
 centring and scaling of the features, and a constant for the intercept, fold into its weight and bias.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ait_lite.class_memory.ridge import solve
+from ait_lite.class_memory.readouts.regression import solve
 from training.errors import RecipeError
 
 # Examples that judge the regularisation; more would change the choice little.

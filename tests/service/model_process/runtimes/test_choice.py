@@ -212,22 +212,3 @@ def test_a_copy_for_lone_images_is_compared_before_it_answers(
     lone = split([classifier.prepare(scene(40, 30))])
     np.testing.assert_allclose(classifier.logits(lone, 2), expected[:1], atol=1e-4)
     assert ("lone images are not answered sooner" in caplog.text) is not alike
-
-
-@pytest.mark.parametrize("cache", ["cache", "file/cache"])
-def test_a_graph_is_widened_while_its_files_are_there(
-    model_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
-) -> None:
-    def copied(model: Any, folder: Path, *_: Any, **__: Any) -> None:
-        shutil.copytree(prepared_folder, folder, dirs_exist_ok=True)
-
-    told = []
-
-    def widen(self: GraphModel, reference: Reference, answering: Answering) -> None:
-        told.append((self._path.is_file(), len(reference.images) > 0, answering))
-
-    monkeypatch.setattr("ait.export.graph.write_graphs", copied)
-    monkeypatch.setattr(GraphModel, "widen", widen)
-    (tmp_path / "file").touch()  # where no cache can be
-    answer(model_folder, Wanted("onnxruntime"), threads=2, cache=tmp_path / cache)
-    assert told == [(True, True, Answering())]
