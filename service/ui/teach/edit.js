@@ -7,6 +7,7 @@ import * as client from "./memory_client.js";
 // Of one request: large enough to be quick, small enough to see how it gets on.
 const MOST = 50;
 const MOST_BYTES = 50e6;
+const MOST_RESTORED = 200; // examples of a label
 
 const digests = new WeakMap(); // file -> promise of its SHA-256
 const images = new Map(); // SHA-256 -> file, of those that the page has had to do with
@@ -71,6 +72,12 @@ export class Edit {
     if (image) this.#back.push(() => client.restore(this.#memory, example, image));
   }
 
+  /** Forgets a label with all its examples; of those with an image in `images`, example -> image, it can be taken back. */
+  async forgetLabel(label, images) {
+    await client.forgetLabel(this.#memory, label);
+    for (const [example, image] of images) this.#back.push(() => client.restore(this.#memory, example, image));
+  }
+
   /** Takes everything back, the last step first; where one cannot be, it and those before it can be tried again. */
   async undo(onProgress) {
     const all = this.#back.length;
@@ -128,6 +135,22 @@ export async function imageOf(memory, example, files) {
   const file = images.get(example.sha256);
   // What it holds now: the file may be changed or deleted before it is needed.
   return file ? file.arrayBuffer().catch(() => null) : null;
+}
+
+/**
+ * Those of some examples that can be put back once they are forgotten, for the memory keeps their images or they are
+ * among the `files` on the page; none where they are too many to be held here meanwhile.
+ */
+export async function restorable(examples, files) {
+  if (examples.length > MOST_RESTORED) return [];
+  await Promise.allSettled(files.map(digestOf));
+  return examples.filter(({ keeps, sha256: digest }) => keeps === "image" || images.has(digest));
+}
+
+/** The images of examples, as `imageOf` finds them: a map without those that are nowhere by now. */
+export async function imagesOf(memory, examples, files) {
+  const found = await Promise.all(examples.map((example) => imageOf(memory, example, files).catch(() => null)));
+  return new Map(examples.map((example, index) => [example, found[index]]).filter(([, image]) => image));
 }
 
 function digestOf(file) {

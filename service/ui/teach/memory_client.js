@@ -101,7 +101,7 @@ export async function describeExamples(memory, ids) {
   return answers.filter(Boolean).map(({ document }) => document);
 }
 
-/** Examples of a label, then those that say what it is not. */
+/** Up to 200 examples of a label, then as many of those that say what it is not. */
 export async function examplesOf(memory, label) {
   const ask = (name) => request(at(memory, `/examples?limit=200&label=${encodeURIComponent(name)}`));
   const answers = await Promise.all([label, `¬${label}`].map(ask));

@@ -3,7 +3,7 @@
 import { recalled, remember } from "../common/address.js";
 import { AnswerCard } from "./answer_card.js";
 import { $, announce, element } from "../common/dom.js";
-import { Edit, imageOf } from "./edit.js";
+import { Edit, imageOf, imagesOf, restorable } from "./edit.js";
 import { count, percent } from "../common/format.js";
 import { HealthView, quotas } from "./health_view.js";
 import { Kept } from "../common/kept.js";
@@ -47,12 +47,18 @@ const host = {
     });
   },
   forgetLabel: async (label) => {
-    const { labels, negatives } = host.described;
-    const all = held(labels[label] ?? 0, negatives[label] ?? 0, ", and ");
-    const note = `It has ${all}. Nothing of them is left then.`;
+    const { memory, described: { labels, negatives } } = host;
+    const positive = labels[label] ?? 0;
+    const negative = negatives[label] ?? 0;
+    const files = cards.map(({ file }) => file);
+    const examples = await client.examplesOf(memory, label).catch(() => []);
+    const back = examples.length === positive + negative ? await restorable(examples, files) : [];
+    const note = `It has ${held(positive, negative, ", and ")}. ${wayBack(back.length, positive + negative)}`;
     if (!(await confirmed({ question: `Forget ${label}?`, note, action: "Forget it" }))) return;
-    await change(async () => {
-      await client.forgetLabel(host.memory, label);
+    const images = await imagesOf(memory, back, files);
+    if (memory !== host.memory) return; // another one was chosen meanwhile
+    await change(async (edit) => {
+      await edit.forgetLabel(label, images);
       announce(`${label} forgotten`);
     });
   },
@@ -90,6 +96,13 @@ async function change(work, edit = new Edit(host.memory)) {
   }
   notice(note);
   return !note;
+}
+
+/** Says how many of some examples can be put back when they are forgotten. */
+function wayBack(restored, all) {
+  if (!restored) return "Nothing of them is left then.";
+  if (restored === all) return "Until the next change, Undo puts them back.";
+  return `Until the next change, Undo puts ${restored} of them back: of the others no image is kept.`;
 }
 
 function offerUndo(edit) {

@@ -137,6 +137,29 @@ def test_what_is_forgotten_comes_back_from_kept_images(open_page: Callable[..., 
     expect(card(here, "red")).to_contain_text("2 examples")
 
 
+def test_a_class_that_is_forgotten_comes_back(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "returning")
+    add_class(here, "red", 3)
+    add_class(here, "blue", 2)
+    here.page.locator("#files").set_input_files([payload(coloured("red", 9), "no.png")])
+    here.page.get_by_role("button", name="It is not red").click()
+    expect(card(here, "red")).to_contain_text("3 examples · 1 of what it is not")
+    here.page.get_by_role("button", name="Forget the class red").click()
+    expect(here.page.get_by_role("dialog")).to_contain_text("Until the next change, Undo puts them back.")
+    here.page.get_by_role("button", name="Forget it").click()
+    expect(card(here, "red")).to_have_count(0)
+    here.page.get_by_role("button", name="Undo").click()
+    expect(card(here, "red")).to_contain_text("3 examples · 1 of what it is not")
+
+    here.page.reload()  # now the page has none of the images, and the memory keeps thumbnails
+    here.page.get_by_role("button", name="Forget the class blue").click()
+    expect(here.page.get_by_role("dialog")).to_contain_text("Nothing of them is left then.")
+    here.page.get_by_role("button", name="Forget it").click()
+    expect(card(here, "blue")).to_have_count(0)
+    expect(here.page.get_by_role("button", name="Undo")).to_be_hidden()
+
+
 def test_saying_what_an_image_is_not_loses_nothing_when_it_fails(open_page: Callable[..., Visit]) -> None:
     here = open_page()
     make(here, "careful")
