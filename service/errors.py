@@ -169,6 +169,19 @@ class StoreUnavailable(ServiceUnavailable):
     """The store of the memories does not answer, or cannot be written."""
 
 
+class NotErased(StoreUnavailable):
+    """A change of a memory is stored, but what it has deleted still stands in a file of the store.
+
+    Attributes:
+        done: What the change gives where erasing succeeds.
+    """
+
+    def __init__(self, detail: str, done: Any) -> None:
+        """Say why it could not be erased."""
+        super().__init__(detail)
+        self.done = done
+
+
 _PASSED_ON: dict[str, type[ServiceError]] = {
     kind.__name__: kind
     for kind in (

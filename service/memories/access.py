@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from service.engine import Engine
-from service.errors import MemoryConflict, MemoryNotFound
+from service.errors import MemoryConflict, MemoryNotFound, NotErased
 from service.memories.answering.index import MemoryIndex, State
 from service.memories.answering.questions import Questions
 from service.memories.binding import Bindings
@@ -94,7 +94,11 @@ class MemoryAccess:
         loop, context = asyncio.get_running_loop(), copy_context()
 
         def run() -> T:
-            done = work(*arguments)
+            try:
+                done = work(*arguments)
+            except NotErased as error:  # it has happened, whatever its client is told
+                loop.call_soon_threadsafe(note, error.done, context=context)
+                raise
             loop.call_soon_threadsafe(note, done, context=context)
             return done
 

@@ -7,14 +7,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from typing import TypeVar
 
 from service.errors import (
     ExampleNotFound,
     MemoryConflict,
     MemoryFull,
     MemoryNotFound,
+    NotErased,
     RequestUnderWay,
+    ServiceError,
     StaleRevision,
+    StoreUnavailable,
 )
 from service.memories.records import (
     ABSENT,
@@ -45,6 +49,8 @@ from service.memories.stores.rows import (
 )
 from service.memories.stores.store import CLAIM_SECONDS, MemoryStore
 
+T = TypeVar("T")
+
 _DAY = 86_400.0
 _EXAMPLE = (
     "id, label, source, teacher, sha256, created, revision, "
@@ -71,6 +77,18 @@ class SqlStore(MemoryStore):
 
     def _must_erase(self, run: Transaction) -> None:
         """Note in the transaction that deletes it, where a store does so, that something is to be erased."""
+
+    def _with_erased(self, done: T) -> T:
+        """Erase what a change has deleted that is stored by now, and return what the change gives.
+
+        Raises:
+            NotErased: That failed.
+        """
+        try:
+            self._erase()
+        except StoreUnavailable as error:
+            raise NotErased(str(error), done) from error
+        return done
 
     # What holds a memory's row against other writers.
     _locking = ""
@@ -116,7 +134,7 @@ class SqlStore(MemoryStore):
             run.change("DELETE FROM answers WHERE memory = ?", memory.number)
             run.change("DELETE FROM memories WHERE number = ?", memory.number)
             self._must_erase(run)
-        self._erase()
+        self._with_erased(None)
 
     def teach(
         self, name: str, lessons: Sequence[Lesson], fingerprint: str, quotas: Quotas, expected: int | None = None
@@ -130,9 +148,7 @@ class SqlStore(MemoryStore):
             revision = writer.finish()
             if "replaced" in outcomes:
                 self._must_erase(run)
-        if "replaced" in outcomes:
-            self._erase()
-        return revision, outcomes
+        return self._with_erased((revision, outcomes)) if "replaced" in outcomes else (revision, outcomes)
 
     def correct(self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None) -> int:
         with self._writing() as run:
@@ -168,9 +184,10 @@ class SqlStore(MemoryStore):
                     memory.number,
                 )
                 self._must_erase(run)
-        finally:
-            self._erase()  # also where it was forgotten before, and erasing had not succeeded
-        return revision, count
+        except ServiceError:
+            self._erase()  # it may have been forgotten before, and erasing not have succeeded
+            raise
+        return self._with_erased((revision, count))
 
     def replace(
         self,
@@ -195,8 +212,7 @@ class SqlStore(MemoryStore):
             _fill(run, empty, lessons, quotas)
             memory = find_memory(run, name)
             self._must_erase(run)
-        self._erase()
-        return memory, new
+        return self._with_erased((memory, new))
 
     def rebind(self, name: str, binding: Binding, keys: dict[str, bytes], expected: int) -> Memory:
         with self._writing() as run:
@@ -220,8 +236,7 @@ class SqlStore(MemoryStore):
             writer.finish()
             memory = find_memory(run, name)
             self._must_erase(run)
-        self._erase()
-        return memory
+        return self._with_erased(memory)
 
     def changes(self, name: str, since: int | None = None) -> Changes:
         with self._reading() as run:

@@ -27,9 +27,10 @@ class MemoryStore(ABC):
     """A store of memories. Its methods block, and may be called by several threads at once.
 
     Every method is one transaction: it happens as a whole or not at all, and what it has written stays when it has
-    returned. All of them raise `StoreUnavailable` where the store does not answer. `expected` is the revision that the
-    memory must have now, else `StaleRevision` is raised; None is any, `ABSENT` that it is not there, `PRESENT`
-    that it is. One that is not there is then not made: `StaleRevision` too.
+    returned. All of them raise `StoreUnavailable` where the store does not answer, and `NotErased` where they have
+    written, but could not erase what they have deleted. `expected` is the revision that the memory must have now, else
+    `StaleRevision` is raised; None is any, `ABSENT` that it is not there, `PRESENT` that it is. One that is not there
+    is then not made: `StaleRevision` too.
     """
 
     @abstractmethod

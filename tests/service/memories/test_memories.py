@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service.engine import Engine
+from service.errors import NotErased
 from service.memories.memories import Memories
-from service.memories.records import Binding, Options
+from service.memories.records import Binding, Options, Selection
 from service.memories.results import Described
 from service.settings import load_settings
 from tests.support.memory_histories import BINDING, lesson, taught
 
 
-def test_a_memory_that_is_deleted_while_it_is_made_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def memories(tmp_path: Path) -> Iterator[Memories]:
+    """The memories of a process, without any model."""
     settings = load_settings(memories=str(tmp_path / "memories.sqlite"))
-    memories = Memories(settings, Engine(settings))
+    found = Memories(settings, Engine(settings))
+    yield found
+    found.close()
+
+
+def test_a_memory_that_is_deleted_while_it_is_made_is_made_anew(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
     describe = memories.describe
 
     async def bind(_: str | None) -> Binding:
@@ -36,4 +48,30 @@ def test_a_memory_that_is_deleted_while_it_is_made_is_made_anew(
     assert new
     assert (described.labels, described.memory.examples) == ({}, 0)
     assert memories.store.memory("pets") == described.memory
-    memories.close()
+
+
+@pytest.mark.parametrize("way", ["forgotten", "deleted"])
+def test_what_is_forgotten_is_logged_also_where_it_cannot_be_erased(
+    tmp_path: Path, memories: Memories, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    monkeypatch.setattr("service.memories.stores.sqlite.BUSY_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, "service.memories.audit")
+    taught(memories.store, lesson("a"), lesson("b"))
+
+    async def change() -> None:
+        if way == "deleted":
+            await memories.delete("pets", None, "Ada")
+        else:
+            await memories.forget("pets", Selection(id="a"), None, "Ada")
+
+    with closing(sqlite3.connect(tmp_path / "memories.sqlite", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM examples").fetchall()
+        with pytest.raises(NotErased, match="Ask again"):
+            asyncio.run(change())
+    if way == "deleted":
+        assert memories.store.memories() == []
+        assert caplog.messages == ["Ada deleted memory pets"]
+    else:
+        revision = memories.store.memory("pets").revision
+        assert caplog.messages == [f"Ada had memory pets forget 1 examples, of id 'a' (revision {revision})"]
