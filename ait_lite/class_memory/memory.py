@@ -1,5 +1,6 @@
 """The memory of classes itself."""
 
+import copy
 import hashlib
 import math
 from collections.abc import Sequence
@@ -109,6 +110,13 @@ class ClassMemory:
         if len(self) >= needed:
             return ""
         return f"It takes {needed} examples to promise a level of {self.unknown_level:g}, and there are {len(self)}."
+
+    def copy(self) -> "ClassMemory":
+        """Copy the memory, in little time; neither changes with the other, and each may be used by another thread."""
+        copied = copy.copy(self)
+        copied._store, copied._sums = self._store.copy(), [sums.copy() for sums in self._sums]
+        copied._derived = Derived(copied._store, copied._sums)
+        return copied
 
     def ids(self, label: str | None = None) -> list[str]:
         """List the examples, of one label if given, by sorted identifier."""

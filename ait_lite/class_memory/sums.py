@@ -41,6 +41,13 @@ class ExampleSums:
         self._change(old, features, -1)
         self._change(new, features, 1)
 
+    def copy(self) -> "ExampleSums":
+        """Copy the sums; neither changes with the other."""
+        copied = ExampleSums(0, self.features)
+        copied.gram = self.gram.copy()
+        copied._classes, copied._counts = dict(self._classes), dict(self._counts)
+        return copied
+
     def _change(self, label: str, features: np.ndarray, sign: int) -> None:
         total = self._classes.get(label)
         self._classes[label] = sign * features.sum(axis=0) + (0.0 if total is None else total)

@@ -120,6 +120,15 @@ class MemoryAccess:
             self.drop(name)
             raise
 
+    def snapshot(self, name: str) -> State:
+        """Copy the newest state of a memory, for what takes so long that others would wait for it; it blocks.
+
+        Raises:
+            ServiceError: As `state`.
+        """
+        with self.state(name) as state:
+            return state.copy()
+
     def _index(self, name: str) -> MemoryIndex:
         with self._lock:
             index = self._indices.get(name) or self._begun.get(name)

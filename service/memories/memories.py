@@ -192,8 +192,8 @@ class Memories(Teaching, Moving, Repeating):
         """
 
         def examine() -> tuple[Memory, health.Health]:
-            with self.state(name) as state:
-                return state.memory, health.examine(state)
+            state = self.snapshot(name)
+            return state.memory, health.examine(state)
 
         return await self.run(examine)
 
@@ -205,15 +205,12 @@ class Memories(Teaching, Moving, Repeating):
         """
 
         def verify() -> Verified:
-            with self.state(name) as state:
-                changes = self.store.changes(name)
-                while changes.memory.revision != state.memory.revision:  # somebody wrote in between
-                    state.write(changes.memory, changes.rows)
-                    state.keep_only({row.number for row in changes.rows})
-                    changes = self.store.changes(name)
-                digest = filled_memory(changes).digest()
-                equal = state.content.verify() and state.content.digest() == digest
-                return Verified(state.memory.revision, digest, equal, self.store.erased())
+            state, changes = self.snapshot(name), self.store.changes(name)
+            while not state.catch_up(changes):  # what somebody wrote in between
+                state, changes = self.snapshot(name), self.store.changes(name)
+            digest = filled_memory(changes).digest()
+            equal = state.content.verify() and state.content.digest() == digest
+            return Verified(state.memory.revision, digest, equal, self.store.erased())
 
         return await self.run(verify)
 

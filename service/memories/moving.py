@@ -27,10 +27,9 @@ class Moving(MemoryAccess):
 
         def write() -> tuple[Memory, bytes]:
             stored = {each.id: each for each in self.store.lessons(name, images=images)}
-            with self.state(name) as state:
-                memory = state.memory
-                data = exchange.write_file(state.content, memory.binding, stored, memory.options.keep)
-                return memory, data
+            state = self.snapshot(name)
+            memory = state.memory
+            return memory, exchange.write_file(state.content, memory.binding, stored, memory.options.keep)
 
         return await self.run(write)
 

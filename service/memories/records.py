@@ -149,6 +149,7 @@ class Row:
     label: str
     key: bytes
     shown: bool  # whether there is a thumbnail
+    revision: int  # of its last change
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,17 @@ class ExampleStore:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def copy(self) -> "ExampleStore":
+        """Copy the examples; neither changes with the other."""
+        count = len(self)
+        copied = ExampleStore(len(self._unit))
+        copied.rows = dict(self.rows)
+        copied.ids, copied.labels, copied.digests = list(self.ids), list(self.labels), list(self.digests)
+        copied._keys = self._keys[:count].copy()
+        copied._unit = widened(self._unit[:, :count], count)
+        copied._order, copied._nearest = self._order[:count].copy(), self._nearest[:count].copy()
+        return copied
+
     def keys(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Read integer keys as float64, shape (n, d)."""
         keys = self._keys[: len(self)]

@@ -80,6 +80,14 @@ class State:
         self._ids: dict[int, str] = {}
         self._shown: dict[str, bool] = {}
 
+    def copy(self) -> State:
+        """Copy the state, for what takes too long to hold the memory meanwhile."""
+        copied = State(self.memory)
+        copied.content = self.content.copy()
+        copied.reading = Reading(copied.content)
+        copied._ids, copied._shown = dict(self._ids), dict(self._shown)
+        return copied
+
     def is_shown(self, identifier: str) -> bool:
         """Return True if the store has a thumbnail of an example."""
         return self._shown.get(identifier, False)
@@ -108,6 +116,19 @@ class State:
         for identifier in ids:
             del self._shown[identifier]
         self.reading = Reading(self.content)
+
+    def catch_up(self, whole: Changes) -> bool:
+        """Take over what was written since this revision, out of all that the store holds by now.
+
+        Returns:
+            False, with nothing done, where that is another memory of the same name, or bound to another model.
+        """
+        if not _continues(self.memory, whole.memory):
+            return False
+        if self.memory.revision != whole.memory.revision:
+            self.write(whole.memory, [row for row in whole.rows if row.revision > self.memory.revision])
+            self.keep_only({row.number for row in whole.rows})
+        return True
 
 
 class WouldWait(Exception):

@@ -242,12 +242,12 @@ class SqlStore(MemoryStore):
         with self._reading() as run:
             memory = find_memory(run, name)
             rows = run.rows(
-                f"SELECT number, id, label, key, thumbnail IS NOT NULL FROM {_EXAMPLES} "
+                f"SELECT number, id, label, key, thumbnail IS NOT NULL, revision FROM {_EXAMPLES} "
                 "WHERE memory = ? AND revision > ?",
                 memory.number,
                 -1 if since is None else since,
             )
-        return Changes(memory, [Row(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows])
+        return Changes(memory, [Row(row[0], row[1], row[2], row[3], bool(row[4]), row[5]) for row in rows])
 
     def numbers(self, memory: Memory) -> tuple[int, set[int]]:
         with self._reading() as run:

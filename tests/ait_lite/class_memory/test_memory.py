@@ -354,6 +354,26 @@ def test_a_damaged_file_is_refused_or_is_the_same(data) -> None:
     assert loaded.digest() == memory.digest()
 
 
+@pytest.mark.parametrize("random_features", [0, 8])
+def test_a_copy_and_its_memory_go_their_own_ways(random_features: int) -> None:
+    examples = [(f"e{number}", LABELS[number % 3]) for number in range(9)]
+    memory = taught(examples, random_features=random_features)
+    before = memory.recall(QUERIES)
+    copied = memory.copy()
+    assert_same_answers(copied.recall(QUERIES), before)
+    memory.forget(["e0", "e4"])
+    memory.relabel("e1", "dog")
+    copied.write(["new"], vector("new")[None], ["eel"])
+    for one, left in (
+        (memory, [("e1", "dog"), *(each for each in examples if each[0] not in ("e0", "e1", "e4"))]),
+        (copied, [*examples, ("new", "eel")]),
+    ):
+        fresh = taught(left, random_features=random_features)
+        assert one.verify()
+        assert one.to_bytes() == fresh.to_bytes()
+        assert_same_answers(one.recall(QUERIES), fresh.recall(QUERIES))
+
+
 def test_wrong_input_changes_nothing() -> None:
     memory = taught([("a", "ant")])
     before = memory.to_bytes()

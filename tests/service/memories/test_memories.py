@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ait_lite.class_memory import ClassMemory
 from service.engine import Engine
 from service.errors import NotErased
 from service.memories.memories import Memories
 from service.memories.records import Binding, Options, Selection
 from service.memories.results import Described
 from service.settings import load_settings
-from tests.support.memory_histories import BINDING, lesson, taught
+from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
 
 
 @pytest.fixture
@@ -48,6 +50,59 @@ def test_a_memory_that_is_deleted_while_it_is_made_is_made_anew(
     assert new
     assert (described.labels, described.memory.examples) == ({}, 0)
     assert memories.store.memory("pets") == described.memory
+
+
+@pytest.mark.parametrize("what", ["health", "verify", "write_file"])
+def test_a_memory_answers_while_it_is_looked_through(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    taught(memories.store, *(lesson(f"e{number}", label) for number, label in enumerate(["cat", "dog"] * 3)))
+    work = {"health": "fullness", "verify": "verify", "write_file": "to_bytes"}[what]
+    computed: Callable[..., Any] = getattr(ClassMemory, work)
+    held: list[bool] = []
+
+    def compute(content: ClassMemory) -> Any:
+        with memories.state("pets", wait=False) as state:
+            held.append(state.content is content)
+        return computed(content)
+
+    monkeypatch.setattr(ClassMemory, work, compute)
+    asyncio.run(memories.write_file("pets", images=True) if what == "write_file" else getattr(memories, what)("pets"))
+    assert held == [False]
+
+
+def test_what_is_written_while_a_memory_is_verified_is_verified_too(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = taught(memories.store, lesson("a"), lesson("b", "dog"), lesson("c", "dog"))
+    asyncio.run(memories.verify("pets"))
+    snapshot, changes = memories.snapshot, [lambda: None]
+
+    def snapshot_and_write(name: str) -> Any:
+        found = snapshot(name)
+        changes.pop()()
+        return found
+
+    def teach() -> None:
+        store.teach("pets", [lesson("b", "cat", 7), lesson("d", "eel")], BINDING.fingerprint, QUOTAS)
+        store.forget("pets", Selection(id="a"))
+
+    def make_anew() -> None:
+        store.delete("pets")
+        taught(store, lesson("e"), lesson("f", "dog"))
+
+    monkeypatch.setattr(memories, "snapshot", snapshot_and_write)
+    for changes in ([teach], [lambda: None, make_anew]):
+        verified = asyncio.run(memories.verify("pets"))
+        assert (verified.revision, verified.equal) == (store.memory("pets").revision, True)
+        assert not changes
+
+
+def test_verifying_tells_a_copy_that_holds_something_else(memories: Memories) -> None:
+    taught(memories.store, lesson("a"), lesson("b", "dog"))
+    with memories.state("pets") as state:
+        state.content.relabel("a", "dog")
+    assert not asyncio.run(memories.verify("pets")).equal
 
 
 @pytest.mark.parametrize("way", ["forgotten", "deleted"])

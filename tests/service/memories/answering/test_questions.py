@@ -34,7 +34,7 @@ class Held:
         self.by_others = False
         self.state = State(MEMORY)
         rows = [
-            Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3)
+            Row(n, f"e{n}", "cat" if n % 2 else "dog", key, n < 3, 1)
             for n, key in enumerate(pack(keys_of(vectors(60, 0), BINDING)))
         ]
         self.state.write(MEMORY, rows)
@@ -222,7 +222,7 @@ def test_questions_that_take_no_time_are_answered_without_a_thread() -> None:
         held.by_others = True
         await ask(1, question())
         held.by_others = False
-        held.state.write(MEMORY, [Row(60, "e60", "cat", pack(keys_of(vectors(1, 9), BINDING))[0], False)])
+        held.state.write(MEMORY, [Row(60, "e60", "cat", pack(keys_of(vectors(1, 9), BINDING))[0], False, 2)])
         await ask(1, question())
         await ask(1, question())
         await ask(0, question())
