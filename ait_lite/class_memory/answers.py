@@ -1,6 +1,7 @@
 """Answers to queries: labels with scores, how sure, by which examples, and what would be said without the best one."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ait_lite.class_memory.features import SCALE
 from ait_lite.class_memory.negatives import NegativeLabels
 from ait_lite.class_memory.readouts import Readout
 from ait_lite.class_memory.results import Evidence, Recall
+
+# Nearest examples among which the strongest is looked for, whatever number is named: it is a part of the answer.
+SUPPORTERS: Final = 16
 
 
 def answer(
@@ -36,7 +40,7 @@ def answer(
     """
     labels = tuple(sorted(counts))
     cosines = store.cosines(queries) if readout.compares_all else None
-    rows, products = search(store, queries, max(1, evidence), cosines)
+    rows, products = search(store, queries, max(SUPPORTERS, evidence), cosines)
     scores = readout.scores(queries, cosines)
     code = {label: index for index, label in enumerate(labels)}
     codes = np.array([[code[store.labels[row]] for row in near] for near in rows.tolist()])
@@ -45,8 +49,9 @@ def answer(
     winners = negatives.best(scores)
     plain = not negatives.present
 
-    # The strongest example among the evidence for the winning label, where there is one.
-    supporting = np.where(codes == winners[:, None], weights, -np.inf)
+    # The strongest of the nearest examples for the winning label, where there is one.
+    near = slice(SUPPORTERS)
+    supporting = np.where(codes[:, near] == winners[:, None], weights[:, near], -np.inf)
     strongest = supporting.argmax(axis=1)
     chosen = np.arange(len(queries)), strongest
     left = readout.without(scores, weights[chosen], queries, keys[chosen], codes[chosen])

@@ -131,11 +131,11 @@ def test_ridge_equals_the_normal_equations_and_its_counterfactual_a_second_solve
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_weights_add_up_to_scores_and_the_counterfactual_is_a_memory_without_the_example(readout) -> None:
-    ids, vectors, labels = clusters(24, spread=1.0)
+    ids, vectors, labels = clusters(16, spread=1.0)
     memory = ClassMemory(16, readout=readout)
     memory.write(ids, vectors, labels)
     queries = clusters(12, spread=2.0, seed=2)[1]
-    for query, answer in zip(queries, memory.recall(queries, evidence=24), strict=True):
+    for query, answer in zip(queries, memory.recall(queries, evidence=16), strict=True):
         totals = {name: sum(e.weight for e in answer.evidence if e.label == name) for name in answer.labels}
         np.testing.assert_allclose(list(totals.values()), answer.scores, atol=1e-5)
         assert answer.strongest is not None
@@ -145,6 +145,20 @@ def test_weights_add_up_to_scores_and_the_counterfactual_is_a_memory_without_the
             left = ClassMemory.from_bytes(memory.to_bytes())
             left.forget([answer.strongest])
             assert left.recall(query[None])[0].label == answer.label_without_strongest
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_strongest_example_is_the_same_however_many_are_named(readout: str) -> None:
+    memory = ClassMemory(16, readout=readout)
+    memory.write(*clusters(60, spread=2.0))
+    queries = clusters(30, spread=2.0, seed=2)[1]
+    asked = [memory.recall(queries, evidence=evidence) for evidence in (0, 1, 5, 16, 60)]
+    told = [[(each.strongest, each.label_without_strongest) for each in answers] for answers in asked]
+    assert all(each == told[0] for each in told[1:])
+    assert [len(answers[0].evidence) for answers in asked] == [0, 1, 5, 16, 60]
+    for answer in asked[3]:
+        own = [each for each in answer.evidence if each.label == answer.label]
+        assert answer.strongest == (max(own, key=lambda each: each.weight).id if own else None)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
