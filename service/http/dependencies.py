@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Annotated
 
@@ -27,6 +28,18 @@ def asked_deadline(request: Request, engine: Engine) -> float:
     """
     asked = request.headers.get(TIMEOUT_HEADER)
     return engine.deadline(None if asked is None else _seconds(asked))
+
+
+def own_deadline(request: Request) -> float | None:
+    """Compute the `loop.time()` until which the client of a request that came just now waits; None if it says nothing.
+
+    For what may take longer than the settings give a request.
+
+    Raises:
+        Problem: As `asked_deadline`.
+    """
+    asked = request.headers.get(TIMEOUT_HEADER)
+    return None if asked is None else asyncio.get_running_loop().time() + _seconds(asked)
 
 
 async def _get_engine(request: Request) -> Engine:  # async: FastAPI runs others on a thread

@@ -82,18 +82,28 @@ class Embedder:
         )
 
     async def lessons(
-        self, drafts: Sequence[Draft], memory: Memory, model: ServedModel
+        self, drafts: Sequence[Draft], memory: Memory, model: ServedModel, deadline: float | None = None
     ) -> AsyncIterator[list[Lesson | ServiceError]]:
         """Make examples of many images, some at a time, each with the time that a request has.
 
         What the queues have no room for is tried again: other requests come first.
+
+        Args:
+            drafts: The examples.
+            memory: That they are for.
+            model: Looks at them.
+            deadline: `loop.time()` after which nobody waits for any of them; None: for as long as it takes.
         """
         for start in range(0, len(drafts), CHUNK):
             chunk = drafts[start : start + CHUNK]
-            yield await asyncio.gather(*(self._patiently(draft, memory, model) for draft in chunk))
+            yield await asyncio.gather(*(self._patiently(draft, memory, model, deadline) for draft in chunk))
 
-    async def _patiently(self, draft: Draft, memory: Memory, model: ServedModel) -> Lesson | ServiceError:
+    async def _patiently(
+        self, draft: Draft, memory: Memory, model: ServedModel, most: float | None
+    ) -> Lesson | ServiceError:
         deadline = self._engine.deadline()
+        if most is not None:
+            deadline = min(deadline, most)
         while True:
             try:
                 return await self.lesson(draft, memory, model, deadline)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
-from service.errors import MemoryFull, MemoryNotFound, ServiceError
+from service.errors import DeadlineExceeded, MemoryFull, MemoryNotFound, ServiceError
 from service.images.upload import Upload
 from service.memories.access import MemoryAccess
 from service.memories.archive import Item
@@ -20,12 +22,31 @@ class Teaching(MemoryAccess):
     """Teaches."""
 
     async def teach(
-        self, name: str, identifier: str, label: str, source: str, upload: Upload, expected: int | None, by: str
+        self,
+        name: str,
+        identifier: str,
+        label: str,
+        source: str,
+        upload: Upload,
+        expected: int | None,
+        by: str,
+        *,
+        deadline: float,
     ) -> tuple[int, Taught]:
         """Teach one image, or do nothing where it has been taught so before; return the memory's revision too.
 
+        Args:
+            name: Of the memory.
+            identifier: Of the example.
+            label: Of the image.
+            source: Of the image.
+            upload: The image.
+            expected: The revision that the memory must have.
+            by: Who teaches.
+            deadline: `loop.time()` after which nobody waits for it, and nothing is stored any more.
+
         Raises:
-            ServiceError: The image, its label or the memory is not one to teach.
+            ServiceError: The image, its label or the memory is not one to teach, or the deadline has passed.
         """
         memory = await self.run(self.store.memory, name)
         draft = _draft(identifier, label, source, by, upload)
@@ -34,14 +55,22 @@ class Teaching(MemoryAccess):
             return memory.revision, Taught(draft.lesson.id, draft.lesson.label, "unchanged")
         model = await self.bindings.model_of(memory)
         with model.held():
-            lesson = await self.embedder.lesson(draft, memory, model, self.engine.deadline())
-        revision, (outcome,) = await self._keep_lessons(name, [lesson], memory, expected, by)
+            lesson = await self.embedder.lesson(draft, memory, model, deadline)
+        revision, (outcome,) = await self._keep_lessons(name, [lesson], memory, expected, by, deadline)
         if isinstance(outcome, MemoryFull):
             raise outcome
         return revision, Taught(lesson.id, lesson.label, outcome)
 
     async def teach_many(
-        self, name: str, items: Sequence[Item], label: str, source: str, expected: int | None, by: str
+        self,
+        name: str,
+        items: Sequence[Item],
+        label: str,
+        source: str,
+        expected: int | None,
+        by: str,
+        *,
+        deadline: float | None = None,
     ) -> tuple[int, list[Taught]]:
         """Teach many images, a few at a time; those that cannot be used are left out, and said.
 
@@ -52,25 +81,35 @@ class Teaching(MemoryAccess):
             source: Of all of them.
             expected: The revision that the memory must have before the first is stored.
             by: Who teaches.
+            deadline: `loop.time()` after which nobody waits for it, and nothing more is stored; None: it takes as long
+                as it takes.
 
         Raises:
-            ServiceError: Nothing could be taught, because of the memory or its model.
+            ServiceError: Nothing could be taught, because of the memory or its model, or because the deadline passed
+                before the first was stored.
         """
         memory = await self.run(self.store.memory, name)
         check_revision(memory, expected)
         model = await self.bindings.model_of(memory)
         results: list[Taught] = []
-        revision = memory.revision
+        revision, begun = memory.revision, False
         with model.held():
             for start in range(0, len(items), CHUNK):
                 drafts = await self.run(_drafted, items[start : start + CHUNK], label, source, by)
                 asked = [each for each in drafts if isinstance(each, Draft)]
-                made = [each async for some in self.embedder.lessons(asked, memory, model) for each in some]
+                made = [each async for some in self.embedder.lessons(asked, memory, model, deadline) for each in some]
                 lessons = [each for each in made if isinstance(each, Lesson)]
-                stored: list[Outcome | MemoryFull] = []
-                if lessons:
-                    revision, stored = await self._keep_lessons(name, lessons, memory, expected, by)
-                    expected = None  # others may teach meanwhile: what is stored stays, and is told
+                stored: list[Outcome | MemoryFull | DeadlineExceeded] = []
+                try:
+                    _check_time(deadline)
+                    if lessons:
+                        revision, kept = await self._keep_lessons(name, lessons, memory, expected, by, deadline)
+                        expected, begun = None, True  # others may teach meanwhile: what is stored stays, and is told
+                        stored += kept
+                except DeadlineExceeded as error:
+                    if not begun:
+                        raise
+                    stored += [error] * len(lessons)
                 outcomes = iter(stored)
                 ends = [next(outcomes) if isinstance(each, Lesson) else each for each in made]
                 pairs = zip((draft.lesson for draft in asked), ends, strict=True)
@@ -79,7 +118,13 @@ class Teaching(MemoryAccess):
         return revision, results
 
     async def _keep_lessons(
-        self, name: str, lessons: Sequence[Lesson], memory: Memory, expected: int | None, by: str
+        self,
+        name: str,
+        lessons: Sequence[Lesson],
+        memory: Memory,
+        expected: int | None,
+        by: str,
+        deadline: float | None,
     ) -> tuple[int, list[Outcome | MemoryFull]]:
         def note(stored: tuple[int, list[Outcome | MemoryFull]]) -> None:
             revision, outcomes = stored
@@ -90,7 +135,10 @@ class Teaching(MemoryAccess):
                 examples = ", ".join(f"{lesson.id} of {lesson.label}" for lesson in changed)
                 self.note_change("%s taught memory %s %s (revision %d)", by, name, examples, revision)
 
-        return await self.change(self.store.teach, note, name, lessons, memory.binding.fingerprint, *self.at(expected))
+        # The store asks a clock that all threads have.
+        until = None if deadline is None else time.monotonic() + deadline - asyncio.get_running_loop().time()
+        fingerprint = memory.binding.fingerprint
+        return await self.change(self.store.teach, note, name, lessons, fingerprint, *self.at(expected), until)
 
     async def names(self, items: Sequence[Item], label: str, source: str) -> list[tuple[str, str]]:
         """Tell the id and the label that `teach_many` has given each image, without teaching any.
@@ -114,6 +162,11 @@ class Teaching(MemoryAccess):
         except MemoryNotFound:
             return False
         return (known.label, known.source, known.sha256) == (lesson.label, lesson.source, lesson.sha256)
+
+
+def _check_time(deadline: float | None) -> None:
+    if deadline is not None and asyncio.get_running_loop().time() > deadline:
+        raise DeadlineExceeded
 
 
 def _drafted(items: Sequence[Item], label: str, source: str, by: str) -> list[Draft | Taught]:

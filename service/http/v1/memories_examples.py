@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.errors import ServiceError
-from service.http.dependencies import EngineDep
+from service.http.dependencies import EngineDep, asked_deadline, own_deadline
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, ProblemDocument, documented, problem_of
 from service.http.uploads import UploadLimits, read_uploads, spool_uploads
@@ -34,7 +34,7 @@ from service.http.v1.memories_schemas import (
     TaughtMany,
     example_description,
 )
-from service.http.v1.requests import body
+from service.http.v1.requests import TIMEOUT, body
 from service.images.spool import SpooledFile
 from service.memories.archive import Item, Limits, unpack
 from service.memories.records import NOT, Selection
@@ -47,6 +47,9 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {media_type: _BINARY for media_type in ("image/jpeg", "image/png", "image/webp")}
 _SIGNATURES: Final = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "image/webp"))
 
+_TIMEOUT_OF_MANY: Final = TIMEOUT | {
+    "description": "Seconds after which nothing more is stored: 504 if nothing has been, else each image says."
+}
 Label = Annotated[str | None, Query(description="What the images show.")]
 Source = Annotated[str, Query(description="Where the images come from, to forget them by.")]
 
@@ -85,7 +88,7 @@ async def list_examples(
 @router.post(
     "",
     responses=documented(400, 404, 409, 412, 413, 503, 504),
-    openapi_extra=_many_body(),
+    openapi_extra=_many_body() | {"parameters": [_TIMEOUT_OF_MANY]},
     dependencies=[only("label", "source")],
 )
 async def teach_many(
@@ -113,14 +116,14 @@ async def teach_many(
     Idempotency-Key gets are known only then. Whoever wants to see progress sends several requests.
     """
     engine.check_open()
-    settings = engine.settings
+    settings, deadline = engine.settings, own_deadline(request)
     await memories.run(memories.store.memory, memory)  # before a large body is read in vain
     files = await spool_uploads(request, UploadLimits(settings.max_teach_bytes, settings.max_teach_files))
     limits = Limits(settings.max_teach_files, settings.max_teach_bytes, settings.max_body_bytes)
     items = await memories.run(unpack, files, limits)
 
     async def teach() -> TaughtMany:
-        work = memories.teach_many(memory, items, label or "", source, expected, by)
+        work = memories.teach_many(memory, items, label or "", source, expected, by, deadline=deadline)
         return _answer(items, *await while_connected(request, work))
 
     if idempotency_key is None:
@@ -159,7 +162,7 @@ async def forget_many(
         **documented(400, 404, 409, 412, 413, 415, 422, 503, 504),
         201: {"model": TaughtExample, "description": "It is new."},
     },
-    openapi_extra={"requestBody": body(several=False)},
+    openapi_extra={"requestBody": body(several=False), "parameters": [TIMEOUT]},
     dependencies=[only("label", "source")],
 )
 async def teach_example(
@@ -176,8 +179,9 @@ async def teach_example(
 ) -> TaughtExample:
     """Teach one image under an id of one's own; sent again, it changes nothing."""
     engine.check_open()
+    deadline = asked_deadline(request, engine)
     (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))
-    work = memories.teach(memory, identifier, label, source, upload, expected, by)
+    work = memories.teach(memory, identifier, label, source, upload, expected, by, deadline=deadline)
     revision, taught = await while_connected(request, work)
     assert not isinstance(taught.outcome, ServiceError)
     response.status_code = 201 if taught.outcome == "created" else 200

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from service.errors import (
+    DeadlineExceeded,
     ExampleNotFound,
     MemoryConflict,
     MemoryFull,
@@ -137,7 +138,13 @@ class SqlStore(MemoryStore):
         self._with_erased(None)
 
     def teach(
-        self, name: str, lessons: Sequence[Lesson], fingerprint: str, quotas: Quotas, expected: int | None = None
+        self,
+        name: str,
+        lessons: Sequence[Lesson],
+        fingerprint: str,
+        quotas: Quotas,
+        expected: int | None = None,
+        until: float | None = None,
     ) -> tuple[int, list[Outcome | MemoryFull]]:
         with self._writing() as run:
             memory = self._hold(run, name, expected)
@@ -148,6 +155,8 @@ class SqlStore(MemoryStore):
             revision = writer.finish()
             if "replaced" in outcomes:
                 self._must_erase(run)
+            if until is not None and time.monotonic() > until:
+                raise DeadlineExceeded
         return self._with_erased((revision, outcomes)) if "replaced" in outcomes else (revision, outcomes)
 
     def correct(self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None) -> int:

@@ -83,7 +83,13 @@ class MemoryStore(ABC):
 
     @abstractmethod
     def teach(
-        self, name: str, lessons: Sequence[Lesson], fingerprint: str, quotas: Quotas, expected: int | None = None
+        self,
+        name: str,
+        lessons: Sequence[Lesson],
+        fingerprint: str,
+        quotas: Quotas,
+        expected: int | None = None,
+        until: float | None = None,
     ) -> tuple[int, list[Outcome | MemoryFull]]:
         """Store examples; those with an identifier that is there already are replaced.
 
@@ -93,6 +99,8 @@ class MemoryStore(ABC):
             fingerprint: Of the model that made their keys.
             quotas: Limits; an example that does not fit is left out.
             expected: As for all methods.
+            until: `time.monotonic()` after which nothing is stored any more: it may have waited for others that write.
+                None is any time.
 
         Returns:
             The memory's revision, and what has become of each example.
@@ -100,6 +108,7 @@ class MemoryStore(ABC):
         Raises:
             MemoryNotFound: There is no such memory.
             MemoryConflict: It is bound to another model by now.
+            DeadlineExceeded: It is later than `until`.
         """
 
     @abstractmethod

@@ -35,6 +35,30 @@ def test_a_label_is_found_and_forgotten_under_the_name_it_was_taught_with(teache
     problem(teacher.delete("/v1/memories/written/examples", params={"label": "cafe"}), 404, "unknown-example")
 
 
+def test_nothing_is_taught_for_a_client_that_waits_no_more(teacher: TestClient) -> None:
+    create(teacher, "waited-for")
+    paths = {"PUT": "/v1/memories/waited-for/examples/a", "POST": "/v1/memories/waited-for/examples"}
+    for method, path in paths.items():
+
+        def send(seconds: str, method: str = method, path: str = path) -> Response:
+            headers = {"x-request-timeout": seconds}
+            return teacher.request(method, path, params={"label": "red"}, content=coloured("red"), headers=headers)
+
+        problem(send("1e-9"), 504, "deadline-exceeded")
+        assert teacher.get("/v1/memories/waited-for").json()["examples"] == 0
+        assert "X-Request-Timeout" in problem(send("soon"), 400, "invalid-parameter")["detail"]
+    for method, path in paths.items():
+        answer = teacher.request(
+            method, path, params={"label": "red"}, content=coloured("red"), headers={"x-request-timeout": "600"}
+        )
+        assert answer.status_code < 300, answer.text
+    described = teacher.get("/openapi.json").json()["paths"]
+    for path in ("/v1/memories/{memory}/examples/{identifier}", "/v1/memories/{memory}/examples"):
+        operation = described[path]["put" if path.endswith("}") else "post"]
+        assert "X-Request-Timeout" in [each["name"] for each in operation["parameters"]]
+        assert len(operation["parameters"]) > 3
+
+
 def test_teaching_one_image_is_idempotent_by_its_id(teacher: TestClient) -> None:
     create(teacher, "idempotent")
     first = teach(teacher, "idempotent", "folder/a b.png", "red", coloured("red"))
@@ -169,10 +193,10 @@ def test_of_requests_with_a_key_at_the_same_time_one_is_at_work(
     create(teacher, "twice")
     begun, go, teach_many = threading.Event(), threading.Event(), Memories.teach_many
 
-    async def wait_and_teach(*arguments: Any) -> tuple[int, list[Taught]]:
+    async def wait_and_teach(*arguments: Any, **named: Any) -> tuple[int, list[Taught]]:
         begun.set()
         await until(go.is_set)
-        return await teach_many(*arguments)
+        return await teach_many(*arguments, **named)
 
     monkeypatch.setattr(Memories, "teach_many", wait_and_teach)
 

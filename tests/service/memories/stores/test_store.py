@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from service.errors import (
+    DeadlineExceeded,
     ExampleNotFound,
     MemoryConflict,
     MemoryFull,
@@ -74,6 +76,18 @@ def test_a_history_with_forgetting_is_one_without_what_was_forgotten(
     shared: MemoryStore, steps: list[Step], readout: str
 ) -> None:
     check_history(shared, steps, readout)
+
+
+def test_nothing_is_stored_for_one_who_waits_no_more(store: MemoryStore) -> None:
+    taught(store, lesson("a"))
+    before, now = store.memory("pets"), time.monotonic()
+    lessons = [lesson("a", "dog"), lesson("b")]
+    with pytest.raises(DeadlineExceeded):
+        store.teach("pets", lessons, BINDING.fingerprint, QUOTAS, until=now - 1)
+    assert store.memory("pets") == before
+    assert store.example("pets", "a").label == "cat"
+    _, outcomes = store.teach("pets", lessons, BINDING.fingerprint, QUOTAS, until=now + 1000)
+    assert outcomes == ["replaced", "created"]
 
 
 def test_creating_is_idempotent_and_conflicts_with_other_options(store: MemoryStore) -> None:
