@@ -18,7 +18,7 @@ from service.memories.answering.index import MemoryIndex, State
 from service.memories.answering.questions import Questions
 from service.memories.binding import Bindings
 from service.memories.embedding import Embedder
-from service.memories.records import Memory, Quotas
+from service.memories.records import Memory, Quotas, check_reached
 from service.memories.results import Described
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
@@ -120,13 +120,17 @@ class MemoryAccess:
             self.drop(name)
             raise
 
-    def snapshot(self, name: str) -> State:
+    def snapshot(self, name: str, revision: int | None = None) -> State:
         """Copy the newest state of a memory, for what takes so long that others would wait for it; it blocks.
+
+        Args:
+            name: Of the memory.
+            revision: The least one that it must have.
 
         Raises:
             ServiceError: As `state`.
         """
-        with self.state(name) as state:
+        with self.state(name, revision) as state:
             return state.copy()
 
     def _index(self, name: str) -> MemoryIndex:
@@ -167,13 +171,30 @@ class MemoryAccess:
             if name not in names:
                 self.drop(name)
 
-    async def describe(self, name: str) -> Described:
-        """Describe a memory.
+    async def memory(self, name: str, revision: int | None) -> Memory:
+        """Look up a memory in the store.
+
+        Args:
+            name: Of the memory.
+            revision: The least one that it must have; None is any.
 
         Raises:
             MemoryNotFound: There is none of this name.
+            RevisionNotReached: The revision is newer than any in the store.
         """
-        return await self.run(self._describe, name)
+        memory = await self.run(self.store.memory, name)
+        check_reached(memory, revision)
+        return memory
+
+    async def describe(self, name: str, revision: int | None = None) -> Described:
+        """Describe a memory, as `memory` looks it up, with its labels.
+
+        Raises:
+            ServiceError: As there.
+        """
+        described = await self.run(self._describe, name)
+        check_reached(described.memory, revision)
+        return described
 
     def check_is_no_model(self, name: str) -> None:
         """Check that a memory can have a name.

@@ -184,30 +184,40 @@ class Memories(Teaching, Moving, Repeating):
                 raise
             return await ask(memory)
 
-    async def health(self, name: str) -> tuple[Memory, health.Health]:
+    async def health(self, name: str, revision: int | None = None) -> tuple[Memory, health.Health]:
         """Examine a memory.
+
+        Args:
+            name: Of the memory.
+            revision: The least one that must be examined.
 
         Raises:
             MemoryNotFound: There is none of this name.
+            RevisionNotReached: The revision is newer than any in the store.
         """
 
         def examine() -> tuple[Memory, health.Health]:
-            state = self.snapshot(name)
+            state = self.snapshot(name, revision)
             return state.memory, health.examine(state)
 
         return await self.run(examine)
 
-    async def verify(self, name: str) -> Verified:
+    async def verify(self, name: str, revision: int | None = None) -> Verified:
         """Build a memory anew from the store, and compare it to the bit with the one that answers.
+
+        Args:
+            name: Of the memory.
+            revision: The least one that must be verified.
 
         Raises:
             MemoryNotFound: There is none of this name.
+            RevisionNotReached: The revision is newer than any in the store.
         """
 
         def verify() -> Verified:
-            state, changes = self.snapshot(name), self.store.changes(name)
+            state, changes = self.snapshot(name, revision), self.store.changes(name)
             while not state.catch_up(changes):  # what somebody wrote in between
-                state, changes = self.snapshot(name), self.store.changes(name)
+                state, changes = self.snapshot(name, revision), self.store.changes(name)
             digest = filled_memory(changes).digest()
             equal = state.content.verify() and state.content.digest() == digest
             return Verified(state.memory.revision, digest, equal, self.store.erased())

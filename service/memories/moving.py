@@ -14,20 +14,22 @@ from service.memories.results import Described
 class Moving(MemoryAccess):
     """Moves memories."""
 
-    async def write_file(self, name: str, *, images: bool) -> tuple[Memory, bytes]:
+    async def write_file(self, name: str, *, images: bool, revision: int | None = None) -> tuple[Memory, bytes]:
         """Write the file of a memory.
 
         Args:
             name: Of the memory.
             images: Whether the file holds what is kept of them.
+            revision: The least one that must be written.
 
         Raises:
             MemoryNotFound: There is none of this name.
+            RevisionNotReached: The revision is newer than any in the store.
         """
 
         def write() -> tuple[Memory, bytes]:
             stored = {each.id: each for each in self.store.lessons(name, images=images)}
-            state = self.snapshot(name)
+            state = self.snapshot(name, revision)
             memory = state.memory
             return memory, exchange.write_file(state.content, memory.binding, stored, memory.options.keep)
 

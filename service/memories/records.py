@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from ait_lite.class_memory import READOUTS
 from ait_lite.class_memory.negatives import NEGATIVE
-from service.errors import MemoryInvalid, StaleRevision
+from service.errors import MemoryInvalid, RevisionNotReached, StaleRevision
 
 Keep = Literal["nothing", "thumbnail", "image"]
 Start = Literal["nothing", "head"]
@@ -240,6 +240,18 @@ def check_revision(memory: Memory, expected: int | None) -> None:
     if expected not in (None, PRESENT, memory.revision):
         raise StaleRevision(
             f"Memory {memory.name!r} is at revision {memory.revision}, not {expected}. Look at it again, then decide."
+        )
+
+
+def check_reached(memory: Memory, revision: int | None) -> None:
+    """Check that a memory has reached a revision, if one is asked for.
+
+    Raises:
+        RevisionNotReached: It has not.
+    """
+    if revision is not None and memory.revision < revision:
+        raise RevisionNotReached(
+            f"Memory {memory.name!r} is at revision {memory.revision}; {revision} is not there yet."
         )
 
 

@@ -12,6 +12,7 @@ from service.http.uploads import read_body
 from service.http.v1.memories_access import (
     Expected,
     ExpectedOrNew,
+    LeastRevision,
     MayAdmin,
     MayRecall,
     MayTeach,
@@ -74,10 +75,10 @@ async def create_memory(
 
 @router.get("/{memory}", responses=documented(400, 404, 503), dependencies=[only()])
 async def show_memory(
-    response: Response, memories: MemoriesDep, memory: MemoryName, by: MayRecall
+    response: Response, memories: MemoriesDep, memory: MemoryName, by: MayRecall, least: LeastRevision = None
 ) -> MemoryDescription:
     """Describe a memory: its model, options, labels and limits."""
-    described = await memories.describe(memory)
+    described = await memories.describe(memory, least)
     set_revision(response, described.memory.revision)
     return description(described, memories.quotas)
 
@@ -89,18 +90,22 @@ async def delete_memory(memories: MemoriesDep, memory: MemoryName, expected: Exp
 
 
 @router.get("/{memory}/health", responses=documented(400, 404, 503), dependencies=[only()])
-async def memory_health(response: Response, memories: MemoriesDep, memory: MemoryName, by: MayRecall) -> MemoryHealth:
+async def memory_health(
+    response: Response, memories: MemoriesDep, memory: MemoryName, by: MayRecall, least: LeastRevision = None
+) -> MemoryHealth:
     """Examine a memory: what it confuses and doubts, where more images would help, and how full it is."""
-    found, health = await memories.health(memory)
+    found, health = await memories.health(memory, least)
     same_file = await memories.run(memories.store.duplicates, memory, 20)
     set_revision(response, found.revision)
     return _health(memories, found, health, same_file)
 
 
 @router.post("/{memory}/verify", responses=documented(400, 404, 503), dependencies=[only()])
-async def verify_memory(response: Response, memories: MemoriesDep, memory: MemoryName, by: MayTeach) -> Verification:
+async def verify_memory(
+    response: Response, memories: MemoriesDep, memory: MemoryName, by: MayTeach, least: LeastRevision = None
+) -> Verification:
     """Build the memory anew from the store and compare it, and make sure that what was forgotten is erased."""
-    verified = await memories.verify(memory)
+    verified = await memories.verify(memory, least)
     set_revision(response, verified.revision)
     return Verification(
         revision=verified.revision, digest=verified.digest, equal=verified.equal, erased=verified.erased
@@ -118,9 +123,10 @@ async def get_memory_file(
     memory: MemoryName,
     by: MayTeach,
     images: Annotated[bool, Query(description="Whether the file holds what is kept of images.")] = True,
+    least: LeastRevision = None,
 ) -> Response:
     """Give the whole memory as a file that `ait_lite.class_memory.ClassMemory.load` reads, and PUT takes back."""
-    found, data = await memories.write_file(memory, images=images)
+    found, data = await memories.write_file(memory, images=images, revision=least)
     response = Response(data, media_type=FILE)
     response.headers["Content-Disposition"] = f'attachment; filename="{memory}.safetensors"'
     set_revision(response, found.revision)

@@ -19,6 +19,7 @@ from service.memories.records import ABSENT, PRESENT
 from service.observability.request_context import record_of
 
 REVISION_HEADER: Final = "Memory-Revision"
+LAST_REVISION: Final = 2**62
 _MOST_JSON: Final = 65_536
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -143,6 +144,17 @@ async def _expected_or_new(
     if if_none_match.strip() != "*" or if_match is not None:
         raise Problem(400, "invalid-parameter", "If-None-Match is * here, and comes without If-Match.")
     return ABSENT
+
+
+LeastRevision = Annotated[
+    int | None,
+    Header(
+        alias=REVISION_HEADER,
+        ge=0,
+        le=LAST_REVISION,
+        description="The least revision that may answer, such as one's own last write's; a 503 until it can.",
+    ),
+]
 
 
 def _check_origin(request: Request) -> None:

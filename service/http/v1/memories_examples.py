@@ -14,6 +14,7 @@ from service.http.uploads import UploadLimits, read_uploads, spool_uploads
 from service.http.v1.memories_access import (
     ExampleId,
     Expected,
+    LeastRevision,
     MayRecall,
     MayTeach,
     MemoriesDep,
@@ -75,11 +76,12 @@ async def list_examples(
     source: Annotated[str | None, Query(description="Only those of a source.")] = None,
     after: Annotated[str, Query(description="The id after which the list begins.")] = "",
     limit: Annotated[int, Query(ge=1, le=_PAGE, description="Most examples of an answer.")] = 100,
+    least: LeastRevision = None,
 ) -> ExampleList:
     """List examples by id."""
     which = None if label is None and source is None else _selection(label, source)
     # Read first, as with a single example: a revision that is too old has a change refused.
-    set_revision(response, (await memories.run(memories.store.memory, memory)).revision)
+    set_revision(response, (await memories.memory(memory, least)).revision)
     found = await memories.run(memories.store.examples, memory, which, after, limit + 1)
     following = found[limit - 1].id if len(found) > limit else None
     return ExampleList(examples=[example_description(each) for each in found[:limit]], next=following)
@@ -203,10 +205,11 @@ async def show_example(
     image: Annotated[
         Literal["thumbnail", "file"] | None, Query(description="Give what is kept of the image in place of words.")
     ] = None,
+    least: LeastRevision = None,
 ) -> Response:
     """Describe an example, or give its image."""
     # The revision is read first: one that is too old has a change refused, one that is too new would let it through.
-    headers = revision_headers((await memories.run(memories.store.memory, memory)).revision)
+    headers = revision_headers((await memories.memory(memory, least)).revision)
     if image is None:
         found = await memories.run(memories.store.example, memory, identifier)
         return Response(example_description(found).model_dump_json(), headers=headers, media_type="application/json")

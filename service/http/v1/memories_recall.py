@@ -12,7 +12,14 @@ from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.memories_access import MEMORY, REVISION_HEADER, allow, memories_of, revision_headers
+from service.http.v1.memories_access import (
+    LAST_REVISION,
+    MEMORY,
+    REVISION_HEADER,
+    allow,
+    memories_of,
+    revision_headers,
+)
 from service.http.v1.memories_schemas import Recollections
 from service.http.v1.requests import (
     TIMEOUT,
@@ -30,7 +37,6 @@ router = APIRouter(prefix="/v1/memories", tags=["memories"])
 
 _MOST_LABELS: Final = 1000
 _EVIDENCE, _MOST_EVIDENCE = 5, 50
-_LAST_REVISION: Final = 2**62
 _PARAMETERS: Final[list[dict[str, Any]]] = [
     MEMORY,
     {
@@ -49,7 +55,7 @@ _PARAMETERS: Final[list[dict[str, Any]]] = [
         "name": REVISION_HEADER,
         "in": "header",
         "description": "The least revision that may answer, such as one's own last write's; a 503 until it can.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": _LAST_REVISION},
+        "schema": {"type": "integer", "minimum": 0, "maximum": LAST_REVISION},
     },
     TIMEOUT,
 ]
@@ -63,7 +69,7 @@ async def _answer(request: Request) -> Response:
     await _may_recall(request)
     engine.check_open()
     settings, deadline = engine.settings, asked_deadline(request, engine)
-    revision = asked_integer(request.headers.get(REVISION_HEADER), REVISION_HEADER, 0, _LAST_REVISION)
+    revision = asked_integer(request.headers.get(REVISION_HEADER), REVISION_HEADER, 0, LAST_REVISION)
     query = request.query_params if request.scope["query_string"] else {}
     top_k = asked_integer(query.get("top_k"), "top_k", 1, _MOST_LABELS)
     evidence = asked_integer(query.get("evidence"), "evidence", 0, _MOST_EVIDENCE)

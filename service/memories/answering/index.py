@@ -10,9 +10,9 @@ import numpy as np
 
 from ait_lite.class_memory import ClassMemory
 from ait_lite.class_memory.features import quantise
-from service.errors import MemoryInvalid, RevisionNotReached
+from service.errors import MemoryInvalid
 from service.memories.answering.reading import Reading
-from service.memories.records import Binding, Changes, Lesson, Memory, Row
+from service.memories.records import Binding, Changes, Lesson, Memory, Row, check_reached
 from service.memories.stores.store import MemoryStore
 
 _KEY_TYPE = "<i2"
@@ -178,10 +178,7 @@ class MemoryIndex:
                 self._refresh()
                 self._token = token
             assert self._state is not None
-            if revision is not None and self._state.memory.revision < revision:
-                raise RevisionNotReached(
-                    f"Memory {self._name!r} is at revision {self._state.memory.revision}; {revision} is not there yet."
-                )
+            check_reached(self._state.memory, revision)
             yield self._state
         finally:
             self._lock.release()

@@ -78,8 +78,8 @@ def test_what_is_written_while_a_memory_is_verified_is_verified_too(
     asyncio.run(memories.verify("pets"))
     snapshot, changes = memories.snapshot, [lambda: None]
 
-    def snapshot_and_write(name: str) -> Any:
-        found = snapshot(name)
+    def snapshot_and_write(name: str, revision: int | None) -> Any:
+        found = snapshot(name, revision)
         changes.pop()()
         return found
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from ait_lite.class_memory import ClassMemory
 from service.http.v1.memories_schemas import Recollections
@@ -51,6 +52,35 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.delete("/v1/memories/made", headers=stale), 412, "stale-revision")
     assert teacher.delete("/v1/memories/made").status_code == 204
     problem(teacher.get("/v1/memories/made"), 404, "unknown-memory")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("GET", "/examples"),
+        ("GET", "/examples/red-0"),
+        ("GET", "/examples/red-0?image=thumbnail"),
+        ("GET", "/health"),
+        ("POST", "/verify"),
+        ("GET", "/file"),
+    ],
+)
+def test_whoever_reads_a_memory_may_ask_for_a_revision(teacher: TestClient, method: str, path: str) -> None:
+    create(teacher, "revised")
+    revision = int(teach(teacher, "revised", "red-0", "red", coloured("red")).headers["memory-revision"])
+
+    def ask(least: object) -> Response:
+        return teacher.request(method, f"/v1/memories/revised{path}", headers={"memory-revision": str(least)})
+
+    answer = ask(revision)
+    assert (answer.status_code, answer.headers["memory-revision"]) == (200, str(revision))
+    ahead = ask(revision + 10**6)
+    assert f"{revision + 10**6} is not there yet" in problem(ahead, 503, "unavailable")["detail"]
+    assert int(ahead.headers["retry-after"]) > 0
+    for wrong in (-1, "seven", 2**62 + 1):
+        assert "Memory-Revision" in problem(ask(wrong), 400, "invalid-parameter")["detail"]
+    teacher.delete("/v1/memories/revised")
 
 
 @pytest.mark.parametrize(
