@@ -12,8 +12,9 @@ from ait_lite.class_memory.negatives import NegativeLabels
 from ait_lite.class_memory.readouts import Readout
 from ait_lite.class_memory.results import Evidence, Recall
 
-# Nearest examples among which the strongest is looked for, whatever number is named: it is a part of the answer.
-SUPPORTERS: Final = 16
+# Nearest examples among which the strongest is looked for, whatever number is named: it is a part of the answer. As
+# many as are named by default: looking among more would make every answer take longer.
+SUPPORTERS: Final = 5
 
 
 def answer(

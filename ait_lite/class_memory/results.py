@@ -36,7 +36,7 @@ class Recall:
         unknown: True where the p-value is at most the memory's ``unknown_level``; never true while the resolution is
             above that level.
         evidence: The nearest stored examples, nearest first.
-        strongest: Identifier of the example that adds most to ``label``, among the 16 nearest, however many the
+        strongest: Identifier of the example that adds most to ``label``, among the five nearest, however many the
             evidence names; None if none of them has it, or there are negative examples.
         label_without_strongest: The label that wins once that example is forgotten; None if nothing would be left, or
             there are negative examples.

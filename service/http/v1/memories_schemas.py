@@ -187,7 +187,7 @@ class Recollection(BaseModel):
     reason: str = Field(description="Why `unknown` is null; else empty.")
     evidence: list[EvidenceItem] = Field(description="The nearest examples, the most similar first.")
     without_strongest: Counterfactual | None = Field(
-        description="null where none of the 16 nearest examples has the best label, or negative ones take part."
+        description="null where none of the five nearest examples has the best label, or negative ones take part."
     )
 
 

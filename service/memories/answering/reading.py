@@ -50,7 +50,7 @@ class Answer:
         unknown: Whether the query is like nothing that was taught; None where that cannot be promised.
         reason: Why it cannot; else empty.
         evidence: The nearest examples.
-        strongest: The one that adds most to the best label, among the 16 nearest, however many the evidence is; None
+        strongest: The one that adds most to the best label, among the five nearest, however many the evidence is; None
             if none of them does, or negative examples take part.
         without_strongest: The best label if it were forgotten; None likewise, and where nothing would be left.
     """
