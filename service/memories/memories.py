@@ -19,7 +19,6 @@ from service.memories.answering.index import filled_memory, lessons_of
 from service.memories.answering.questions import Question
 from service.memories.moving import Moving
 from service.memories.records import (
-    NOT,
     Example,
     Keep,
     Lesson,
@@ -29,6 +28,7 @@ from service.memories.records import (
     Start,
     check_label,
     check_name,
+    stored_label,
 )
 from service.memories.repeating import Repeating
 from service.memories.results import Described, Recalled, Verified
@@ -107,7 +107,7 @@ class Memories(Teaching, Moving, Repeating):
         Raises:
             ServiceError: There is no such example, or it cannot have the label.
         """
-        stored = (NOT if negative else "") + check_label(label)
+        stored = stored_label(label, negative=negative)
 
         def note(revision: int) -> None:
             self.note_change(

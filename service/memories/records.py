@@ -290,6 +290,15 @@ def check_label(label: str) -> str:
     return check_text(composed_label(label), "A label", empty=False)
 
 
+def stored_label(label: str, *, negative: bool) -> str:
+    """Check a label as `check_label` does; write it as it is stored, which says whether it is what is not shown.
+
+    Raises:
+        MemoryInvalid: As `check_label`.
+    """
+    return (NOT if negative else "") + check_label(label)
+
+
 def composed_label(label: str) -> str:
     """Write a label in Unicode's composed form and without space around it."""
     return unicodedata.normalize("NFC", label).strip()

@@ -12,7 +12,7 @@ from service.images.upload import Upload
 from service.memories.access import MemoryAccess
 from service.memories.archive import Item
 from service.memories.embedding import CHUNK, Draft, sha256
-from service.memories.records import Lesson, Memory, Outcome, check_id, check_label, check_revision, check_text
+from service.memories.records import Lesson, Memory, Outcome, check_id, check_revision, check_text, stored_label
 from service.memories.results import Taught
 
 _ID_DIGITS: Final = 32  # of an image's SHA-256, for the id of an example that the client gave none
@@ -32,6 +32,7 @@ class Teaching(MemoryAccess):
         by: str,
         *,
         deadline: float,
+        negative: bool = False,
     ) -> tuple[int, Taught]:
         """Teach one image, or do nothing where it has been taught so before; return the memory's revision too.
 
@@ -44,12 +45,13 @@ class Teaching(MemoryAccess):
             expected: The revision that the memory must have.
             by: Who teaches.
             deadline: `loop.time()` after which nobody waits for it, and nothing is stored any more.
+            negative: Whether the label is what the image does not show.
 
         Raises:
             ServiceError: The image, its label or the memory is not one to teach, or the deadline has passed.
         """
         memory = await self.run(self.store.memory, name)
-        draft = _draft(identifier, label, source, by, upload)
+        draft = _draft(identifier, label, source, by, upload, negative=negative)
         if await self.run(self._knows, name, draft.lesson):
             check_revision(memory, expected)
             return memory.revision, Taught(draft.lesson.id, draft.lesson.label, "unchanged")
@@ -184,10 +186,10 @@ def _drafted_one(item: Item, label: str, source: str, by: str) -> Draft | Taught
         return Taught("", label, error)
 
 
-def _draft(identifier: str, label: str, source: str, by: str, upload: Upload) -> Draft:
+def _draft(identifier: str, label: str, source: str, by: str, upload: Upload, *, negative: bool = False) -> Draft:
     lesson = Lesson(
         check_id(identifier),
-        check_label(label),
+        stored_label(label, negative=negative),
         b"",
         sha256=sha256(upload),
         source=check_text(source, "A source"),

@@ -30,11 +30,11 @@ def coloured(label: str, number: int = 0) -> bytes:
 
 
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A ZIP archive of files by name."""
+    """A ZIP archive of files by name, the same bytes at any time."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", method) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, method)
     return data.getvalue()
 
 

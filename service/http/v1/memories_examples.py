@@ -165,7 +165,7 @@ async def forget_many(
         201: {"model": TaughtExample, "description": "It is new."},
     },
     openapi_extra={"requestBody": body(several=False), "parameters": [TIMEOUT]},
-    dependencies=[only("label", "source")],
+    dependencies=[only("label", "not", "source")],
 )
 async def teach_example(
     request: Request,
@@ -176,19 +176,31 @@ async def teach_example(
     identifier: ExampleId,
     expected: Expected,
     by: MayTeach,
-    label: Annotated[str, Query(description="What the image shows.")],
+    label: Annotated[str | None, Query(description="What the image shows.")] = None,
+    not_: Annotated[
+        str | None,
+        Query(alias="not", description="What it does not show, where it isn't said what it does; in place of label."),
+    ] = None,
     source: Source = "",
 ) -> TaughtExample:
     """Teach one image under an id of one's own; sent again, it changes nothing."""
     engine.check_open()
+    if (label is None) == (not_ is None):
+        raise Problem(
+            400, "invalid-parameter", "Say what the image shows, ?label=, or does not, ?not=: one of the two."
+        )
+    named, negative = (label, False) if label is not None else (not_ or "", True)
     deadline = asked_deadline(request, engine)
     (upload,) = await read_uploads(request, UploadLimits(engine.settings.max_body_bytes, files=1))
-    work = memories.teach(memory, identifier, label, source, upload, expected, by, deadline=deadline)
+    work = memories.teach(
+        memory, identifier, named, source, upload, expected, by, deadline=deadline, negative=negative
+    )
     revision, taught = await while_connected(request, work)
     assert not isinstance(taught.outcome, ServiceError)
     response.status_code = 201 if taught.outcome == "created" else 200
     set_revision(response, revision)
-    return TaughtExample(id=taught.id, label=taught.label, outcome=taught.outcome, revision=revision)
+    told = taught.label.removeprefix(NOT)
+    return TaughtExample(id=taught.id, label=told, negative=negative, outcome=taught.outcome, revision=revision)
 
 
 @router.get(

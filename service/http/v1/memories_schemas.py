@@ -123,6 +123,7 @@ class TaughtExample(BaseModel):
 
     id: str
     label: str
+    negative: bool = Field(description="Whether the label is what it does not show.")
     outcome: Literal["created", "replaced", "unchanged"]
     revision: int
 

@@ -50,12 +50,11 @@ export class Edit {
 
   /** Teaches a file as something that a label does not stand for. */
   async teachNot(label, file) {
-    const known = await client.exampleOf(this.#memory, await digestOf(file));
+    const digest = await digestOf(file);
+    const known = await client.exampleOf(this.#memory, digest);
     if (known) return this.correct(known, { label, negative: true });
-    const answer = await client.teach(this.#memory, label, [file]);
-    const [{ id, outcome, problem }] = answer.results;
-    if (outcome === "refused") throw new Error(`${file.name}: ${problem.detail}`);
-    await client.deny(this.#memory, id, label);
+    const id = client.idOf(digest);
+    await client.put(this.#memory, { id, label, negative: true, source: "" }, file);
     this.#willForget(id);
   }
 
@@ -69,13 +68,13 @@ export class Edit {
   /** Forgets an example; it can be taken back with an `image` of it. */
   async forget(example, image) {
     await client.forget(this.#memory, example.id);
-    if (image) this.#back.push(() => client.restore(this.#memory, example, image));
+    if (image) this.#back.push(() => client.put(this.#memory, example, image));
   }
 
   /** Forgets a label with all its examples; of those with an image in `images`, example -> image, it can be taken back. */
   async forgetLabel(label, images) {
     await client.forgetLabel(this.#memory, label);
-    for (const [example, image] of images) this.#back.push(() => client.restore(this.#memory, example, image));
+    for (const [example, image] of images) this.#back.push(() => client.put(this.#memory, example, image));
   }
 
   /** Takes everything back, the last step first; where one cannot be, it and those before it can be tried again. */

@@ -60,11 +60,11 @@ export async function teach(memory, label, files) {
   return (await request(path, { method: "POST", body })).document;
 }
 
-/** Puts an example that was forgotten back, with its image. */
-export async function restore(memory, { id, label, negative, source }, image) {
-  const path = at(memory, `/examples/${encodeURIComponent(id)}?${new URLSearchParams({ label, source })}`);
-  await request(path, { method: "PUT", body: image });
-  if (negative) await deny(memory, id, label);
+/** Puts an example with its image under its id: one that was forgotten, or a new one. */
+export async function put(memory, { id, label, negative, source }, image) {
+  const said = new URLSearchParams({ [negative ? "not" : "label"]: label, source });
+  const path = at(memory, `/examples/${encodeURIComponent(id)}?${said}`);
+  return (await request(path, { method: "PUT", body: image })).document;
 }
 
 /** Corrects an example: `said` is its label, or `negative` and what it does not show. */
@@ -73,19 +73,14 @@ export function correct(memory, id, { label, negative }) {
   return request(at(memory, `/examples/${encodeURIComponent(id)}`), { method: "PATCH", body });
 }
 
-/** Has a new example say what it does not show; if that cannot be, it must not stay as what it is not. */
-export async function deny(memory, id, label) {
-  try {
-    await correct(memory, id, { label, negative: true });
-  } catch (problem) {
-    await forget(memory, id);
-    throw problem;
-  }
+/** The id that the image's SHA-256 gives an example. */
+export function idOf(sha256) {
+  return sha256.slice(0, 32);
 }
 
 /** An example by the id that the image's SHA-256 gives it; null if the memory has not got it. */
 export async function exampleOf(memory, sha256) {
-  const id = sha256.slice(0, 32);
+  const id = idOf(sha256);
   // It stands first behind all that is shorter. One that is asked for by its id and is not there would be an error.
   const { document } = await request(at(memory, `/examples?limit=1&after=${id.slice(0, -1)}`));
   const [first] = document.examples;

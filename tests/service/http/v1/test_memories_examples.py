@@ -85,6 +85,27 @@ def test_teaching_one_image_is_idempotent_by_its_id(teacher: TestClient) -> None
     assert response.headers["retry-after"] == "1"
 
 
+def test_an_image_is_taught_as_what_it_does_not_show(teacher: TestClient) -> None:
+    made = create(teacher, "denied")
+    url, data = "/v1/memories/denied/examples/no/1", coloured("red", 1)
+    taught = teacher.put(url, params={"not": "red", "source": "camera"}, content=data)
+    assert taught.status_code == 201, taught.text
+    answer = taught.json()
+    assert answer.pop("revision") == made["revision"] + 1  # one change, not a wrong label and its correction
+    assert answer == {"id": "no/1", "label": "red", "negative": True, "outcome": "created"}
+    again = teacher.put(url, params={"not": "red", "source": "camera"}, content=data).json()
+    assert (again["outcome"], again["revision"]) == ("unchanged", made["revision"] + 1)
+    held = teacher.get("/v1/memories/denied").json()
+    assert (held["labels"], held["negatives"]) == ({}, {"red": 1})
+    assert teacher.put(url, params={"label": "green"}, content=data).json()["negative"] is False
+    for params in ({}, {"label": "red", "not": "green"}):
+        told = problem(teacher.put(url, params=params, content=data), 400, "invalid-parameter")
+        assert told["detail"].endswith("one of the two.")
+    for params in ({"not": "¬red"}, {"not": ""}, {"label": "¬red"}):
+        problem(teacher.put(url, params=params, content=data), 400, "invalid-memory")
+    assert teacher.get("/v1/memories/denied").json()["labels"] == {"green": 1}
+
+
 def test_many_images_get_a_result_each(teacher: TestClient) -> None:
     create(teacher, "many")
     files = {
