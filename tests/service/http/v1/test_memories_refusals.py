@@ -218,6 +218,6 @@ def test_memories_can_be_off(graph_settings: Settings) -> None:
 
 def test_what_is_missing_and_what_is_too_much_is_said_in_plain_words(small: TestClient) -> None:
     nothing = problem(small.put("/v1/memories/pets/examples/a", content=coloured("red")), 400, "invalid-parameter")
-    assert nothing["detail"] == "query.label: this is needed, and is not there"
+    assert nothing["detail"] == "Say what the image shows, ?label=, or does not, ?not=: one of the two."
     more = problem(small.put("/v1/memories/other", json={"kep": "image"}), 400, "invalid-body")
     assert more["detail"] == "kep: there is no such member here; see /docs for those that there are"
