@@ -1,4 +1,4 @@
-"""What the file of a memory holds of its examples beside keys and labels: where they come from, and kept images.
+"""What the file of a memory holds of its examples beside keys and labels: where and when they come from, and images.
 
 It stands in the file's description and in a tensor of its own, both of which `ait_lite.class_memory` passes over.
 """
@@ -19,6 +19,7 @@ _ORIGINS: Final = "origins"
 _IMAGES: Final = "images"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 _NOT_KEPT: Final = -1
+_END_OF_TIME: Final = 253_402_300_800  # the year 10,000, which no date can be written of
 
 Metadata = dict[str, str]
 
@@ -37,6 +38,7 @@ def write_origins(metadata: Metadata, lessons: Sequence[Lesson], keep: Keep) -> 
         "sources": [each.source for each in lessons],
         "teachers": [each.teacher for each in lessons],
         "sha256": [each.sha256 for each in lessons],
+        "taught": [each.taught for each in lessons],
         # Bytes of each thumbnail and each file after another.
         "sizes": [_NOT_KEPT if part is None else len(part) for part in kept],
     }
@@ -67,6 +69,7 @@ def read_origins(
         told: dict[str, Any] = json.loads(metadata[_ORIGINS])
         columns = [told[name] for name in ("sources", "teachers", "sha256")]
         sizes, own = told["sizes"], told["keep"]
+        times = told.get("taught", [None] * len(lessons))  # former servers did not write it
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MemoryInvalid("Where the examples of the memory file come from can't be read.") from error
     fits = (
@@ -74,6 +77,9 @@ def read_origins(
         and all(isinstance(column, list) and len(column) == len(lessons) for column in columns)
         and all(isinstance(text, str) for text in chain(*columns))
         and all(_SHA256.fullmatch(digest) for digest in columns[2])
+        and isinstance(times, list)
+        and len(times) == len(lessons)
+        and all(time is None or (type(time) in (int, float) and 0 <= time < _END_OF_TIME) for time in times)
         and isinstance(sizes, list)
         and len(sizes) == 2 * len(lessons)
         and all(type(size) is int and _NOT_KEPT <= size <= len(images) for size in sizes)
@@ -92,9 +98,10 @@ def read_origins(
             sha256=digest,
             thumbnail=None if keep == "nothing" else thumbnail,
             image=image if keep == "image" else None,
+            taught=taught,
         )
-        for lesson, source, teacher, digest, thumbnail, image in zip(
-            lessons, *columns, kept[::2], kept[1::2], strict=True
+        for lesson, source, teacher, digest, taught, thumbnail, image in zip(
+            lessons, *columns, times, kept[::2], kept[1::2], strict=True
         )
     ], keep
 

@@ -123,6 +123,7 @@ class Lesson:
         teacher: Name of the API key that taught it.
         thumbnail: A small JPEG of it, if kept.
         image: The file, if kept.
+        taught: Unix time when it was taught; None is when it is stored.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Lesson:
     teacher: str = ""
     thumbnail: bytes | None = None
     image: bytes | None = None
+    taught: float | None = None
 
     @property
     def size(self) -> int:

@@ -1,6 +1,7 @@
 """Make memories in folders of files, as a server or `training.teaching.memory.export` writes them."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def import_memory(path: Path, file: Path, model: str | None = None, *, replace: 
         memory = ClassMemory.from_bytes(data)
     except ValueError as error:
         raise DataError(f"{file}: {error} Give what `ait memory export` has written.") from error
+    sources = _sources(file, data, memory.ids())
     with locked(path):
         present = open_memory(path) if path.exists() else None
         if present is not None and not replace:
@@ -44,18 +46,52 @@ def import_memory(path: Path, file: Path, model: str | None = None, *, replace: 
         fingerprint = _fingerprint(data)
         if memory.dim != bound.width or fingerprint not in (None, bound.fingerprint):
             raise DataError(f"{file} was taught with another model than {reference}: name that one with --model.")
-        now = datetime.now(UTC).isoformat("T", "seconds")
-        sources = {identifier: Source("", "", now) for identifier in memory.ids()}
         folder = MemoryFolder(path, memory, bound.name, bound.fingerprint, sources)
         folder.save()
     return folder
 
 
+def _sources(file: Path, data: bytes, ids: Sequence[str]) -> dict[str, Source]:
+    """Read out of a sound file where its examples come from, and when they were taught.
+
+    Args:
+        file: Its path.
+        data: Its content.
+        ids: Of all examples, sorted, as the file has them.
+
+    Raises:
+        DataError: What it says does not fit the examples.
+    """
+    now = datetime.now(UTC)
+    if (text := _metadata(data).get("origins")) is None:  # which servers write alone
+        return {identifier: Source("", "", _written(now)) for identifier in ids}
+    try:
+        told: dict[str, Any] = json.loads(text)
+        columns = told["sources"], told["sha256"], told.get("taught", [None] * len(ids))
+        return {
+            identifier: Source(
+                str(source), str(digest), _written(now if time is None else datetime.fromtimestamp(time, UTC))
+            )
+            for identifier, source, digest, time in zip(ids, *columns, strict=True)
+        }
+    except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: where its examples come from can't be read. Export the memory again.") from error
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat("T", "seconds")
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Read the metadata of a sound file."""
+    metadata: dict[str, str] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    return metadata
+
+
 def _fingerprint(data: bytes) -> str | None:
     """Read the fingerprint of the model out of a sound file; None where it does not say."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
-        named: dict[str, Any] = json.loads(header["__metadata__"]["binding"])  # as the service writes it
+        named: dict[str, Any] = json.loads(_metadata(data)["binding"])  # as the service writes it
         return str(named["fingerprint"])
     except (KeyError, TypeError, ValueError):
         return None

@@ -71,7 +71,8 @@ class ExampleWriter:
         if full := self._no_room(lesson, size, new=not found):
             return full
         self.bytes += size
-        values = (lesson.label, lesson.source, lesson.teacher, lesson.sha256, time.time(), self.revision())
+        taught = time.time() if lesson.taught is None else lesson.taught
+        values = (lesson.label, lesson.source, lesson.teacher, lesson.sha256, taught, self.revision())
         if found:
             number = found[0][0]
             self._run.change(

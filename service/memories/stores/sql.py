@@ -312,14 +312,22 @@ class SqlStore(MemoryStore):
         kept, tables = ("thumbnail, image", _EXAMPLES) if images else ("NULL, NULL", "examples")
         with self._reading() as run:
             rows = run.rows(
-                f"SELECT id, label, key, sha256, source, teacher, {kept} FROM {tables} WHERE memory = ?",
+                f"SELECT id, label, key, sha256, source, teacher, created, {kept} FROM {tables} WHERE memory = ?",
                 find_memory(run, name).number,
             )
         return [
             Lesson(
-                identifier, label, bytes(key), sha256, source, teacher, small and bytes(small), whole and bytes(whole)
+                identifier,
+                label,
+                bytes(key),
+                sha256,
+                source,
+                teacher,
+                small and bytes(small),
+                whole and bytes(whole),
+                taught,
             )
-            for identifier, label, key, sha256, source, teacher, small, whole in rows
+            for identifier, label, key, sha256, source, teacher, taught, small, whole in rows
         ]
 
     def duplicates(self, name: str, limit: int) -> list[list[str]]:

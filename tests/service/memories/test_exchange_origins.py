@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from service.memories.exchange_origins import read_origins, write_origins
 from service.memories.records import Lesson
 
 LESSONS = [
-    Lesson("a", "cat", b"", "0" * 64, "camera", "key", b"small", b"whole"),
+    Lesson("a", "cat", b"", "0" * 64, "camera", "key", b"small", b"whole", 1_700_000_000.25),
     Lesson("b", "dog", b"", "", "", "", b"", None),
     Lesson("c", "dog", b""),
 ]
@@ -32,6 +33,11 @@ def test_what_was_written_is_read() -> None:
     lessons, keep = read_origins(*written(), BARE, "thumbnail")
     assert (keep, [each.image for each in lessons], lessons[0].thumbnail) == ("thumbnail", [None] * 3, b"small")
     assert read_origins({}, NO_IMAGES, BARE, None) == (BARE, None)
+    metadata, images = written()
+    told = json.loads(metadata["origins"])
+    del told["taught"]  # of a server that did not write it yet
+    lessons, _ = read_origins({"origins": json.dumps(told)}, images, BARE, None)
+    assert lessons == [replace(each, taught=None) for each in LESSONS]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,13 @@ def test_what_was_written_is_read() -> None:
         lambda told: told["sources"].__setitem__(0, "x" * 1000),
         lambda told: told["sources"].__setitem__(0, "¬cat"),
         lambda told: told["sha256"].__setitem__(0, "0" * 63 + "g"),
+        lambda told: told["taught"].__setitem__(0, "yesterday"),
+        lambda told: told["taught"].__setitem__(0, True),
+        lambda told: told["taught"].__setitem__(0, -1),
+        lambda told: told["taught"].__setitem__(0, 1e300),
+        lambda told: told["taught"].__setitem__(0, float("nan")),
+        lambda told: told["taught"].append(None),
+        lambda told: told.update(taught=7),
         lambda told: told["sizes"].__setitem__(0, 6),
         lambda told: told["sizes"].__setitem__(0, -2),
         lambda told: told["sizes"].__setitem__(0, True),

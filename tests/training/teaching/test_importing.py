@@ -1,6 +1,7 @@
 """A memory that was written as a file becomes a folder again, of the same model."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,17 +24,22 @@ def file(checkpoint: Path, images: Path, tmp_path: Path) -> Path:
     return tmp_path / "file.safetensors"
 
 
-def bound_to(file: Path, model: Path) -> Path:
-    """Have a file say which model it belongs to, as a server does."""
+def telling(file: Path, **members: object) -> Path:
+    """Have a file tell more, as that of a server does."""
     data = file.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    header["__metadata__"]["binding"] = json.dumps({"model": model.name, "fingerprint": fingerprint(model)})
+    header["__metadata__"] |= {name: json.dumps(member) for name, member in members.items()}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    bound = file.with_name("bound.safetensors")
-    bound.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    return bound
+    told = file.with_name("told.safetensors")
+    told.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    return told
+
+
+def bound_to(file: Path, model: Path) -> Path:
+    """Have a file say which model it belongs to."""
+    return telling(file, binding={"model": model.name, "fingerprint": fingerprint(model)})
 
 
 def test_an_imported_memory_is_the_same(file: Path, checkpoint: Path, images: Path, tmp_path: Path) -> None:
@@ -86,3 +92,26 @@ def test_what_no_folder_can_hold_is_refused(file: Path, checkpoint: Path, tmp_pa
     with pytest.raises(DataError, match="ait memory export"):
         import_memory(tmp_path / "copy", file, str(checkpoint))
     assert not (tmp_path / "copy").exists()
+
+
+def test_where_and_when_a_server_was_taught_is_kept(file: Path, checkpoint: Path, tmp_path: Path) -> None:
+    columns = {
+        "sources": [f"camera {number}" for number in range(24)],
+        "sha256": [f"{number:064x}" for number in range(24)],
+        "taught": [1_700_000_000.25, None, *[1_600_000_000] * 22],
+    }
+    before = datetime.now(UTC).isoformat("T", "seconds")
+    import_memory(tmp_path / "copy", telling(file, origins=columns), str(checkpoint))
+    listed = list_examples(tmp_path / "copy")
+    assert [each.source for each in listed] == columns["sources"]
+    assert [each.sha256 for each in listed] == columns["sha256"]
+    assert (listed[0].time, listed[2].time) == ("2023-11-14T22:13:20+00:00", "2020-09-13T12:26:40+00:00")
+    assert listed[1].time >= before
+    assert verify(tmp_path / "copy").sound
+    del columns["taught"]  # of a server that did not write it yet
+    import_memory(tmp_path / "earlier", telling(file, origins=columns), str(checkpoint))
+    assert [each.source for each in list_examples(tmp_path / "earlier")] == columns["sources"]
+    for wrong in ({}, [], columns | {"sources": ["camera"]}, columns | {"taught": ["once"] * 24}):
+        with pytest.raises(DataError, match="where its examples come from"):
+            import_memory(tmp_path / "wrong", telling(file, origins=wrong), str(checkpoint))
+    assert not (tmp_path / "wrong").exists()

@@ -164,6 +164,9 @@ def test_a_file_holds_what_was_kept(teacher: TestClient, tmp_path: Path) -> None
     for name, image in images.items():
         teach(teacher, "original", name, "red", image, params={"label": "red", "source": f"camera {name}"})
     teacher.patch("/v1/memories/original/examples/b", json={"not": "red"})
+    store = teacher.app.state.memories.store  # type: ignore[attr-defined]
+    with store._writing() as run:
+        run.change("UPDATE examples SET created = created - 86400.5")  # so long ago
     file = teacher.get("/v1/memories/original/file").content
     (tmp_path / "memory.safetensors").write_bytes(file)
     assert len(ClassMemory.load(tmp_path / "memory.safetensors")) == 8
@@ -172,7 +175,7 @@ def test_a_file_holds_what_was_kept(teacher: TestClient, tmp_path: Path) -> None
         examples = teacher.get(f"/v1/memories/{name}/examples").json()["examples"]
         return [[each[member] for member in members] for each in examples]
 
-    told = ("id", "label", "negative", "source", "taught_by", "sha256")
+    told = ("id", "label", "negative", "source", "taught_by", "taught", "sha256")
     for name, keep, kept in (
         ("copied", None, "image"),
         ("copied-thumbnails", "thumbnail", "thumbnail"),

@@ -153,9 +153,10 @@ def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
 
 
 def test_lessons_are_given_back_as_they_were(store: MemoryStore) -> None:
+    kept = {"thumbnail": b"small", "image": b"whole", "taught": 1_700_000_000.25}
     lessons = [
-        replace(lesson("a"), sha256="0" * 64, source="camera", teacher="key", thumbnail=b"small", image=b"whole"),
-        lesson("b", "dog"),
+        replace(lesson("a"), sha256="0" * 64, source="camera", teacher="key", **kept),
+        lesson("b", "dog", taught=7.0),
     ]
     taught(store, *lessons)
     assert sorted(store.lessons("pets", images=True), key=lambda each: each.id) == lessons
