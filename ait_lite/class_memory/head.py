@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from ait_lite.checkpoint import HEAD, WEIGHTS, CheckpointError, label_names, read_config
 from ait_lite.class_memory.memory import ClassMemory
 
+_PRIOR: Final = "prior:"
 PRIORS: Final = "head.weight"
 LOG_BETA: Final = "head.log_beta"
 
@@ -20,7 +21,7 @@ LOG_BETA: Final = "head.log_beta"
 def memory_of_head(folder: Path) -> ClassMemory:
     """Make a memory that answers as the associative head of a checkpoint.
 
-    Its examples are the priors, ``prior-CLASS-NUMBER`` by class index; a class that holds nothing has none. Priors are
+    Its examples are the priors, ``prior:CLASS:NUMBER`` by class index; a class that holds nothing has none. Priors are
     no images, so that nobody can say how far an image of a class lies from them: nothing is called unknown.
 
     Args:
@@ -39,11 +40,16 @@ def memory_of_head(folder: Path) -> ClassMemory:
     held = [row for row in range(len(weights)) if weights[row].any()]
     memory = ClassMemory(weights.shape[1], readout="associative", beta=beta, unknown_level=0.0)
     memory.write(
-        [f"prior-{row // priors}-{row % priors}" for row in held],
+        [f"{_PRIOR}{row // priors}:{row % priors}" for row in held],
         weights[held],
         [labels[row // priors] for row in held],
     )
     return memory
+
+
+def is_prior(identifier: str) -> bool:
+    """Tell by its identifier whether an example is a prior that a memory has begun with."""
+    return identifier.startswith(_PRIOR)
 
 
 def _read(folder: Path) -> tuple[np.ndarray, float]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ait_lite.class_memory import Fullness
 from ait_lite.class_memory.features import SCALE
+from ait_lite.class_memory.head import is_prior
 from service.memories.answering.index import State
 from service.memories.records import NOT
 
@@ -106,15 +107,16 @@ class Health:
 
 
 def examine(state: State) -> Health:
-    """Examine a memory."""
+    """Examine a memory. Priors that it has begun with are no images, and are not judged as if they were."""
     content, reading = state.content, state.reading
     counts = content.counts
     if not reading.labels:
         return Health(None, 0, None, [], [], [], 0, [], [])
     fullness = content.fullness()
     ids, scores = reading.leave_one_out(_JUDGED)
-    several = [index for index, each in enumerate(ids) if counts[content.label_of(each)] > 1]
+    several = [index for index, each in enumerate(ids) if counts[content.label_of(each)] > 1 and not is_prior(each)]
     ids, scores = [ids[index] for index in several], scores[several]
+    begun_with = {content.label_of(each) for each in content.ids() if is_prior(each)}
     own = reading.own_places(ids)
     winners = scores.argmax(axis=1) if len(ids) else np.empty(0, np.int64)
     right, judged = Counter[int](), Counter(own.tolist())
@@ -127,6 +129,7 @@ def examine(state: State) -> Health:
         confused[mine, winner] += 1
         margin = float(scores[index, winner] - scores[index, mine])
         doubts.append(Doubt(ids[index], reading.labels[mine], reading.labels[winner], round(margin, 6)))
+    compared = [each for each in content.ids() if not is_prior(each)][:_COMPARED]
     labels = [
         LabelHealth(
             label,
@@ -147,9 +150,9 @@ def examine(state: State) -> Health:
             for (mine, other), count in sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:_LISTED]
         ],
         doubts=sorted(doubts, key=lambda doubt: (-doubt.margin, doubt.id))[:_LISTED],
-        compared=min(len(content), _COMPARED),
-        near_duplicates=_twins(state),
-        advice=[advice for label in labels if (advice := _advise(label))],
+        compared=len(compared),
+        near_duplicates=_twins(state, compared),
+        advice=[advice for label in labels if label.label not in begun_with and (advice := _advise(label))],
     )
 
 
@@ -165,8 +168,7 @@ def _finite(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def _twins(state: State) -> list[Twins]:
-    ids = state.content.ids()[:_COMPARED]
+def _twins(state: State, ids: list[str]) -> list[Twins]:
     keys = (state.content.keys(ids) / SCALE).astype(np.float32)
     cosines = np.triu(keys @ keys.T, k=1)
     first, second = np.nonzero(cosines > _NEAR)

@@ -41,7 +41,7 @@ def test_it_answers_as_the_model_and_learns_a_class_beside_the_others(
     answer = recall(client, "more", image.read_bytes())
     scores = {each["label"]: each["score"] for each in answer["labels"]}
     assert scores == pytest.approx(dict(load(folder).predict(image)), abs=2e-3)
-    assert (answer["unknown"], answer["evidence"][0]["id"][:6]) == (None, "prior-")
+    assert (answer["unknown"], answer["evidence"][0]["id"][:6]) == (None, "prior:")
 
     assert teach(client, "more", "first", "new", image.read_bytes()).status_code == 201
     assert recall(client, "more", image.read_bytes())["labels"][0]["label"] == "new"
@@ -53,6 +53,19 @@ def test_it_answers_as_the_model_and_learns_a_class_beside_the_others(
     assert client.delete("/v1/memories/more/examples", params={"source": "head"}).json()["forgotten"] == PRIORS - 4
     assert client.get("/v1/memories/more").json()["labels"] == {"new": 1}
     assert client.post("/v1/memories/more/verify").json()["equal"]
+
+
+def test_priors_are_not_judged_as_if_they_were_images(client: TestClient) -> None:
+    create(client, "judged", start="head")
+    health = client.get("/v1/memories/judged/health").json()
+    assert (health["judged"], health["accuracy"], health["compared"]) == (0, None, 0)
+    assert {each["accuracy"] for each in health["labels"]} == {None}
+    assert [health[each] for each in ("advice", "confusions", "doubts", "near_duplicates")] == [[]] * 4
+    for number in range(2):
+        teach(client, "judged", f"red-{number}", "new", coloured("red", number))
+    health = client.get("/v1/memories/judged/health").json()
+    assert (health["judged"], health["accuracy"], health["compared"]) == (2, 1.0, 2)
+    assert [each["label"] for each in health["advice"]] == ["new"]
 
 
 def test_the_head_decides_how_it_answers(client: TestClient) -> None:
