@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ait_lite.class_memory.head import is_prior
 from service.errors import MemoryConflict, MemoryNotFound, ServiceError
 from service.images.upload import Upload
 from service.memories import exchange
@@ -103,6 +104,11 @@ class Moving(MemoryAccess):
         return await self.describe(name)
 
     def _kept(self, name: str, example: Example) -> Draft:
+        if is_prior(example.id):
+            raise MemoryConflict(
+                "The memory has begun with what the head of its model knows, which means nothing to another model. "
+                "Forget that (?source=head), or make a new memory."
+            )
         if example.keeps != "image":
             raise MemoryConflict(
                 f"Of example {example.id!r} no image is kept, so no other model can look at it. Teach it again."

@@ -119,7 +119,8 @@ def create_memory(
     with locked(path):
         if path.exists():
             raise MemoryFolderError(f"{path} exists already: choose another name, or delete it.")
-        folder = MemoryFolder(path, memory, bound.name, bound.fingerprint)
+        begun = Source("head", "", datetime.now(UTC).isoformat("T", "seconds"))
+        folder = MemoryFolder(path, memory, bound.name, bound.fingerprint, dict.fromkeys(memory.ids(), begun))
         folder.save()
     return folder
 

@@ -61,6 +61,8 @@ def test_priors_are_not_judged_as_if_they_were_images(client: TestClient) -> Non
     assert (health["judged"], health["accuracy"], health["compared"]) == (0, None, 0)
     assert {each["accuracy"] for each in health["labels"]} == {None}
     assert [health[each] for each in ("advice", "confusions", "doubts", "near_duplicates")] == [[]] * 4
+    refused = problem(client.post("/v1/memories/judged/rebind"), 409, "memory-conflict")
+    assert "Forget that (?source=head)" in refused["detail"]
     for number in range(2):
         teach(client, "judged", f"red-{number}", "new", coloured("red", number))
     health = client.get("/v1/memories/judged/health").json()
