@@ -41,13 +41,8 @@ def folder(runtime: str, model_folder: Path, graph_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(
-    runtime: str, folder: Path, client: TestClient, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    """A server of the model in the runtime."""
-    if runtime == "torch":
-        yield client
-        return
+def running(runtime: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server of the model in the runtime; its store is its own, for a memory would show among others' models."""
     store = tmp_path_factory.mktemp("store") / "memories.sqlite3"
     with serving(folder, store, runtime=runtime, max_batch=4) as served:
         yield served

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.support.browsing import PHONE, Visit, payload
+from tests.support.browsing import PHONE, Visit, payload, visits
 from tests.support.memories_client import coloured
+from tests.support.running_server import running_server
 from tests.support.teach_page import add_class, best, card, make, unfold
 from tests.support.ui_models import NAME
 
@@ -275,12 +276,17 @@ def test_on_a_phone_nothing_is_cut_off_or_hard_to_read(open_page: Callable[..., 
     assert not violations, [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
 
 
-def test_a_memory_begins_with_what_the_model_knows(
-    visit: Callable[..., Visit], open_page: Callable[..., Visit]
-) -> None:
-    here = visit("/teach")
+@pytest.fixture
+def bundled_page(browser: Browser, tmp_path: Path) -> Iterator[Visit]:
+    """The page of a server of the bundled model, with a store of its own."""
+    settings = {"AIT_MODEL": NAME, "AIT_MEMORIES": str(tmp_path / "memories.sqlite3"), "AIT_TORCH_THREADS": "1"}
+    with running_server(**settings) as (address, _), visits(browser, address) as opened:
+        yield opened("/teach")
+
+
+def test_a_memory_begins_with_what_the_model_knows(bundled_page: Visit, open_page: Callable[..., Visit]) -> None:
+    here = bundled_page
     unfold(here).fill("begun")
-    here.page.get_by_label("sees with").select_option(NAME)
     here.page.get_by_label("knows").select_option("what the model knows")
     here.page.get_by_role("button", name="Make it").click()
     expect(here.page.locator("#labels > li")).to_have_count(10)
