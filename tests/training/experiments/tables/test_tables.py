@@ -162,6 +162,7 @@ def test_models_exist_under_their_names(full: bool) -> None:
         with torch.device("meta"):
             made = timm.create_model(model, **{"img_size": 32, "patch_size": 4, "num_classes": 10, **args})
         sizes[label] = sum(parameter.numel() for parameter in made.parameters()) / 1e6
+    assert sizes["Coordination-H"] > 3 * sizes["Coordination"] == 3 * sizes["Coordination-D"]
     if full:
         assert sizes.keys() - published.ACCURACY.keys() == {"Coordination, soft", "TR", "STR", "TR+HC", "ISAB"}
         assert published.ACCURACY.keys() < sizes.keys()
