@@ -3,7 +3,14 @@
 A prepared model is an ONNX file that maps normalised pixels (batch, C, H, W) to logits (batch, classes) and, of a
 model that has them, features (batch, F), at any batch size; beside it stand inputs with the answers of the model it
 was made of, so that whoever runs the graph can compare before it answers.
+
+Nothing phones home: ONNX Runtime sends reports of its use on Linux too, and heeds this variable alone, read when it is
+loaded; its `disable_telemetry_events` does not keep it from looking up where to.
 """
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any module here loads the library
 
 from ait_lite.runtimes.agreement import FEW, Agreement, compare, compare_graph
 from ait_lite.runtimes.answering import Answering
