@@ -28,8 +28,7 @@ class HopfieldReadout:
 
     def scores(self, queries: np.ndarray, cosines: np.ndarray | None) -> np.ndarray:
         recalled, _ = self._recalled(cosines)
-        scores = (recalled @ self._one_hot).astype(np.float64)
-        return scores / scores.sum(axis=1, keepdims=True)
+        return _shares(recalled @ self._one_hot)
 
     def weights(
         self, queries: np.ndarray, cosines: np.ndarray | None, keys: np.ndarray, codes: np.ndarray
@@ -53,7 +52,12 @@ class HopfieldReadout:
             return np.zeros((1, self._one_hot.shape[1]))  # there is nothing else to recall
         others = cosines.copy()
         others[np.arange(len(rows)), rows] = -np.inf
-        return self.scores(keys, others)
+        return self._left_out(others, rows)
+
+    def _left_out(self, cosines: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Score by cosines (b, n) that are -inf with the examples that are left out, one a query, rows (b,)."""
+        recalled, _ = self._recalled(cosines)
+        return _shares(recalled @ self._one_hot)
 
 
 class AssociativeReadout(HopfieldReadout):
@@ -98,12 +102,12 @@ class AssociativeReadout(HopfieldReadout):
         left[chosen] = (scores[chosen] - weights).clip(0.0) * counts / np.maximum(counts - 1.0, 1.0)
         return left / np.maximum(left.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
-    def leave_one_out(
-        self, keys: np.ndarray, cosines: np.ndarray | None, rows: np.ndarray, codes: np.ndarray
-    ) -> np.ndarray:
-        assert cosines is not None
-        if cosines.shape[1] == 1:
-            return np.zeros((1, self._one_hot.shape[1]))  # there is nothing else to recall
-        others = cosines.copy()
-        others[np.arange(len(rows)), rows] = -np.inf
-        return self._means(others, self._counts - self._one_hot[rows])[0]
+    def _left_out(self, cosines: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return self._means(cosines, self._counts - self._one_hot[rows])[0]
+
+
+def _shares(sums: np.ndarray) -> np.ndarray:
+    """Divide sums (b, C) by their total, float64."""
+    sums = sums.astype(np.float64)
+    shares: np.ndarray = sums / sums.sum(axis=1, keepdims=True)
+    return shares

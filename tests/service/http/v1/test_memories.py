@@ -164,7 +164,7 @@ def test_a_file_holds_what_was_kept(teacher: TestClient, tmp_path: Path) -> None
     for name, image in images.items():
         teach(teacher, "original", name, "red", image, params={"label": "red", "source": f"camera {name}"})
     teacher.patch("/v1/memories/original/examples/b", json={"not": "red"})
-    store = teacher.app.state.memories.store  # type: ignore[attr-defined]
+    store = teacher.app.state.memories.store
     with store._writing() as run:
         run.change("UPDATE examples SET created = created - 86400.5")  # so long ago
     file = teacher.get("/v1/memories/original/file").content
