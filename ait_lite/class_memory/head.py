@@ -63,6 +63,12 @@ def _read(folder: Path) -> tuple[np.ndarray, float]:
                     return weights, float(np.exp(tensors.get_tensor(LOG_BETA)))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Export the model again.") from error
+    if path is None:
+        raise CheckpointError(
+            f"{folder} holds no priors of a head: its head is not associative, or it was prepared before priors were "
+            "kept. Export the checkpoint again with `ait export CHECKPOINT FOLDER --format serving`, or begin with "
+            "nothing."
+        )
     raise CheckpointError(
         f"Model {folder.name} has no associative head whose memory could be the start. Begin with nothing, or train a "
         "model with `head: associative`."

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ait.export import export_serving
 from ait.memory.associative_head import AssociativeHead
-from ait_lite.checkpoint import HEAD, WEIGHTS, CheckpointError
+from ait_lite.checkpoint import CONFIG, HEAD, WEIGHTS, CheckpointError, bundled_models
 from ait_lite.class_memory import memory_of_head
 from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import CLASSES
@@ -67,6 +67,16 @@ def test_a_prepared_model_has_the_priors_too(checkpoint: Path, tmp_path: Path) -
     (tmp_path / "prepared" / HEAD).write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=rf"{HEAD} cannot be read"):
         memory_of_head(tmp_path / "prepared")
+    (tmp_path / "prepared" / HEAD).unlink()
+    with pytest.raises(CheckpointError, match="prepared before priors were kept"):
+        memory_of_head(tmp_path / "prepared")
+
+
+def test_the_bundled_model_has_them_where_its_weights_are_left_out(tmp_path: Path) -> None:
+    bundled = bundled_models()["ait_tiny_patch4_32.cifar10"]
+    for name in (CONFIG, HEAD):
+        shutil.copyfile(bundled / name, tmp_path / name)
+    assert memory_of_head(tmp_path).to_bytes() == memory_of_head(bundled).to_bytes()
 
 
 def test_other_heads_have_no_memory(checkpoint: Path, tmp_path: Path) -> None:
