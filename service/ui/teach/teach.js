@@ -51,11 +51,13 @@ const host = {
     const positive = labels[label] ?? 0;
     const negative = negatives[label] ?? 0;
     const files = cards.map(({ file }) => file);
-    const examples = await client.examplesOf(memory, label).catch(() => []);
-    const back = examples.length === positive + negative ? await restorable(examples, files) : [];
-    const note = `It has ${held(positive, negative, ", and ")}. ${wayBack(back.length, positive + negative)}`;
-    if (!(await confirmed({ question: `Forget ${label}?`, note, action: "Forget it" }))) return;
-    const images = await imagesOf(memory, back, files);
+    const finding = client.examplesOf(memory, label)
+      .then((examples) => (examples.length === positive + negative ? restorable(examples, files) : []))
+      .catch(() => []);
+    const note = `It has ${held(positive, negative, ", and ")}.`;
+    const more = finding.then((back) => wayBack(back.length, positive + negative));
+    if (!(await confirmed({ question: `Forget ${label}?`, note, more, action: "Forget it" }))) return;
+    const images = await imagesOf(memory, await finding, files);
     if (memory !== host.memory) return; // another one was chosen meanwhile
     await change(async (edit) => {
       await edit.forgetLabel(label, images);

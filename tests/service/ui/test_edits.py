@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -158,6 +159,28 @@ def test_a_class_that_is_forgotten_comes_back(open_page: Callable[..., Visit]) -
     here.page.get_by_role("button", name="Forget it").click()
     expect(card(here, "blue")).to_have_count(0)
     expect(here.page.get_by_role("button", name="Undo")).to_be_hidden()
+
+
+def test_a_question_is_asked_at_once_and_ends_with_what_was_looked_up(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "asking")
+    add_class(here, "red", 2)
+    held: list[Route] = []
+    here.page.route("**/examples?limit=*", lambda route: held.append(route) if len(held) < 4 else route.continue_())
+    ask = here.page.get_by_role("button", name="Forget the class red")
+    dialog = here.page.get_by_role("dialog", name="Forget red?")
+    ask.click()
+    here.page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+    ask.click()
+    expect(dialog).to_have_text(re.compile(r"It has 2 examples\.\s*Keep it"))
+    here.pump_until(lambda: len(held) == 4)
+    for route in held:  # the first two are of the question that was taken back
+        route.continue_()
+    back = "Until the next change, Undo puts them back."
+    expect(dialog).to_have_text(re.compile(rf"It has 2 examples\. {back}\s*Keep it"))
+    dialog.get_by_role("button", name="Forget it").click()
+    expect(card(here, "red")).to_have_count(0)
 
 
 def test_saying_what_an_image_is_not_loses_nothing_when_it_fails(open_page: Callable[..., Visit]) -> None:
