@@ -28,6 +28,7 @@ from service.errors import (
     MemoryNotFound,
     ModelFailed,
     ModelNotFound,
+    NotErased,
     QueueFull,
     RequestTooLarge,
     RequestUnderWay,
@@ -67,6 +68,8 @@ _STATUS: dict[type, tuple[int, str, str | None]] = {
     ModelFailed: (500, "model-failed", "The model failed"),
     QueueFull: (429, "queue-full", None),
     ServiceUnavailable: (503, "unavailable", None),
+    # Not 503: to ask for it again would find nothing to forget.
+    NotErased: (500, "not-erased", "What was forgotten is not erased yet"),
     DeadlineExceeded: (504, "deadline-exceeded", None),
     MemoryNotFound: (404, "unknown-memory", None),
     ExampleNotFound: (404, "unknown-example", None),
@@ -163,7 +166,7 @@ def problem_of(error: ServiceError) -> Problem:
         headers = {"Retry-After": str(FULL_SECONDS)}
     elif isinstance(error, RequestUnderWay):
         headers = {"Retry-After": str(UNDER_WAY_SECONDS)}
-    elif isinstance(error, ServiceUnavailable):
+    elif status == 503:
         headers = {"Retry-After": "1"}
     return Problem(status, kind, str(error), title=title, headers=headers)
 

@@ -6,12 +6,13 @@ and the log in which it still stands is emptied before forgetting returns.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from service.memories.stores.sql import SqlStore
 
 BUSY_SECONDS: Final = 10.0  # that a writer waits for another, and emptying the log for readers and for others who do
 EMPTYING_SECONDS: Final = 0.005  # until another one's emptying has probably ended
+RETRY_SECONDS: Final = 1.0  # until a reader that kept the log from being emptied is looked for again
+
+logger = logging.getLogger(__name__)
 
 _WORDS = {"number": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "bytes": "BLOB"}
 
@@ -37,6 +41,8 @@ class SqliteStore(SqlStore):
         self._write_lock, self._watch_lock = threading.Lock(), threading.Lock()
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._closed = threading.Event()
+        self._eraser: threading.Thread | None = None
 
     def erased(self) -> bool:
         if not self._path.exists():
@@ -57,6 +63,9 @@ class SqliteStore(SqlStore):
             return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
+        self._closed.set()
+        if self._eraser is not None:
+            self._eraser.join()
         for connection in (self._writer, self._watcher, *self._readers):
             if connection is not None:
                 connection.close()
@@ -86,14 +95,31 @@ class SqliteStore(SqlStore):
     def _emptied(self) -> bool:
         """Try to empty the log. SQLite waits for readers, but not for another process that is emptying it."""
         with self._write_lock, _answering(self._path):
-            ((busy, _, _),) = self._writing_connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return not busy
+            return _empty_log(self._writing_connection())
 
     def _erase(self) -> None:
         if not self.erased():
+            self._start_eraser()
             raise StoreUnavailable(
-                "It is forgotten, but a reader holds on to the log in which it still stands. Ask again to erase it."
+                "It is forgotten, but a reader holds on to the log in which it still stands. It is erased once that "
+                "reader is done; to verify a memory tells whether it is."
             )
+
+    def _start_eraser(self) -> None:
+        with self._write_lock:
+            if self._eraser is None or not self._eraser.is_alive():
+                self._eraser = threading.Thread(target=self._erase_later, name="memories-erase", daemon=True)
+                self._eraser.start()
+
+    def _erase_later(self) -> None:
+        """Empty the log once no reader keeps it; on a connection that waits for none, as writers wait for it."""
+        while not self._closed.wait(RETRY_SECONDS):
+            try:
+                with closing(sqlite3.connect(self._path, timeout=0)) as connection:
+                    if _empty_log(connection):
+                        return
+            except sqlite3.Error as error:
+                logger.error("what was forgotten is not erased yet: %s", error)
 
     def _reading_connection(self) -> sqlite3.Connection:
         """Get the calling thread's own connection; to an empty store while there is no file."""
@@ -129,6 +155,11 @@ class _Transaction:
     def next_revision(self) -> int:
         ((revision,),) = self.rows("UPDATE revisions SET last = last + 1 RETURNING last")
         return int(revision)
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not busy
 
 
 def _connect(path: Path) -> sqlite3.Connection:

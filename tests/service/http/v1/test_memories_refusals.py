@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,20 @@ def test_names_of_what_is_not_there_leave_nothing_behind(small: TestClient) -> N
         problem(small.post(f"/v1/memories/none{number}/verify"), 404, "unknown-memory")
     known = small.app.state.memories._indices  # type: ignore[attr-defined]
     assert not [name for name in known if name.startswith("none")]
+
+
+def test_what_is_forgotten_and_not_erased_yet_is_not_to_be_asked_for_again(
+    small: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.memories.stores.sqlite.BUSY_SECONDS", 0.01)
+    create(small, "held")
+    with closing(sqlite3.connect(folder / "memories.sqlite3", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM memories").fetchall()
+        answer = small.delete("/v1/memories/held")
+    problem(answer, 500, "not-erased")
+    assert "retry-after" not in answer.headers
+    problem(small.get("/v1/memories/held"), 404, "unknown-memory")
 
 
 def test_limits_of_a_memory(small: TestClient) -> None:

@@ -99,7 +99,7 @@ def test_erasing_waits_for_a_reader_and_says_so_when_it_stays(tmp_path: Path, mo
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT COUNT(*) FROM examples").fetchall()
-    with pytest.raises(StoreUnavailable, match="Ask again"):
+    with pytest.raises(StoreUnavailable, match="erased once that reader is done"):
         store.forget("pets", Selection(id="a"))
     assert store.memory("pets").examples == 1  # it is forgotten, if not erased
     reader.close()
