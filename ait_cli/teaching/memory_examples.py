@@ -235,8 +235,7 @@ def _describe(answer: Recalled) -> str:
     for each in answer.evidence:
         lines.append(f"  {_shown(each)} ({each.similarity:.3f})  {each.path or each.id}")
     if answer.strongest is not None and answer.label_without_strongest is not None:
-        path = next((each.path for each in answer.evidence if each.id == answer.strongest), "")
-        lines.append(f"  without {path or answer.strongest}: {answer.label_without_strongest}")
+        lines.append(f"  without {answer.strongest_path or answer.strongest}: {answer.label_without_strongest}")
     return "\n".join(lines)
 
 

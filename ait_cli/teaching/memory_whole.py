@@ -158,9 +158,11 @@ def verify(
         typer.echo(f"{'sound' if result.sound else 'DAMAGED'}: {result.examples} examples, digest {result.digest}")
         if (full := result.fullness) is not None:
             typer.echo(
-                f"effective dimension {full.effective_dimension:.1f} of {full.width}, leave-one-out accuracy "
-                f"{full.accuracy:.1%}, regularisation {full.regularisation:g}"
+                f"effective dimension {full.effective_dimension:.1f} of {full.width}, "
+                f"regularisation {full.regularisation:g}"
             )
+        if result.accuracy is not None:
+            typer.echo(f"told right when each of {result.judged} is left out: {result.accuracy:.1%}")
     if not result.sound:
         raise typer.Exit(1)
 

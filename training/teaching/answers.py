@@ -81,6 +81,7 @@ class Recalled:
         resolution: The smallest p-value that this many examples can give.
         evidence: The most similar taught images.
         strongest: Identifier of the example that speaks most for the first label, if there is one.
+        strongest_path: The file that it was taught from, where that is known.
         label_without_strongest: The label without that example.
         error: Why the file could not be used, in place of all this.
     """
@@ -93,6 +94,7 @@ class Recalled:
     resolution: float | None = None
     evidence: tuple[EvidenceFile, ...] = ()
     strongest: str | None = None
+    strongest_path: str = ""
     label_without_strongest: str | None = None
     error: str | None = None
 

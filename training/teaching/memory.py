@@ -25,6 +25,7 @@ from ait_lite.class_memory import (
     memory_of_head,
     open_memory,
 )
+from ait_lite.class_memory.head import is_prior
 from ait_lite.class_memory.negatives import NEGATIVE, NegativeLabels
 from training.errors import DataError
 from training.teaching.answers import EvidenceFile, Recalled, Taught
@@ -41,12 +42,18 @@ class Verified:
         digest: Of the examples, whatever their order.
         examples: Number of examples.
         fullness: How much of its capacity is in use; None of an empty memory.
+        judged: How many examples can be told without themselves: those of labels that have others. Priors that the
+            memory has begun with are no images, and are not judged.
+        accuracy: Share of them that the memory's readout tells right when each is left out in turn; None of none, and
+            where there is one label.
     """
 
     sound: bool
     digest: str
     examples: int
     fullness: Fullness | None
+    judged: int
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -252,16 +259,20 @@ class LocalMemory:
                     resolution=answer.resolution,
                     evidence=tuple(self._evidence_file(*each) for each in answer.evidence[:evidence]),
                     strongest=answer.strongest,
+                    strongest_path=self._path_of(answer.strongest),
                     label_without_strongest=answer.label_without_strongest,
                 )
         refused = iter(errors)
         return [answers[path] if path in answers else Recalled(str(path), error=next(refused)) for path in paths]
 
     def _evidence_file(self, identifier: str, label: str, similarity: float, weight: float) -> EvidenceFile:
-        source = self.folder.sources.get(identifier)
         negative, label = label.startswith(NEGATIVE), label.removeprefix(NEGATIVE)
-        path = source.path if source else ""
-        return EvidenceFile(identifier, label, path, similarity, -weight if negative else weight, negative)
+        weight = -weight if negative else weight
+        return EvidenceFile(identifier, label, self._path_of(identifier), similarity, weight, negative)
+
+    def _path_of(self, identifier: str | None) -> str:
+        source = self.folder.sources.get(identifier or "")
+        return source.path if source else ""
 
 
 def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), files: Sequence[Path] = ()) -> int:
@@ -325,7 +336,22 @@ def verify(path: Path, model: str | None = None) -> Verified:
     memory = folder.memory
     listed = set(folder.sources) == set(memory.ids())
     fullness = memory.fullness() if len(memory) else None
-    return Verified(memory.verify() and listed, memory.digest(), len(memory), fullness)
+    judged, accuracy = _judge(memory)
+    return Verified(memory.verify() and listed, memory.digest(), len(memory), fullness, judged, accuracy)
+
+
+def _judge(memory: ClassMemory) -> tuple[int, float | None]:
+    if not len(memory):
+        return 0, None
+    ids, scores = memory.leave_one_out(len(memory))
+    own = np.array([memory.label_of(each) for each in ids])
+    negatives = NegativeLabels(memory.labels)
+    known = {label for label in negatives.labels if memory.counts[label] > 1}
+    judged = np.array([label in known and not is_prior(each) for each, label in zip(ids, own, strict=True)])
+    if not judged.any() or len(negatives.labels) < 2:
+        return int(judged.sum()), None
+    told = np.array(negatives.labels)[negatives.fold(scores[judged]).argmax(axis=1)]
+    return int(judged.sum()), float((told == own[judged]).mean())
 
 
 def export(path: Path, output: Path) -> None:

@@ -116,7 +116,9 @@ def test_a_memory_begins_with_what_the_head_knows(labelled_images: Path, tmp_pat
     assert (refused.exit_code, "leaves no choice of --beta, --unknown-level" in refused.stderr) == (1, True)
     made = run(app, words)
     assert "readout associative" in made.stdout, made.output
-    assert "sound: 12" in run(app, ["memory", "verify", memory]).stdout
+    verified = run(app, ["memory", "verify", memory]).stdout
+    assert "sound: 12" in verified
+    assert "told right" not in verified  # priors are no images, by which to judge it
     assert run(app, ["memory", "list", memory, "--label", "ant"]).stdout.splitlines()[0] == "prior:0:0  ant  head"
     answer = json.loads(run(app, ["memory", "recall", memory, image, "--json"]).stdout)
     told = json.loads(run(app, ["predict", image, "--model", str(model), "--json"]).stdout)

@@ -35,6 +35,26 @@ def test_taught_classes_are_recalled_with_evidence(memory: LocalMemory, images: 
     json.dumps([answer.to_json() for answer in answers])
 
 
+def test_verifying_tells_what_is_told_right_without_itself(memory: LocalMemory, images: Path) -> None:
+    found = verify(memory.path)
+    assert (found.sound, found.examples, found.judged, found.accuracy) == (True, 24, 24, 1.0)
+    ant = images / "taught" / "ant" / "000.png"
+    memory.teach([LabelledFile(ant, "bee")])  # which nothing but itself speaks for
+    assert verify(memory.path).accuracy == 23 / 24
+    memory.teach([LabelledFile(ant, "wasp")])  # which has no others
+    found = verify(memory.path)
+    assert (found.judged, found.accuracy) == (23, 1.0)
+    forget(memory.path, labels=["bee", "cat", "wasp"])
+    found = verify(memory.path)
+    assert (found.examples, found.accuracy) == (7, None)
+
+
+def test_the_strongest_example_is_named_by_its_file(memory: LocalMemory, images: Path) -> None:
+    (answer,) = memory.recall([images / "taught" / "ant" / "000.png"], evidence=0)
+    assert answer.strongest is not None
+    assert Path(answer.strongest_path).parent.name == "ant"
+
+
 def test_the_folder_holds_everything(memory: LocalMemory, images: Path) -> None:
     again = LocalMemory(memory.path)
     paths = image_files([images / "asked"])
