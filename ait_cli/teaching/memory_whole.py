@@ -180,7 +180,7 @@ def export(
     """Write a memory as one file, or its examples as a table."""
     with refusals():
         if url is None:
-            from training.teaching.memory import export as export_memory
+            from training.teaching.exporting import export as export_memory
 
             export_memory(path, output)
         elif output.suffix != ".safetensors":

@@ -56,6 +56,28 @@ def encode(contents: Contents) -> bytes:
     return numpy.save(tensors, {"memory": json.dumps(description, sort_keys=True)})
 
 
+def read_header(data: bytes) -> dict[str, Any]:
+    """Read the header of a sound safetensors file; that of a memory has its metadata under ``__metadata__``."""
+    header: dict[str, Any] = json.loads(data[8 : _start(data)])
+    return header
+
+
+def body_of(data: bytes) -> memoryview:
+    """Look up what stands behind the header of a safetensors file: the tensors."""
+    return memoryview(data)[_start(data) :]
+
+
+def write_header(data: bytes, header: dict[str, Any], more: bytes = b"") -> bytes:
+    """Write a safetensors file anew with another header, and more bytes behind its tensors."""
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, body_of(data), more))
+
+
+def _start(data: bytes) -> int:
+    return 8 + int.from_bytes(data[:8], "little")
+
+
 def decode(data: bytes) -> Contents:
     """Read contents, which may come from anyone.
 
@@ -64,8 +86,7 @@ def decode(data: bytes) -> Contents:
     """
     try:
         tensors = numpy.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        description = json.loads(header["__metadata__"]["memory"])
+        description = json.loads(read_header(data)["__metadata__"]["memory"])
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r}")
         names, ids, digest = description["label_names"], description["ids"], description["digest"]

@@ -38,7 +38,7 @@ def write_file(content: ClassMemory, binding: Binding, stored: Mapping[str, Less
         keep: What the memory keeps of images.
     """
     data = content.to_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = file.read_header(data)
     metadata = header["__metadata__"]
     metadata[_BINDING] = json.dumps({"model": binding.model, "fingerprint": binding.fingerprint})
     examples = []
@@ -62,7 +62,7 @@ def read_file(data: bytes, binding: Binding, keep: Keep | None) -> tuple[Options
     """
     try:
         contents = file.decode(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = file.read_header(data)
         named: dict[str, Any] = json.loads(header["__metadata__"].get(_BINDING, "{}"))
         fingerprint, model = named.get("fingerprint", binding.fingerprint), named.get("model", "")
     except (ValueError, AttributeError, OverflowError, RecursionError) as error:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
+from ait_lite.class_memory.file import body_of, write_header
 from service.errors import MemoryInvalid
 from service.memories.records import Keep, Lesson, check_text
 
@@ -73,7 +74,7 @@ def read_origins(
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MemoryInvalid("Where the examples of the memory file come from can't be read.") from error
     fits = (
-        own in ("nothing", "thumbnail", "image")
+        own in (None, "nothing", "thumbnail", "image")  # None: of a folder, which keeps no images
         and all(isinstance(column, list) and len(column) == len(lessons) for column in columns)
         and all(isinstance(text, str) for text in chain(*columns))
         and all(_SHA256.fullmatch(digest) for digest in columns[2])
@@ -113,9 +114,8 @@ def images_of(data: bytes, header: dict[str, Any]) -> memoryview:
         data: The file.
         header: Its header.
     """
-    body = memoryview(data)[8 + int.from_bytes(data[:8], "little") :]
     start, end = header.get(_IMAGES, {}).get("data_offsets", (0, 0))
-    return body[start:end]
+    return body_of(data)[start:end]
 
 
 def add_images(data: bytes, header: dict[str, Any], images: bytes) -> bytes:
@@ -126,13 +126,7 @@ def add_images(data: bytes, header: dict[str, Any], images: bytes) -> bytes:
         header: Its header, changed as it is to be; the tensor is added to it.
         images: The tensor's content; empty: none is added.
     """
-    body = data[8 + int.from_bytes(data[:8], "little") :]
     if images:
-        header[_IMAGES] = {
-            "dtype": "U8",
-            "shape": [len(images)],
-            "data_offsets": [len(body), len(body) + len(images)],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + body + images
+        end = len(body_of(data))
+        header[_IMAGES] = {"dtype": "U8", "shape": [len(images)], "data_offsets": [end, end + len(images)]}
+    return write_header(data, header, images)

@@ -1,4 +1,4 @@
-"""Make memories in folders of files, as a server or `training.teaching.memory.export` writes them."""
+"""Make memories in folders of files, as a server or `training.teaching.exporting` writes them."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ait_lite.class_memory import ClassMemory, MemoryFolder, MemoryFolderError, Source, locked, open_memory
+from ait_lite.class_memory.file import read_header
 from training.errors import DataError
 from training.teaching.memory import bind_model
 
@@ -63,11 +64,11 @@ def _sources(file: Path, data: bytes, ids: Sequence[str]) -> dict[str, Source]:
         DataError: What it says does not fit the examples.
     """
     now = datetime.now(UTC)
-    if (text := _metadata(data).get("origins")) is None:  # which servers write alone
+    if (text := _metadata(data).get("origins")) is None:  # which `ClassMemory.save` does not write
         return {identifier: Source("", "", _written(now)) for identifier in ids}
     try:
         told: dict[str, Any] = json.loads(text)
-        columns = told["sources"], told["sha256"], told.get("taught", [None] * len(ids))
+        columns = told.get("paths", told["sources"]), told["sha256"], told.get("taught", [None] * len(ids))
         return {
             identifier: Source(
                 str(source), str(digest), _written(now if time is None else datetime.fromtimestamp(time, UTC))
@@ -84,14 +85,14 @@ def _written(time: datetime) -> str:
 
 def _metadata(data: bytes) -> dict[str, str]:
     """Read the metadata of a sound file."""
-    metadata: dict[str, str] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    metadata: dict[str, str] = read_header(data)["__metadata__"]
     return metadata
 
 
 def _fingerprint(data: bytes) -> str | None:
     """Read the fingerprint of the model out of a sound file; None where it does not say."""
     try:
-        named: dict[str, Any] = json.loads(_metadata(data)["binding"])  # as the service writes it
+        named: dict[str, Any] = json.loads(_metadata(data)["binding"])
         return str(named["fingerprint"])
     except (KeyError, TypeError, ValueError):
         return None

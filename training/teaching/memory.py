@@ -1,10 +1,9 @@
-"""Memories of classes on files: teach images, recall, forget, verify, export."""
+"""Memories of classes on files: teach images, recall, forget, verify."""
 
-import csv
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 
 from ait.classifier import Classifier, load
 from ait.interpret.embedding import embed
-from ait_lite.checkpoint import CONFIG, CheckpointError, atomic_file, bundled_models, fingerprint, resolve
+from ait_lite.checkpoint import CONFIG, CheckpointError, bundled_models, fingerprint, resolve
 from ait_lite.class_memory import (
     ClassMemory,
     Fullness,
@@ -352,32 +351,6 @@ def _judge(memory: ClassMemory) -> tuple[int, float | None]:
         return int(judged.sum()), None
     told = np.array(negatives.labels)[negatives.fold(scores[judged]).argmax(axis=1)]
     return int(judged.sum()), float((told == own[judged]).mean())
-
-
-def export(path: Path, output: Path) -> None:
-    """Write a memory as one file, without its model.
-
-    Args:
-        path: The memory folder.
-        output: A ``.safetensors`` file, which `ClassMemory.load` reads, or a ``.csv`` list of the examples.
-
-    Raises:
-        MemoryFolderError: The folder is no memory, or is damaged.
-        DataError: The ending is another one.
-        OSError: The file cannot be written.
-    """
-    folder = open_memory(path)
-    if output.suffix == ".safetensors":
-        folder.memory.save(output)
-    elif output.suffix == ".csv":
-        with atomic_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["id", "label", "path", "sha256", "time"])
-            for identifier in folder.memory.ids():
-                source = folder.sources.get(identifier, Source("", "", ""))
-                rows.writerow([identifier, folder.memory.label_of(identifier), *asdict(source).values()])
-    else:
-        raise DataError(f"{output}: give a file that ends in .safetensors (the memory) or .csv (its examples).")
 
 
 def _fingerprint(model: str) -> str:

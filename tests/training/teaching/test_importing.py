@@ -10,9 +10,10 @@ from ait_lite.checkpoint import fingerprint
 from ait_lite.class_memory import ClassMemory, MemoryFolderError
 from tests.support.small_checkpoints import save_small_checkpoint
 from training.errors import DataError
+from training.teaching.exporting import export
 from training.teaching.files import labelled_files
 from training.teaching.importing import import_memory
-from training.teaching.memory import LocalMemory, create_memory, export, verify
+from training.teaching.memory import LocalMemory, create_memory, verify
 from training.teaching.upkeep import list_examples
 
 

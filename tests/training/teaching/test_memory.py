@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ait_lite.class_memory import ClassMemory, MemoryFolderError, Source, locked, open_memory
+from ait_lite.class_memory import MemoryFolderError, Source, locked, open_memory
 from tests.support.small_checkpoints import save_small_checkpoint
 from tests.support.training_images import CLASSES
 from training.errors import CheckpointError, DataError
 from training.teaching.files import LabelledFile, image_files, labelled_files
-from training.teaching.memory import LocalMemory, create_memory, export, forget, verify
+from training.teaching.memory import LocalMemory, create_memory, forget, verify
 
 
 @pytest.fixture
@@ -189,17 +189,6 @@ def test_few_examples_cannot_tell_what_is_unknown(checkpoint: Path, images: Path
     memory.teach(taught[8:9])
     enough = memory.recall([asked])[0]
     assert (enough.unknown, enough.reason) == (False, "")
-
-
-def test_export_writes_the_memory_or_a_table(memory: LocalMemory, tmp_path: Path) -> None:
-    export(memory.path, tmp_path / "one.safetensors")
-    assert ClassMemory.load(tmp_path / "one.safetensors").digest() == verify(memory.path).digest
-    export(memory.path, tmp_path / "one.csv")
-    rows = (tmp_path / "one.csv").read_text().splitlines()
-    assert rows[0] == "id,label,path,sha256,time"
-    assert len(rows) == 25
-    with pytest.raises(DataError, match=r"\.safetensors"):
-        export(memory.path, tmp_path / "one.zip")
 
 
 def test_places_without_labels_are_refused(images: Path, tmp_path: Path) -> None:
