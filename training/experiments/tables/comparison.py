@@ -58,6 +58,15 @@ REDUCED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "BRIMs": ("brims_patch4_32", {"embed_dim": 192, "hidden_dim": 192}),
     "Coordination": ("coordination_patch4_32", {"embed_dim": 192}),
 }
+# The paper's three sizes, which differ in their blocks: reduced in width alone, on CIFAR-10 alone.
+REDUCED_SIZES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    f"{kind}-{size}": model
+    for size, depth in (("Small", 2), ("Medium", 6), ("Base", 12))
+    for kind, model in (
+        ("AiT", ("ait_tiny_patch4_32", {**_PUBLISHED, "depth": depth})),
+        ("ViT", ("vit_tiny_patch16_224", _vit(depth, 192, 3))),
+    )
+}
 # Coordination's variants and what its own paper compares it with: reduced, on CIFAR-10 alone. With 16 tokens, of which
 # the 20 largest scores are all, the soft workspace and STR would be Coordination and TR again.
 REDUCED_COMPANIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -89,7 +98,7 @@ def trials(full: bool, seed: int) -> list[TableTrial]:
         return [
             TableTrial(label, dataset, model, args | coarse, QUICK | more, seed)
             for dataset, coarse, more, models in (
-                ("CIFAR-10", COARSE, {}, REDUCED | REDUCED_COMPANIONS),
+                ("CIFAR-10", COARSE, {}, REDUCED | REDUCED_SIZES | REDUCED_COMPANIONS),
                 ("Triangle", {}, _MORE, REDUCED),
             )
             for label, (model, args) in models.items()

@@ -155,13 +155,20 @@ def test_trials_of_other_settings_have_other_names() -> None:
 
 @pytest.mark.parametrize("full", [False, True])
 def test_models_exist_under_their_names(full: bool) -> None:
-    sizes = {}
-    reduced = comparison.REDUCED | comparison.REDUCED_COMPANIONS
+    sizes, depths = {}, {}
+    reduced = comparison.REDUCED | comparison.REDUCED_SIZES | comparison.REDUCED_COMPANIONS
     for label, (model, args) in (comparison.FULL if full else reduced).items():
         args = args if full else args | comparison.COARSE
         with torch.device("meta"):
             made = timm.create_model(model, **{"img_size": 32, "patch_size": 4, "num_classes": 10, **args})
         sizes[label] = sum(parameter.numel() for parameter in made.parameters()) / 1e6
+        if label.startswith(("AiT-", "ViT-")):
+            depths[label] = len(made.blocks)
+    assert depths == {
+        f"{kind}-{size}": depth
+        for size, depth in (("Small", 2), ("Medium", 6), ("Base", 12))
+        for kind in ("AiT", "ViT")
+    }
     assert sizes["Coordination-H"] > 3 * sizes["Coordination"] == 3 * sizes["Coordination-D"]
     if full:
         assert sizes.keys() - published.ACCURACY.keys() == {"Coordination, soft", "TR", "STR", "TR+HC", "ISAB"}
