@@ -175,12 +175,16 @@ def _load(spec: dict[str, Any], threads: int) -> tuple[Classifier, _Batches]:
         raise ModelError(f"The model in {folder.path} cannot be loaded: {error}. The cause is in the log.") from error
 
 
-def _warm_up(classifier: Classifier, threads: int, clock: Callable[[], float] = time.perf_counter) -> _Batches:
+def _warm_up(classifier: Classifier, threads: int, clock: Callable[[], float] | None = None) -> _Batches:
     """Run batches of 1, 2, 4, … and the largest, and time them in turns.
 
-    Another program takes its share of every sample. The least time of each size would tell that of an idle machine for
-    small batches, which fit between two turns of the other, and never for large ones: they would seem slow.
+    A thread on a processor is timed by what it has of that: other programs, and a slow disk, count for nothing. By any
+    other clock another program takes its share of every sample. The least time of each size would tell that of an
+    idle machine for small batches, which fit between two turns of the other, and never for large ones: they would seem
+    slow.
     """
+    if clock is None:
+        clock = time.process_time if threads == 1 and classifier.device == "cpu" else time.perf_counter
     began = clock()
     batches: dict[int, MixedBatch] = {}
     size = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,29 @@ def test_batches_are_large_enough_on_a_machine_that_is_shared_too(turn: int) -> 
     # A batch of one may fit between two turns of others; of the larger ones none does.
     machine: Any = SharedProcessor(turn)
     assert _warm_up(machine, 1, machine.clock).best in ((8,) if turn == 10**9 else (4, 8, 16))
+
+
+class HeldUp:
+    """A classifier that waits for its processor, for longer in larger batches."""
+
+    input_size = (3, 8, 8)
+    max_batch = 8
+    device = "cpu"
+
+    def logits(self, batch: MixedBatch, threads: int) -> None:
+        assert batch.images is not None
+        count = len(batch.images)
+        time.sleep(0.003 * count if count > 1 else 0)
+        end = time.process_time() + 0.0005 + 0.00005 * count
+        while time.process_time() < end:
+            pass
+
+
+def test_a_thread_is_timed_by_its_share_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.model_process.main._SAMPLE_SECONDS", 0.001)
+    held_up: Any = HeldUp()
+    assert _warm_up(held_up, 1, time.perf_counter).best == 1
+    assert _warm_up(held_up, 1).best == 8
 
 
 def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
