@@ -24,6 +24,11 @@ export function isGone(problem) {
   return problem.type === "urn:ait:unknown-memory";
 }
 
+/** Whether a Problem is that what is deleted, or forgotten, is not erased from the store yet. */
+export function isUnerased(problem) {
+  return problem.type === "urn:ait:not-erased";
+}
+
 /** Whether a Problem is that there is no such example. */
 export function isForgotten(problem) {
   return problem.type === "urn:ait:unknown-example";

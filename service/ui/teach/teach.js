@@ -259,14 +259,17 @@ async function deleteOpen() {
     ? `It holds ${count(examples, "example")}, of which nothing is left then. Export keeps what it knows in a file, without images.`
     : "It holds no examples.";
   if (!(await confirmed({ question: `Delete ${name}?`, note, action: "Delete it" }))) return;
+  let unerased = "";
   await client.deleteMemory(name).catch((problem) => {
-    if (!client.isGone(problem)) throw problem;
+    if (client.isUnerased(problem)) unerased = `${problem.title}: ${problem.message}`;
+    else if (!client.isGone(problem)) throw problem;
   });
   const shown = name === host.memory; // or another one was chosen meanwhile
   if (shown) drop(cards);
   await list(shown ? null : host.memory);
   (host.memory ? $("memory") : $("make-name")).focus();
   announce(`${name} deleted`);
+  notice(unerased);
 }
 
 /** Has what fails here said on the page. */

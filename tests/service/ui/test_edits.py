@@ -47,6 +47,26 @@ def test_what_another_tab_has_deleted_is_gone(open_page: Callable[..., Visit]) -
     expect(there.page.locator("#notice")).to_contain_text("There is no memory “brief”")
 
 
+def test_a_memory_that_is_deleted_and_not_erased_yet_is_gone_too(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "held")
+    problem = {"type": "urn:ait:not-erased", "title": "Not erased yet", "status": 500, "detail": "A reader is there."}
+
+    def answer(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fetch()  # which deletes it
+            route.fulfill(status=500, json=problem)
+        else:
+            route.continue_()
+
+    here.page.route("**/v1/memories/held", answer)
+    here.refusals.add(500)
+    here.page.get_by_role("button", name="Delete", exact=True).click()
+    here.page.get_by_role("button", name="Delete it").click()
+    expect(here.page.locator("#notice")).to_have_text("Not erased yet: A reader is there.")
+    expect(here.page.locator("#memory option", has_text="held")).to_have_count(0)
+
+
 def test_a_class_is_forgotten_with_what_is_not_of_it(open_page: Callable[..., Visit]) -> None:
     here = open_page()
     make(here, "negatives")
