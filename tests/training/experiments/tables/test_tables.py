@@ -19,7 +19,7 @@ from training.data.sources import triangle
 from training.errors import DataError
 from training.experiments.budget import Budget, OutOfTime
 from training.experiments.tables import ablations, comparison, costs, published, sweeps
-from training.experiments.tables.datasets import TABLE_DATA
+from training.experiments.tables.datasets import OUR_TRIANGLE, TABLE_DATA
 from training.experiments.tables.step_seconds import over_first, step_seconds
 from training.experiments.tables.trial import TableTrial, run_trial
 from training.recipe.loading import parse_recipe
@@ -47,6 +47,7 @@ def test_every_set_is_read_as_it_is_published(tmp_path: Path, monkeypatch: pytes
         "CIFAR-10": (20, 4),
         "CIFAR-100": (4, 4),
         "Triangle": (16, 8),
+        OUR_TRIANGLE: (16, 8),
         "Pet": (6, 6),
         "ImageNet-100": (6, 3),
     }
@@ -125,7 +126,7 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_reduced_runs_are_of_cifar_in_coarse_patches_and_of_triangles() -> None:
     listed = {module: module.trials(False, 5) for module in (ablations, comparison, sweeps)}
     for module, trials in listed.items():
-        sets = {("CIFAR-10", 8)} | ({("Triangle", 32)} if module is comparison else set())
+        sets = {("CIFAR-10", 8)} | ({("Triangle", 32), (OUR_TRIANGLE, 32)} if module is comparison else set())
         assert {(trial.dataset, trial.model_args()["patch_size"]) for trial in trials} == sets
         assert len({trial.name for trial in trials}) == len(trials)
     assert [trial.seed for trial in listed[ablations]] == [5] * 7 + [6] * 7 + [7] * 7
