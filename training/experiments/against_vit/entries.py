@@ -25,6 +25,7 @@ from training.experiments.relational.trial import RelationalTrial, for_this_mach
 LABELS: Final = {"published": "AiT as published", "default": "AiT", "workspace": "latent workspace"}
 _NARROW: Final = 0.75  # width of the narrowest ViT, as a share of AiT's
 _WIDEST: Final = 2
+_QUESTION_EPOCHS: Final = 16  # reduced: six models of three seeds each
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def matched_width(design: str, size: Size) -> int:
 def _on_questions(full: bool, seeds: range, folder: Path, budget: Budget) -> list[Entry]:
     widths = joint.FULL_WIDTHS if full else joint.WIDTHS
     heads = 8 if full else 4
-    shared = for_this_machine(joint.FULL if full else joint.REDUCED)
+    shared = for_this_machine(joint.FULL if full else replace(joint.REDUCED, epochs=_QUESTION_EPOCHS))
     models: dict[str, dict[str, Any]] = {
         LABELS["published"]: {"kind": "ait", "dim": widths["ait"], "memory": "published"},
         LABELS["default"]: {"kind": "ait", "dim": widths["ait"]},

@@ -19,7 +19,7 @@ WIDTHS: Final = {"ait": 128, "vit": 152, "coordination": 184}
 FULL_WIDTHS: Final = {"ait": 192, "vit": 216, "coordination": 264}
 LABELS: Final = {"ait": "AiT", "vit": "ViT", "coordination": "Coordination"}
 
-REDUCED: Final = RelationalTrial("", epochs=16, batch_size=32, precision="bf16")
+REDUCED: Final = RelationalTrial("", epochs=40, batch_size=32, precision="bf16")
 FULL: Final = RelationalTrial("", epochs=100, batch_size=128, precision="bf16")
 
 
