@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
+_NEXT_PAIR = 3  # markers further for the same colour
 THEORY: dict[str, Any] = {"color": "#666666", "linestyle": "--", "linewidth": 1.0}
 HEATMAP = "cividis"
 
@@ -34,10 +35,16 @@ def series() -> Iterator[dict[str, Any]]:
 
 
 def points() -> Iterator[dict[str, Any]]:
-    """Yield a colour and marker for one point after another, hollow once all were used."""
-    for number, look in enumerate(series()):
-        hollow = number // len(MARKERS) % 2
-        yield look | {"linestyle": "", "markerfacecolor": "white" if hollow else look["color"]}
+    """Yield a colour and marker for one point after another, hollow once all were used, then in other pairs."""
+    for number, colour in enumerate(cycle(COLOURS)):
+        turn = number // len(MARKERS)
+        marker = MARKERS[(number + turn // 2 * _NEXT_PAIR) % len(MARKERS)]
+        yield {
+            "color": colour,
+            "marker": marker,
+            "linestyle": "",
+            "markerfacecolor": "white" if turn % 2 else colour,
+        }
 
 
 def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]], *, legend: bool = True) -> None:
@@ -53,6 +60,14 @@ def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]], *, lege
     axes.grid(False, axis="x")
     if legend:
         axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def legend_below(figure: Figure, panels: list[Axes], columns: int = 6) -> None:
+    """Say below all panels what is drawn in any of them, where it would hide points within one."""
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=7)
 
 
 def label_ticks(axes: Axes, values: list[int]) -> None:

@@ -142,7 +142,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
                 axes.plot([size], [right], label=label, **look)
         axes.set(xlabel="parameters, millions", ylabel="right answers, %", title=dataset, xscale="log")
         style.plain_numbers(axes)
-        axes.legend(fontsize=7)
+    if found:
+        style.legend_below(figure, panels)
     text = markdown(found, sets, missing, full)
     figures = {"results": [result for results in found.values() for result in results], "missing": missing}
     return Outcome("AiT and its baselines", checks, figure, figures | {"published": published.ACCURACY}, text)

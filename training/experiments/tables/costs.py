@@ -43,7 +43,7 @@ def run(full: bool = False, seed: int = 0) -> Outcome:
         axes.loglog([first.parameters / 1e6], [first.multiply_adds / 1e6], label=label, **look)
     axes.set(xlabel="parameters, millions", ylabel="multiply-adds, millions", title="CIFAR-10, patch 4")
     style.plain_numbers(axes)
-    axes.legend(fontsize=6, ncols=2)
+    style.legend_below(figure, [axes], columns=4)
     head = ["model", "parameters", "theirs", *(f"multiply-adds, {dataset}" for dataset in SETS)]
     rows = [
         [
