@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,26 +99,39 @@ def test_batches_are_large_enough_on_a_machine_that_is_shared_too(turn: int) -> 
 
 
 class HeldUp:
-    """A classifier that waits for its processor, for longer in larger batches."""
+    """A classifier that waits for its processor, for longer in larger batches, and both of its clocks.
+
+    Args:
+        device: That it runs on.
+    """
 
     input_size = (3, 8, 8)
     max_batch = 8
-    device = "cpu"
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._worked = self._waited = 0.0
+
+    def process_time(self) -> float:
+        return self._worked
+
+    def perf_counter(self) -> float:
+        return self._worked + self._waited
 
     def logits(self, batch: MixedBatch, threads: int) -> None:
         assert batch.images is not None
         count = len(batch.images)
-        time.sleep(0.003 * count if count > 1 else 0)
-        end = time.process_time() + 0.0005 + 0.00005 * count
-        while time.process_time() < end:
-            pass
+        self._waited += 0.003 * count if count > 1 else 0.0
+        self._worked += 0.0005 + 0.00005 * count
 
 
-def test_a_thread_is_timed_by_its_share_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.model_process.main._SAMPLE_SECONDS", 0.001)
-    held_up: Any = HeldUp()
-    assert _warm_up(held_up, 1, time.perf_counter).best == 1
-    assert _warm_up(held_up, 1).best == 8
+@pytest.mark.parametrize(("device", "threads", "best"), [("cpu", 1, 8), ("cpu", 2, 1), ("cuda", 1, 1)])
+def test_a_thread_is_timed_by_its_share_of_a_processor(
+    monkeypatch: pytest.MonkeyPatch, device: str, threads: int, best: int
+) -> None:
+    held_up: Any = HeldUp(device)
+    monkeypatch.setattr("service.model_process.main.time", held_up)
+    assert _warm_up(held_up, threads).best == best
 
 
 def test_a_model_that_fails_on_larger_batches_is_named(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
