@@ -39,8 +39,13 @@ export class AnswerCard {
     }
   }
 
-  close() {
+  /** Gives up asking, and shows what it had been told before. */
+  stop() {
     this.#abort?.abort();
+  }
+
+  close() {
+    this.stop();
     URL.revokeObjectURL(this.url);
     this.node.remove();
   }

@@ -4,7 +4,7 @@
 import { $, element } from "../common/dom.js";
 import { bytes, count, percent } from "../common/format.js";
 import { bar, button, exampleItem } from "./label_card.js";
-import { describeExamples } from "./memory_client.js";
+import { describeExamples, isGivenUp } from "./memory_client.js";
 
 const NEARLY_FULL = 0.8;
 const MOST = 20; // entries that the server tells of each list
@@ -83,7 +83,7 @@ class Findings {
       const there = items.filter(({ ids }) => ids.every((id) => examples.has(id)));
       list.replaceChildren(...there.map((item) => this.#finding(item, item.ids.map((id) => examples.get(id)))));
     } catch (problem) {
-      this.#host.report(problem, memory);
+      if (!isGivenUp(problem)) this.#host.report(problem, memory);
     }
   }
 

@@ -20,7 +20,7 @@ export function takeDrops(node, onFiles) {
   });
 }
 
-/** `host` has the name of the `memory`, and `teach(label, files)`, `forgetLabel(label)` and `forget(example)`. */
+/** `host` has the name of the `memory`, `teach(label, files)`, `forgetLabel(label)`, `forget(example)` and `report(problem)`. */
 export function labelCard(label, examples, negatives, health, host) {
   const card = element("li", "label-card");
   const input = element("input", "hidden");
@@ -61,7 +61,12 @@ function gallery(label, host) {
   const details = element("details", "", element("summary", "quiet", "Its images"), list);
   details.addEventListener("toggle", async () => {
     if (!details.open || list.childElementCount) return;
-    for (const example of await examplesOf(host.memory, label)) list.append(exampleItem(example, host));
+    const { memory } = host;
+    try {
+      for (const example of await examplesOf(memory, label)) list.append(exampleItem(example, host));
+    } catch (problem) {
+      host.report(problem, memory);
+    }
   });
   return details;
 }

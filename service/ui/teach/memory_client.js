@@ -6,6 +6,7 @@ import { currentKey } from "../common/key.js";
 const at = (memory, rest = "") => `v1/memories/${encodeURIComponent(memory)}${rest}`;
 const NEW = { "If-None-Match": "*" }; // nothing may be there to be replaced
 const thumbnails = new Map(); // path -> promise of a blob
+let reading = new AbortController(); // what is read of examples to be shown
 
 export async function listMemories() {
   return (await request("v1/memories")).document.memories;
@@ -94,7 +95,8 @@ export async function exampleOf(memory, sha256) {
 
 /** Examples by their ids, without those that are gone. */
 export async function describeExamples(memory, ids) {
-  const ask = (id) => request(at(memory, `/examples/${encodeURIComponent(id)}`)).catch((problem) => {
+  const { signal } = reading;
+  const ask = (id) => request(at(memory, `/examples/${encodeURIComponent(id)}`), { signal }).catch((problem) => {
     if (!isForgotten(problem)) throw problem;
   });
   const answers = await Promise.all(ids.map(ask));
@@ -131,7 +133,7 @@ export async function recall(memory, file, signal) {
 /** The image of an example, as a blob: the key, if there is one, cannot go with the address of an <img>. */
 export function thumbnail(memory, id) {
   const path = at(memory, `/examples/${encodeURIComponent(id)}?image=thumbnail`);
-  if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path));
+  if (!thumbnails.has(path)) thumbnails.set(path, fetchBlob(path, reading.signal));
   return thumbnails.get(path);
 }
 
@@ -140,18 +142,30 @@ export function wholeImage(memory, id) {
   return fetchBlob(at(memory, `/examples/${encodeURIComponent(id)}?image=file`));
 }
 
-/** Forgets the images of examples that are forgotten. */
-export function dropThumbnails() {
+/** Gives up reading examples to be shown, and reads none until `readAgain`: they may be forgotten at any moment. */
+export function stopReading() {
+  reading.abort();
+}
+
+/** Reads examples anew, and forgets the images of those that are forgotten. */
+export function readAgain() {
+  reading.abort();
+  reading = new AbortController();
   thumbnails.clear();
+}
+
+/** Whether reading was given up, rather than refused. */
+export function isGivenUp(problem) {
+  return problem.name === "AbortError";
 }
 
 export function exportFile(memory) {
   return fetchBlob(at(memory, "/file"));
 }
 
-async function fetchBlob(path) {
+async function fetchBlob(path, signal) {
   const key = currentKey();
-  const answer = await fetch(path, { headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  const answer = await fetch(path, { signal, headers: key ? { Authorization: `Bearer ${key}` } : {} });
   if (!answer.ok) throw await problemOf(answer);
   return answer.blob();
 }

@@ -80,6 +80,7 @@ const view = new HealthView(host);
 async function change(work, edit = new Edit(host.memory)) {
   const { memory } = host;
   offerUndo(null);
+  stopReading();
   let note = "";
   try {
     note = (await work(edit)) ?? "";
@@ -90,14 +91,25 @@ async function change(work, edit = new Edit(host.memory)) {
     $("progress").hidden = true;
   }
   if (memory === host.memory) offerUndo(edit); // even after a problem: part of it may be done
-  client.dropThumbnails();
+  client.readAgain();
   try {
     await show();
   } catch (problem) {
+    if (!client.isGone(problem)) askAgain();
     return report(problem);
   }
   notice(note);
   return !note;
+}
+
+/** Gives up what is being read of the memory: about to change, it may answer of what is forgotten by then. */
+function stopReading() {
+  client.stopReading();
+  for (const card of cards) card.stop();
+}
+
+function askAgain() {
+  for (const card of cards) card.ask();
 }
 
 /** Says how many of some examples can be put back when they are forgotten. */
@@ -159,7 +171,7 @@ async function show() {
   $("health").textContent = `${examples.said} · ${size.said}${told}`;
   view.show(described, health);
   $("facts").textContent = advice(described, health, models.names);
-  for (const card of cards) card.ask();
+  askAgain();
 }
 
 function advice(described, health, models) {
@@ -175,7 +187,7 @@ async function choose(name) {
   for (const card of cards) card.close(); // what it was asked stays kept
   cards = [];
   offerUndo(null);
-  client.dropThumbnails();
+  client.readAgain();
   host.memory = name;
   host.described = null;
   remember({ memory: name });
@@ -260,9 +272,15 @@ async function deleteOpen() {
     : "It holds no examples.";
   if (!(await confirmed({ question: `Delete ${name}?`, note, action: "Delete it" }))) return;
   let unerased = "";
+  stopReading();
   await client.deleteMemory(name).catch((problem) => {
-    if (client.isUnerased(problem)) unerased = `${problem.title}: ${problem.message}`;
-    else if (!client.isGone(problem)) throw problem;
+    if (client.isUnerased(problem)) {
+      unerased = `${problem.title}: ${problem.message}`;
+    } else if (!client.isGone(problem)) {
+      client.readAgain();
+      askAgain();
+      throw problem;
+    }
   });
   const shown = name === host.memory; // or another one was chosen meanwhile
   if (shown) drop(cards);

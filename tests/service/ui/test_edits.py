@@ -67,6 +67,32 @@ def test_a_memory_that_is_deleted_and_not_erased_yet_is_gone_too(open_page: Call
     expect(here.page.locator("#memory option", has_text="held")).to_have_count(0)
 
 
+def test_what_is_being_shown_of_forgotten_examples_is_not_asked_for(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "slow-images")
+    add_class(here, "red", 2)
+    asked: list[Route] = []
+    holding = True
+
+    def hold(route: Route) -> None:
+        if holding:
+            asked.append(route)
+        else:
+            route.continue_()
+
+    here.page.route("**/examples/*image=thumbnail", hold)
+    card(here, "red").get_by_text("Its images").click()
+    expect(card(here, "red").locator(".thumbs li")).to_have_count(2)
+    here.pump_until(lambda: len(asked) == 2)
+    given_up: list[str] = []
+    here.page.on("requestfailed", lambda request: given_up.append(request.url))
+    here.page.get_by_role("button", name="Forget the class red").click()
+    holding = False
+    here.page.get_by_role("button", name="Forget it").click()
+    expect(card(here, "red")).to_have_count(0)
+    assert sorted(given_up) == sorted(route.request.url for route in asked)
+
+
 def test_a_class_is_forgotten_with_what_is_not_of_it(open_page: Callable[..., Visit]) -> None:
     here = open_page()
     make(here, "negatives")
@@ -76,6 +102,7 @@ def test_a_class_is_forgotten_with_what_is_not_of_it(open_page: Callable[..., Vi
     here.page.get_by_role("button", name="It is not red").click()
     expect(card(here, "red")).to_contain_text("2 examples · 1 of what it is not")
     # A class of which there is nothing else can be seen, and forgotten.
+    here.refusals.add(404)  # the page may be about to show what is forgotten behind its back
     here.page.evaluate("fetch('v1/memories/negatives/examples?label=red', { method: 'DELETE' })")
     here.page.reload()
     expect(card(here, "red")).to_contain_text("0 examples · 1 of what it is not")
