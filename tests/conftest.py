@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.chromium import REMEDY, may_leave_out
+from tests.support.page.chromium import REMEDY, may_leave_out
 
 # What a person keeps in their cache, such as a prepared model, decides on no test, and tests leave nothing there.
 CACHE = tempfile.mkdtemp(prefix="ait-tests-")

@@ -17,8 +17,8 @@ from ait_lite.images.crop import Cropping
 from ait_lite.images.limits import ImageLimits
 from service.images.memory import PixelBudget
 from service.images.pool import _decode
-from tests.support.colour_profiles import ADOBE_RGB, DISPLAY_P3, cmyk_profile, rgb_profile
-from tests.support.service_images import deep_png, encode, scene
+from tests.support.images.colour_profiles import ADOBE_RGB, DISPLAY_P3, cmyk_profile, rgb_profile
+from tests.support.images.service_images import deep_png, encode, scene
 from training.data import Preprocessing, UndecodedImages, check, decode
 from training.data.sources.folder import scan_folder
 

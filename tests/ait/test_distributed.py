@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ait import AssociativeTransformer
 from ait.memory.associative_head import AssociativeHead
-from tests.support.forked import forking_context
+from tests.support.processes.forked import forking_context
 
 STEPS = 3
 BATCH = 8

@@ -11,7 +11,7 @@ from PIL import Image
 import ait
 from ait.file_prediction import find_images, predict_files
 from ait.file_prediction_benchmark import benchmark_prediction
-from tests.support.waiting import wait_for_event
+from tests.support.processes.waiting import wait_for_event
 
 NAME = "ait_tiny_patch4_32.cifar10"
 

@@ -13,7 +13,7 @@ import ait
 from ait_cli.lazy_group import load_command
 from ait_cli.main import COMMANDS, app
 from service.settings import Settings
-from tests.support.command import AIT
+from tests.support.processes.command import AIT
 
 run = CliRunner().invoke
 

@@ -15,9 +15,9 @@ from ait_cli.main import app
 from ait_lite.checkpoint import EXEMPLARS, read_config, read_temperature
 from service.app import create_app
 from service.settings import Settings
-from tests.support.service_client import labels, post, wait_until_ready
-from tests.support.training_images import CLASSES, write_images
-from tests.support.waiting import CEILING
+from tests.support.images.training_images import CLASSES, write_images
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.service_client import labels, post, wait_until_ready
 
 ARGS: dict[str, Any] = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
 

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import service.server.run
 from ait_cli.main import app
-from tests.support.command import AIT
-from tests.support.running_server import running_server
-from tests.support.waiting import CEILING
+from tests.support.processes.command import AIT
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.running_server import running_server
 
 MOST_KILOBYTES = 150_000
 

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from tests.support.training_images import write_images
+from tests.support.images.training_images import write_images
 
 run = CliRunner().invoke
 

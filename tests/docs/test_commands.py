@@ -10,7 +10,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from ait_cli.main import app
-from tests.support.examples import ROOT
+from tests.support.processes.examples import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.support.command import AIT
-from tests.support.examples import ROOT
-from tests.support.postgres_server import running_postgres
-from tests.support.running_server import running_server
+from tests.support.processes.command import AIT
+from tests.support.processes.examples import ROOT
+from tests.support.servers.postgres_server import running_postgres
+from tests.support.servers.running_server import running_server
 
 
 def test_the_story_of_memories_works_as_typed(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.examples import run_example
-from tests.support.running_server import running_server
+from tests.support.processes.examples import run_example
+from tests.support.servers.running_server import running_server
 
 
 @pytest.fixture(scope="module")

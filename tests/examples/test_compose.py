@@ -6,7 +6,7 @@ import re
 import yaml
 
 from service.observability.metrics import Metrics
-from tests.support.examples import ROOT
+from tests.support.processes.examples import ROOT
 
 FOLDER = ROOT / "examples" / "compose"
 

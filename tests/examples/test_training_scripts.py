@@ -8,7 +8,7 @@ import torch
 import ait  # noqa: F401  registers the ait_* models
 from ait_lite.checkpoint.config import read_config
 from ait_lite.checkpoint.labels import named_labels
-from tests.support.examples import run_example
+from tests.support.processes.examples import run_example
 
 
 def test_own_training_loop_saves_a_checkpoint_with_its_labels(photos: Path, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from ait.pretrained import load_model
 from service.app import create_app
 from service.model_process.launcher import Launcher
 from service.settings import Settings
-from tests.support.prepared_models import write_prepared_classifier
-from tests.support.service_client import LABELS, wait_until_ready
-from tests.support.waiting import CEILING
+from tests.support.models.prepared_models import write_prepared_classifier
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.service_client import LABELS, wait_until_ready
 
 
 @pytest.fixture(scope="session", autouse=True)

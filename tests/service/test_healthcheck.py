@@ -14,7 +14,7 @@ import uvicorn
 from service import healthcheck
 from service.app import create_app
 from service.settings import Settings
-from tests.support.waiting import CEILING, wait_for_event
+from tests.support.processes.waiting import CEILING, wait_for_event
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from rich.console import Console
 
-from tests.support.training_images import SIZE, write_images
+from tests.support.images.training_images import SIZE, write_images
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe
 from training.run import trainer

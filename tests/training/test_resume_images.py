@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 from training.errors import CheckpointError
 from training.recipe.keys import Recipe
 from training.run.trainer import train

@@ -7,7 +7,7 @@ import torch
 
 from ait import AssociativeTransformer
 from ait.baselines.ablations import ABLATIONS, AblatedAiT, MultiheadRetrieval
-from tests.support.attention_reference import attend
+from tests.support.models.attention_reference import attend
 
 SIZES: dict[str, Any] = {
     "img_size": 8,

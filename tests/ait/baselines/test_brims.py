@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ait.baselines.brims import BRIMs, BRIMsLayer, ModuleState
-from tests.support.attention_reference import attend
+from tests.support.models.attention_reference import attend
 
 MODULES, ACTIVE, WIDTH = 4, 2, 4
 

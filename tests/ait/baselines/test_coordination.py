@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ait.baselines.coordination import Coordination, CoordinationLayer
 from ait.baselines.shared_workspace import SharedWorkspace
-from tests.support.attention_reference import attend, normalise, project
+from tests.support.models.attention_reference import attend, normalise, project
 
 
 def write(workspace: SharedWorkspace, tokens: Tensor, slots: Tensor) -> Tensor:

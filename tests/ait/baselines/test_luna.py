@@ -3,7 +3,7 @@
 import torch
 
 from ait.baselines.luna import LunaLayer
-from tests.support.attention_reference import attend, normalise, project
+from tests.support.models.attention_reference import attend, normalise, project
 
 
 def test_a_layer_packs_and_unpacks() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ait.baselines.perceiver import LatentBlock, Perceiver, fourier_positions
-from tests.support.attention_reference import attend, normalise, project
+from tests.support.models.attention_reference import attend, normalise, project
 
 
 def test_positions_are_sines_of_the_place() -> None:

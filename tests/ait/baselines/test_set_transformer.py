@@ -10,7 +10,7 @@ from ait.baselines.set_transformer import (
     MultiheadAttentionBlock,
     SetTransformer,
 )
-from tests.support.attention_reference import attend, normalise, project
+from tests.support.models.attention_reference import attend, normalise, project
 
 
 def mab(block: MultiheadAttentionBlock, rows: Tensor, source: Tensor) -> Tensor:

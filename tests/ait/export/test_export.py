@@ -34,7 +34,7 @@ from ait_lite.checkpoint import fingerprint, named_labels
 from ait_lite.corrections import Corrections, load_corrections
 from ait_lite.images.normalise import Normalising
 from ait_lite.runtimes import read_prepared
-from tests.support.small_checkpoints import save_small_checkpoint
+from tests.support.models.small_checkpoints import save_small_checkpoint
 
 LABELS = ["ant", "bee", "cat"]
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 1, "num_heads": 2}

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from tests.support.small_checkpoints import save_small_checkpoint
+from tests.support.models.small_checkpoints import save_small_checkpoint
 
 run = CliRunner().invoke
 

@@ -12,8 +12,8 @@ from ait.export import export_serving
 from ait.memory.associative_head import AssociativeHead
 from ait_lite.checkpoint import CONFIG, HEAD, WEIGHTS, CheckpointError, bundled_models
 from ait_lite.class_memory import memory_of_head
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import CLASSES
+from tests.support.images.training_images import CLASSES
+from tests.support.models.small_checkpoints import save_small_checkpoint
 
 
 @pytest.fixture(scope="module")

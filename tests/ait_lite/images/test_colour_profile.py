@@ -10,8 +10,8 @@ from ait_lite.images import colour_profile
 from ait_lite.images.decode import decode
 from ait_lite.images.formats import readable_formats
 from ait_lite.images.limits import ImageLimits
-from tests.support.colour_profiles import ADOBE_RGB, DISPLAY_P3, SRGB, cmyk_profile, grey_profile, rgb_profile
-from tests.support.service_images import encode
+from tests.support.images.colour_profiles import ADOBE_RGB, DISPLAY_P3, SRGB, cmyk_profile, grey_profile, rgb_profile
+from tests.support.images.service_images import encode
 
 LIMITS = ImageLimits()
 

@@ -9,7 +9,7 @@ from PIL import Image
 from ait_lite.images import errors
 from ait_lite.images.decode import _webp_size, decode
 from ait_lite.images.limits import ImageLimits
-from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene, webp_header
+from tests.support.images.service_images import FORMATS, encode, many_scans, png_header, scene, webp_header
 
 LIMITS = ImageLimits(pixels=1_000_000, aspect=100)
 RED, WHITE = (255, 0, 0), (255, 255, 255)

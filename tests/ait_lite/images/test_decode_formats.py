@@ -10,7 +10,7 @@ from ait_lite.images.decode import decode, refusal
 from ait_lite.images.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
 from ait_lite.images.formats import FORMATS, readable_formats
 from ait_lite.images.limits import ImageLimits
-from tests.support.service_images import deep_png, encode, scene
+from tests.support.images.service_images import deep_png, encode, scene
 
 LIMITS = ImageLimits()
 OTHERS = {"GIF": 40, "BMP": 0, "TIFF": 0, "PPM": 0, "AVIF": 8, "JPEG2000": 8}  # and levels that they may lose

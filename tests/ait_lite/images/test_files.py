@@ -8,7 +8,7 @@ import pytest
 
 from ait_lite.images.errors import UndecodableImage, UnsupportedFormat
 from ait_lite.images.files import describe_others, is_hidden, list_images, read_image, visible_folders
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 
 
 def test_images_are_listed_at_any_depth_in_order(tmp_path: Path) -> None:

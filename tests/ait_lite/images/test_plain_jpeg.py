@@ -17,7 +17,7 @@ from ait_lite.images.limits import ImageLimits
 from ait_lite.images.pixels import to_image
 from ait_lite.images.plain_jpeg import decode_plain_jpeg, plain_jpeg_size
 from ait_lite.images.upright import upright_rgb
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 
 LIMITS = ImageLimits()
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app as cli
 from service.auth.keys import Key, KeyRing, KeysError, new_key, parse_keys, presented_key
-from tests.support.keys import sha256
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.keys import sha256
 
 
 def test_a_list_of_keys() -> None:

@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.errors import DeadlineExceeded, QueueFull, RequestTooLarge
-from tests.support.virtual_batcher import Model, batcher, now
-from tests.support.virtual_time import run
+from tests.support.virtual.batcher import Model, batcher, now
+from tests.support.virtual.time import run
 
 # ---- laws ----
 

@@ -9,8 +9,8 @@ import pytest
 
 from service.batching.batcher import Closed
 from service.errors import DeadlineExceeded, QueueFull, RequestTooLarge
-from tests.support.virtual_batcher import Model, batcher, now
-from tests.support.virtual_time import run
+from tests.support.virtual.batcher import Model, batcher, now
+from tests.support.virtual.time import run
 
 
 def test_what_the_queue_does_not_take() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from service.errors import QueueFull
-from tests.support.virtual_batcher import Model, batcher, now
-from tests.support.virtual_time import run
+from tests.support.virtual.batcher import Model, batcher, now
+from tests.support.virtual.time import run
 
 
 def test_a_full_batch_goes_ahead_and_one_that_is_not_does_not() -> None:

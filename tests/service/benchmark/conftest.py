@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
 
 
 @pytest.fixture(scope="package")

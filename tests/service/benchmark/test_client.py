@@ -12,9 +12,9 @@ import pytest
 
 from service.benchmark import client
 from service.benchmark.client import Load, Target, ask, closed_loop, make_request, open_loop
-from tests.support.virtual_server import Handler as VirtualHandler
-from tests.support.virtual_server import VirtualServerLoop
-from tests.support.virtual_time import run
+from tests.support.virtual.server import Handler as VirtualHandler
+from tests.support.virtual.server import VirtualServerLoop
+from tests.support.virtual.time import run
 
 Handler = Callable[[bytes], bytes | None]
 

@@ -9,7 +9,7 @@ import pytest
 from ait_lite.images.decode import decode
 from ait_lite.images.limits import ImageLimits
 from service.benchmark.images import MOST, ImagesError, make_images, other_images, read_images
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
 
 
 def test_images_are_spread_over_a_folder_and_checked(photos: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 
 from service.http.connections import ConnectionLimits
-from tests.support.bounded_server import Address, Application, everything, run, serving
-from tests.support.certificates import write_certificate
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.bounded_server import Address, Application, everything, run, serving
+from tests.support.servers.certificates import write_certificate
 
 
 def test_a_half_closed_connection_is_answered() -> None:

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect, Request
 
 from service.http.disconnect import DEPARTURE, Departure, while_connected
-from tests.support.service_client import occupy, served_by
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
+from tests.support.servers.service_client import occupy, served_by
 
 
 def test_when_the_client_leaves_its_work_is_dropped(client: TestClient) -> None:

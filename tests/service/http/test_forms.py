@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.support.service_client import IMAGE, labels, post, problem
+from tests.support.servers.service_client import IMAGE, labels, post, problem
 
 MULTIPART = {"content-type": "multipart/form-data; boundary=x"}
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"\r\n'

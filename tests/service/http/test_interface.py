@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from tests.support.interface_walk import sender, walk
+from tests.support.fuzz.interface import sender, walk
 
 
 def test_answers_are_as_documented(client: TestClient) -> None:

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.support.service_client import labels, post, problem, served_by
-from tests.support.waiting import wait_for_event
+from tests.support.processes.waiting import wait_for_event
+from tests.support.servers.service_client import labels, post, problem, served_by
 
 
 def test_health(client: TestClient) -> None:

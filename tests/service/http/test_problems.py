@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.support.service_client import post, problem
+from tests.support.servers.service_client import post, problem
 
 
 def test_unknown_places(client: TestClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from service.http.connections import ConnectionLimits
-from tests.support.bounded_server import Address, Application, everything, run
+from tests.support.servers.bounded_server import Address, Application, everything, run
 
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from service.http.connections import ConnectionLimits
-from tests.support.bounded_server import Address, Application, everything, run
+from tests.support.servers.bounded_server import Address, Application, everything, run
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
-from tests.support.memories_client import coloured, create, recall, serving, teach_colours
-from tests.support.service_client import labels, post
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
+from tests.support.servers.memories_client import coloured, create, recall, serving, teach_colours
+from tests.support.servers.service_client import labels, post
 
 
 def _installed(runtime: str) -> bool:

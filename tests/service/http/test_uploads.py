@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.service_client import IMAGE, labels, post, problem
+from tests.support.servers.service_client import IMAGE, labels, post, problem
 
 FUZZ = hypothesis_settings(
     max_examples=60,

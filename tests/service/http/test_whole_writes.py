@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from service.http.whole_writes import WholeWrites
-from tests.support.virtual_time import run
+from tests.support.virtual.time import run
 
 HEAD, BODY = b"HTTP/1.1 200 OK\r\n\r\n", b"body"
 

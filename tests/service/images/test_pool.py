@@ -15,7 +15,7 @@ from service.errors import ImageRejected, QueueFull
 from service.images.memory import BYTES_PER_PIXEL, PixelBudget
 from service.images.pool import Decoders
 from service.images.upload import Upload
-from tests.support.service_images import FORMATS, encode, scene
+from tests.support.images.service_images import FORMATS, encode, scene
 
 SIDE = 100
 

@@ -14,7 +14,7 @@ import pytest
 
 from service.images import spool as spools
 from service.images.spool import Spool, SpooledFile
-from tests.support.memories_client import zipped
+from tests.support.servers.memories_client import zipped
 
 DATA = np.random.default_rng(0).bytes(5000)
 

@@ -15,8 +15,8 @@ from service.engine import Engine
 from service.errors import MemoryNotFound
 from service.memories.access import MemoryAccess
 from service.settings import load_settings
-from tests.support.memory_histories import lesson, taught
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
+from tests.support.stress.memory_histories import lesson, taught
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from service.memories.memories import Memories
 from service.memories.records import Binding, Options, Selection
 from service.memories.results import Described
 from service.settings import load_settings
-from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
-from tests.support.waiting import wait_for
+from tests.support.processes.waiting import wait_for
+from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson, taught
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from service.errors import MemoryConflict, RequestUnderWay, StoreUnavailable
 from service.memories.memories import Memories
 from service.memories.records import Claim
 from service.settings import load_settings
-from tests.support.memory_histories import taught
-from tests.support.waiting import until
+from tests.support.processes.waiting import until
+from tests.support.stress.memory_histories import taught
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from service.memories.memories import Memories
 from service.memories.records import Lesson, Memory
 from service.memories.results import Taught
 from service.settings import load_settings
-from tests.support.memory_histories import lesson, taught
+from tests.support.stress.memory_histories import lesson, taught
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.memories_client import COLOURS, coloured
-from tests.support.memory_races import race
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.running_server import running_server
-from tests.support.waiting import CEILING
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.memories_client import COLOURS, coloured
+from tests.support.servers.running_server import running_server
+from tests.support.stress.memory_races import race
 
 
 @pytest.fixture(scope="module")

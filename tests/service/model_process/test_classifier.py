@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from ait_lite.checkpoint import bundled_models
 from service.model_process.classifier import Classifier
 from service.repository.folders import ModelError, locate
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 
 
 @pytest.fixture

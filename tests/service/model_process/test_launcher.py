@@ -15,8 +15,8 @@ from service.model_process import messages
 from service.model_process.client import ModelProcess
 from service.model_process.launcher import Launcher
 from service.repository.folders import ModelError
-from tests.support.processes import alive
-from tests.support.waiting import CEILING, until
+from tests.support.processes.processes import alive
+from tests.support.processes.waiting import CEILING, until
 
 HUNG_SECONDS = 0.4
 

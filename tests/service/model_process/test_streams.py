@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from service.model_process.streams import MOST, Streams, streams_on
-from tests.support.waiting import CEILING, wait_for_event
+from tests.support.processes.waiting import CEILING, wait_for_event
 
 THREADS = 4
 

@@ -12,8 +12,8 @@ import pytest
 from service.model_process.launcher import Launcher
 from service.models.registry import Models
 from service.settings import Settings
-from tests.support.served_models import Witness, publish
-from tests.support.waiting import CEILING
+from tests.support.models.served_models import Witness, publish
+from tests.support.processes.waiting import CEILING
 
 
 @pytest.fixture

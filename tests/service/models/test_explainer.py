@@ -12,7 +12,7 @@ from service.model_process.supervised import SupervisedProcess
 from service.models.explainer import Explainer
 from service.models.idleness import IDLE_SECONDS, Idleness
 from service.repository.folders import ModelError
-from tests.support.virtual_time import run
+from tests.support.virtual.time import run
 
 
 class Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from service.models.idleness import IDLE_SECONDS, Idleness
-from tests.support.virtual_time import run
+from tests.support.virtual.time import run
 
 
 async def passed(seconds: float, idleness: Idleness) -> bool:

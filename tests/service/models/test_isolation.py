@@ -15,7 +15,7 @@ from service.models.registry import Models
 from service.models.served_model import ServedModel
 from service.repository.catalogue import Catalogue
 from service.repository.folders import ModelFolder, ModelKey
-from tests.support.served_models import Witness, ask, publish, refused
+from tests.support.models.served_models import Witness, ask, publish, refused
 
 
 def test_the_reason_is_given_where_the_model_is_asked_for(served: Any, root: Path, model_folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.models.registry import Models
-from tests.support.served_models import (
+from tests.support.models.served_models import (
     Witness,
     ask,
     asked_all_the_time,
@@ -18,7 +18,7 @@ from tests.support.served_models import (
     refused,
     same,
 )
-from tests.support.waiting import until
+from tests.support.processes.waiting import until
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from service.models.registry import Models, ModelStatus
-from tests.support.served_models import (
+from tests.support.models.served_models import (
     Witness,
     ask,
     expected,
     publish,
     refused,
 )
-from tests.support.waiting import until
+from tests.support.processes.waiting import until
 
 
 def test_names_and_versions(served: Any, root: Path, model_folder: Path, other_folder: Path) -> None:

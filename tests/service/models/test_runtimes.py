@@ -14,8 +14,8 @@ from ait_lite.runtimes.prepared import GRAPH
 from service.model_process.supervised import SupervisedProcess
 from service.models import idleness
 from service.models.registry import Models
-from tests.support.served_models import IMAGE, Witness, ask, expected
-from tests.support.waiting import until
+from tests.support.models.served_models import IMAGE, Witness, ask, expected
+from tests.support.processes.waiting import until
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.models.registry import Models, ModelStatus
 from service.repository.folders import locate
-from tests.support.processes import alive
-from tests.support.served_models import (
+from tests.support.images.service_images import scene
+from tests.support.models.served_models import (
     Witness,
     ask,
     ask_until_answered,
@@ -27,8 +27,8 @@ from tests.support.served_models import (
     refused,
     stopped,
 )
-from tests.support.service_images import scene
-from tests.support.waiting import until
+from tests.support.processes.processes import alive
+from tests.support.processes.waiting import until
 
 
 def test_answers_are_those_of_the_model(served: Any, model_folder: Path) -> None:

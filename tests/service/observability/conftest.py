@@ -16,8 +16,8 @@ from service.app import create_app
 from service.observability.logs import JsonFormatter
 from service.observability.tracing import Tracing
 from service.settings import Settings
-from tests.support.observed_service import ObservedService
-from tests.support.service_client import wait_until_ready
+from tests.support.servers.observed_service import ObservedService
+from tests.support.servers.service_client import wait_until_ready
 
 
 @pytest.fixture(scope="package")

@@ -15,7 +15,7 @@ from select import PIPE_BUF
 import pytest
 
 from service.observability.logs import JsonFormatter, TextFormatter, TurnHandler
-from tests.support.observed_service import ObservedService, classify
+from tests.support.servers.observed_service import ObservedService, classify
 
 
 def test_a_line_a_request(observed: ObservedService, lines: io.StringIO) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from tests.support.observed_service import IMAGE, ObservedService, classify, rise
-from tests.support.service_client import wait_until_ready
-from tests.support.waiting import wait_for
+from tests.support.processes.waiting import wait_for
+from tests.support.servers.observed_service import IMAGE, ObservedService, classify, rise
+from tests.support.servers.service_client import wait_until_ready
 
 
 def test_what_is_counted(observed: ObservedService) -> None:

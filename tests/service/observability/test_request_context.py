@@ -9,7 +9,7 @@ import pytest
 
 from service.batching.batcher import Batcher
 from service.observability.request_context import CURRENT, RequestRecord
-from tests.support.observed_service import ObservedService
+from tests.support.servers.observed_service import ObservedService
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing", "/v2/nothing", "/", "/fail", "/metrics"])

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from service.observability.tracing import ENDPOINTS, tracing_from_environment
-from tests.support.observed_service import ObservedService, classify
+from tests.support.servers.observed_service import ObservedService, classify
 
 
 def spans_of(observed: ObservedService, trace_id: str) -> list[ReadableSpan]:

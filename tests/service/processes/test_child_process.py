@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from service.processes.child_process import signal_child
-from tests.support.waiting import wait_for
+from tests.support.processes.waiting import wait_for
 
 
 def test_a_signal_leaves_the_exit_code_of_one_that_has_ended_to_who_waits_for_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import ModelNotFound
 from service.processes.peers import Contact, PeerAddress, Peers, contact
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
 
 
 def test_all_others_are_asked_and_what_they_raise_is_raised(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from service.processes.restart import FIRST_PAUSE, LONGEST_PAUSE, keep_running
-from tests.support import virtual_time
+from tests.support.virtual import time as virtual_time
 
 
 def test_pauses_double_until_something_has_worked_for_long() -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.http_fuzz import fuzz
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.running_server import SERVE, running_server
-from tests.support.service_images import encode, scene
-from tests.support.waiting import CEILING, wait_for
+from tests.support.fuzz.http import fuzz
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.waiting import CEILING, wait_for
+from tests.support.servers.running_server import SERVE, running_server
 
 IMAGE = encode(scene())
 HEAD = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(IMAGE)}\r\n\r\n".encode()

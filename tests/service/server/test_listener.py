@@ -8,7 +8,7 @@ import socket
 import threading
 
 from service.server.listener import accept_waiting, refuse_new
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
 
 
 def listening() -> socket.socket:

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.running_server import running_server
-from tests.support.service_client import IMAGE
-from tests.support.waiting import CEILING
-from tests.support.watched_network import read_notes, watched
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.running_server import running_server
+from tests.support.servers.service_client import IMAGE
+from tests.support.servers.watched_network import read_notes, watched
 
 _ASKS = """
 import os, socket, sys

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.read_only import read_only
-from tests.support.running_server import SERVE, running_server
-from tests.support.service_images import encode, scene
-from tests.support.waiting import CEILING
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.read_only import read_only
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.running_server import SERVE, running_server
 
 LARGE = encode(scene(900, 900))
 

@@ -16,14 +16,14 @@ import httpx
 import pytest
 
 from service.server.run import serve
-from tests.support.load import Load
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.processes import alive, descendants
-from tests.support.running_server import PATIENT
-from tests.support.served_models import publish
-from tests.support.service_images import encode, scene
-from tests.support.stopping import is_stopping, requests_in_progress
-from tests.support.waiting import CEILING, wait_for
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.models.served_models import publish
+from tests.support.processes.processes import alive, descendants
+from tests.support.processes.waiting import CEILING, wait_for
+from tests.support.servers.load import Load
+from tests.support.servers.running_server import PATIENT
+from tests.support.servers.stopping import is_stopping, requests_in_progress
 
 IMAGE = encode(scene())
 

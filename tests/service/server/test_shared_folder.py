@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.server.shared_folder import NoFolder, hold, remove_abandoned, shared_folder
-from tests.support.waiting import CEILING
+from tests.support.processes.waiting import CEILING
 
 KEEPER = (
     "from service.server.shared_folder import *\nwith shared_folder() as folder: print(folder, flush=True); input()"

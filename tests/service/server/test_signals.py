@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.processes import descendants
-from tests.support.running_server import running_server
-from tests.support.service_images import encode, scene
-from tests.support.waiting import CEILING
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.processes import descendants
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.running_server import running_server
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

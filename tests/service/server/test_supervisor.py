@@ -23,12 +23,12 @@ from ait_lite.runtimes.prepared import GRAPH
 from service.server.run import serve
 from service.server.supervisor import share
 from service.settings import Settings
-from tests.support.keys import sha256
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.processes import children
-from tests.support.running_server import PATIENT, SERVE
-from tests.support.service_images import encode, scene
-from tests.support.waiting import CEILING, wait_for
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.processes import children
+from tests.support.processes.waiting import CEILING, wait_for
+from tests.support.servers.keys import sha256
+from tests.support.servers.running_server import PATIENT, SERVE
 
 IMAGE = encode(scene())
 KEY, SLOW, ADMIN = "key", "slow", "admin"

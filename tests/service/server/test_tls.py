@@ -14,11 +14,11 @@ from service.errors import SettingsError
 from service.server.run import serve
 from service.server.tls import tls_context
 from service.settings import Settings
-from tests.support.certificates import write_certificate
-from tests.support.prepared_models import GRAPH_ONLY
-from tests.support.running_server import running_server
-from tests.support.service_images import encode, scene
-from tests.support.waiting import CEILING
+from tests.support.images.service_images import encode, scene
+from tests.support.models.prepared_models import GRAPH_ONLY
+from tests.support.processes.waiting import CEILING
+from tests.support.servers.certificates import write_certificate
+from tests.support.servers.running_server import running_server
 
 IMAGE = encode(scene())
 

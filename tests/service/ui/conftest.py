@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.browsing import Visit, visits
-from tests.support.chromium import REMEDY, find_chromium
-from tests.support.running_server import running_server
-from tests.support.ui_models import NAME, make_models
+from tests.support.page.browsing import Visit, visits
+from tests.support.page.chromium import REMEDY, find_chromium
+from tests.support.page.ui_models import NAME, make_models
+from tests.support.servers.running_server import running_server
 
 
 @pytest.fixture(scope="session")

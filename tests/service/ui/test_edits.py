@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.browsing import Visit, payload
-from tests.support.memories_client import coloured
-from tests.support.teach_page import add_class, card, make, unfold
+from tests.support.page.browsing import Visit, payload
+from tests.support.page.teach_page import add_class, card, make, unfold
+from tests.support.servers.memories_client import coloured
 
 pytestmark = pytest.mark.browser
 

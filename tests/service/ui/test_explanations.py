@@ -11,10 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.support.browsing import Visit, payload
-from tests.support.ui_images import airplane, ship
-from tests.support.ui_models import NAME
-from tests.support.waiting import CEILING
+from tests.support.page.browsing import Visit, payload
+from tests.support.page.ui_images import airplane, ship
+from tests.support.page.ui_models import NAME
+from tests.support.processes.waiting import CEILING
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.browsing import PHONE, Visit, payload
-from tests.support.ui_images import airplane, ship
+from tests.support.page.browsing import PHONE, Visit, payload
+from tests.support.page.ui_images import airplane, ship
 
 pytestmark = pytest.mark.browser
 

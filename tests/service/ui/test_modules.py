@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browsing import Visit
+from tests.support.page.browsing import Visit
 
 pytestmark = pytest.mark.browser
 

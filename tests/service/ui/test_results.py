@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.service.ui.test_accessibility import check_accessible
-from tests.support.browsing import PHONE, Visit, payload
-from tests.support.service_images import encode, scene
-from tests.support.ui_images import airplane, ship
+from tests.support.images.service_images import encode, scene
+from tests.support.page.browsing import PHONE, Visit, payload
+from tests.support.page.ui_images import airplane, ship
 
 pytestmark = pytest.mark.browser
 

@@ -10,11 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, expect
 
-from tests.support.browsing import PHONE, Visit, payload, visits
-from tests.support.memories_client import coloured
-from tests.support.running_server import running_server
-from tests.support.teach_page import add_class, best, card, make, unfold
-from tests.support.ui_models import NAME
+from tests.support.page.browsing import PHONE, Visit, payload, visits
+from tests.support.page.teach_page import add_class, best, card, make, unfold
+from tests.support.page.ui_models import NAME
+from tests.support.servers.memories_client import coloured
+from tests.support.servers.running_server import running_server
 
 pytestmark = pytest.mark.browser
 

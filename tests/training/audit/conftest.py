@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import write_images
+from tests.support.images.training_images import write_images
+from tests.support.models.small_checkpoints import save_small_checkpoint
 from training.audit import Audit, audit
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ait_lite.class_memory import READOUTS
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import write_images
+from tests.support.images.training_images import write_images
+from tests.support.models.small_checkpoints import save_small_checkpoint
 from training.benchmark.linear_probe import linear_probe
 from training.benchmark.memory_accuracy import Draw, draw_features, measure_accuracy, measure_unknown
 from training.errors import DataError

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.benchmark.throughput import CACHINGS, benchmark_training
 from training.errors import RecipeError
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 from training.data import Preprocessing, decode, open_evaluation, open_splits, open_training
 from training.data.sources.folder import scan_folder
 from training.errors import DataError

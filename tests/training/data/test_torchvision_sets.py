@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from tests.support.published_sets import write_cifar, write_pets
+from tests.support.images.published_sets import write_cifar, write_pets
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation, open_splits
 from training.errors import DataError
 from training.recipe.keys import DataRecipe

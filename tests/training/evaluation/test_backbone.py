@@ -10,8 +10,8 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 
 from ait.export.graph import write_graphs
-from tests.support.graphs import flip_weight
-from tests.support.training_models import small_vit
+from tests.support.models.graphs import flip_weight
+from tests.support.models.training_models import small_vit
 from training.evaluation import backbone
 from training.evaluation.backbone import Backbone
 from training.model.ridge_head import head_inputs

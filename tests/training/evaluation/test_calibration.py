@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tests.support.logits import made_logits
+from tests.support.models.logits import made_logits
 from training.evaluation.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from tests.support.training_models import small_vit
+from tests.support.models.training_models import small_vit
 from training.data import Preprocessing
 from training.evaluation import backbone
 from training.evaluation import features as module

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.support.logits import made_logits
+from tests.support.models.logits import made_logits
 from training.evaluation.calibration import calibrate
 from training.evaluation.metrics import measure, wilson_interval
 

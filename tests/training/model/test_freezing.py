@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from tests.support.training_models import small_model
+from tests.support.models.training_models import small_model
 from training.errors import RecipeError
 from training.model.freezing import freeze, set_training
 

@@ -7,7 +7,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor
 
-from tests.support.training_models import SMALL_MODELS, small_model
+from tests.support.models.training_models import SMALL_MODELS, small_model
 
 
 @pytest.mark.parametrize("name", SMALL_MODELS)

@@ -3,7 +3,7 @@
 import timm
 import torch
 
-from tests.support.training_models import small_vit
+from tests.support.models.training_models import small_vit
 from training.model.memory_format import store_channels_last
 
 

@@ -4,7 +4,7 @@ import timm
 import torch
 
 from ait.associative_transformer import AssociativeTransformer
-from tests.support.training_models import small_vit
+from tests.support.models.training_models import small_vit
 from training.model.plain_attention import take_plain_attention
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.training_models import small_vit
+from tests.support.models.training_models import small_vit
 from training.errors import RecipeError
 from training.model.ridge_head import head_inputs, linear_head, set_head, solve_head
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.support.training_models import small_vit
+from tests.support.models.training_models import small_vit
 from training.errors import RecipeError
 from training.model.whitening import whiten_patch_embedding
 

@@ -13,7 +13,7 @@ from timm.models import save_for_hf
 
 import ait
 from ait_lite.checkpoint import EXEMPLARS, read_config, read_temperature
-from tests.support.training_images import CLASSES, write_images
+from tests.support.images.training_images import CLASSES, write_images
 from training.errors import RecipeError
 from training.recipe.keys import Recipe
 from training.recipe.loading import parse_recipe

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.errors import NonFiniteLossError
 from training.run.trainer import train
 from training.step.training_step import TrainingStep

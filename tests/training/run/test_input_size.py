@@ -12,7 +12,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from ait_lite.checkpoint import read_config
-from tests.support.training_images import CLASSES, write_images
+from tests.support.images.training_images import CLASSES, write_images
 from training.data import LabelledImages, Preprocessing, decode, open_splits
 from training.errors import RecipeError
 from training.model.ridge_head import head_inputs, solve_head

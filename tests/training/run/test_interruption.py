@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.errors import TrainingInterrupted
 from training.run import preparation
 from training.run.interruption import Interruption

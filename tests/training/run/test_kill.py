@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.forked import run_forked
-from tests.support.training_runs import run_until
+from tests.support.processes.forked import run_forked
+from tests.support.processes.training_runs import run_until
 from training.storage.state_file import load_state
 
 # Against a run that hangs; several processes one after the other take long on a busy machine.

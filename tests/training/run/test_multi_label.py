@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app
 from ait_lite.checkpoint import read_config, update_config
-from tests.support.training_runs import MakeRecipe, assert_same_run
+from tests.support.processes.training_runs import MakeRecipe, assert_same_run
 from training.data import open_splits
 from training.errors import CheckpointError, DataError, RecipeError
 from training.evaluation.annotate import add_exemplars, calibrate_checkpoint

@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.errors import DataError, RecipeError
 from training.run.plan import plan, print_plan
 

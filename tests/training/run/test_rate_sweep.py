@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.errors import RecipeError
 from training.recipe.keys import Recipe
 from training.run.rate_sweep import RateSweep, draw_sweep, smoothed, sweep_path, sweep_rates

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ait_lite.checkpoint import atomic
-from tests.support.training_runs import MakeRecipe, assert_same_run, run_module, run_until, write_recipe
+from tests.support.processes.training_runs import MakeRecipe, assert_same_run, run_module, run_until, write_recipe
 from training.errors import CheckpointError, TrainingInterrupted
 from training.run import accelerator, trainer
 from training.run.output import state
@@ -198,7 +198,8 @@ def test_sigterm_ends_the_process_with_its_code(
     """As a user starts it: with several threads, and processes that load images."""
     recipe = make_recipe(data={**recipe_values["data"], "workers": 2})
     path = write_recipe(recipe, tmp_path / "recipe.yaml")
-    ended = run_module("tests.support.ended_run", "SIGTERM", "step", "7", str(recipe.output), str(path), threads=2)
+    signal = ["SIGTERM", "step", "7"]
+    ended = run_module("tests.support.processes.ended_run", *signal, str(recipe.output), str(path), threads=2)
     assert ended.returncode == 143
     assert "SIGTERM: stopped after step 7, 2 of 5 into epoch 2" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from tests.support.forked import ForkedProgram
-from tests.support.training_runs import MakeRecipe, run_module, write_recipe
+from tests.support.processes.forked import ForkedProgram
+from tests.support.processes.training_runs import MakeRecipe, run_module, write_recipe
 from training.recipe.keys import Recipe
 from training.run.trainer import train
 from training.storage.state_file import load_state

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ait_lite.checkpoint import read_config
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.data import open_splits
 from training.errors import OutputError, RecipeError
 from training.model.learner import Learner

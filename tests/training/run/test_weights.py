@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.training_runs import MakeRecipe
 from training.data import BatchTransform, Preprocessing
 from training.errors import DataError
 from training.recipe.keys import AugmentRecipe

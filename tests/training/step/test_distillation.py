@@ -10,8 +10,8 @@ from rich.console import Console
 from timm.models import save_for_hf
 from torch.nn import functional as F
 
-from tests.support.training_models import SMALL_MODELS
-from tests.support.training_runs import MakeRecipe, assert_same_run
+from tests.support.models.training_models import SMALL_MODELS
+from tests.support.processes.training_runs import MakeRecipe, assert_same_run
 from training.data import Preprocessing
 from training.errors import CheckpointError, RecipeError
 from training.recipe.keys import DistilRecipe

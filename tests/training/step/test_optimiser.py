@@ -8,7 +8,7 @@ import timm.optim.muon
 import torch
 from torch import nn
 
-from tests.support.training_models import SMALL_MODELS, small_model, small_vit
+from tests.support.models.training_models import SMALL_MODELS, small_model, small_vit
 from training.errors import RecipeError
 from training.recipe.keys import OptimizerRecipe, ScheduleRecipe
 from training.step.optimiser import create_optimizer, create_schedule, float32_newton_schulz

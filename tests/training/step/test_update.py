@@ -10,7 +10,7 @@ import timm.optim.muon
 from rich.console import Console
 from torch import Tensor, nn
 
-from tests.support.training_models import SMALL_MODELS
+from tests.support.models.training_models import SMALL_MODELS
 from training.recipe.keys import Recipe
 from training.run.trainer import train
 

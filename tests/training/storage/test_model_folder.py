@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ait_lite.checkpoint
-from tests.support.training_models import small_model
+from tests.support.models.training_models import small_model
 from training.data import Preprocessing
 from training.errors import CheckpointError
 from training.storage.model_folder import load_model, missing_files, save_model

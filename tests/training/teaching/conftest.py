@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import write_images
+from tests.support.images.training_images import write_images
+from tests.support.models.small_checkpoints import save_small_checkpoint
 
 
 @pytest.fixture(scope="session")

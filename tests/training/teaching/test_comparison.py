@@ -12,8 +12,8 @@ import pytest
 
 from ait.classifier import load
 from ait_lite.class_memory import READOUTS, ClassMemory
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import CLASSES, write_images
+from tests.support.images.training_images import CLASSES, write_images
+from tests.support.models.small_checkpoints import save_small_checkpoint
 from training.data.sources.folder import scan_splits
 from training.errors import CheckpointError, DataError
 from training.evaluation.evaluate import evaluate

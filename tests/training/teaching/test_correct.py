@@ -13,7 +13,7 @@ from ait_lite.images.decode import decode
 from ait_lite.images.limits import ImageLimits
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
-from tests.support.training_images import CLASSES, write_images
+from tests.support.images.training_images import CLASSES, write_images
 from training.errors import DataError, OutputError
 from training.teaching.correct import correct, fit_gate, withdraw
 from training.teaching.files import LabelledFile, image_files

@@ -8,7 +8,7 @@ import pytest
 
 from ait_lite.checkpoint import fingerprint
 from ait_lite.class_memory import ClassMemory, MemoryFolderError
-from tests.support.small_checkpoints import save_small_checkpoint
+from tests.support.models.small_checkpoints import save_small_checkpoint
 from training.errors import DataError
 from training.teaching.exporting import export
 from training.teaching.files import labelled_files

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ait_lite.class_memory import MemoryFolderError, Source, locked, open_memory
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import CLASSES
+from tests.support.images.training_images import CLASSES
+from tests.support.models.small_checkpoints import save_small_checkpoint
 from training.errors import CheckpointError, DataError
 from training.teaching.files import LabelledFile, image_files, labelled_files
 from training.teaching.memory import LocalMemory, create_memory, forget, verify

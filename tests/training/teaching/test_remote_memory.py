@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from ait_cli.main import app
 from ait_lite.class_memory import ClassMemory
-from tests.support.memories_client import COLOURS, coloured
-from tests.support.running_server import running_server
+from tests.support.servers.memories_client import COLOURS, coloured
+from tests.support.servers.running_server import running_server
 from training.teaching.remote_memory import list_memories
 
 run = CliRunner().invoke

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.support.training_runs import MakeRecipe, write_recipe
+from tests.support.processes.training_runs import MakeRecipe, write_recipe
 from training.errors import NonFiniteLossError, OutputError, RecipeError, TrainingInterrupted
 from training.run.trainer import TrainingResult, train
 from training.storage.history import read_metrics

@@ -8,7 +8,7 @@ import pytest
 from ait_lite.class_memory.examples.search import search
 from ait_lite.class_memory.examples.store import ExampleStore
 from ait_lite.class_memory.features import SCALE, quantise
-from tests.support.keys_in_few_directions import DIM, in_few_directions
+from tests.support.models.keys_in_few_directions import DIM, in_few_directions
 
 COUNT = 6000
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ait_lite.class_memory.examples.sketch import ROUNDING, Sketch
 from ait_lite.class_memory.features import SCALE
-from tests.support.keys_in_few_directions import in_few_directions
+from tests.support.models.keys_in_few_directions import in_few_directions
 
 
 @settings(deadline=None)

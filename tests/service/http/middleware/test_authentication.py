@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from service.app import create_app
 from service.auth.keys import KeysError
 from service.settings import Settings
-from tests.support.keys import bearer, sha256
+from tests.support.servers.keys import bearer, sha256
 
 KEY, SLOW, ADMIN = "one-key", "slow-key", "admin-key"
 

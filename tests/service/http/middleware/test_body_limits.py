@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.support import virtual_time
-from tests.support.service_client import IMAGE, labels, post, problem
+from tests.support.servers.service_client import IMAGE, labels, post, problem
+from tests.support.virtual import time as virtual_time
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -18,10 +18,10 @@ from ait.interpret.exemplars import Exemplars, thumbnail
 from ait.pretrained import load_model
 from service.app import create_app
 from service.settings import Settings
-from tests.support.explained_models import TEMPERATURE, save
-from tests.support.memories_client import serving
-from tests.support.service_client import wait_until_ready
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
+from tests.support.models.explained_models import TEMPERATURE, save
+from tests.support.servers.memories_client import serving
+from tests.support.servers.service_client import wait_until_ready
 
 
 @pytest.fixture(scope="package")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ait
-from tests.support.service_client import IMAGE, LABELS, labels, occupy, post, problem, served_by
-from tests.support.service_images import FORMATS, encode, many_scans, png_header, scene
+from tests.support.images.service_images import FORMATS, encode, many_scans, png_header, scene
+from tests.support.servers.service_client import IMAGE, LABELS, labels, occupy, post, problem, served_by
 
 FUZZ = hypothesis_settings(
     max_examples=60,

@@ -8,8 +8,8 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 import ait.interpret.explain
-from tests.support.explained_models import IMAGE
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
+from tests.support.models.explained_models import IMAGE
 
 
 def test_embeddings_are_the_librarys(

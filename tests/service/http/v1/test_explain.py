@@ -17,9 +17,9 @@ import ait.interpret.explain
 from ait_lite.checkpoint import WEIGHTS
 from service.model_process.classifier import Classifier
 from service.repository.folders import ModelError, locate
-from tests.support.explained_models import IMAGE, NAMES, TEMPERATURE, ask, refused
-from tests.support.memories_client import serving
-from tests.support.service_client import problem
+from tests.support.models.explained_models import IMAGE, NAMES, TEMPERATURE, ask, refused
+from tests.support.servers.memories_client import serving
+from tests.support.servers.service_client import problem
 
 
 def test_the_answer_is_what_the_library_says(

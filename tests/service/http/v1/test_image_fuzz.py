@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from tests.support.image_fuzz import fuzz, seeds
+from tests.support.fuzz.images import fuzz, seeds
 
 
 def test_mutated_images_are_answered_or_refused(client: TestClient) -> None:

@@ -10,9 +10,9 @@ from httpx import Response
 
 from ait_lite.class_memory import ClassMemory
 from service.http.v1.memories_schemas import Recollections
-from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours
-from tests.support.service_client import problem
-from tests.support.waiting import wait_for
+from tests.support.processes.waiting import wait_for
+from tests.support.servers.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours
+from tests.support.servers.service_client import problem
 
 
 def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:

@@ -15,10 +15,10 @@ from PIL import Image
 
 from service.memories.memories import Memories
 from service.memories.results import Taught
-from tests.support.memories_client import COLOURS, coloured, create, recall, teach, zipped
-from tests.support.service_client import problem
-from tests.support.service_images import encode, scene
-from tests.support.waiting import until, wait_for_event
+from tests.support.images.service_images import encode, scene
+from tests.support.processes.waiting import until, wait_for_event
+from tests.support.servers.memories_client import COLOURS, coloured, create, recall, teach, zipped
+from tests.support.servers.service_client import problem
 
 
 def test_a_label_is_found_and_forgotten_under_the_name_it_was_taught_with(teacher: TestClient) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.memories_client import create, serving, teach_colours
-from tests.support.memories_fuzz import fuzz
+from tests.support.fuzz.memories import fuzz
+from tests.support.servers.memories_client import create, serving, teach_colours
 
 
 def test_mutated_requests_to_memories_are_answered_or_refused(graph_folder: Path, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 from ait_lite.checkpoint import WEIGHTS, fingerprint
 from service.memories.records import Binding, Options
 from service.memories.stores.sqlite import SqliteStore
-from tests.support.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours
-from tests.support.memory_histories import QUOTAS
-from tests.support.prepared_models import write_prepared_classifier
-from tests.support.service_client import problem
-from tests.support.waiting import wait_for
+from tests.support.models.prepared_models import write_prepared_classifier
+from tests.support.processes.waiting import wait_for
+from tests.support.servers.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours
+from tests.support.servers.service_client import problem
+from tests.support.stress.memory_histories import QUOTAS
 
 LABELS = sorted(COLOURS)
 

@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 
 from ait.classifier import load
 from ait_lite.checkpoint import update_config
-from tests.support.memories_client import coloured, create, recall, serving, teach
-from tests.support.service_client import problem
-from tests.support.small_checkpoints import save_small_checkpoint
-from tests.support.training_images import CLASSES
+from tests.support.images.training_images import CLASSES
+from tests.support.models.small_checkpoints import save_small_checkpoint
+from tests.support.servers.memories_client import coloured, create, recall, serving, teach
+from tests.support.servers.service_client import problem
 
 PRIORS = 4 * len(CLASSES)
 

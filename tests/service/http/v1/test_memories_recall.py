@@ -7,10 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.support.memories_client import COLOURS, coloured, create, recall, teach, teach_colours
-from tests.support.service_client import problem
-from tests.support.service_images import encode, scene
-from tests.support.waiting import wait_for
+from tests.support.images.service_images import encode, scene
+from tests.support.processes.waiting import wait_for
+from tests.support.servers.memories_client import COLOURS, coloured, create, recall, teach, teach_colours
+from tests.support.servers.service_client import problem
 
 
 def test_teaching_asking_correcting_and_forgetting(teacher: TestClient) -> None:

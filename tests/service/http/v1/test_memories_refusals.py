@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.support.keys import bearer, sha256
-from tests.support.memories_client import coloured, create, recall, serving, teach, zipped
-from tests.support.service_client import problem, wait_until_ready
+from tests.support.servers.keys import bearer, sha256
+from tests.support.servers.memories_client import coloured, create, recall, serving, teach, zipped
+from tests.support.servers.service_client import problem, wait_until_ready
 
 KEYS = ", ".join(f"{name} {sha256(name)} {scope}".strip() for name, scope in (("asks", ""), ("teaches", "teach")))
 

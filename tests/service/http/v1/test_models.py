@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from tests.support.service_client import LABELS
+from tests.support.servers.service_client import LABELS
 
 
 def test_models(client: TestClient) -> None:

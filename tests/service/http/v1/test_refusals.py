@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 from ait_lite.images.content import Content
 from service.http.advice import advice
-from tests.support.service_client import IMAGE, labels, post, problem
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
+from tests.support.servers.service_client import IMAGE, labels, post, problem
 
 BASE64 = base64.b64encode(IMAGE)
 

@@ -14,8 +14,8 @@ from tritonclient.http import InferenceServerClient
 from service.model_process.classifier import Classifier
 from service.model_process.mixed_batch import split
 from service.repository.folders import locate
-from tests.support.running_server import running_server
-from tests.support.v2_clients import KEY, MODEL
+from tests.support.servers.running_server import running_server
+from tests.support.servers.v2_clients import KEY, MODEL
 
 
 @pytest.fixture(scope="package")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from tests.support.v2_clients import MODEL
+from tests.support.servers.v2_clients import MODEL
 
 
 def test_a_large_answer_is_compressed_for_who_asks(url: str) -> None:

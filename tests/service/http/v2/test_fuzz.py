@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from tests.support.v2_fuzz import fuzz, seeds
+from tests.support.fuzz.inference import fuzz, seeds
 
 
 def test_mutated_requests_are_answered_or_refused(client: TestClient) -> None:

@@ -9,7 +9,7 @@ from kserve import InferenceRESTClient, InferRequest
 from kserve.protocol.infer_type import RequestedOutput
 from tritonclient.http import InferenceServerClient, InferRequestedOutput
 
-from tests.support.v2_clients import IMAGES, MODEL, close, kserve_tensor, tensor, with_kserve
+from tests.support.servers.v2_clients import IMAGES, MODEL, close, kserve_tensor, tensor, with_kserve
 
 
 def test_kserve_health(url: str) -> None:

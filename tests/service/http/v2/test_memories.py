@@ -12,9 +12,9 @@ from kserve.protocol.infer_type import RequestedOutput
 from tritonclient.http import InferenceServerClient, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from tests.support.memories_client import coloured, zipped
-from tests.support.v2_clients import kserve_tensor, tensor, with_kserve
-from tests.support.waiting import CEILING, wait_for
+from tests.support.processes.waiting import CEILING, wait_for
+from tests.support.servers.memories_client import coloured, zipped
+from tests.support.servers.v2_clients import kserve_tensor, tensor, with_kserve
 
 
 @pytest.fixture(scope="module")

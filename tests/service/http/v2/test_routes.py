@@ -16,7 +16,7 @@ from httpx import Response
 
 from service.app import create_app
 from service.settings import Settings
-from tests.support.service_images import encode, scene
+from tests.support.images.service_images import encode, scene
 
 INFER = "/v2/models/colours/infer"
 

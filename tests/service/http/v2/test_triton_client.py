@@ -14,9 +14,9 @@ from tritonclient.http import InferenceServerClient, InferRequestedOutput
 from tritonclient.http.aio import InferenceServerClient as AioClient
 from tritonclient.utils import InferenceServerException
 
-from tests.support.service_client import LABELS
-from tests.support.service_images import encode
-from tests.support.v2_clients import IMAGES, MODEL, close, tensor
+from tests.support.images.service_images import encode
+from tests.support.servers.service_client import LABELS
+from tests.support.servers.v2_clients import IMAGES, MODEL, close, tensor
 
 TEXT = np.array([IMAGES[0], b"text"], object)
 

@@ -8,7 +8,7 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.http.auth import BasicAuth
 from tritonclient.utils import InferenceServerException
 
-from tests.support.v2_clients import KEY, MODEL, tensor
+from tests.support.servers.v2_clients import KEY, MODEL, tensor
 
 
 def states(triton: InferenceServerClient) -> dict[str, str]:

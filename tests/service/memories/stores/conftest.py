@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.postgres_server import running_postgres
+from tests.support.servers.postgres_server import running_postgres
 
 
 @pytest.fixture(scope="package")

@@ -18,9 +18,9 @@ from service.memories.stores.opening import open_store
 from service.memories.stores.postgres import PostgresStore
 from service.memories.stores.schema import MIGRATIONS
 from service.settings import SettingsError
-from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
-from tests.support.postgres_server import PostgresServer, running_postgres
-from tests.support.waiting import wait_for
+from tests.support.processes.waiting import wait_for
+from tests.support.servers.postgres_server import PostgresServer, running_postgres
+from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson, taught
 
 
 @pytest.fixture(scope="module")

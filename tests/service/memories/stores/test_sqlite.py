@@ -17,7 +17,7 @@ from service.memories.answering.index import MemoryIndex
 from service.memories.records import Claim, Lesson, Options, Selection
 from service.memories.stores.schema import MIGRATIONS
 from service.memories.stores.sqlite import SqliteStore
-from tests.support.memory_histories import BINDING, QUOTAS, lesson, taught
+from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson, taught
 
 SECRET = b"an image that nobody may ever find again" * 200
 
@@ -116,7 +116,7 @@ def test_another_process_sees_a_write_by_its_token(tmp_path: Path) -> None:
     before = store.token()
     script = (
         "import sys; from pathlib import Path; from service.memories.stores.sqlite import SqliteStore;"
-        "from tests.support.memory_histories import BINDING, QUOTAS, lesson;"
+        "from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson;"
         "SqliteStore(Path(sys.argv[1])).teach('pets', [lesson('b')], BINDING.fingerprint, QUOTAS)"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[4])

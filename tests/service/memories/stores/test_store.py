@@ -27,7 +27,8 @@ from service.memories.answering.index import MemoryIndex, WouldWait
 from service.memories.records import ABSENT, PRESENT, Binding, Claim, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import CLAIM_SECONDS, MemoryStore
-from tests.support.memory_histories import (
+from tests.support.processes.waiting import wait_for
+from tests.support.stress.memory_histories import (
     BINDING,
     DIM,
     QUOTAS,
@@ -38,7 +39,6 @@ from tests.support.memory_histories import (
     lesson,
     taught,
 )
-from tests.support.waiting import wait_for
 
 ROOMY = Quotas(100_000, 1000, 20, 10_000_000)
 

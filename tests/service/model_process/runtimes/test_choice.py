@@ -19,8 +19,8 @@ from service.model_process.mixed_batch import split
 from service.model_process.runtimes import choice, graph_model
 from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import ModelError, locate
-from tests.support.graphs import flip_weight, stand_in_for_int8
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
+from tests.support.models.graphs import flip_weight, stand_in_for_int8
 
 
 @pytest.fixture

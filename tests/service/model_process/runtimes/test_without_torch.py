@@ -11,7 +11,7 @@ import pytest
 
 from service.model_process.classifier import Classifier
 from service.repository.folders import locate
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 
 _PROGRAM = """
 import json, sys
@@ -23,7 +23,7 @@ sys.modules.update(dict.fromkeys(("torch", "timm", "torchvision", "safetensors.t
 from service.model_process.classifier import Classifier
 from service.model_process.runtimes.choice import Wanted
 from service.repository.folders import locate
-from tests.support.service_images import scene
+from tests.support.images.service_images import scene
 
 classifier = Classifier(locate(sys.argv[1]), wanted=Wanted(sys.argv[2]), threads=2)
 labels = classifier.classify([scene()] * 3)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support.augmentation import CLASSES, PREPROCESSING, some_batch
+from tests.support.images.augmentation import CLASSES, PREPROCESSING, some_batch
 from training.data import BatchTransform
 from training.errors import RecipeError
 from training.recipe.keys import AugmentRecipe

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.augmentation import PREPROCESSING, SIDE
+from tests.support.images.augmentation import PREPROCESSING, SIDE
 from training.data.augment.erasing import RandomErasing
 from training.data.augment.rectangles import area, inside
 

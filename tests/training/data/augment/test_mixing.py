@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tests.support.augmentation import CLASSES, PREPROCESSING, SIDE, some_batch
+from tests.support.images.augmentation import CLASSES, PREPROCESSING, SIDE, some_batch
 from training.data.augment.mixing import Mixing, partner_rows
 from training.data.augment.rectangles import area, inside
 

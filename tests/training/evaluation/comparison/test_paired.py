@@ -15,7 +15,7 @@ from timm.models import save_for_hf
 from typer.testing import CliRunner
 
 from ait_cli.main import app
-from tests.support.training_images import CLASSES, write_images
+from tests.support.images.training_images import CLASSES, write_images
 from training.errors import DataError
 from training.evaluation.comparison.paired import ANOTHER, Comparison, compare, compare_probabilities
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.budgets import Questions
+from tests.support.processes.budgets import Questions
 from training.experiments.blocks.comparison import difference, drawn, outcome
 from training.experiments.blocks.designs import DESIGNS, MergeSimilar, PoolPatches, Size, multiply_adds, parameters
 from training.experiments.blocks.training import Training, _shifted

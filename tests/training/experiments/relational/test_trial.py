@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.budgets import Questions
+from tests.support.processes.budgets import Questions
 from training.experiments.budget import Budget, OutOfTime
 from training.experiments.relational.trial import RelationalTrial, for_this_machine, run_trial
 

@@ -11,9 +11,9 @@ import torch
 from torchvision import datasets
 
 from ait.benchmark.cost import model_cost
-from tests.support.budgets import Questions
-from tests.support.published_sets import write_cifar, write_pets
-from tests.support.training_images import write_images
+from tests.support.images.published_sets import write_cifar, write_pets
+from tests.support.images.training_images import write_images
+from tests.support.processes.budgets import Questions
 from training.data import open_splits
 from training.data.sources import triangle
 from training.errors import DataError

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.support.examples import ROOT
-from tests.support.training_runs import MakeRecipe
+from tests.support.processes.examples import ROOT
+from tests.support.processes.training_runs import MakeRecipe
 from training.errors import OutputError
 from training.run.output.lock import LOCK, RunLock
 from training.run.trainer import train
