@@ -25,10 +25,10 @@ from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopb
 from service.http.openapi import describe, operation_id
 from service.http.pages import page_routes
 from service.http.process_stats import take_snapshot
-from service.http.v1 import classify, embed, explain, memories_examples, memories_recall, models
-from service.http.v1 import memories as memories_v1
+from service.http.v1 import classify, embed, explain, models
 from service.http.v1.bare_routes import bare_routes
-from service.http.v1.memories_access import REVISION_HEADER
+from service.http.v1.memories import examples, recall, whole
+from service.http.v1.memories.access import REVISION_HEADER
 from service.http.v2 import repository
 from service.http.v2 import routes as inference_v2
 from service.http.v2.statistics import Statistics
@@ -108,7 +108,7 @@ def create_app(
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
-        routes=[*bare_routes(classify.router), *bare_routes(memories_recall.router), *page_routes()],
+        routes=[*bare_routes(classify.router), *bare_routes(recall.router), *page_routes()],
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
@@ -123,7 +123,7 @@ def create_app(
     app.state.replication = replication
     app.state.memories = memories
     app.state.teaching_open = is_loopback(settings.host)
-    memory_routes = (memories_v1, memories_recall, memories_examples)
+    memory_routes = (whole, recall, examples)
     for module in (classify, explain, embed, models, *memory_routes, inference_v2, repository, operations):
         app.include_router(module.router)
     problems.install(app)

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from ait_lite.class_memory import ClassMemory
-from service.http.v1.memories_schemas import Recollections
+from service.http.v1.memories.schemas import Recollections
 from tests.support.processes.waiting import wait_for
 from tests.support.servers.memories_client import COLOURS, coloured, create, recall, serving, teach, teach_colours
 from tests.support.servers.service_client import problem

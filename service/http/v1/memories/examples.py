@@ -11,7 +11,7 @@ from service.http.dependencies import EngineDep, asked_deadline, own_deadline
 from service.http.disconnect import while_connected
 from service.http.problems import Problem, ProblemDocument, documented, problem_of
 from service.http.uploads import UploadLimits, read_uploads, spool_uploads
-from service.http.v1.memories_access import (
+from service.http.v1.memories.access import (
     ExampleId,
     Expected,
     LeastRevision,
@@ -25,7 +25,7 @@ from service.http.v1.memories_access import (
     revision_headers,
     set_revision,
 )
-from service.http.v1.memories_schemas import (
+from service.http.v1.memories.schemas import (
     Correction,
     ExampleDescription,
     ExampleList,

@@ -12,7 +12,7 @@ from service.http.dependencies import asked_deadline, engine_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented
 from service.http.uploads import UploadLimits, read_uploads
-from service.http.v1.memories_access import (
+from service.http.v1.memories.access import (
     LAST_REVISION,
     MEMORY,
     REVISION_HEADER,
@@ -20,7 +20,7 @@ from service.http.v1.memories_access import (
     memories_of,
     revision_headers,
 )
-from service.http.v1.memories_schemas import Recollections
+from service.http.v1.memories.schemas import Recollections
 from service.http.v1.requests import (
     TIMEOUT,
     asked_integer,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.http.dependencies import EngineDep
 from service.http.problems import documented
 from service.http.uploads import read_body
-from service.http.v1.memories_access import (
+from service.http.v1.memories.access import (
     Expected,
     ExpectedOrNew,
     LeastRevision,
@@ -23,7 +23,7 @@ from service.http.v1.memories_access import (
     read_json,
     set_revision,
 )
-from service.http.v1.memories_schemas import (
+from service.http.v1.memories.schemas import (
     MemoryDescription,
     MemoryHealth,
     MemoryList,

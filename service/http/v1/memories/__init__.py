@@ -1,0 +1,1 @@
+"""/v1/memories: memories of classes."""
