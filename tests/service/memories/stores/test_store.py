@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,15 +14,10 @@ from service.errors import (
     MemoryConflict,
     MemoryFull,
     MemoryNotFound,
-    RequestUnderWay,
-    RevisionNotReached,
-    StaleRevision,
-    StoreUnavailable,
 )
-from service.memories.answering.index import MemoryIndex, WouldWait
-from service.memories.records import ABSENT, PRESENT, Binding, Claim, Options, Quotas, Selection
+from service.memories.records import Binding, Options, Quotas, Selection
 from service.memories.stores.opening import open_store
-from service.memories.stores.store import CLAIM_SECONDS, MemoryStore
+from service.memories.stores.store import MemoryStore
 from tests.support.processes.waiting import wait_for
 from tests.support.stress.memory_histories import (
     BINDING,
@@ -41,33 +32,6 @@ from tests.support.stress.memory_histories import (
 )
 
 ROOMY = Quotas(100_000, 1000, 20, 10_000_000)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The place of a store."""
-    return str(tmp_path / "memories.sqlite3") if request.param == "sqlite" else request.getfixturevalue("database")
-
-
-@pytest.fixture
-def store(where: str) -> Iterator[MemoryStore]:
-    yield from emptied(where)
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStore]:
-    folder = tmp_path_factory.mktemp("store")
-    yield from emptied(
-        folder / "memories.sqlite3" if request.param == "sqlite" else request.getfixturevalue("database")
-    )
-
-
-def emptied(where: Path | str) -> Iterator[MemoryStore]:
-    store = open_store(str(where))
-    for memory in store.memories():
-        store.delete(memory.name)
-    yield store
-    store.close()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -183,255 +147,6 @@ def test_limits_are_held_example_by_example(store: MemoryStore) -> None:
     assert store.memory("pets").examples == 3
     store.forget("pets", Selection(label="bee"))
     assert store.correct("pets", "a", "cat", quotas) == store.memory("pets").revision
-
-
-def test_a_stale_revision_is_refused_by_every_change(store: MemoryStore) -> None:
-    taught(store, lesson("a"))
-    stale = store.memory("pets").revision
-    store.teach("pets", [lesson("b")], BINDING.fingerprint, QUOTAS, stale)
-    changes = (
-        lambda: store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS, stale),
-        lambda: store.correct("pets", "a", "dog", QUOTAS, stale),
-        lambda: store.forget("pets", Selection(id="a"), stale),
-        lambda: store.delete("pets", stale),
-        lambda: store.replace("pets", Options(), BINDING, [], QUOTAS, stale),
-        lambda: store.rebind("pets", BINDING, {}, stale),
-        lambda: store.create("pets", Options(), BINDING, QUOTAS, ABSENT),
-        lambda: store.replace("pets", Options(), BINDING, [], QUOTAS, ABSENT),
-    )
-    for change in changes:
-        with pytest.raises(StaleRevision):
-            change()
-    assert store.memory("pets").examples == 2
-
-
-def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> None:
-    for make in (
-        lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected),
-        lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
-    ):
-        for expected in (1, PRESENT):
-            with pytest.raises(StaleRevision):
-                make(expected)
-        made, new = make(ABSENT)
-        assert new
-        assert store.memories() == [made]
-        assert not make(PRESENT)[1]
-        store.delete("pets")
-
-
-def test_of_makers_of_a_memory_one_wins(store: MemoryStore) -> None:
-    start, outcomes = threading.Barrier(8), []
-
-    def make(number: int) -> None:
-        start.wait()
-        try:
-            store.replace("pets", Options(), BINDING, [lesson(f"w{number}")], QUOTAS, ABSENT)
-            outcomes.append(f"w{number}")
-        except (StaleRevision, StoreUnavailable):  # a client asks again after the second, and is told the first
-            outcomes.append("")
-
-    threads = [threading.Thread(target=make, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    (winner,) = filter(None, outcomes)
-    assert [each.id for each in store.examples("pets", None, "", 9)] == [winner]
-
-
-def test_of_writers_with_the_same_revision_one_wins(store: MemoryStore) -> None:
-    taught(store, lesson("a"))
-    revision = store.memory("pets").revision
-    start, outcomes = threading.Barrier(8), []
-
-    def write(number: int) -> None:
-        start.wait()
-        try:
-            store.teach("pets", [lesson(f"w{number}")], BINDING.fingerprint, QUOTAS, revision)
-            outcomes.append("written")
-        except StaleRevision:
-            outcomes.append("stale")
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["stale"] * 7 + ["written"]
-    assert store.memory("pets").examples == 2
-
-
-def test_revisions_grow_over_all_memories_and_outlive_them(store: MemoryStore) -> None:
-    taught(store, lesson("a"))
-    first = store.memory("pets").revision
-    other = taught(store, name="tools").memory("tools").revision
-    store.delete("pets")
-    again = taught(store).memory("pets").revision
-    assert first < other < again
-
-
-def test_an_index_follows_every_change_of_others(store: MemoryStore) -> None:
-    taught(store, lesson("a"), lesson("b", "dog"), lesson("c", "dog"))
-    index = MemoryIndex(store, "pets")
-
-    def contents() -> dict[str, str]:
-        with index.state() as state:
-            return {each: state.content.label_of(each) for each in state.content.ids()}
-
-    assert contents() == {"a": "cat", "b": "dog", "c": "dog"}
-    store.forget("pets", Selection(id="a"))
-    store.teach("pets", [lesson("d", "eel")], BINDING.fingerprint, QUOTAS)  # as many as before
-    assert contents() == {"b": "dog", "c": "dog", "d": "eel"}
-    store.correct("pets", "b", "eel", QUOTAS)
-    assert contents() == {"b": "eel", "c": "dog", "d": "eel"}
-    store.replace("pets", Options(), BINDING, [lesson("b", "ant", seed=3), lesson("x", "ant")], QUOTAS)
-    assert contents() == {"b": "ant", "x": "ant"}
-    store.delete("pets")
-    with pytest.raises(MemoryNotFound):
-        contents()
-    taught(store, lesson("y"), beta=3.0)
-    assert contents() == {"y": "cat"}
-    with pytest.raises(RevisionNotReached), index.state(store.memory("pets").revision + 1):
-        pass
-
-
-def test_an_index_that_may_not_wait_gives_up_instead(store: MemoryStore) -> None:
-    taught(store, lesson("a"))
-    index = MemoryIndex(store, "pets")
-
-    def examples_at_once() -> int | None:
-        try:
-            with index.state(wait=False) as state:
-                return len(state.content)
-        except WouldWait:
-            return None
-
-    def read() -> int | None:
-        with index.state() as state:
-            assert examples_at_once() is None  # others hold it
-            return len(state.content)
-
-    assert examples_at_once() is None  # nothing has been read
-    assert read() == 1
-    while examples_at_once() is None:  # what the database tells of the store's own change may still come
-        read()
-    store.teach("pets", [lesson("b", "dog")], BINDING.fingerprint, QUOTAS)
-    assert examples_at_once() is None
-    assert read() == 2
-    while (found := examples_at_once()) is None:
-        read()
-    assert found == 2
-    with pytest.raises(WouldWait), index.state(store.memory("pets").revision + 1, wait=False):
-        pass
-
-
-def test_rebinding_gives_every_example_its_new_key(store: MemoryStore) -> None:
-    taught(store, lesson("a"), lesson("b", "dog"))
-    index = MemoryIndex(store, "pets")
-    with index.state():
-        pass
-    wide = Binding("others", "e" * 64, 2 * DIM)
-    keys = {"a": b"\x00\x40" + bytes(4 * DIM - 2), "b": bytes(4 * DIM - 2) + b"\x00\x40"}
-    before = store.memory("pets")
-    memory = store.rebind("pets", wide, keys, before.revision)
-    assert (memory.binding, memory.examples, memory.bytes) == (wide, 2, before.bytes + 4 * DIM)
-    with index.state(memory.revision) as state:
-        assert state.content.dim == 2 * DIM
-        assert state.content.labels == ("cat", "dog")
-    with pytest.raises(MemoryConflict):
-        store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS)
-
-
-def claim(token: str = "t", key: str = "k", digest: str = "d") -> Claim:
-    return Claim("pets", key, digest, token)
-
-
-def at(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    """Have the stores take it for this time."""
-    monkeypatch.setattr("service.memories.stores.sql.time", SimpleNamespace(time=lambda: now))
-
-
-def test_answers_are_kept_by_key_and_request(store: MemoryStore) -> None:
-    with pytest.raises(MemoryNotFound):
-        store.claim_answer(claim())
-    taught(store)
-    assert store.claim_answer(claim()) is None
-    store.keep_answer(claim("other"), "not by this claim")
-    store.keep_answer(claim(), "first")
-    store.keep_answer(claim(), "second")
-    assert store.claim_answer(claim("again")) == "first"
-    assert store.claim_answer(claim(key="l")) is None
-    with pytest.raises(MemoryConflict):
-        store.claim_answer(claim(digest="other"))
-    store.delete("pets")
-    store.keep_answer(claim(key="l"), "of a memory that is gone")
-    assert taught(store).claim_answer(claim(key="l")) is None
-
-
-def test_an_answer_is_claimed_while_it_is_made(store: MemoryStore) -> None:
-    taught(store)
-    assert store.claim_answer(claim()) is None
-    with pytest.raises(RequestUnderWay):
-        store.claim_answer(claim("second"))
-    with pytest.raises(MemoryConflict):
-        store.claim_answer(claim("second", digest="other"))
-    store.drop_claim(claim("second"))
-    with pytest.raises(RequestUnderWay):
-        store.claim_answer(claim("second"))
-    store.drop_claim(claim())
-    assert store.claim_answer(claim("second")) is None
-
-
-def test_of_claims_to_an_answer_one_holds(store: MemoryStore) -> None:
-    taught(store)
-    start, outcomes = threading.Barrier(8), []
-
-    def ask(number: int) -> None:
-        start.wait()
-        try:
-            outcomes.append(store.claim_answer(claim(str(number))))
-        except RequestUnderWay:
-            outcomes.append("under way")
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert outcomes.count(None) == 1
-    assert outcomes.count("under way") == 7
-
-
-def test_a_claim_that_is_not_renewed_expires(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught(store)
-    at(monkeypatch, 1000.0)
-    assert store.claim_answer(claim()) is None
-    at(monkeypatch, 1000.0 + CLAIM_SECONDS - 1)
-    store.renew_claim(claim())
-    at(monkeypatch, 1000.0 + CLAIM_SECONDS + 1)
-    with pytest.raises(RequestUnderWay):
-        store.claim_answer(claim("second"))
-    at(monkeypatch, 1000.0 + 2 * CLAIM_SECONDS)
-    assert store.claim_answer(claim("second")) is None
-    store.renew_claim(claim())  # too late, as is the answer
-    store.keep_answer(claim(), "first")
-    with pytest.raises(RequestUnderWay):
-        store.claim_answer(claim("third"))
-
-
-def test_an_answer_expires_after_a_day(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught(store)
-    at(monkeypatch, 1000.0)
-    for key in "kl":
-        assert store.claim_answer(claim(key=key)) is None
-        store.keep_answer(claim(key=key), "first")
-    at(monkeypatch, 1000.0 + 86_399)
-    assert store.claim_answer(claim("second")) == "first"
-    at(monkeypatch, 1000.0 + 86_401)
-    assert store.claim_answer(claim("second", digest="another request")) is None
-    at(monkeypatch, 1000.0)
-    assert store.claim_answer(claim("second", key="l")) is None  # whatever had expired was removed
 
 
 def test_what_was_forgotten_is_erased_whichever_process_is_asked(store: MemoryStore, where: str) -> None:
