@@ -17,7 +17,7 @@ from ait_lite.checkpoint import EXEMPLARS as FILE
 
 def made(count: int = 12, width: int = 6, classes: int = 3, seed: int = 0) -> Exemplars:
     generator = torch.Generator().manual_seed(seed)
-    pictures = [
+    files = [
         thumbnail(torch.randint(0, 256, (3, 20 + index, 30), dtype=torch.uint8, generator=generator))
         for index in range(count)
     ]
@@ -26,8 +26,8 @@ def made(count: int = 12, width: int = 6, classes: int = 3, seed: int = 0) -> Ex
         torch.randn(count, classes, generator=generator),
         torch.arange(count) % classes,
         tuple(f"class/{index}.jpg" for index in range(count)),
-        tuple(data for data, _ in pictures),
-        tuple(size for _, size in pictures),
+        tuple(data for data, _ in files),
+        tuple(size for _, size in files),
     )
 
 
@@ -143,12 +143,12 @@ def test_a_class_without_exemplars_has_no_neighbours() -> None:
 def test_thumbnails_are_small_pictures(channels: int, height: int, width: int) -> None:
     image = torch.full((channels, height, width), 200, dtype=torch.uint8)
     data, size = thumbnail(image)
-    with Image.open(BytesIO(data)) as picture:
-        assert picture.format == "JPEG"
-        assert picture.size == size
+    with Image.open(BytesIO(data)) as image:
+        assert image.format == "JPEG"
+        assert image.size == size
         assert max(size) == min(64, max(height, width))
         assert abs(size[0] / size[1] - width / height) < 0.1
-        assert abs(picture.convert("L").getpixel((0, 0)) - 200) <= 2
+        assert abs(image.convert("L").getpixel((0, 0)) - 200) <= 2
 
 
 @given(wanted=st.integers(1, 100), classes=st.integers(1, 30_000), width=st.integers(1, 4096))

@@ -1,4 +1,4 @@
-"""Sort-of-CLEVR's answers are those of plain loops over objects, and its pictures show the objects."""
+"""Sort-of-CLEVR's answers are those of plain loops over objects, and its images show the objects."""
 
 import math
 
