@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.block import AssociativeBlock
-from ait.interpret.memory_report import trace_queries
+from ait.interpret.memory_report import answer
 from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import AssociativeHead
 
@@ -309,15 +309,7 @@ def _watch_norms(hooks: ExitStack, model: nn.Module, norms: list[_Norms]) -> Non
 def _logits(model: nn.Module, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
     with ExitStack() as hooks:
         intervene(hooks, model)
-        return torch.cat([_answer(model, batch).float() for batch in images.split(batch_size)])
-
-
-def _answer(model: nn.Module, images: Tensor) -> Tensor:
-    if not isinstance(model, AssociativeModel):
-        logits: Tensor = model(images)
-        return logits
-    # By the trace, which writes nothing even where a memory is adaptive.
-    return model.forward_head(trace_queries(model, images).tokens)
+        return torch.cat([answer(model, batch).float() for batch in images.split(batch_size)])
 
 
 def _scores(
