@@ -1,5 +1,7 @@
 """Fit weights of another shape to a model: other grids, patch sizes and heads, or blocks without their memories."""
 
+from typing import Any
+
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
@@ -29,11 +31,15 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
             if side * side * model.embed_dim == value.shape[1]:
                 value = resample_flat_head(value, new_grid, (side, side))
         fitted[name] = value
-    return _fit_associative_head(fitted, model)
+    return fit_associative_head(fitted, model)
 
 
-def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
+def fit_associative_head(state_dict: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
     """Give an associative head its own start where the weights are of a linear one, or of other classes.
+
+    Args:
+        state_dict: Weights that fit but for the head.
+        model: One whose head may be associative.
 
     Raises:
         ValueError: The head of the weights is associative, and the model's is not.
