@@ -4,7 +4,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn as fit_vit
 from torch import Tensor
 
 from ait.latent.transformer import WorkspaceTransformer
-from ait.weights import fit_associative_head
+from ait.memory.head_weights import fit_associative_head
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: WorkspaceTransformer) -> dict[str, Tensor]:
