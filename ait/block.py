@@ -149,6 +149,11 @@ class AssociativeBlock(PlainBlock):
         self.workspace = GlobalWorkspace(dim, memory, device=device, dtype=dtype)
 
     @torch.jit.unused
+    def beside(self) -> nn.Module:
+        """Return the layer to whose output what is retrieved is added."""
+        return self.post_norm
+
+    @torch.jit.unused
     def trace(self, x: Tensor) -> BlockTrace:
         """Run the block on tokens (B, N, E) without writing, whatever the memory would do, and tell its queries."""
         x, queries = self.encode(x)

@@ -1,10 +1,10 @@
 """Fit weights of another shape to a model: other grids, patch sizes and heads, or blocks without their memories."""
 
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from timm.layers import resample_abs_pos_embed, resample_patch_embed, to_2tuple
 from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer, resample_flat_head
-from ait.memory.associative_head import AssociativeHead
+from ait.memory.head_weights import fit_associative_head
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
@@ -16,41 +16,44 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransf
     _check_fit(state_dict, model)
     prefix = model.num_prefix_tokens
     new_grid = model.patch_embed.grid_size
+    old_grid = _grid_of(state_dict, model)
     fitted = {}
     for name, value in state_dict.items():
         if ".workspace." in name and not model.associative_blocks():
             continue
         if name == "patch_embed.proj.weight" and value.shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
             value = resample_patch_embed(value, list(model.patch_embed.proj.weight.shape[-2:]))
-        elif name == "pos_embed" and value.shape[1] != model.pos_embed.shape[1]:
-            value = resample_abs_pos_embed(value, list(new_grid), num_prefix_tokens=prefix)
-        elif name == "head.weight" and model.global_pool == "flat" and value.shape[1] != model.head_hidden_size:
-            side = round((value.shape[1] // model.embed_dim) ** 0.5)
-            if side * side * model.embed_dim == value.shape[1]:
-                value = resample_flat_head(value, new_grid, (side, side))
+        elif name == "pos_embed" and old_grid != new_grid:
+            value = resample_abs_pos_embed(value, list(new_grid), list(old_grid), num_prefix_tokens=prefix)
+        elif (
+            name == "head.weight"
+            and model.global_pool == "flat"
+            and old_grid != new_grid
+            and value.shape[1] == old_grid[0] * old_grid[1] * model.embed_dim
+        ):
+            value = resample_flat_head(value, new_grid, old_grid)
         fitted[name] = value
-    return _fit_associative_head(fitted, model)
+    return fit_associative_head(fitted, model)
 
 
-def _fit_associative_head(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
-    """Give an associative head its own start where the weights are of a linear one, or of other classes.
+def _grid_of(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> tuple[int, int]:
+    """Find the grid of patches that weights were made for: the first that has as many.
 
-    Raises:
-        ValueError: The head of the weights is associative, and the model's is not.
+    That of the size that their folder tells, the model's own, that of the architecture's size; else a square.
     """
-    theirs = {name for name in state_dict if name.startswith("head.")}
-    if "head.log_beta" in theirs and not isinstance(model.head, AssociativeHead):
-        known = (getattr(model, "pretrained_cfg", None) or {}).get("num_classes", model.num_classes)
-        rows = len(state_dict["head.examples"])
-        if isinstance(model.head, nn.Linear) and model.num_classes == known and rows % known == 0:
-            raise ValueError("The head of these weights is associative; create the model with head='associative'.")
-        return {name: value for name, value in state_dict.items() if name not in theirs}
-    if not isinstance(model.head, AssociativeHead) or not theirs:
-        return state_dict
-    own = {f"head.{name}": value for name, value in model.head.state_dict().items()}
-    if all(name in own and own[name].shape == state_dict[name].shape for name in theirs):
-        return state_dict
-    return {name: value for name, value in state_dict.items() if name not in theirs} | own
+    rows, columns = model.patch_embed.grid_size
+    if "pos_embed" not in state_dict or "patch_embed.proj.weight" not in state_dict:
+        return rows, columns
+    tokens = state_dict["pos_embed"].shape[1] - model.num_prefix_tokens
+    height, width = state_dict["patch_embed.proj.weight"].shape[-2:]
+    told = (getattr(model, "pretrained_model_args", None) or {}).get("img_size", 0)
+    usual = (getattr(model, "pretrained_cfg", None) or {}).get("input_size", (0, 0))[-2:]
+    grids = [(size[0] // height, size[1] // width) for size in map(to_2tuple, (told, usual))]
+    for grid in (grids[0], (rows, columns), grids[1]):
+        if grid[0] * grid[1] == tokens:
+            return grid
+    side = round(tokens**0.5)
+    return side, side
 
 
 def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ait.associative_model import AssociativeModel
 from ait.block import AssociativeBlock
 from ait.interpret.feed_forward import feed_forward_inputs, feed_forwards
-from ait.interpret.memory_report import memory_report
+from ait.interpret.memory_report import answer, memory_report
 from ait.memory.kernels import sphere_inverse_snr
 
 LINEAR, TWO_LAYERS = 0.77, 2.9
@@ -209,13 +209,13 @@ def answers_changed_without_memory(model: AssociativeModel, images: Tensor, batc
         images: Normalised images, shape (B, C, H, W).
         batch_size: Images run at once.
     """
-    whole = torch.cat([model(batch).argmax(1) for batch in images.split(batch_size)])
+    whole = torch.cat([answer(model, batch).argmax(1) for batch in images.split(batch_size)])
     hooks = [
         block.workspace.ls.register_forward_hook(lambda _, __, retrieved: torch.zeros_like(retrieved))
         for block in model.associative_blocks()
     ]
     try:
-        without = torch.cat([model(batch).argmax(1) for batch in images.split(batch_size)])
+        without = torch.cat([answer(model, batch).argmax(1) for batch in images.split(batch_size)])
     finally:
         for hook in hooks:
             hook.remove()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ait.associative_model import AssociativeModel
 from ait.block import AssociativeBlock
-from ait.interpret.memory_report import trace_queries
+from ait.interpret.memory_report import answer
 from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import AssociativeHead
 
@@ -74,6 +74,8 @@ class CausalReport:
 
 
 Hooks = Callable[[ExitStack, Any], None]
+# Of a block: norms of what patches retrieve, and of what it is added to, a batch each.
+_Norms = tuple[list[Tensor], list[Tensor]]
 
 
 class HasModules(Protocol):
@@ -233,16 +235,18 @@ def causal_report(model: nn.Module, images: Tensor, labels: Tensor, batch_size: 
     model.eval()
     try:
         blocks = model.associative_blocks() if isinstance(model, AssociativeModel) else []
-        ratios = [[] for _ in blocks]  # type: list[list[Tensor]]
-        right, loss = _scores(model, images, labels, batch_size, partial(_watch_norms, ratios=ratios))
+        norms: list[_Norms] = [([], []) for _ in blocks]
+        right, loss = _scores(model, images, labels, batch_size, partial(_watch_norms, norms=norms))
         effects = {
             name: _effect(right, loss, *_scores(model, images, labels, batch_size, intervene))
             for name, intervene in interventions(model).items()
         }
     finally:
         model.train(training)
-    means = tuple(float(torch.cat(found).mean()) for found in ratios)
-    return CausalReport(len(images), float(right.mean()), float(loss.mean()), effects, means)
+    ratios = tuple(
+        float((torch.cat(retrieved) / torch.cat(beside).clamp_min(1e-12)).mean()) for retrieved, beside in norms
+    )
+    return CausalReport(len(images), float(right.mean()), float(loss.mean()), effects, ratios)
 
 
 @torch.no_grad()
@@ -290,30 +294,22 @@ def disturbed_blocks(model: HasMemories, intervention: str) -> Iterator[None]:
         yield
 
 
-def _watch_norms(hooks: ExitStack, model: nn.Module, ratios: list[list[Tensor]]) -> None:
+def _watch_norms(hooks: ExitStack, model: nn.Module, norms: list[_Norms]) -> None:
     if not isinstance(model, AssociativeModel):
         return
-    for block, found in zip(model.associative_blocks(), ratios, strict=True):
+    for block, found in zip(model.associative_blocks(), norms, strict=True):
+        for layer, kept in zip((block.workspace.ls, block.beside()), found, strict=True):
 
-        def hook(module: nn.Module, arguments: Any, output: Any, block: Any = block, found: Any = found) -> None:
-            retrieved = block.workspace.ls(output[0]).float().norm(dim=-1)
-            found.append((retrieved / arguments[0].float().norm(dim=-1).clamp_min(1e-12)).flatten())
+            def hook(module: nn.Module, arguments: Any, output: Tensor, kept: list[Tensor] = kept) -> None:
+                kept.append(output[:, model.num_prefix_tokens :].float().norm(dim=-1).flatten())
 
-        hooks.enter_context(block.workspace.retrieval.register_forward_hook(hook))
+            hooks.enter_context(layer.register_forward_hook(hook))
 
 
 def _logits(model: nn.Module, images: Tensor, batch_size: int, intervene: Hooks) -> Tensor:
     with ExitStack() as hooks:
         intervene(hooks, model)
-        return torch.cat([_answer(model, batch).float() for batch in images.split(batch_size)])
-
-
-def _answer(model: nn.Module, images: Tensor) -> Tensor:
-    if not isinstance(model, AssociativeModel):
-        logits: Tensor = model(images)
-        return logits
-    # By the trace, which writes nothing even where a memory is adaptive.
-    return model.forward_head(trace_queries(model, images).tokens)
+        return torch.cat([answer(model, batch).float() for batch in images.split(batch_size)])
 
 
 def _scores(

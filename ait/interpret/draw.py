@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ait.associative_model import AssociativeModel
-from ait.interpret.memory_report import BlockMemory, memory_report
+from ait.interpret.memory_report import BlockMemory, answer, memory_report
 from ait.interpret.prior_map import PriorMap
 from ait.memory.capacity import perplexity
 
@@ -24,6 +24,8 @@ def draw_memory(
     labels: Sequence[str] | None = None,
 ) -> list[BlockMemory]:
     """Draw, for every block: energies before and after retrieval, which priors patches recall, and how many.
+
+    The model is read in evaluation mode and left in the mode it had; its memory is not written.
 
     Args:
         model: An AiT model.
@@ -89,7 +91,7 @@ def draw_prior_map(found: PriorMap, path: str | Path, labels: Sequence[str] | No
 def _title(model: AssociativeModel, pixels: Tensor, labels: Sequence[str] | None) -> str:
     training = model.training
     with torch.no_grad():
-        probabilities = model.eval()(pixels).softmax(-1)[0]
+        probabilities = answer(model.eval(), pixels).softmax(-1)[0]
     model.train(training)
     best = probabilities.topk(min(3, len(probabilities)))
     names = [labels[i] if labels else f"class {i}" for i in best.indices.tolist()]

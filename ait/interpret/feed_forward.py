@@ -13,6 +13,8 @@ import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
 
+from ait.interpret.memory_report import answer
+
 _FIRES = 1e-3  # of the layer's largest activation: below, a key says nothing
 
 
@@ -90,7 +92,7 @@ def feed_forward_report(
     try:
         with _reading({module: readers[name].read for name, module in found.items()}):
             for batch in images.split(batch_size):
-                model(batch)
+                answer(model, batch)
     finally:
         model.train(training)
     return [reader.summary(name, min(count, len(images))) for name, reader in readers.items()]
@@ -171,5 +173,5 @@ def feed_forward_inputs(model: nn.Module, images: Tensor, batch_size: int = 64) 
 
     with _reading({module: keep(name) for name, module in found.items()}):
         for batch in images.split(batch_size):
-            model(batch)
+            answer(model, batch)
     return {name: torch.cat(parts) for name, parts in gathered.items()}

@@ -153,6 +153,23 @@ def trace_queries(model: AssociativeModel, images: Tensor) -> Trace:
     return Trace(queries, model.norm(tokens))
 
 
+def answer(model: nn.Module, images: Tensor) -> Tensor:
+    """Classify images without writing a memory, even one that evaluation writes.
+
+    Args:
+        model: Any classifier, in evaluation mode.
+        images: Normalised images, shape (B, C, H, W).
+
+    Returns:
+        Logits, shape (B, num_classes).
+    """
+    if isinstance(model, AssociativeModel):
+        logits: Tensor = model.forward_head(trace_queries(model, images).tokens)
+    else:
+        logits = model(images)
+    return logits
+
+
 def block_recall(block: AssociativeBlock, queries: Tensor) -> Recall:
     """Ask a block's memory.
 

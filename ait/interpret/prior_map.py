@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ait.associative_model import AssociativeModel
-from ait.interpret.memory_report import block_recall, trace_queries
+from ait.interpret.memory_report import answer, block_recall, trace_queries
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def _accuracy(
     right = 0
     with _replaced(model, priors):
         for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            logits = model.forward_head(trace_queries(model, batch).tokens)
-            right += int((logits.argmax(-1) == answers).sum())
+            right += int((answer(model, batch).argmax(-1) == answers).sum())
     return right / len(images)
 
 

@@ -57,8 +57,8 @@ class RecallMerge(nn.Module):
         scores = self.norm(x) @ self.keys.mT  # (B, N, M)
         if not self.compete:
             return scores.softmax(1)
-        recall = scores.softmax(-1)
-        return recall / recall.sum(1, keepdim=True)
+        # r over its sum, by logarithms: of a prior that no token recalls both underflow.
+        return scores.log_softmax(-1).softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Merge tokens (B, N, E) to (B, M, E)."""

@@ -1,14 +1,30 @@
 """A ViT that ends on a few latent tokens: one block works on them in passes, and every pass reads all patches anew."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
+from timm.layers import get_act_layer, get_norm_layer
 from timm.models import VisionTransformer, checkpoint_seq
 from timm.models.vision_transformer import Block, get_init_weights_vit
 from torch import Tensor, nn
 
 from ait.latent.recall_merge import RecallMerge
 from ait.memory.associative_head import make_classifier
+
+# Arguments of timm's ViT that it hands to its blocks as they are, and those that it looks up by name first.
+_OF_BLOCKS: Final = (
+    "mlp_ratio",
+    "qkv_bias",
+    "qk_norm",
+    "scale_attn_norm",
+    "scale_mlp_norm",
+    "proj_bias",
+    "init_values",
+    "mlp_layer",
+    "attn_layer",
+)
+_LAYERS: Final[dict[str, Callable[..., Any]]] = {"norm_layer": get_norm_layer, "act_layer": get_act_layer}
 
 
 class Workspace(nn.Module):
@@ -69,14 +85,16 @@ class WorkspaceTransformer(VisionTransformer):
     ) -> None:
         if min(passes, num_latents) < 1:
             raise ValueError(f"passes and num_latents are at least 1, got {passes=} and {num_latents=}.")
-        super().__init__(**{"global_pool": "avg", "fc_norm": False, **vit, "class_token": False})
+        # Latent tokens are no tokens of the image: none of them is a prefix to be left out.
+        super().__init__(
+            **{"global_pool": "avg", "fc_norm": False, **vit, "class_token": False, "pool_include_prefix": True}
+        )
         dd: dict[str, Any] = {"device": vit.get("device"), "dtype": vit.get("dtype")}
         block: Any = vit.get("block_fn") or Block
-        settings = {
-            key: vit[key]
-            for key in ("mlp_ratio", "qkv_bias", "qk_norm", "init_values", "norm_layer", "act_layer", "mlp_layer")
-            if vit.get(key) is not None
-        }
+        settings = {key: vit[key] for key in _OF_BLOCKS if vit.get(key) is not None}
+        for key, resolve in _LAYERS.items():
+            if vit.get(key) is not None:
+                settings[key] = resolve(vit[key])
         rates = {"proj_drop": vit.get("proj_drop_rate", 0.0), "attn_drop": vit.get("attn_drop_rate", 0.0)}
         heads = vit.get("num_heads", 12)
         inner = block(self.embed_dim, heads, **{"qkv_bias": True, **settings, **rates}, **dd)
@@ -91,7 +109,9 @@ class WorkspaceTransformer(VisionTransformer):
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay leaves alone."""
-        return {*super().no_weight_decay(), "head.log_beta"} & {name for name, _ in self.named_parameters()}
+        # Of an associative head only directions count.
+        head = {"head.weight", "head.log_beta"} if self.head_type == "associative" else set()
+        return (super().no_weight_decay() | head) & {name for name, _ in self.named_parameters()}
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from ait.latent.transformer import WorkspaceTransformer
+from ait.latent.weights import checkpoint_filter_fn
 from ait.preprocessing import cifar_cfg, imagenet_cfg
 
 default_cfgs = generate_default_cfgs(
@@ -30,6 +31,7 @@ def _create(variant: str, pretrained: bool = False, **kwargs: Any) -> WorkspaceT
         WorkspaceTransformer,
         variant,
         pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
         feature_cfg={"out_indices": kwargs.pop("out_indices", min(3, kwargs["depth"])), "feature_cls": "getter"},
         **kwargs,
     )

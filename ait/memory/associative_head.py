@@ -87,7 +87,10 @@ class AssociativeHead(nn.Module):
 
     def priors(self) -> Tensor:
         """Return the unit-norm priors, shape (C, K, F), float32; zero where a class holds nothing yet."""
-        return F.normalize(self.weight.float(), dim=-1).unflatten(0, (self.num_classes, self.num_priors))
+        priors = F.normalize(self.weight.float(), dim=-1)
+        # At zero the slope of the normalisation is without bound.
+        priors = priors.where(self.weight.any(-1, keepdim=True), 0.0)
+        return priors.unflatten(0, (self.num_classes, self.num_priors))
 
     def beta(self) -> Tensor:
         """Return the inverse temperature, a scalar tensor."""
@@ -110,7 +113,7 @@ class AssociativeHead(nn.Module):
         """Cosines of features (..., F) with all priors, (..., C * K); -1 with those that hold nothing."""
         priors = F.normalize(self.weight.float(), dim=-1)  # (C * K, F)
         overlap = F.normalize(features.float(), dim=-1) @ priors.mT
-        return torch.where((priors == 0).all(-1), torch.full_like(overlap, -1.0), overlap)
+        return _unless_empty(overlap, priors)
 
     def _logits(self, overlap: Tensor) -> Tensor:
         """Cosines with all priors (..., C * K) to logits (..., C): minus the energy of each class's memory."""
@@ -138,13 +141,20 @@ class AssociativeHead(nn.Module):
         Returns:
             Logits, shape (B, C), float32.
         """
+        with torch.autocast(features.device.type, enabled=False):  # as in `forward`
+            return self._with_batch(features, labels, rate)
+
+    @torch.jit.unused
+    def _with_batch(self, features: Tensor, labels: Tensor, rate: float) -> Tensor:
         priors, query = self.priors(), F.normalize(features.float(), dim=-1)  # (C, K, F), (B, F)
         own = priors[labels]  # (B, K, F)
         won = (self.beta() * torch.einsum("bf,bkf->bk", query, own)).softmax(-1)  # (B, K)
         contribution = won.unsqueeze(-1) * query.unsqueeze(1)  # (B, K, F)
         sums = all_reduce_sum(torch.zeros_like(priors).index_add(0, labels, contribution))
-        overlap = query @ _moved(priors, sums, rate).flatten(0, 1).mT  # (B, C * K)
-        left_out = torch.einsum("bf,bkf->bk", query, _moved(own, sums[labels] - contribution, rate))
+        moved = _moved(priors, sums, rate).flatten(0, 1)  # (C * K, F)
+        overlap = _unless_empty(query @ moved.mT, moved)  # (B, C * K)
+        moved = _moved(own, sums[labels] - contribution, rate)  # (B, K, F)
+        left_out = _unless_empty(torch.einsum("bf,bkf->bk", query, moved), moved)
         overlap = overlap.unflatten(-1, (self.num_classes, self.num_priors))
         is_own = F.one_hot(labels, self.num_classes).bool().unsqueeze(-1)  # (B, C, 1)
         return self._logits(torch.where(is_own, left_out.unsqueeze(1), overlap).flatten(1))
@@ -222,6 +232,11 @@ class AssociativeHead(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, as ``print(model)`` shows them."""
         return f"{self.in_features}, {self.num_classes}, num_priors={self.num_priors}"
+
+
+def _unless_empty(overlap: Tensor, priors: Tensor) -> Tensor:
+    """Cosines (..., P) with priors (..., P, F), and -1 with those that hold nothing."""
+    return torch.where((priors == 0).all(-1), torch.full_like(overlap, -1.0), overlap)
 
 
 def _moved(priors: Tensor, sums: Tensor, rate: float) -> Tensor:

@@ -131,8 +131,22 @@ def separated_cross_entropy(dim: int, radius: float, count: int, mean_energy: fl
         The cross-entropy in nats.
     """
     log_sphere = math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
-    share = torch.special.gammainc(torch.tensor(float(dim)).double(), torch.tensor(float(radius)).double())
-    return mean_energy + math.log(count) + log_sphere + math.log(float(share)) + math.lgamma(dim)
+    return mean_energy + math.log(count) + log_sphere + _log_lower_gamma(dim, radius)
+
+
+def _log_lower_gamma(dim: int, radius: float) -> float:
+    """Logarithm of the lower incomplete gamma function ``gamma(n, r)``."""
+    share = float(torch.special.gammainc(*torch.tensor([dim, radius], dtype=torch.float64)))
+    if share > 0:
+        return math.log(share) + math.lgamma(dim)
+    # Where r is far below n the share underflows: r^n e^-r sum_k r^k / (n (n + 1) ... (n + k)), which falls fast.
+    term = total = 1 / dim
+    index = dim
+    while term > 1e-17 * total:
+        index += 1
+        term *= radius / index
+        total += term
+    return dim * math.log(radius) - radius + math.log(total)
 
 
 def log_log_slope(arguments: Sequence[float], values: Sequence[float]) -> float:

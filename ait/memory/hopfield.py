@@ -113,6 +113,11 @@ def retrieve(
     return query
 
 
+def _widened(x: Tensor) -> Tensor:
+    """Give half precision as float32, and any other as it is."""
+    return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
+
+
 class FoldedLinear(nn.Linear):
     """A linear map without bias whose weight others multiply with directly.
 
@@ -217,7 +222,7 @@ class HopfieldRetrieval(nn.Module):
 
         gram = weight.mT @ weight  # (D, D), carries lengths and angles of W back to the prior space
         pattern_norms = ((priors @ gram) * priors).sum(-1)  # (M,), |y|^2
-        token_norms = tokens.square().sum(-1, keepdim=True)  # (..., 1), |h|^2
+        token_norms = _widened(tokens).square().sum(-1, keepdim=True)  # (..., 1), |h|^2
         recall = torch.empty(0)
         for step in range(self.steps):
             overlap = projected @ priors.to(projected.dtype).mT  # (..., M), h.y
@@ -227,12 +232,13 @@ class HopfieldRetrieval(nn.Module):
                 # |h|^2 is the same for every pattern, so the softmax does not see it.
                 recall = torch.softmax(beta * (overlap - 0.5 * pattern_norms), dim=-1)
             else:
-                squared = token_norms - 2 * overlap + pattern_norms
+                # Beside |h|^2, half precision would round away by what patterns differ.
+                squared = token_norms - 2 * _widened(overlap) + _widened(pattern_norms)
                 distance = squared.clamp_min(self.min_squared_distance).sqrt()
                 recall = torch.softmax(-beta * distance, dim=-1) / distance
-                recall = recall / recall.sum(-1, keepdim=True)
+                recall = (recall / recall.sum(-1, keepdim=True)).to(tokens.dtype)
             if step + 1 < self.steps:
                 recalled = recall @ priors.to(recall.dtype)  # (..., D)
                 projected = recalled @ gram.to(recalled.dtype)
-                token_norms = (projected * recalled).sum(-1, keepdim=True)
+                token_norms = _widened(projected * recalled).sum(-1, keepdim=True)
         return recall

@@ -79,6 +79,11 @@ class AssociativeViTBlock(AssociativeBlock):
         return x, self.mlp(self.norm2(x))
 
     @torch.jit.unused
+    def beside(self) -> nn.Module:
+        """Return the layer to whose output what is retrieved is added."""
+        return self.ls2
+
+    @torch.jit.unused
     def trace(self, x: Tensor) -> BlockTrace:
         """Run the block on tokens (B, N, E) without writing, whatever the memory would do, and tell its queries."""
         x, h = self.encode(x)

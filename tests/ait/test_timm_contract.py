@@ -224,6 +224,17 @@ def test_weights_of_an_oblong_grid_load_unchanged(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize("pool", ["flat", "avg"])
+@pytest.mark.parametrize("size", [(32, 8), (32, 32)])
+def test_weights_of_an_oblong_grid_are_resampled(tmp_path: Path, size: tuple[int, int], pool: str) -> None:
+    changes = {"img_size": (8, 32), "num_classes": 5, "global_pool": pool}
+    model = create(**changes)
+    save_for_hf(model, tmp_path, model_args={**TINY, **changes}, safe_serialization=True)
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, img_size=size)
+    model.set_input_size(img_size=size)
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict())
+
+
 # Construction and storage
 
 

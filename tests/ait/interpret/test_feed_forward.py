@@ -7,8 +7,10 @@ import timm
 import torch
 from PIL import Image
 
+from ait.interpret.associations import answers_changed_without_memory
 from ait.interpret.draw_keys import draw_keys
 from ait.interpret.feed_forward import feed_forward_inputs, feed_forward_report, feed_forwards
+from tests.ait.conftest import MakeModel
 
 
 def small(**args: object) -> torch.nn.Module:
@@ -50,6 +52,16 @@ def test_keys_that_never_fire_are_dead(images: torch.Tensor) -> None:
     assert report[0].dead == pytest.approx(0.25)
     assert bool((report[0].share[:16] == 0).all())
     assert 1 <= report[0].keys_per_token <= 48
+
+
+def test_a_memory_that_evaluation_writes_is_not_written(make_model: MakeModel) -> None:
+    model = make_model({"adaptive": True}).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randn(4, 3, 16, 16)
+    feed_forward_report(model, images)
+    feed_forward_inputs(model, images)
+    answers_changed_without_memory(model, images)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
 def test_a_model_without_such_networks_is_refused(images: torch.Tensor) -> None:

@@ -39,6 +39,16 @@ def test_competing_tokens_go_to_the_prior_that_they_recall() -> None:
     torch.testing.assert_close(merge(tokens.unsqueeze(0))[0], expected)
 
 
+def test_a_prior_that_no_token_recalls_still_gets_a_mean() -> None:
+    merge = RecallMerge(4, 2, compete=True)
+    with torch.no_grad():
+        merge.keys.copy_(100 * torch.eye(4)[:2])
+        merge.values.zero_()
+    token = torch.eye(4)[:1].repeat(3, 1).unsqueeze(0)  # all are of the first prior's kind
+    assert (merge.norm(token) @ merge.keys.mT).softmax(-1)[..., 1].max() == 0
+    torch.testing.assert_close(merge(token), token[:, :2])
+
+
 def test_without_competition_each_prior_reads_what_scores_highest() -> None:
     merge = RecallMerge(4, 2)
     with torch.no_grad():

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from timm.layers import resample_abs_pos_embed
 from timm.models import group_parameters, save_for_hf
 from torch import Tensor, nn
 
@@ -137,6 +138,64 @@ def test_a_saved_folder_gives_the_same_model(tmp_path: Path, images: Tensor) -> 
     save_for_hf(model, tmp_path, model_args={**SMALL, "head": "associative"}, safe_serialization=True)
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     torch.testing.assert_close(loaded(images), model(images))
+
+
+def saved(tmp_path: Path, **changes: Any) -> tuple[WorkspaceTransformer, str]:
+    """A model, and the folder that it is saved in, as timm names it."""
+    model = create(**changes)
+    save_for_hf(model, tmp_path, model_args={**SMALL, **changes}, safe_serialization=True)
+    return model, f"local-dir:{tmp_path}"
+
+
+def test_weights_fit_images_and_patches_of_other_sizes(tmp_path: Path) -> None:
+    model, folder = saved(tmp_path)
+    for changes, grid in (({"img_size": 32}, 8), ({"patch_size": 8}, 2)):
+        other = timm.create_model(folder, pretrained=True, **changes)
+        torch.testing.assert_close(other.workspace.state_dict(), model.workspace.state_dict())
+        expected = resample_abs_pos_embed(model.pos_embed, [grid, grid], num_prefix_tokens=0)
+        torch.testing.assert_close(other.pos_embed, expected)
+
+
+@pytest.mark.parametrize("head", ["linear", "associative"])
+def test_an_associative_head_starts_anew_on_other_classes(tmp_path: Path, head: str) -> None:
+    model, folder = saved(tmp_path, head=head)
+    other = timm.create_model(folder, pretrained=True, num_classes=3, head="associative")
+    torch.testing.assert_close(other.workspace.state_dict(), model.workspace.state_dict())
+    assert other.get_classifier().priors().shape == (3, 4, 24)
+
+
+def test_weights_of_an_associative_head_are_refused_by_a_linear_one(tmp_path: Path) -> None:
+    _, folder = saved(tmp_path, head="associative")
+    with pytest.raises(ValueError, match="head='associative'"):
+        timm.create_model(folder, pretrained=True, head="linear")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm_layer": "rmsnorm", "act_layer": "relu"},
+        {"proj_bias": False},
+        {"scale_attn_norm": True, "scale_mlp_norm": True},
+        {"attn_layer": "diff"},
+    ],
+)
+def test_the_block_of_the_workspace_is_as_the_others(changes: dict[str, Any], images: Tensor) -> None:
+    model = create(**changes)
+    inner, outer = model.workspace.block, model.blocks[0]
+    assert inner.state_dict().keys() == outer.state_dict().keys()
+    assert [type(layer) for layer in inner.modules()] == [type(layer) for layer in outer.modules()]
+    assert model(images).shape == (4, 5)
+
+
+def test_the_head_reads_all_latent_tokens_beside_registers(images: Tensor) -> None:
+    model = create(reg_tokens=2)
+    latent = model.forward_features(images)
+    torch.testing.assert_close(model.forward_head(latent, pre_logits=True), latent.mean(1))
+
+
+def test_weight_decay_leaves_an_associative_head_alone() -> None:
+    assert {"head.weight", "head.log_beta"} <= create(head="associative").no_weight_decay()
+    assert "head.weight" not in create().no_weight_decay()
 
 
 # The memory

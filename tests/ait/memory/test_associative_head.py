@@ -130,6 +130,28 @@ def test_an_image_alone_in_its_class_reads_the_stored_priors(features: Tensor) -
     torch.testing.assert_close(layer.forward_with_batch(features, torch.arange(6) % 3, 0.0), layer(features))
 
 
+def test_a_batch_with_images_of_an_empty_class_can_be_learned_from(features: Tensor) -> None:
+    layer, labels = head(), torch.arange(6) % 4
+    layer.add_classes(1)
+    torch.testing.assert_close(layer.forward_with_batch(features, labels, 0.0), layer(features))
+    # An image alone in a class that holds nothing has nothing to read.
+    alone = layer.forward_with_batch(features[:4], labels[:4], 0.5)
+    torch.testing.assert_close(alone[3, 3], -layer.beta())
+    loss = F.cross_entropy(layer.forward_with_batch(features, labels, 0.5), labels)
+    loss.backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.norm() < 10
+    assert not layer.weight.grad[-2:].any()
+
+
+def test_a_batch_is_read_in_float32_under_autocast(features: Tensor) -> None:
+    layer, labels = head(), torch.arange(6) % 3
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = layer.forward_with_batch(features, labels, 0.5)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, layer.forward_with_batch(features, labels, 0.5))
+
+
 def test_evaluation_and_training_write_nothing_by_themselves(features: Tensor) -> None:
     layer = head()
     before = {name: value.clone() for name, value in layer.state_dict().items()}

@@ -89,6 +89,18 @@ def test_cross_entropy_of_disjoint_balls_equals_integration(dim, radius, count) 
     assert separated_cross_entropy(dim, radius, count, 0.25) == pytest.approx(math.log(normaliser) + 0.25, abs=1e-6)
 
 
+def test_cross_entropy_of_small_balls_in_many_dimensions() -> None:
+    # A ball so small that exp(-distance) is one within it: the logarithm of the balls' volume.
+    dim, radius = 768, 1e-6
+    volume = dim / 2 * math.log(math.pi) - math.lgamma(dim / 2 + 1) + dim * math.log(radius)
+    assert separated_cross_entropy(dim, radius, 10) == pytest.approx(math.log(10) + volume, abs=1e-5)
+    # Both ways to compute it agree where one gives way to the other.
+    dims = [dim for dim in range(150, 400)]
+    values = [separated_cross_entropy(dim, 5.0, 1) for dim in dims]
+    curvature = [values[i - 1] - 2 * values[i] + values[i + 1] for i in range(1, len(values) - 1)]
+    assert max(map(abs, curvature)) < 0.02
+
+
 def test_cross_entropy_may_be_negative() -> None:
     assert separated_cross_entropy(4, 0.1, 1) < 0
 

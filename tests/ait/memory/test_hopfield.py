@@ -1,6 +1,7 @@
 """Energies and retrieval: descent, bounds, and the equality of token space and prior space."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -125,6 +126,22 @@ def test_retrieval_in_prior_space_equals_token_space(
     last = retrieve(tokens, patterns, beta, kernel, steps - 1)
     torch.testing.assert_close(weights, recall_weights(last, patterns, beta, kernel), rtol=1e-5, atol=1e-6)
     assert torch.equal(retrieval.weights(tokens, priors), weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@kernels
+def test_models_in_half_precision_recall_as_in_float32(kernel: str, dtype: torch.dtype) -> None:
+    retrieval = HopfieldRetrieval(192, 8, kernel, beta=4.0)
+    tokens = F.layer_norm(normal(5, 192, seed=0).float(), (192,))
+    priors = F.normalize(normal(6, 8, seed=1).float(), dim=-1)
+    for steps in (1, 2):
+        retrieval.steps = steps
+        with torch.no_grad():
+            expected = retrieval.weights(tokens, priors)
+            retrieved, weights = deepcopy(retrieval).to(dtype)(tokens.to(dtype), priors)
+        assert retrieved.dtype == dtype
+        difference, spread = weights.float() - expected, expected - expected.mean(-1, keepdim=True)
+        assert difference.norm() < 0.05 * spread.norm()
 
 
 @kernels

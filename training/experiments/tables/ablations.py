@@ -15,7 +15,7 @@ from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.comparison import COARSE, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
-from training.experiments.tables.markdown import accuracy, cost, table, theirs
+from training.experiments.tables.markdown import SPREAD, accuracy, cost, table, theirs
 from training.experiments.tables.step_seconds import over_first, step_seconds
 from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
@@ -103,8 +103,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch"
     size += f", {seeds} seed{'s' if seeds > 1 else ''}"
     parts = [
-        f"Ours, {size} (per cent of the test images right; parameters and multiply-adds in millions; time of "
-        "a training step over the full model's, measured in turns):",
+        f"Ours, {size} (per cent of the test images right{SPREAD if seeds > 1 else ''}; parameters and multiply-adds "
+        "in millions; time of a training step over the full model's, measured in turns):",
         table(["model", "parameters", "multiply-adds", "time", *sets, "theirs: AiT-Small, mean of three sets"], rows),
     ]
     if missing:

@@ -13,7 +13,7 @@ from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
 from training.experiments.tables import published
 from training.experiments.tables.datasets import OUR_TRIANGLE, TABLE_DATA
-from training.experiments.tables.markdown import accuracy, cost, table, theirs
+from training.experiments.tables.markdown import SPREAD, accuracy, cost, table, theirs
 from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
 _PLAIN: Final = {"class_token": False, "global_pool": "avg"}
@@ -165,7 +165,8 @@ def markdown(
         "batch 128, one seed"
     )
     parts = [
-        f"Ours, {what} (per cent of the test images right; parameters and multiply-adds in millions, first set):",
+        f"Ours, {what} (per cent of the test images right{SPREAD if full else ''}; parameters and multiply-adds in "
+        "millions, first set):",
         table(["model", "parameters", "multiply-adds", *sets], rows),
     ]
     if missing:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Final
+
+# What tables say of figures that `accuracy` writes of several seeds.
+SPREAD: Final = ", ± the standard deviation over seeds"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
 from training.experiments.tables.comparison import COARSE, PAPER, QUICK
 from training.experiments.tables.datasets import TABLE_DATA
-from training.experiments.tables.markdown import accuracy, cost, table
+from training.experiments.tables.markdown import SPREAD, accuracy, cost, table
 from training.experiments.tables.step_seconds import over_first, step_seconds
 from training.experiments.tables.trial import TableTrial, run_trial, run_trials
 
@@ -87,8 +87,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
         else "reduced: AiT-Tiny in patches of 8, one epoch, one seed"
     )
     text = (
-        f"{_DATASET}, {size} (per cent of the test images right; parameters and multiply-adds in millions; time of "
-        "a training step over that of the model as it is, measured in turns):\n\n"
+        f"{_DATASET}, {size} (per cent of the test images right{SPREAD if full else ''}; parameters and multiply-adds "
+        "in millions; time of a training step over that of the model as it is, measured in turns):\n\n"
         + table(["memory", "parameters", "multiply-adds", "time", _DATASET], rows)
         + "\n"
     )

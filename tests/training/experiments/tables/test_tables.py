@@ -72,6 +72,7 @@ def test_a_table_holds_ours_and_theirs_and_names_what_is_missing(
     assert "| AiT-Small | 15.8 | 83.34 | 56.30 | 99.47* | – | – |" in outcome.markdown
     assert "| BRIMs | – | 60.10 | 31.75* | – | – | – |" in outcome.markdown
     assert "| TR+HC | 2.00 | 3.0 | 51.00 ± 1.00 |" in outcome.markdown
+    assert "right, ± the standard deviation over seeds; parameters" in outcome.markdown
 
 
 def test_a_stopped_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +106,7 @@ def test_ablations_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ablations, "run_trial", quick)
     monkeypatch.setattr(ablations, "step_seconds", step_seconds)
     outcome = ablations.run(True, 0, None, tmp_path, Budget())
+    assert "right, ± the standard deviation over seeds; parameters" in outcome.markdown
     assert (
         "| full model | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 50.00 ± 0.00 | 79.70 |" in outcome.markdown
     )
@@ -200,6 +202,7 @@ def test_sweeps_change_one_setting_at_a_time_and_tell_its_cost(
     outcome = sweeps.run(True, 0, None, tmp_path, Budget())
     assert "| as it is | 0.00 | 0.0 | 1.00 | 50.00 ± 0.00 |" in outcome.markdown
     assert "| steps 2 | 0.00 | 0.0 | 1.50 | 50.00 ± 0.00 |" in outcome.markdown
+    assert "right, ± the standard deviation over seeds; parameters" in outcome.markdown
     # beta 1 is the published memory's own, as 4 is that of `ait_*` models.
     assert len(seen) == 3 * sum(map(len, sweeps.SWEEPS.values()))
     assert len({trial.name for trial in seen}) == len(seen)
