@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from statistics import mean, stdev
 from typing import Any, Final
 
-from training.data.sources.sort_of_clevr import KINDS
+from training.data.sources.sort_of_clevr import KINDS, TEST_IMAGES
 from training.experiments import style
+from training.experiments.blocks.trial import OF_BLOCKS
 from training.experiments.outcome import Check, Outcome
 from training.experiments.tables.published import PARAMETERS
 
@@ -44,10 +46,72 @@ def report(title: str, heading: str, results: Sequence[_Result], theirs: Mapping
     right.set(xlabel="epoch", ylabel="right answers, binary, %")
     # One legend of both: the colours are the same.
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=3)
-    # Which questions were answered rightly is told in shares.
+    # Which questions were answered rightly is told in shares, and in differences.
     told = [{key: value for key, value in result.items() if key != "right"} for result in results]
-    figures = {"trials": told, "published": {name: dict(found) for name, found in theirs.items()}}
-    return Outcome(f"{title}, 200 test images", checks, figure, figures, table(heading, kinds, results, theirs))
+    compared = differences(results)
+    figures = {
+        "trials": told,
+        "differences": compared,
+        "published": {name: dict(found) for name, found in theirs.items()},
+    }
+    text = table(heading, kinds, results, theirs) + _differences_table(kinds, compared)
+    return Outcome(f"{title}, {TEST_IMAGES} test images", checks, figure, figures, text)
+
+
+def differences(results: Sequence[_Result]) -> list[dict[str, Any]]:
+    """Compare models on the same questions: the first of every seed with the others, and each with itself disturbed.
+
+    Args:
+        results: As `run_trial` returns them; those that do not tell which questions were answered rightly are passed
+            over.
+
+    Returns:
+        Of each pair its names, its seed, and by kind of question the mean difference in shares, and half of its 95 %
+        interval over the test images.
+    """
+    found, firsts = [], dict[int, _Result]()
+    for result in results:
+        if "right" not in result:
+            continue
+        label, seed = result["settings"]["label"], result["settings"]["seed"]
+        whole = result["right"]["on"]
+        first = firsts.setdefault(seed, result)
+        if first is not result:
+            found.append(_difference(first["settings"]["label"], label, seed, first["right"]["on"], whole))
+        for change, right in result["right"].items():
+            if change != "on":
+                disturbed = f"{label}, {OF_BLOCKS[change].replace('_', ' ')}"
+                found.append(_difference(label, disturbed, seed, whole, right))
+    return found
+
+
+def _difference(
+    model: str, other: str, seed: int, ours: Mapping[str, str], theirs: Mapping[str, str]
+) -> dict[str, Any]:
+    by_kind = {}
+    for kind, digits in ours.items():
+        each = [int(a) - int(b) for a, b in zip(digits, theirs[kind], strict=True)]
+        count = len(each) // TEST_IMAGES  # questions about an image, which are not independent
+        images = [mean(each[start : start + count]) for start in range(0, len(each), count)]
+        by_kind[kind] = {"mean": mean(images), "interval": 1.96 * stdev(images) / len(images) ** 0.5}
+    return {"model": model, "other": other, "seed": seed, "by_kind": by_kind}
+
+
+def _differences_table(kinds: Sequence[str], compared: Sequence[Mapping[str, Any]]) -> str:
+    if not compared:
+        return ""
+    lines = [
+        "",
+        f"Differences on the same questions (points, with 95 % intervals over the {TEST_IMAGES} test images):",
+        "",
+        "| model | less | seed | " + " | ".join(kinds) + " |",
+        "|---|---|---|" + "---|" * len(kinds),
+    ]
+    for each in compared:
+        told = [each["by_kind"][kind] for kind in kinds]
+        cells = [f"{100 * kind['mean']:+.1f} ± {100 * kind['interval']:.1f}" for kind in told]
+        lines.append(f"| {each['model']} | {each['other']} | {each['seed']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def table(

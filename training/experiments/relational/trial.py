@@ -14,7 +14,14 @@ from torch import Tensor
 from ait.benchmark.cost import model_cost
 from ait.interpret.causal import disturbed_blocks
 from ait_lite.checkpoint import atomic_file, write_text
-from training.data.sources.sort_of_clevr import KINDS, QUESTION_BITS, SIZE, SortOfClevr, generate_sort_of_clevr
+from training.data.sources.sort_of_clevr import (
+    KINDS,
+    QUESTION_BITS,
+    SIZE,
+    TEST_IMAGES,
+    SortOfClevr,
+    generate_sort_of_clevr,
+)
 from training.experiments.blocks.training import fast_products
 from training.experiments.blocks.trial import OF_BLOCKS
 from training.experiments.budget import Budget, NotChosen, trial_name
@@ -104,7 +111,7 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(_groups(model, trial.weight_decay), lr=trial.lr)
     train = generate_sort_of_clevr(trial.images, 0, "train", trial.faithful).asking(*trial.kinds)
-    test = generate_sort_of_clevr(200, 0, "test", trial.faithful).asking(*trial.kinds)
+    test = generate_sort_of_clevr(TEST_IMAGES, 0, "test", trial.faithful).asking(*trial.kinds)
     history = _load(folder / f"{trial.name}.pt", settings, model, optimiser)
     steps = -(-trial.images // trial.batch_size)
     with fast_products():

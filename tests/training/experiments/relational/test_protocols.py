@@ -54,6 +54,10 @@ def test_each_protocol_reports_the_questions_it_asks(tmp_path: Path, monkeypatch
     told = outcome(joint, short, tmp_path, monkeypatch)
     header, _, row, *theirs = [line for line in told.markdown.splitlines() if line.startswith("|")]
     assert header.split(" | ")[-3:] == ["non-relational", "binary", "ternary |"]
+    theirs, (other, _, *disturbed) = theirs[:2], theirs[2:]
+    assert other.split(" | ") == ["| model", "less", "seed", "non-relational", "binary", "ternary |"]
+    changes = [line.split(" | ")[1] for line in disturbed]
+    assert changes == ["AiT, retrieval off", "AiT, equal priors", "AiT, shuffled priors"]
     accuracy = run_trial(short, tmp_path, Budget())["accuracy"]
     assert row.split(" | ")[-1] == f"{100 * accuracy['ternary']:.1f} |"
     assert [line.split(" | ")[0] for line in theirs] == ["| AiT-Base (theirs)", "| Relation Networks (theirs)"]
