@@ -13,6 +13,9 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ait.collectives import all_gather_last, all_reduce_sum, world_size
 
+# So many winners that all tokens win, however many there are.
+ALL: Final = 2**31
+
 _IN_NUMPY: Final = (torch.float32, torch.float64)
 
 
@@ -80,6 +83,11 @@ def _global_winners(values: Tensor, bottleneck: int) -> tuple[Tensor, Tensor]:
 
     Only the candidates' scores travel. Shorter batches are padded so that every process sends k of them.
     """
+    if bottleneck >= ALL:
+        highest = values.detach().new_full((*values.shape[:-1], 1), -torch.inf)
+        if values.shape[-1]:
+            highest = values.detach().amax(-1, keepdim=True)
+        return torch.ones_like(values), all_gather_last(highest).amax(-1, keepdim=True)
     padded = values.detach().new_full((*values.shape[:-1], bottleneck), -torch.inf)
     padded[..., : values.shape[-1]] = values.detach()
     candidates = all_gather_last(padded)  # (H, M, R * k)

@@ -41,6 +41,12 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return _AllReduceSum.apply(tensor)
 
 
+def broadcast_first(tensor: Tensor) -> None:
+    """Give all processes, in place, the values of the first."""
+    if world_size() > 1:
+        dist.broadcast(tensor, 0)
+
+
 def all_gather_last(tensor: Tensor) -> Tensor:
     """Join tensors (..., K) of all processes along the last dimension, in rank order: (..., R * K). No gradient."""
     if world_size() == 1:

@@ -6,14 +6,13 @@ import torch
 from timm.layers import Attention, LayerNorm, Mlp
 from torch import Tensor, nn
 
+from ait.attention import ALL
 from ait.baselines.classifier import PatchTokens, SetClassifier
 from ait.baselines.set_attention import SetAttention
+from ait.collectives import broadcast_first
 from ait.workspace import GlobalWorkspace, MemoryConfig, memory_config
 
 ABLATIONS: Final = ("none", "bottleneck", "self_attention", "memory", "hopfield", "balance_loss", "reset")
-
-# More than any batch has tokens: all of them win.
-_NO_BOTTLENECK: Final = 2**31
 
 
 class AblationOutput(NamedTuple):
@@ -141,7 +140,7 @@ class AblatedAiT(SetClassifier):
             raise ValueError("reset_every goes with ablation='reset', and with no other.")
         tokens = PatchTokens(img_size, patch_size, in_chans, embed_dim)
         super().__init__(embed_dim, tokens.num_tokens, num_classes, in_chans, global_pool, drop_rate)
-        changes = {"bottleneck": _NO_BOTTLENECK} if ablation == "bottleneck" else {}
+        changes = {"bottleneck": ALL} if ablation == "bottleneck" else {}
         config = memory_config(memory, **{**(memory_args or {}), **changes})
         self.ablation = ablation
         self.reset_every = reset_every
@@ -175,6 +174,7 @@ class AblatedAiT(SetClassifier):
             for block in self.blocks:
                 if isinstance(block, AblatedBlock) and block.workspace is not None:
                     block.workspace.memory.reset_parameters()
+                    broadcast_first(block.workspace.memory.priors)  # each process has drawn its own
         self.updates += 1
         tokens, balance = self._encode(x)
         return AblationOutput(self.forward_head(tokens), 0 * balance if self.ablation == "balance_loss" else balance)

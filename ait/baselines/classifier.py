@@ -93,6 +93,15 @@ class SetClassifier(nn.Module):
         return {name for name, _ in self.named_parameters() if name.endswith(ends)}
 
     @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Refuse gradient checkpointing, as timm's models without it do.
+
+        Raises:
+            AssertionError: If it is to be switched on.
+        """
+        assert not enable, f"{type(self).__name__} has no gradient checkpointing"
+
+    @torch.jit.ignore
     def get_classifier(self) -> nn.Module:
         """Return the classifier, linear or nothing."""
         return self.head

@@ -56,6 +56,9 @@ _WIDE: Final = {"embed_dim": 512}
 
 
 def _create(cls: type[SetClassifier], variant: str, pretrained: bool, **kwargs: Any) -> Any:
+    if kwargs.get("features_only") and cls in (Perceiver, BRIMs):
+        # As timm's models say it; what these hold of an image has no place in it.
+        raise RuntimeError(f"features_only is not implemented for {cls.__name__}; use forward_features.")
     # Hooks give the features of a layer's last module, tokens (B, N, E).
     feature_cfg = {"feature_cls": "hook", "out_indices": (0,)}
     return build_model_with_cfg(cls, variant, pretrained, feature_cfg=feature_cfg, **{**_PATCH4, **kwargs})

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 from timm.layers import get_act_layer, get_norm_layer
-from timm.models import VisionTransformer, checkpoint_seq
+from timm.models import VisionTransformer, checkpoint, checkpoint_seq
 from timm.models.vision_transformer import Block, get_init_weights_vit
 from torch import Tensor, nn
 
@@ -141,7 +141,7 @@ class WorkspaceTransformer(VisionTransformer):
             for block in self.blocks:
                 x = block(x, attn_mask=attn_mask, is_causal=is_causal)
         elif self.grad_checkpointing and not torch.jit.is_scripting():
-            x = checkpoint_seq(self.blocks, x)
+            return self.norm(checkpoint(self.workspace, checkpoint_seq(self.blocks, x)))  # every pass reads all tokens
         else:
             x = self.blocks(x)
         return self.norm(self.workspace(x))

@@ -7,9 +7,11 @@ from torch import Tensor
 def effective_rank(rows: Tensor) -> float:
     """Count the directions that rows (M, D) spread over: ``exp(-sum p ln p)``, ``p = s^2 / sum s^2``.
 
-    ``s`` are the singular values. A memory whose rows are all equal has effective rank 1.
+    ``s`` are the singular values. A memory whose rows are all equal has effective rank 1, one of zeros 0.
     """
     energy = torch.linalg.svdvals(rows.double()).square()
+    if not energy.any():
+        return 0.0
     share = energy / energy.sum()
     return float(torch.special.entr(share).sum().exp())
 

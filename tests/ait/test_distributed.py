@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ait import AssociativeTransformer
+from ait.attention import ALL
+from ait.baselines.ablations import AblatedAiT
 from ait.memory.associative_head import AssociativeHead
 from tests.support.processes.forked import forking_context
 
@@ -29,6 +31,8 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "more-winners-than-a-shard-has-tokens": ("orthogonal", {"bottleneck": 50}, (6, 2)),
     "a-process-without-images": ("orthogonal", {}, (8, 0)),
     "every-token-wins": ("published", {"bottleneck": 500}, (5, 3)),
+    "no-bottleneck": ("published", {"bottleneck": ALL}, (5, 3)),
+    "no-bottleneck-and-a-process-without-images": ("published", {"bottleneck": ALL}, (8, 0)),
     # All tokens win: among scores in half precision many are equal, and which of those win is for chance to say.
     "mixed-precision": ("orthogonal", {"bottleneck": 500}, (5, 3)),
 }
@@ -104,6 +108,16 @@ def head_step(shard: slice) -> dict[str, Tensor]:
     return {"logits": logits.detach(), "gradient": gradient, **head.state_dict()}
 
 
+def priors_after_reset(rank: int) -> Tensor:
+    """The priors of a process that has drawn them anew, each from a generator of its own."""
+    torch.manual_seed(rank)
+    sizes: dict[str, Any] = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    model = AblatedAiT("reset", 1, num_classes=5, memory_args={"prior_dim": 8, "num_heads": 2}, **sizes).eval()
+    model.updates.fill_(1)
+    model.forward_training(torch.zeros(2, 3, 16, 16))
+    return model.blocks[0].workspace.memory.priors
+
+
 def process(rank: int, folder: str) -> None:
     """One of two processes: every scenario in turn, saved for the test to compare."""
     torch.set_num_threads(1)
@@ -113,6 +127,7 @@ def process(rank: int, folder: str) -> None:
     try:
         torch.save({name: train(name, rank, 2) for name in SCENARIOS}, f"{folder}/{rank}.pt")
         torch.save(head_step(slice(0, 5) if rank == 0 else slice(5, BATCH)), f"{folder}/head{rank}.pt")
+        torch.save(priors_after_reset(rank), f"{folder}/priors{rank}.pt")
     finally:
         dist.destroy_process_group()
 
@@ -139,6 +154,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(folder: Path) -> list[dict[str, list[Step]]]:
     """What two processes made of every scenario."""
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_a_memory_that_is_drawn_anew_is_the_same_everywhere(folder: Path) -> None:
+    first, second = (torch.load(folder / f"priors{rank}.pt") for rank in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 def test_two_processes_teach_a_head_what_one_does(folder: Path) -> None:

@@ -79,6 +79,19 @@ def test_features_of_layers_are_tokens(name: str, images: torch.Tensor) -> None:
     assert model.feature_info.reduction() == [4]
 
 
+@pytest.mark.parametrize("name", ["perceiver_patch4_32", "brims_patch4_32"])
+def test_models_without_a_map_of_features_say_so(name: str) -> None:
+    with pytest.raises(RuntimeError, match="features_only is not implemented"):
+        timm.create_model(name, features_only=True)
+
+
+def test_gradient_checkpointing_is_refused_as_timm_does() -> None:
+    model = create("luna_patch4_32")
+    model.set_grad_checkpointing(False)
+    with pytest.raises(AssertionError, match="Luna has no gradient checkpointing"):
+        model.set_grad_checkpointing()
+
+
 def test_configurations_name_what_the_models_have(images: torch.Tensor) -> None:
     for name in NAMES:
         model = create(name, in_chans=1)

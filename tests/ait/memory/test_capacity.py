@@ -16,6 +16,10 @@ def test_effective_rank_counts_directions_of_equal_strength(rank: int) -> None:
     assert effective_rank(rows) == pytest.approx(rank)
 
 
+def test_a_memory_of_zeros_spreads_over_no_direction() -> None:
+    assert effective_rank(torch.zeros(4, 8)) == 0
+
+
 def test_effective_rank_of_a_known_spectrum() -> None:
     left, right = (torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q for _ in range(2))
     strength = torch.tensor([3.0, 2.0, 1.0, 0.0, 0.0, 0.0], dtype=torch.float64)

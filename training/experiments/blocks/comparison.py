@@ -29,7 +29,7 @@ from training.experiments.outcome import Check, Outcome
 
 _SMALL: Final = {"width": 32, "heads": 2, "merged": 4, "prototypes": 64, "priors": 8}
 # Two-sided 95 % of Student's t by degrees of freedom.
-_T: Final = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}
+_T: Final = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Difference:
     over_images = 1.96 * float(paired.mean(0).std()) / paired.shape[1] ** 0.5
     seeds = paired.mean(1).tolist()
     many = len(seeds)
-    over_seeds = _T.get(many - 1, 2.0) * stdev(seeds) / many**0.5 if many > 1 else None
+    over_seeds = _T[min(many - 1, max(_T))] * stdev(seeds) / many**0.5 if many > 1 else None
     return Difference(mean(seeds), over_images, over_seeds)
 
 
