@@ -45,7 +45,7 @@ def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> N
         lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected),
         lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
     ):
-        for expected in (1, PRESENT):
+        for expected in (0, 1, PRESENT):
             with pytest.raises(StaleRevision):
                 make(expected)
         made, new = make(ABSENT)

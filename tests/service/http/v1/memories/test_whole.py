@@ -35,7 +35,7 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.put("/v1/memories/made", json={}, headers=other), 400, "invalid-parameter")
     both = only_new | {"if-match": "*"}
     problem(teacher.put("/v1/memories/made", json={}, headers=both), 400, "invalid-parameter")
-    for there in ("*", '"1"'):
+    for there in ("*", '"0"', '"1"'):
         told = problem(teacher.put("/v1/memories/fresh", json={}, headers={"if-match": there}), 412, "stale-revision")
         assert told["detail"].startswith("There is no memory 'fresh'")
     assert teacher.put("/v1/memories/fresh", json={}, headers=only_new).status_code == 201
@@ -48,8 +48,11 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
     assert teacher.get("/v1/memories/made").json() == made
     assert "made" in [each["name"] for each in teacher.get("/v1/memories").json()["memories"]]
-    stale = {"if-match": f'"{made["revision"] - 1}"'}
-    problem(teacher.delete("/v1/memories/made", headers=stale), 412, "stale-revision")
+    for revision in (0, made["revision"] - 1):
+        told = problem(
+            teacher.delete("/v1/memories/made", headers={"if-match": f'"{revision}"'}), 412, "stale-revision"
+        )
+        assert told["detail"].startswith(f"Memory 'made' is at revision {made['revision']}, not {revision}.")
     assert teacher.delete("/v1/memories/made").status_code == 204
     problem(teacher.get("/v1/memories/made"), 404, "unknown-memory")
 
