@@ -103,6 +103,19 @@ def test_teaching_the_same_again_changes_nothing(store: MemoryStore) -> None:
     assert store.described("pets")[1] == {"cat": 1, "dog": 1}
 
 
+def test_names_that_nothing_can_have_are_not_there(store: MemoryStore) -> None:
+    taught(store, lesson("a", source="camera"))
+    for name in ("\0", "pets\0"):
+        with pytest.raises(MemoryNotFound):
+            store.memory(name)
+    for which in (Selection(id="a\0"), Selection(label="cat\0"), Selection(source="camera\0")):
+        assert store.examples("pets", which, "", 9) == []
+        with pytest.raises(ExampleNotFound):
+            store.forget("pets", which)
+    assert [each.id for each in store.examples("pets", None, "\0", 9)] == ["a"]
+    assert store.examples("pets", None, "a\0", 9) == []
+
+
 def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
     taught(store, lesson("a", thumbnail=b"small", image=b"large", source="camera"), lesson("b", thumbnail=b"tiny"))
     taught(store, lesson("c"))
