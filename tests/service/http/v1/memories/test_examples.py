@@ -206,6 +206,8 @@ def test_a_repeated_request_with_a_key_gets_the_first_answer(teacher: TestClient
         "/v1/memories/keyed/examples", content=coloured("red"), headers=headers, params={"label": "a"}
     )
     problem(other, 409, "memory-conflict")
+    empty = teacher.post("/v1/memories/keyed/examples", content=send, headers={"idempotency-key": ""})
+    problem(empty, 400, "invalid-parameter")  # it names no request, and all that send one would share it
 
 
 def test_of_requests_with_a_key_at_the_same_time_one_is_at_work(
