@@ -216,6 +216,8 @@ def test_a_memory_of_kept_images_moves_to_another_model(teacher: TestClient) -> 
     create(teacher, "staying")
     teach(teacher, "staying", "a", "red", coloured("red"))
     problem(teacher.post("/v1/memories/staying/rebind", params={"model": "others"}), 409, "memory-conflict")
+    stale = teacher.post("/v1/memories/staying/rebind", params={"model": "others"}, headers={"if-match": '"0"'})
+    problem(stale, 412, "stale-revision")  # before the model has looked at anything
 
 
 def test_a_memory_that_another_process_has_bound_anew_answers_at_once(
