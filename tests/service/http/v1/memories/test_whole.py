@@ -118,7 +118,8 @@ def test_health_names_what_is_doubtful(teacher: TestClient) -> None:
     create(teacher, "little")
     teach(teacher, "little", "a", "red", coloured("red"))
     little = teacher.get("/v1/memories/little/health").json()
-    assert [each["label"] for each in little["advice"]] == ["red"]
+    told = {"label": "red", "reason": "It has 1 example; from 5 on its answers get steady."}
+    assert little["advice"] == [told]
     assert teacher.delete("/v1/memories/little/examples/a").status_code == 200
     teach_colours(teacher, "little", 6)
     teach(teacher, "little", "a", "lone", coloured("red", 70))
