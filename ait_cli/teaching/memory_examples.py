@@ -203,7 +203,7 @@ def recall(
     """Ask a memory what images show.
 
     Prints labels with scores, the p-value of belonging to what was taught, the most similar taught images, and what
-    the label would be without the strongest of the 16 most similar.
+    the label would be without the strongest of the five most similar.
     """
     from training.teaching.files import image_files
 

@@ -144,7 +144,8 @@ def _is_visible(entry: zipfile.ZipInfo) -> bool:
     """Leave out folders, hidden files, and what macOS and Windows add."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     hidden = any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in path.parts)
-    return not entry.is_dir() and not hidden and path.name.lower() not in _ADDED
+    folder = entry.filename.endswith("/")  # `is_dir` fails where there is no name
+    return not folder and not hidden and path.name.lower() not in _ADDED
 
 
 def _is_image(entry: zipfile.ZipInfo) -> bool:

@@ -73,6 +73,8 @@ def read_file(data: bytes, binding: Binding, keep: Keep | None) -> tuple[Options
             f"The file was made with {other}, not with {binding.model}. Name that one as the memory's model, if it is "
             "served here."
         )
+    configuration = {name: value for name, value in contents.configuration.items() if name != "dim"}
+    Options(**configuration).check()  # before anything is computed with them: that may take long, and gigabytes
     for identifier, label in zip(contents.ids, contents.labels, strict=True):
         check_id(identifier)
         check_text(label.removeprefix(NOT), "A label", empty=False)
@@ -82,7 +84,8 @@ def read_file(data: bytes, binding: Binding, keep: Keep | None) -> tuple[Options
         raise MemoryInvalid(str(error)) from error
     centre = None if content.centre is None else np.asarray(content.centre, "<f8").tobytes()
     lessons, keep = read_origins(header["__metadata__"], images_of(data, header), lessons_of(content), keep)
-    configuration = {name: value for name, value in contents.configuration.items() if name != "dim"}
-    options = Options(**configuration, keep=keep or "thumbnail")
-    options.check()
-    return options, Binding(binding.model, binding.fingerprint, binding.dim, centre), lessons
+    return (
+        Options(**configuration, keep=keep or "thumbnail"),
+        Binding(binding.model, binding.fingerprint, binding.dim, centre),
+        lessons,
+    )

@@ -8,7 +8,7 @@ from service.images.upload import Upload
 from service.memories import exchange
 from service.memories.access import MemoryAccess
 from service.memories.embedding import Draft
-from service.memories.records import Example, Keep, Lesson, Memory, Options, check_name
+from service.memories.records import Example, Keep, Lesson, Memory, Options, check_name, check_revision
 from service.memories.results import Described
 
 
@@ -77,11 +77,12 @@ class Moving(MemoryAccess):
         """Have another model look at the images that a memory keeps, and bind the memory to it.
 
         Raises:
-            MemoryConflict: It does not keep all its images, or was changed meanwhile.
+            MemoryConflict: It does not keep all its images.
+            StaleRevision: It is not at the revision that is expected, or was changed meanwhile.
             ServiceError: The model does not answer.
         """
         memory = await self.run(self.store.memory, name)
-        revision = memory.revision if expected is None else expected
+        check_revision(memory, expected)
         binding = await self.bindings.bind(model or memory.binding.model)
         served = self.engine.models.get(binding.model)
         bare = Memory(0, name, Options(keep="nothing"), binding, 0.0, 0, 0, 0)
@@ -100,7 +101,7 @@ class Moving(MemoryAccess):
         def note(bound: Memory) -> None:
             self.note_change("%s bound memory %s to model %s (revision %d)", by, name, binding.model, bound.revision)
 
-        await self.change(self.store.rebind, note, name, binding, keys, revision)
+        await self.change(self.store.rebind, note, name, binding, keys, memory.revision)
         return await self.describe(name)
 
     def _kept(self, name: str, example: Example) -> Draft:

@@ -19,10 +19,10 @@ Outcome = Literal["created", "replaced", "unchanged"]
 # A negative example, "this is no cat", is stored under the label "¬cat".
 NOT: Final = NEGATIVE
 
-# The revision to expect of a memory that must not be there; that of a memory is larger.
-ABSENT: Final = 0
-# And of one that must be there, at whatever revision.
+# The revision to expect of a memory that must be there, at whatever revision; no client can name one below 0.
 PRESENT: Final = -1
+# And of one that must not be there.
+ABSENT: Final = -2
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_ID: Final = 256

@@ -58,7 +58,7 @@ class Teaching(MemoryAccess):
         model = await self.bindings.model_of(memory)
         with model.held():
             lesson = await self.embedder.lesson(draft, memory, model, deadline)
-        revision, (outcome,) = await self._keep_lessons(name, [lesson], memory, expected, by, deadline)
+        revision, (outcome,) = await self._keep_lessons([lesson], memory, expected, by, deadline)
         if isinstance(outcome, MemoryFull):
             raise outcome
         return revision, Taught(lesson.id, lesson.label, outcome)
@@ -105,7 +105,7 @@ class Teaching(MemoryAccess):
                 try:
                     _check_time(deadline)
                     if lessons:
-                        revision, kept = await self._keep_lessons(name, lessons, memory, expected, by, deadline)
+                        revision, kept = await self._keep_lessons(lessons, memory, expected, by, deadline)
                         expected, begun = None, True  # others may teach meanwhile: what is stored stays, and is told
                         stored += kept
                 except DeadlineExceeded as error:
@@ -121,7 +121,6 @@ class Teaching(MemoryAccess):
 
     async def _keep_lessons(
         self,
-        name: str,
         lessons: Sequence[Lesson],
         memory: Memory,
         expected: int | None,
@@ -135,12 +134,11 @@ class Teaching(MemoryAccess):
             ]
             if changed:
                 examples = ", ".join(f"{lesson.id} of {lesson.label}" for lesson in changed)
-                self.note_change("%s taught memory %s %s (revision %d)", by, name, examples, revision)
+                self.note_change("%s taught memory %s %s (revision %d)", by, memory.name, examples, revision)
 
         # The store asks a clock that all threads have.
         until = None if deadline is None else time.monotonic() + deadline - asyncio.get_running_loop().time()
-        fingerprint = memory.binding.fingerprint
-        return await self.change(self.store.teach, note, name, lessons, fingerprint, *self.at(expected), until)
+        return await self.change(self.store.teach, note, memory, lessons, *self.at(expected), until)
 
     async def names(self, items: Sequence[Item], label: str, source: str) -> list[tuple[str, str]]:
         """Tell the id and the label that `teach_many` has given each image, without teaching any.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
@@ -149,7 +150,7 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
     """Refuse query parameters that would be ignored: whoever sends one expects something of it.
 
     Raises:
-        Problem: 400 for one that is not known.
+        Problem: 400 for one that is not known, or comes twice.
     """
     if not request.scope["query_string"]:
         return
@@ -158,6 +159,9 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
         takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
         detail = f"There is no query parameter {unknown[:100]!r} here. {takes}"
         raise Problem(400, "unknown-parameter", detail)
+    if len(sent := request.query_params.multi_items()) > len(request.query_params):
+        twice = next(name for name, count in Counter(name for name, _ in sent).items() if count > 1)
+        raise Problem(400, "invalid-parameter", f"{twice} comes more than once. Send a request for each.")
 
 
 def _endpoint(

@@ -158,7 +158,8 @@ def examine(state: State) -> Health:
 
 def _advise(label: LabelHealth) -> Advice | None:
     if label.examples < _FEW:
-        return Advice(label.label, f"It has {label.examples} examples; from {_FEW} on its answers get steady.")
+        held = "1 example" if label.examples == 1 else f"{label.examples} examples"
+        return Advice(label.label, f"It has {held}; from {_FEW} on its answers get steady.")
     if label.accuracy is not None and label.accuracy < _GOOD:
         return Advice(label.label, f"{label.accuracy:.0%} of its examples are told right without themselves.")
     return None

@@ -218,6 +218,9 @@ class _Transaction:
         return int(revision)
 
     def _run(self, statement: str, values: tuple[Any, ...]) -> psycopg.Cursor:
+        # A client may ask for a name with NUL in it, which PostgreSQL takes in no text. Nothing that is stored has
+        # control characters, so that one which it takes finds the same: nothing.
+        values = tuple(each.replace("\0", "\1") if isinstance(each, str) else each for each in values)
         return self._connection.execute(statement.replace("?", "%s").encode(), values)
 
 

@@ -139,18 +139,19 @@ class SqlStore(MemoryStore):
 
     def teach(
         self,
-        name: str,
+        memory: Memory,
         lessons: Sequence[Lesson],
-        fingerprint: str,
         quotas: Quotas,
         expected: int | None = None,
         until: float | None = None,
     ) -> tuple[int, list[Outcome | MemoryFull]]:
         with self._writing() as run:
-            memory = self._hold(run, name, expected)
-            if memory.binding.fingerprint != fingerprint:
-                raise MemoryConflict(f"Memory {name!r} has been bound to another model meanwhile. Teach it again.")
-            writer = ExampleWriter(run, memory, quotas)
+            now = self._hold(run, memory.name, expected)
+            if (now.number, now.binding, now.options.keep) != (memory.number, memory.binding, memory.options.keep):
+                raise MemoryConflict(
+                    f"Memory {memory.name!r} has been made anew or bound to another model meanwhile. Teach it again."
+                )
+            writer = ExampleWriter(run, now, quotas)
             outcomes = [writer.write(lesson) for lesson in lessons]
             revision = writer.finish()
             if "replaced" in outcomes:

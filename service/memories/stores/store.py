@@ -84,9 +84,8 @@ class MemoryStore(ABC):
     @abstractmethod
     def teach(
         self,
-        name: str,
+        memory: Memory,
         lessons: Sequence[Lesson],
-        fingerprint: str,
         quotas: Quotas,
         expected: int | None = None,
         until: float | None = None,
@@ -94,9 +93,8 @@ class MemoryStore(ABC):
         """Store examples; those with an identifier that is there already are replaced.
 
         Args:
-            name: Of the memory.
+            memory: As it was when the examples were made for it.
             lessons: The examples.
-            fingerprint: Of the model that made their keys.
             quotas: Limits; an example that does not fit is left out.
             expected: As for all methods.
             until: `time.monotonic()` after which nothing is stored any more: it may have waited for others that write.
@@ -107,7 +105,7 @@ class MemoryStore(ABC):
 
         Raises:
             MemoryNotFound: There is no such memory.
-            MemoryConflict: It is bound to another model by now.
+            MemoryConflict: It is bound to another model by now, or one of its name has been made in its place.
             DeadlineExceeded: It is later than `until`.
         """
 

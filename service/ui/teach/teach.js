@@ -268,7 +268,7 @@ async function teachNew(files) {
 async function deleteOpen() {
   const { name, examples } = host.described;
   const note = examples
-    ? `It holds ${count(examples, "example")}, of which nothing is left then. Export keeps what it knows in a file, without images.`
+    ? `It holds ${count(examples, "example")}, of which nothing is left then. Export keeps them in a file, with what is kept of their images.`
     : "It holds no examples.";
   if (!(await confirmed({ question: `Delete ${name}?`, note, action: "Delete it" }))) return;
   let unerased = "";
@@ -288,6 +288,21 @@ async function deleteOpen() {
   (host.memory ? $("memory") : $("make-name")).focus();
   announce(`${name} deleted`);
   notice(unerased);
+}
+
+/** Saves the memory as a file. */
+async function exportOpen() {
+  const { memory } = host; // another one may be chosen meanwhile
+  try {
+    const blob = await client.exportFile(memory);
+    const link = element("a", "");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${memory}.safetensors`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  } catch (problem) {
+    report(problem, memory);
+  }
 }
 
 /** Has what fails here said on the page. */
@@ -327,12 +342,6 @@ $("undo").addEventListener("click", () => {
     announce("Undone");
   }, edit);
 });
-$("export").addEventListener("click", () => told(client.exportFile(host.memory).then((blob) => {
-  const link = element("a", "");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${host.memory}.safetensors`;
-  link.click();
-  URL.revokeObjectURL(link.href);
-})));
+$("export").addEventListener("click", exportOpen);
 
 told(list(recalled("memory")));

@@ -85,7 +85,7 @@ def test_what_is_written_while_a_memory_is_verified_is_verified_too(
         return found
 
     def teach() -> None:
-        store.teach("pets", [lesson("b", "cat", 7), lesson("d", "eel")], BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory("pets"), [lesson("b", "cat", 7), lesson("d", "eel")], QUOTAS)
         store.forget("pets", Selection(id="a"))
 
     def make_anew() -> None:

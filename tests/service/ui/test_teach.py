@@ -111,7 +111,9 @@ def test_a_memory_moves_in_a_file_and_is_deleted(open_page: Callable[..., Visit]
     expect(here.page.locator("#memory")).to_have_value("moved")
 
     here.page.get_by_role("button", name="Delete", exact=True).click()
-    expect(here.page.get_by_role("dialog", name="Delete moved?")).to_contain_text("2 examples")
+    asked = here.page.get_by_role("dialog", name="Delete moved?")
+    expect(asked).to_contain_text("2 examples")
+    expect(asked).to_contain_text("Export keeps them in a file, with what is kept of their images.")
     here.page.keyboard.press("Escape")
     expect(here.page.locator("#memory")).to_have_value("moved")
     here.page.get_by_role("button", name="Delete", exact=True).click()
@@ -172,6 +174,30 @@ def test_a_slow_answer_about_one_memory_says_nothing_of_another(open_page: Calla
     expect(here.page.locator("#memory")).to_have_value("waits")
     expect(here.page.locator("#notice")).to_be_hidden()
     expect(card(here, "red")).to_be_visible()
+
+
+def test_a_file_that_comes_late_is_of_the_memory_that_was_asked_for(open_page: Callable[..., Visit]) -> None:
+    here = open_page()
+    make(here, "exported")
+    make(here, "shown")
+    add_class(here, "red", 1)
+    held: list[Route] = []
+    here.page.route("**/v1/memories/exported/file", lambda route: held.append(route))
+    for number in range(2):
+        here.page.locator("#memory").select_option("exported")
+        expect(here.page.locator("#facts")).to_contain_text("Give it two classes")
+        here.page.get_by_role("button", name="Export").click()
+        here.pump_until(lambda number=number: len(held) > number)
+        here.page.locator("#memory").select_option("shown")
+        expect(card(here, "red")).to_be_visible()
+    with here.page.expect_download() as download:
+        held[0].continue_()
+    assert download.value.suggested_filename == "exported.safetensors"
+    here.refusals.add(404)
+    gone = {"type": "urn:ait:unknown-memory", "title": "Not Found", "status": 404, "detail": "There is none."}
+    held[1].fulfill(status=404, json=gone)
+    expect(here.page.locator("#notice")).to_contain_text("The memory “exported” is no longer there")
+    expect(here.page.locator("#memory")).to_have_value("shown")
 
 
 def test_unknown_is_shown_and_broken_files_are_named(open_page: Callable[..., Visit], tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def taught(store: MemoryStore, *lessons: Lesson, name: str = "pets", **options: 
     """The store, with a memory that has been taught these examples."""
     store.create(name, Options(**options), BINDING, QUOTAS)
     if lessons:
-        store.teach(name, lessons, BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory(name), lessons, QUOTAS)
     return store
 
 
@@ -71,7 +71,7 @@ def follow(store: MemoryStore, steps: Sequence[Step], name: str = "pets") -> dic
     for step in steps:
         if step.what == "teach":
             left[step.id] = lesson(step.id, step.label, step.seed)
-            store.teach(name, [left[step.id]], BINDING.fingerprint, QUOTAS)
+            store.teach(store.memory(name), [left[step.id]], QUOTAS)
         elif step.what == "correct" and step.id in left:
             old = left[step.id]
             left[step.id] = Lesson(old.id, step.label, old.key, old.sha256)
@@ -122,7 +122,7 @@ def check_history(store: MemoryStore, steps: Sequence[Step], readout: str) -> No
         store.forget("long", Selection(id=identifier))
     left = follow(store, steps, "long")
     if left:
-        store.teach("short", list(left.values()), BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory("short"), list(left.values()), QUOTAS)
     rebuilt = filled_memory(store.changes("short"))
     with follower.state() as state:
         assert state.content.digest() == rebuilt.digest()

@@ -26,7 +26,7 @@ from service.memories.answering.index import MemoryIndex, filled_memory
 from service.memories.records import NOT, Selection
 from service.memories.stores.opening import open_store
 from service.memories.stores.store import MemoryStore
-from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson, taught
+from tests.support.stress.memory_histories import QUOTAS, lesson, taught
 
 NAME = "killed"
 _LABELS = ("ant", "bee", f"{NOT}bee")
@@ -54,7 +54,7 @@ def do(store: MemoryStore, step: list[Any]) -> None:
     what, identifier, label, seed = step
     if what == "teach":
         new = lesson(identifier, label, seed, thumbnail=random.Random(seed).randbytes(2000))
-        store.teach(NAME, [new], BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory(NAME), [new], QUOTAS)
     elif what == "correct":
         store.correct(NAME, identifier, label, QUOTAS)
     else:

@@ -106,6 +106,7 @@ async def teach_many(
     idempotency_key: Annotated[
         str | None,
         Header(
+            min_length=1,
             max_length=200,
             description="Names the request: sent again, it gets the first answer for a day; 409 while that is made.",
         ),

@@ -52,5 +52,10 @@ def test_unknown_query_parameters_are_refused(client: TestClient, prefix: str, o
     assert f"It takes {known}." in document["detail"]
 
 
+def test_query_parameters_that_come_twice_are_refused(client: TestClient) -> None:
+    document = problem(post(client, path="/v1/classify?top_k=1&top_k=2"), 400, "invalid-parameter")
+    assert document["detail"] == "top_k comes more than once. Send a request for each."
+
+
 def test_known_query_parameters_are_taken(client: TestClient) -> None:
     assert len(labels(post(client, path="/v1/classify?top_k=1"))[0]) == 1

@@ -31,7 +31,7 @@ def test_an_index_follows_every_change_of_others(store: MemoryStore) -> None:
 
     assert contents() == {"a": "cat", "b": "dog", "c": "dog"}
     store.forget("pets", Selection(id="a"))
-    store.teach("pets", [lesson("d", "eel")], BINDING.fingerprint, QUOTAS)  # as many as before
+    store.teach(store.memory("pets"), [lesson("d", "eel")], QUOTAS)  # as many as before
     assert contents() == {"b": "dog", "c": "dog", "d": "eel"}
     store.correct("pets", "b", "eel", QUOTAS)
     assert contents() == {"b": "eel", "c": "dog", "d": "eel"}
@@ -66,7 +66,7 @@ def test_an_index_that_may_not_wait_gives_up_instead(store: MemoryStore) -> None
     assert read() == 1
     while examples_at_once() is None:  # what the database tells of the store's own change may still come
         read()
-    store.teach("pets", [lesson("b", "dog")], BINDING.fingerprint, QUOTAS)
+    store.teach(store.memory("pets"), [lesson("b", "dog")], QUOTAS)
     assert examples_at_once() is None
     assert read() == 2
     while (found := examples_at_once()) is None:
@@ -90,4 +90,4 @@ def test_rebinding_gives_every_example_its_new_key(store: MemoryStore) -> None:
         assert state.content.dim == 2 * DIM
         assert state.content.labels == ("cat", "dog")
     with pytest.raises(MemoryConflict):
-        store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS)
+        store.teach(before, [lesson("c")], QUOTAS)

@@ -20,7 +20,7 @@ from service.memories.stores.schema import MIGRATIONS
 from service.settings import SettingsError
 from tests.support.processes.waiting import wait_for
 from tests.support.servers.postgres_server import PostgresServer, running_postgres
-from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson, taught
+from tests.support.stress.memory_histories import QUOTAS, lesson, taught
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_another_process_hears_of_a_write(server: PostgresServer, store: Postgre
     index = MemoryIndex(other, "pets")
     with index.state() as state:
         assert state.content.ids() == ["a"]
-    store.teach("pets", [lesson("b")], BINDING.fingerprint, QUOTAS)
+    store.teach(store.memory("pets"), [lesson("b")], QUOTAS)
     revision = store.memory("pets").revision
     with index.state(revision) as state:  # at once, for one who asks for it
         assert state.content.ids() == ["a", "b"]

@@ -47,13 +47,13 @@ def test_nothing_of_a_forgotten_example_is_in_any_file(tmp_path: Path, way: str)
     store = SqliteStore(tmp_path / "memories.sqlite3")
     taught(store, *(lesson(f"other{number}", "dog", thumbnail=bytes([number]) * 3000) for number in range(40)))
     secret = lesson("secret", "cat", source="camera", thumbnail=SECRET[:500], image=SECRET)
-    store.teach("pets", [secret], BINDING.fingerprint, QUOTAS)
+    store.teach(store.memory("pets"), [secret], QUOTAS)
     assert SECRET[:400] in files(tmp_path)
     assert secret.key in files(tmp_path)
     if way == "deleted":
         store.delete("pets")
     elif way == "replaced":
-        store.teach("pets", [lesson("secret", "cat", seed=1)], BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory("pets"), [lesson("secret", "cat", seed=1)], QUOTAS)
     else:
         store.forget("pets", Selection(**{way: {"id": "secret", "label": "cat", "source": "camera"}[way]}))
     found = files(tmp_path)
@@ -71,7 +71,7 @@ def test_nothing_is_left_however_pages_were_filled_and_merged(tmp_path: Path) ->
     for number in range(400):
         size = int(rng.choice([30, 300, 900, 3000, 9000]))
         new = lesson(f"e{rng.integers(150)}", "cat", seed=number, thumbnail=rng.bytes(size))
-        store.teach("pets", [new], BINDING.fingerprint, QUOTAS)
+        store.teach(store.memory("pets"), [new], QUOTAS)
         forgotten += [stored[new.id]] if new.id in stored else []
         stored[new.id] = new
         if number % 3 == 0:
@@ -116,8 +116,8 @@ def test_another_process_sees_a_write_by_its_token(tmp_path: Path) -> None:
     before = store.token()
     script = (
         "import sys; from pathlib import Path; from service.memories.stores.sqlite import SqliteStore;"
-        "from tests.support.stress.memory_histories import BINDING, QUOTAS, lesson;"
-        "SqliteStore(Path(sys.argv[1])).teach('pets', [lesson('b')], BINDING.fingerprint, QUOTAS)"
+        "from tests.support.stress.memory_histories import QUOTAS, lesson;"
+        "store = SqliteStore(Path(sys.argv[1])); store.teach(store.memory('pets'), [lesson('b')], QUOTAS)"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[4])
     assert store.token() != before

@@ -47,10 +47,10 @@ def test_nothing_is_stored_for_one_who_waits_no_more(store: MemoryStore) -> None
     before, now = store.memory("pets"), time.monotonic()
     lessons = [lesson("a", "dog"), lesson("b")]
     with pytest.raises(DeadlineExceeded):
-        store.teach("pets", lessons, BINDING.fingerprint, QUOTAS, until=now - 1)
+        store.teach(store.memory("pets"), lessons, QUOTAS, until=now - 1)
     assert store.memory("pets") == before
     assert store.example("pets", "a").label == "cat"
-    _, outcomes = store.teach("pets", lessons, BINDING.fingerprint, QUOTAS, until=now + 1000)
+    _, outcomes = store.teach(store.memory("pets"), lessons, QUOTAS, until=now + 1000)
     assert outcomes == ["replaced", "created"]
 
 
@@ -96,11 +96,24 @@ def test_what_is_not_there_is_said(store: MemoryStore) -> None:
 def test_teaching_the_same_again_changes_nothing(store: MemoryStore) -> None:
     taught(store, lesson("a"))
     revision = store.memory("pets").revision
-    assert store.teach("pets", [lesson("a")], BINDING.fingerprint, QUOTAS) == (revision, ["unchanged"])
-    later, outcomes = store.teach("pets", [lesson("a", "dog"), lesson("b")], BINDING.fingerprint, QUOTAS)
+    assert store.teach(store.memory("pets"), [lesson("a")], QUOTAS) == (revision, ["unchanged"])
+    later, outcomes = store.teach(store.memory("pets"), [lesson("a", "dog"), lesson("b")], QUOTAS)
     assert later > revision
     assert outcomes == ["replaced", "created"]
     assert store.described("pets")[1] == {"cat": 1, "dog": 1}
+
+
+def test_names_that_nothing_can_have_are_not_there(store: MemoryStore) -> None:
+    taught(store, lesson("a", source="camera"))
+    for name in ("\0", "pets\0"):
+        with pytest.raises(MemoryNotFound):
+            store.memory(name)
+    for which in (Selection(id="a\0"), Selection(label="cat\0"), Selection(source="camera\0")):
+        assert store.examples("pets", which, "", 9) == []
+        with pytest.raises(ExampleNotFound):
+            store.forget("pets", which)
+    assert [each.id for each in store.examples("pets", None, "\0", 9)] == ["a"]
+    assert store.examples("pets", None, "a\0", 9) == []
 
 
 def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
@@ -114,6 +127,26 @@ def test_images_are_kept_and_given_back(store: MemoryStore) -> None:
     with pytest.raises(ExampleNotFound, match="no image is kept"):
         store.image("pets", "b", whole=True)
     assert store.memory("pets").bytes == 3 * 2 * DIM + len(b"smalllargetiny")
+
+
+def test_what_was_made_for_one_memory_is_not_stored_in_another_of_its_name(store: MemoryStore) -> None:
+    """Many images are still being taught when somebody deletes the memory, and makes one that keeps nothing."""
+    old = taught(store, lesson("a"), keep="image").memory("pets")
+    store.delete("pets")
+    taught(store, lesson("b"), keep="nothing")
+    centred = replace(BINDING, centre=bytes(8 * DIM))
+    for made_anew in (
+        lambda: store.memory("pets"),
+        lambda: store.replace("pets", Options(keep="image"), BINDING, [lesson("b")], QUOTAS)[0],
+        lambda: store.replace("pets", Options(keep="image"), centred, [lesson("b")], QUOTAS)[0],
+        lambda: store.replace("pets", Options(keep="nothing"), centred, [lesson("b")], QUOTAS)[0],
+    ):
+        new = made_anew()
+        with pytest.raises(MemoryConflict, match="meanwhile"):
+            store.teach(old, [lesson("c", image=b"not to be kept")], QUOTAS)
+        assert [each.id for each in store.examples("pets", None, "", 9)] == ["b"]
+        old = new
+    assert store.teach(old, [lesson("c")], QUOTAS)[1] == ["created"]
 
 
 def test_lessons_are_given_back_as_they_were(store: MemoryStore) -> None:
@@ -136,10 +169,10 @@ def test_limits_are_held_example_by_example(store: MemoryStore) -> None:
     with pytest.raises(MemoryFull):
         store.create("more", Options(), BINDING, quotas)
     lessons = [lesson("a", "ant"), lesson("b", "bee"), lesson("c", "cat"), lesson("d", "ant", image=b"x" * 1000)]
-    _, outcomes = store.teach("pets", lessons, BINDING.fingerprint, quotas)
+    _, outcomes = store.teach(store.memory("pets"), lessons, quotas)
     assert outcomes[:2] == ["created", "created"]
     assert [type(each) for each in outcomes[2:]] == [MemoryFull, MemoryFull]
-    _, outcomes = store.teach("pets", [lesson("e", "ant"), lesson("f", "ant")], BINDING.fingerprint, quotas)
+    _, outcomes = store.teach(store.memory("pets"), [lesson("e", "ant"), lesson("f", "ant")], quotas)
     assert isinstance(outcomes[1], MemoryFull)
     assert "3 examples" in str(outcomes[1])
     with pytest.raises(MemoryFull):

@@ -23,9 +23,9 @@ from tests.support.stress.memory_histories import (
 def test_a_stale_revision_is_refused_by_every_change(store: MemoryStore) -> None:
     taught(store, lesson("a"))
     stale = store.memory("pets").revision
-    store.teach("pets", [lesson("b")], BINDING.fingerprint, QUOTAS, stale)
+    store.teach(store.memory("pets"), [lesson("b")], QUOTAS, stale)
     changes = (
-        lambda: store.teach("pets", [lesson("c")], BINDING.fingerprint, QUOTAS, stale),
+        lambda: store.teach(store.memory("pets"), [lesson("c")], QUOTAS, stale),
         lambda: store.correct("pets", "a", "dog", QUOTAS, stale),
         lambda: store.forget("pets", Selection(id="a"), stale),
         lambda: store.delete("pets", stale),
@@ -45,7 +45,7 @@ def test_only_a_memory_that_is_not_expected_can_be_made(store: MemoryStore) -> N
         lambda expected: store.create("pets", Options(), BINDING, QUOTAS, expected),
         lambda expected: store.replace("pets", Options(), BINDING, [lesson("a")], QUOTAS, expected),
     ):
-        for expected in (1, PRESENT):
+        for expected in (0, 1, PRESENT):
             with pytest.raises(StaleRevision):
                 make(expected)
         made, new = make(ABSENT)
@@ -77,13 +77,14 @@ def test_of_makers_of_a_memory_one_wins(store: MemoryStore) -> None:
 
 def test_of_writers_with_the_same_revision_one_wins(store: MemoryStore) -> None:
     taught(store, lesson("a"))
-    revision = store.memory("pets").revision
+    memory = store.memory("pets")
+    revision = memory.revision
     start, outcomes = threading.Barrier(8), []
 
     def write(number: int) -> None:
         start.wait()
         try:
-            store.teach("pets", [lesson(f"w{number}")], BINDING.fingerprint, QUOTAS, revision)
+            store.teach(memory, [lesson(f"w{number}")], QUOTAS, revision)
             outcomes.append("written")
         except StaleRevision:
             outcomes.append("stale")

@@ -35,6 +35,15 @@ def test_a_label_is_found_and_forgotten_under_the_name_it_was_taught_with(teache
     problem(teacher.delete("/v1/memories/written/examples", params={"label": "cafe"}), 404, "unknown-example")
 
 
+def test_of_two_labels_in_one_request_none_is_forgotten(teacher: TestClient) -> None:
+    create(teacher, "both-labels")
+    for label in ("red", "blue"):
+        teach(teacher, "both-labels", label, label, coloured(label))
+    told = problem(teacher.delete("/v1/memories/both-labels/examples?label=red&label=blue"), 400, "invalid-parameter")
+    assert told["detail"] == "label comes more than once. Send a request for each."
+    assert teacher.get("/v1/memories/both-labels").json()["labels"] == {"blue": 1, "red": 1}
+
+
 def test_nothing_is_taught_for_a_client_that_waits_no_more(teacher: TestClient) -> None:
     create(teacher, "waited-for")
     paths = {"PUT": "/v1/memories/waited-for/examples/a", "POST": "/v1/memories/waited-for/examples"}
@@ -206,6 +215,8 @@ def test_a_repeated_request_with_a_key_gets_the_first_answer(teacher: TestClient
         "/v1/memories/keyed/examples", content=coloured("red"), headers=headers, params={"label": "a"}
     )
     problem(other, 409, "memory-conflict")
+    empty = teacher.post("/v1/memories/keyed/examples", content=send, headers={"idempotency-key": ""})
+    problem(empty, 400, "invalid-parameter")  # it names no request, and all that send one would share it
 
 
 def test_of_requests_with_a_key_at_the_same_time_one_is_at_work(

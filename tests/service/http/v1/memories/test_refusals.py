@@ -185,6 +185,16 @@ def test_an_image_that_unpacks_to_too_much_is_refused_alone(small: TestClient) -
     assert "200,000 bytes" in answer["results"][0]["problem"]["detail"]
 
 
+def test_what_has_no_name_in_an_archive_is_refused_alone(small: TestClient) -> None:
+    create(small, "nameless")
+    packed = zipped({"\0.png": coloured("red"), "red/1.png": coloured("red")})
+    answer = small.post("/v1/memories/nameless/examples", content=packed).json()
+    assert [(each["name"], each["outcome"]) for each in answer["results"]] == [
+        ("", "refused"),
+        ("red/1.png", "created"),
+    ]
+
+
 def test_names_in_an_archive_lead_nowhere(small: TestClient, folder: Path) -> None:
     create(small, "names")
     files = {

@@ -35,7 +35,7 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.put("/v1/memories/made", json={}, headers=other), 400, "invalid-parameter")
     both = only_new | {"if-match": "*"}
     problem(teacher.put("/v1/memories/made", json={}, headers=both), 400, "invalid-parameter")
-    for there in ("*", '"1"'):
+    for there in ("*", '"0"', '"1"'):
         told = problem(teacher.put("/v1/memories/fresh", json={}, headers={"if-match": there}), 412, "stale-revision")
         assert told["detail"].startswith("There is no memory 'fresh'")
     assert teacher.put("/v1/memories/fresh", json={}, headers=only_new).status_code == 201
@@ -48,8 +48,11 @@ def test_a_memory_is_made_described_and_deleted(teacher: TestClient) -> None:
     problem(teacher.put("/v1/memories/others", json={}), 409, "memory-conflict")  # a model's name
     assert teacher.get("/v1/memories/made").json() == made
     assert "made" in [each["name"] for each in teacher.get("/v1/memories").json()["memories"]]
-    stale = {"if-match": f'"{made["revision"] - 1}"'}
-    problem(teacher.delete("/v1/memories/made", headers=stale), 412, "stale-revision")
+    for revision in (0, made["revision"] - 1):
+        told = problem(
+            teacher.delete("/v1/memories/made", headers={"if-match": f'"{revision}"'}), 412, "stale-revision"
+        )
+        assert told["detail"].startswith(f"Memory 'made' is at revision {made['revision']}, not {revision}.")
     assert teacher.delete("/v1/memories/made").status_code == 204
     problem(teacher.get("/v1/memories/made"), 404, "unknown-memory")
 
@@ -115,7 +118,8 @@ def test_health_names_what_is_doubtful(teacher: TestClient) -> None:
     create(teacher, "little")
     teach(teacher, "little", "a", "red", coloured("red"))
     little = teacher.get("/v1/memories/little/health").json()
-    assert [each["label"] for each in little["advice"]] == ["red"]
+    told = {"label": "red", "reason": "It has 1 example; from 5 on its answers get steady."}
+    assert little["advice"] == [told]
     assert teacher.delete("/v1/memories/little/examples/a").status_code == 200
     teach_colours(teacher, "little", 6)
     teach(teacher, "little", "a", "lone", coloured("red", 70))
@@ -213,6 +217,8 @@ def test_a_memory_of_kept_images_moves_to_another_model(teacher: TestClient) -> 
     create(teacher, "staying")
     teach(teacher, "staying", "a", "red", coloured("red"))
     problem(teacher.post("/v1/memories/staying/rebind", params={"model": "others"}), 409, "memory-conflict")
+    stale = teacher.post("/v1/memories/staying/rebind", params={"model": "others"}, headers={"if-match": '"0"'})
+    problem(stale, 412, "stale-revision")  # before the model has looked at anything
 
 
 def test_a_memory_that_another_process_has_bound_anew_answers_at_once(
