@@ -312,13 +312,18 @@ def check_text(text: str, what: str, *, empty: bool = True) -> str:
     Raises:
         MemoryInvalid: It is too long, or has characters that are not for reading.
     """
-    if not text and not empty:
+    if not empty and not any(_is_visible(each) for each in text):
         raise MemoryInvalid(f"{what} is missing or empty.")
     if len(text) > _LONGEST_LABEL or not _is_printable(text):
         raise MemoryInvalid(f"{what} has up to {_LONGEST_LABEL} characters, none of them for control.")
     if text.startswith(NOT):
         raise MemoryInvalid(f"{what} does not begin with {NOT}, which says what an example is not.")
     return text
+
+
+def _is_visible(character: str) -> bool:
+    # Spaces, and what only changes how others are drawn.
+    return unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cf")
 
 
 def _is_printable(text: str) -> bool:

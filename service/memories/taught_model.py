@@ -12,6 +12,7 @@ import numpy as np
 
 from ait_lite.images.pixels import Pixels
 from service.errors import MemoryNotFound, ModelUnavailable, ServiceError
+from service.memories.answering.index import keys_of
 from service.memories.memories import Memories
 from service.memories.records import Memory
 from service.models.served_model import Inference, Operation, ServedModel
@@ -103,6 +104,7 @@ class TaughtModel(ServedModel):
         with self._memories.state(self.folder.name) as state:
             if state.memory.binding != self._memory.binding or not state.reading.labels:
                 raise ModelUnavailable(f"Memory {self.folder.name} has changed. Ask again.")
+            keys_of(features, state.memory.binding)  # refuses an image in which the model sees nothing
             logits = state.reading.logits(state.content.scores(features))
             place = {label: index for index, label in enumerate(state.reading.labels)}
         # A label that has gone meanwhile is as improbable as can be said with a finite number.

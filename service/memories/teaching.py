@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from service.errors import DeadlineExceeded, MemoryFull, MemoryNotFound, ServiceError
+from ait_lite.class_memory.head import is_prior
+from service.errors import DeadlineExceeded, MemoryFull, MemoryInvalid, MemoryNotFound, ServiceError
 from service.images.upload import Upload
 from service.memories.access import MemoryAccess
 from service.memories.archive import Item
@@ -185,6 +186,8 @@ def _drafted_one(item: Item, label: str, source: str, by: str) -> Draft | Taught
 
 
 def _draft(identifier: str, label: str, source: str, by: str, upload: Upload, *, negative: bool = False) -> Draft:
+    if is_prior(identifier):
+        raise MemoryInvalid("Ids that begin with prior: are of what a memory has begun with. Choose another one.")
     lesson = Lesson(
         check_id(identifier),
         stored_label(label, negative=negative),

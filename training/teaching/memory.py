@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -294,7 +295,9 @@ def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), f
     with locked(path):
         folder = open_memory(path)
         memory = folder.memory
-        by_digest = {source.sha256: identifier for identifier, source in folder.sources.items()}
+        by_digest = defaultdict[str, list[str]](list)  # a file may be held under several ids
+        for identifier, source in folder.sources.items():
+            by_digest[source.sha256].append(identifier)
         gone = dict.fromkeys(ids)
         for label in labels:
             named = [each for each in (label, unicodedata.normalize("NFC", label)) if each in memory.counts]
@@ -304,10 +307,11 @@ def forget(path: Path, *, ids: Sequence[str] = (), labels: Sequence[str] = (), f
                 gone |= dict.fromkeys(memory.ids(each))
         for file in files:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            identifier = by_digest.get(digest) or known_id(digest, memory)
-            if identifier is None:
+            own = known_id(digest, memory)
+            held = by_digest[digest] + ([] if own is None else [own])
+            if not held:
                 raise DataError(f"memory {path} does not hold the image {file}.")
-            gone[identifier] = None
+            gone |= dict.fromkeys(held)
         unknown = [identifier for identifier in gone if identifier not in memory]
         if unknown:
             raise DataError(f"memory {path} holds no example {', '.join(unknown[:5])}.")

@@ -108,7 +108,7 @@ function confusion({ label, taken_for: other, examples }, sizes) {
 }
 
 function twin({ ids, labels, similarity }, sameFile) {
-  const [one, other] = labels.map((label) => label.replace(NOT, "not "));
+  const [one, other] = labels.map((label) => (label.startsWith(NOT) ? `not ${label.slice(NOT.length)}` : label));
   const what = one === other ? `Both ${one}` : `${one} and ${other}`;
   const same = sameFile.some((group) => ids.every((id) => group.includes(id)));
   return { ids, said: `${what}: ${same ? "the same file" : `${percent(similarity)} alike`}` };

@@ -16,6 +16,7 @@ import { Pool } from "../common/pool.js";
 let cards = []; // the newest first
 let kept = null; // the images that the memory was asked about
 let last = null; // what was done last, if it can be undone
+let changes = 0; // under way
 
 const host = {
   memory: null,
@@ -80,6 +81,7 @@ const view = new HealthView(host);
 async function change(work, edit = new Edit(host.memory)) {
   const { memory } = host;
   offerUndo(null);
+  changes += 1;
   stopReading();
   let note = "";
   try {
@@ -88,17 +90,18 @@ async function change(work, edit = new Edit(host.memory)) {
     if (client.isGone(problem)) return report(problem, memory);
     note = `${problem.title ? `${problem.title}: ` : ""}${problem.message}`;
   } finally {
+    changes -= 1;
     $("progress").hidden = true;
   }
   if (memory === host.memory) offerUndo(edit); // even after a problem: part of it may be done
-  client.readAgain();
+  if (!changes) client.readAgain(); // or the last of them does
   try {
     await show();
   } catch (problem) {
     if (!client.isGone(problem)) askAgain();
     return report(problem);
   }
-  notice(note);
+  notice(note && memory !== host.memory ? `${memory}: ${note}` : note);
   return !note;
 }
 

@@ -97,6 +97,21 @@ def test_identifiers_are_those_of_a_server_and_earlier_ones_stay_known(memory: L
     assert digest[:32] in open_memory(memory.path).memory
 
 
+def test_a_file_is_forgotten_under_all_its_ids(memory: LocalMemory, images: Path) -> None:
+    path = images / "taught" / "ant" / "000.png"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    folder = open_memory(memory.path)
+    key = folder.memory.keys([digest[:32]])
+    folder.memory.write_keys(
+        ["porch", "garden"], np.concatenate([key, key]), ["ant", "ant"]
+    )  # as a server may have it
+    folder.sources |= dict.fromkeys(("porch", "garden"), folder.sources[digest[:32]])
+    folder.save()
+    assert forget(memory.path, files=[path]) == 3
+    left = open_memory(memory.path).memory
+    assert not (left.keys(left.ids()) == key).all(1).any()
+
+
 def test_a_label_is_forgotten_however_unicode_writes_it(memory: LocalMemory, images: Path) -> None:
     path = images / "taught" / "ant" / "000.png"
     for written, asked in (("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "cafe\u0301")):

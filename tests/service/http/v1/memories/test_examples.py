@@ -35,6 +35,17 @@ def test_a_label_is_found_and_forgotten_under_the_name_it_was_taught_with(teache
     problem(teacher.delete("/v1/memories/written/examples", params={"label": "cafe"}), 404, "unknown-example")
 
 
+def test_an_id_of_a_prior_and_a_label_that_nobody_sees_are_refused(teacher: TestClient) -> None:
+    create(teacher, "hidden")
+    told = problem(teach(teacher, "hidden", "prior:0:0", "red", coloured("red")), 400, "invalid-memory")
+    assert "what a memory has begun with" in told["detail"]
+    for label in ("\u200b", "\u00a0\u200d", "\u2060\u200b"):
+        told = problem(teach(teacher, "hidden", "a", label, coloured("red")), 400, "invalid-memory")
+        assert told["detail"] == "A label is missing or empty."
+    family = "\U0001f468\u200d\U0001f467"  # what joins characters is no reason to refuse them
+    assert teach(teacher, "hidden", "a", family, coloured("red")).status_code == 201
+
+
 def test_of_two_labels_in_one_request_none_is_forgotten(teacher: TestClient) -> None:
     create(teacher, "both-labels")
     for label in ("red", "blue"):
