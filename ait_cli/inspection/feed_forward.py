@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ait_cli.arguments import load_classifier
 from ait_cli.output import fail, progress_bar
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def inspect_feed_forward(model: str, data: Path, output: Path) -> None:
     except TypeError as error:
         fail(str(error))
     shown = classifier.bytes_of(pixels)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"{output}: cannot be made a folder ({error.strerror}); choose another with --output.")
     table = Table(title=f"feed-forward networks as memories, on {len(pixels)} images")
     for column in ("network", "keys", "dead keys", "keys a token", "SNR"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -78,21 +82,20 @@ def sample_images(model: str, data: Path, most: int = _MOST_IMAGES) -> tuple[Cla
     """
     import torch
 
-    from ait.classifier import load
     from ait_lite.images.errors import ImageError
-    from training.errors import CheckpointError, DataError
+    from training.errors import DataError
     from training.teaching.files import image_files
 
     try:
         paths = image_files([data])
         taken = [paths[index * len(paths) // most] for index in range(most)] if len(paths) > most else paths
-        classifier = load(model)
+        classifier = load_classifier(model)
         parts = []
         with progress_bar("reading images") as progress:
             for path in taken:
                 parts.append(classifier.pixels([path]))
                 progress(len(parts), len(taken))
-    except (CheckpointError, DataError, FileNotFoundError, ImageError) as error:
+    except (DataError, ImageError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{data}: cannot be read ({error.strerror}).")

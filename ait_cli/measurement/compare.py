@@ -67,12 +67,15 @@ def compare(
                 only=images.only,
                 console=progress,
             )
-        if output is not None:
-            result.write_differing(output)
     except (CheckpointError, DataError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}; choose another file or folder.")
+    if output is not None:
+        try:
+            result.write_differing(output)
+        except OSError as error:  # which names a temporary file
+            fail(f"{output}: cannot be written ({error.strerror}); choose another file with --output.")
     if as_json:
         typer.echo(json.dumps({"first": first, "second": second} | result.to_json(), indent=2))
     else:
@@ -86,6 +89,6 @@ def compare(
             console.print(comparison_table(result.to_json()))
             losses = "negative log-likelihood, each with its temperature: {:.4f} and {:.4f}".format(*result.nll)
         verdict = "no difference that these images could show" if low <= 0 <= high else "a difference beyond chance"
-        console.print(f"{losses}; {verdict}")
+        console.print(f"{losses}; {verdict}", soft_wrap=True)
     if output is not None:
         progress.print(f"written: {output}", soft_wrap=True, highlight=False)

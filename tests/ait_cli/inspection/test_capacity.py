@@ -1,6 +1,7 @@
 """Capacity by command."""
 
 import json
+import shutil
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -20,3 +21,12 @@ def test_capacity_prints_predictions_and_probes(checkpoint: Path, labelled_image
     told = json.loads(result.stdout)
     assert len(told["feed_forward"]) == len(told["memory"]) == 2
     assert told["changed"] is not None
+
+
+def test_capacity_names_a_damaged_checkpoint(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(checkpoint, tmp_path / "damaged")
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    result = run(app, ["capacity", str(damaged), "--data", str(labelled_images)])
+    assert result.exit_code == 1
+    assert "model.safetensors is damaged" in result.stderr

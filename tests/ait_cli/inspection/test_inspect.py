@@ -104,6 +104,14 @@ def test_inspect_ffn_draws_the_keys_of_every_network(checkpoint: Path, labelled_
     assert Path(told[0]["strongest"]["0"][0]).is_file()
 
 
+def test_inspect_ffn_refuses_a_file_as_its_folder(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
+    target = tmp_path / "taken"
+    target.touch()
+    result = run(app, ["inspect", str(checkpoint), "--ffn", "--data", str(labelled_images), "-o", str(target)])
+    assert result.exit_code == 1
+    assert f"{target}: cannot be made a folder" in result.stderr
+
+
 def test_inspect_needs_an_image_or_a_folder(checkpoint: Path) -> None:
     assert "--data" in run(app, ["inspect", str(checkpoint), "--ffn"]).stderr
     assert "name an image" in run(app, ["inspect", str(checkpoint)]).stderr

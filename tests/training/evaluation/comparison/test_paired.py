@@ -121,10 +121,15 @@ def test_the_command_prints_both_and_writes_what_they_differ_on(
     done = CliRunner().invoke(app, ["compare", first, second, str(tmp_path / "images"), "-o", str(listed)])
     assert done.exit_code == 0, done.output
     assert "18 images" in done.output
+    assert any("likelihood" in line and "difference" in line for line in done.output.splitlines()), "one line"
     assert all(name in done.output for name in ("all", *CLASSES))
     rows = list(csv.DictReader(listed.open()))
     assert rows
     assert all((row["first"] == row["label"]) != (row["second"] == row["label"]) for row in rows)
+    nowhere = tmp_path / "nowhere" / "differing.csv"
+    refused = CliRunner().invoke(app, ["compare", first, second, str(tmp_path / "images"), "-o", str(nowhere)])
+    assert refused.exit_code == 1
+    assert f"{nowhere}: cannot be written" in refused.stderr
     alone = CliRunner().invoke(app, ["compare", first, second])
     assert alone.exit_code == 1
     assert "name the images to compare on as DATA" in alone.output
