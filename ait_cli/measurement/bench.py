@@ -147,7 +147,9 @@ def bench_training(
 
 @app.command("predict")
 def bench_predict(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or bundled model.")] = "",
+    model: Annotated[
+        str, typer.Argument(help="Folder of a checkpoint, or bundled model.", show_default="that of `ait predict`")
+    ] = "",
     small: Annotated[int, typer.Option(min=0, help="Files of 32 x 32 pixels; 0 leaves them out.")] = 4000,
     photos: Annotated[int, typer.Option(min=0, help="Files of 1600 x 1200 pixels; 0 leaves them out.")] = 400,
     rounds: Annotated[
@@ -166,11 +168,11 @@ def bench_predict(
 
     from ait.file_prediction_benchmark import benchmark_prediction
     from ait_lite.allocator import keep_freed_memory
-    from ait_lite.checkpoint import bundled_models
+    from ait_lite.checkpoint import default_model
 
     keep_freed_memory()
     progress = Console(stderr=True)
-    name = model or next(iter(bundled_models()))
+    name = model or default_model() or fail("no model is bundled; name the folder of a checkpoint")
     classifier = load_classifier(name, device)
     with tempfile.TemporaryDirectory() as folder, progress.status("starting") as status:
         rates = benchmark_prediction(classifier, Path(folder), small, photos, rounds, on_case=status.update)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 # Registers the ait_* models with timm.
 import ait  # noqa: F401
 from ait.pretrained.checks import check_loaded
-from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder
+from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder, read_config
 from ait_lite.runtimes import refuse_prepared
 
 # Under "calibration" until a temperature is fitted.
@@ -73,9 +73,10 @@ def load_model(folder: Path) -> nn.Module:
     """
     refuse_prepared(folder)
     missing = missing_files(folder)
-    if missing:
+    if missing and folder.is_dir():
         hint = f"; did you mean {folder / BEST}?" if not missing_files(folder / BEST) else ""
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
+    read_config(folder)  # says what is wrong with it, or that there is none
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
         check_loaded(model)

@@ -44,8 +44,10 @@ def test_the_saved_model_keeps_its_own_weights(tmp_path: Path) -> None:
 
 
 def test_what_is_lacking_or_torn_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
     with pytest.raises(CheckpointError, match=r"lacks config\.json and model\.safetensors$"):
-        load_model(tmp_path / "nowhere")
+        load_model(nothing)
     with pytest.raises(CheckpointError, match=r"; did you mean .*/best\?"):
         load_model(folder.parent)
     assert missing_files(folder) == []
@@ -70,6 +72,18 @@ def test_a_configuration_that_does_not_fit_is_refused(folder: Path, changes: dic
     (folder / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(CheckpointError, match=reason):
         load_model(folder)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("[]", "it is not a JSON object"), ("{", "")])
+def test_a_configuration_that_is_none_is_refused_by_name(folder: Path, text: str, reason: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config\.json cannot be read.*{reason}"):
+        load_model(folder)
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no folder .*nowhere"):
+        load_model(tmp_path / "nowhere")
 
 
 def test_weights_that_are_no_numbers_are_refused_by_name(folder: Path) -> None:

@@ -209,7 +209,7 @@ def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
 def _no_folder(root: Path) -> str:
     if root.exists():
         return f"{to_name(str(root))} is a file: name the folder that holds a folder of images for each class"
-    return f"no such data folder: {to_name(str(root))}"
+    return f"no such data folder: {to_name(str(root))}; name one that holds a folder of images for each class"
 
 
 def _without_images(folder: Path, found: Listing) -> str:

@@ -102,7 +102,7 @@ def _splits(
     if source in ("triangle", "triangle_faithful"):
         return triangle_splits(faithful=source == "triangle_faithful")
     if root is None:
-        raise DataError(f"the source {source} needs a data folder (data.root in a recipe)")
+        raise DataError(f"the source {source} needs a data folder: name DATA, or data.root in a recipe")
     if source == "folder":
         return scan_splits(root, layout)
     if source == "table":
