@@ -112,7 +112,9 @@ def evaluate(
         _compare_runtimes(checkpoint, data, source, layout, only, *formats, unfit=drawn, as_json=as_json)
         return
     if _tells_several_classes(checkpoint):
-        unfit = bool(flip or confusion or reliability)
+        unfit = (
+            bool(flip or confusion or reliability) or source not in ("folder", "table") or layout is not Layout.auto
+        )
         _evaluate_multi_label(checkpoint, data, only, report, unfit=unfit, as_json=as_json)
         return
     try:
@@ -162,7 +164,8 @@ def _evaluate_multi_label(
     from training.evaluation.report.multi_label import print_multi_label
 
     if unfit:
-        fail("--flip, --confusion and --reliability are for models with exactly one class per image.")
+        options = "--flip, --confusion, --reliability, --source and --layout"
+        fail(f"{options} are for models with exactly one class per image.")
     if table is None:
         fail("name DATA, the table of images and their classes.")
     try:
@@ -217,6 +220,8 @@ def _compare_runtimes(
         )
     except (CheckpointError, DataError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; choose another file or folder.")
     if as_json:
         typer.echo(json.dumps({"checkpoint": checkpoint, "runtimes": [each.to_json() for each in results]}, indent=2))
         return

@@ -192,7 +192,9 @@ class Trainer:
         if resume and self._folder.state.exists():
             settings, images = self._recipe.model_dump(mode="json"), self._images
             self.position = state.load(self._folder.state, self._learned, settings, images.training, images.validation)
-            self._console.print(f"continuing after {self._done()}")
+            epoch, epochs = self.position.epoch, self._recipe.epochs
+            whole = f"nothing is left to train: {epoch} of {epochs} epochs are done"
+            self._console.print(whole if epoch >= epochs else f"continuing after {self._done()}")
         elif resume:
             self._console.print(f"no checkpoint in {self._folder.path} yet: starting from the beginning")
         self.position.products = torch.get_float32_matmul_precision()

@@ -150,6 +150,18 @@ def test_calibrate_and_exemplars_write_into_the_checkpoint(
     assert exemplars.labels.tolist() == [0, 0, 2, 2]
 
 
+@pytest.mark.parametrize("option", [["--flip"], ["--source", "triangle"], ["--layout", "classes"]])
+def test_what_is_for_one_class_an_image_is_refused_for_several(
+    option: list[str], checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "several")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"multi_label": True}))
+    result = run(app, ["evaluate", str(folder), str(tmp_path / "table.csv"), *option])
+    assert result.exit_code == 1
+    assert "are for models with exactly one class per image" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("command", ["calibrate", "exemplars"])
 def test_annotating_refuses_what_is_no_checkpoint_or_no_data(command: str, checkpoint: Path, tmp_path: Path) -> None:
     result = run(app, [command, str(tmp_path), str(tmp_path)])

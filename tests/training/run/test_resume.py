@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ def test_a_convolutional_network_goes_on_to_the_last_bit(
             train(stopped, console=quiet)
     train(stopped, resume=True, console=quiet)
     assert_same_run(stopped.output, whole.output)
+
+
+def test_a_run_of_which_nothing_is_left_says_so(make_recipe: MakeRecipe, quiet: Console) -> None:
+    recipe = make_recipe()
+    done = train(recipe, console=quiet)
+    told = Console(file=StringIO(), width=200)
+    assert train(recipe, resume=True, console=told).history == done.history
+    assert f"nothing is left to train: {recipe.epochs} of {recipe.epochs} epochs are done" in told.file.getvalue()
 
 
 def test_run_stopped_in_its_first_epoch_goes_on(
