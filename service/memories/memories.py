@@ -109,13 +109,13 @@ class Memories(Teaching, Moving, Repeating):
         """
         stored = stored_label(label, negative=negative)
 
-        def note(revision: int) -> None:
+        def note(corrected: tuple[int, Example]) -> None:
+            revision, _ = corrected
             self.note_change(
                 "%s corrected example %s of memory %s to %s (revision %d)", by, identifier, name, stored, revision
             )
 
-        revision = await self.change(self.store.correct, note, name, identifier, stored, *self.at(expected))
-        return revision, await self.run(self.store.example, name, identifier)
+        return await self.change(self.store.correct, note, name, identifier, stored, *self.at(expected))
 
     async def forget(self, name: str, which: Selection, expected: int | None, by: str) -> tuple[int, int]:
         """Forget examples; return the memory's revision, and how many they were.

@@ -160,19 +160,21 @@ class SqlStore(MemoryStore):
                 raise DeadlineExceeded
         return self._with_erased((revision, outcomes)) if "replaced" in outcomes else (revision, outcomes)
 
-    def correct(self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None) -> int:
+    def correct(
+        self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None
+    ) -> tuple[int, Example]:
         with self._writing() as run:
             memory = self._hold(run, name, expected)
             number, old = example_number(run, memory, identifier)
             if label == old:
-                return memory.revision
+                return memory.revision, _example(run, memory, identifier)
             writer = ExampleWriter(run, memory, quotas)
             if full := writer.no_room_for_label(label):
                 raise full
             run.change(
                 "UPDATE examples SET label = ?, revision = ? WHERE number = ?", label, writer.revision(), number
             )
-            return writer.finish()
+            return writer.finish(), _example(run, memory, identifier)
 
     def forget(self, name: str, which: Selection, expected: int | None = None) -> tuple[int, int]:
         try:
@@ -286,14 +288,7 @@ class SqlStore(MemoryStore):
 
     def example(self, name: str, identifier: str) -> Example:
         with self._reading() as run:
-            rows = run.rows(
-                f"SELECT {_EXAMPLE} FROM {_EXAMPLES} WHERE memory = ? AND id = ?",
-                find_memory(run, name).number,
-                identifier,
-            )
-        if not rows:
-            raise no_example(name, identifier)
-        return Example(*rows[0])
+            return _example(run, find_memory(run, name), identifier)
 
     def image(self, name: str, identifier: str, *, whole: bool) -> bytes:
         column = "image" if whole else "thumbnail"
@@ -392,6 +387,18 @@ class SqlStore(MemoryStore):
         memory = find_memory(run, name, self._locking)
         check_revision(memory, expected)
         return memory
+
+
+def _example(run: Transaction, memory: Memory, identifier: str) -> Example:
+    """Look up an example.
+
+    Raises:
+        ExampleNotFound: There is none.
+    """
+    rows = run.rows(f"SELECT {_EXAMPLE} FROM {_EXAMPLES} WHERE memory = ? AND id = ?", memory.number, identifier)
+    if not rows:
+        raise no_example(memory.name, identifier)
+    return Example(*rows[0])
 
 
 def _check_may_be_new(name: str, expected: int | None) -> None:

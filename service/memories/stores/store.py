@@ -110,8 +110,10 @@ class MemoryStore(ABC):
         """
 
     @abstractmethod
-    def correct(self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None) -> int:
-        """Change the label of an example; return the memory's revision.
+    def correct(
+        self, name: str, identifier: str, label: str, quotas: Quotas, expected: int | None = None
+    ) -> tuple[int, Example]:
+        """Change the label of an example; return the memory's revision, and the example as it is then.
 
         Raises:
             MemoryNotFound: There is no such memory or example.

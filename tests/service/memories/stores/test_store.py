@@ -179,7 +179,8 @@ def test_limits_are_held_example_by_example(store: MemoryStore) -> None:
         store.correct("pets", "a", "cat", quotas)
     assert store.memory("pets").examples == 3
     store.forget("pets", Selection(label="bee"))
-    assert store.correct("pets", "a", "cat", quotas) == store.memory("pets").revision
+    revision, example = store.correct("pets", "a", "cat", quotas)
+    assert (revision, example) == (store.memory("pets").revision, store.example("pets", "a"))
 
 
 def test_what_was_forgotten_is_erased_whichever_process_is_asked(store: MemoryStore, where: str) -> None:
