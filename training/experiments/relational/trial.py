@@ -120,11 +120,13 @@ def run_trial(trial: RelationalTrial, folder: Path, budget: Budget) -> dict[str,
             model.train()
             order = epoch_order(trial.images, trial.seed, epoch)
             losses, began = [], time.perf_counter()
-            for number, chosen in enumerate(order.split(trial.batch_size)):
-                share = _rate(trial, (epoch * steps + number) / (trial.epochs * steps))
-                for group in optimiser.param_groups:
-                    group["lr"] = trial.lr * share
-                losses.append(_update(model, optimiser, train, chosen, trial, device))
+            with torch.random.fork_rng():
+                torch.manual_seed(stream_seed(trial.seed, epoch, "relational dropout"))
+                for number, chosen in enumerate(order.split(trial.batch_size)):
+                    share = _rate(trial, (epoch * steps + number) / (trial.epochs * steps))
+                    for group in optimiser.param_groups:
+                        group["lr"] = trial.lr * share
+                    losses.append(_update(model, optimiser, train, chosen, trial, device))
             loss, seconds = float(torch.stack(losses).mean()), time.perf_counter() - began
             history.append({"epoch": epoch + 1, "loss": loss, **measure(model, test, device), "seconds": seconds})
             if epoch + 1 < trial.epochs:
