@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_NARROWEST = 80  # characters of the tables
+_NARROWEST = 90  # characters of the tables at most; few have more than 80
 _COMPARED_CLASSES = 20
 _DIFFERENCE = "difference\n(95 % interval)"
 

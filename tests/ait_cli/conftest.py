@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+import torch
 from PIL import Image
 from timm.models import save_for_hf
 
@@ -15,7 +16,9 @@ import ait  # noqa: F401  # registers the ait_* models with timm
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained AiT model of three classes, as the trainer saves one."""
     size = {"embed_dim": 32, "depth": 2, "num_heads": 2}
-    model = timm.create_model("ait_tiny_patch4_32", num_classes=3, **size)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("ait_tiny_patch4_32", num_classes=3, **size)
     folder = tmp_path_factory.mktemp("checkpoint")
     save_for_hf(
         model, folder, model_config={"label_names": ["ant", "bee", "cat"]}, model_args=size, safe_serialization=True
