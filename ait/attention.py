@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from ait.collectives import all_gather_last, all_reduce_sum, world_size
 
 # So many winners that all tokens win, however many there are.
-ALL: Final = 2**31
+ALL_WIN: Final = 2**31
 
 _IN_NUMPY: Final = (torch.float32, torch.float64)
 
@@ -83,7 +83,7 @@ def _global_winners(values: Tensor, bottleneck: int) -> tuple[Tensor, Tensor]:
 
     Only the candidates' scores travel. Shorter batches are padded so that every process sends k of them.
     """
-    if bottleneck >= ALL:
+    if bottleneck >= ALL_WIN:
         highest = values.detach().new_full((*values.shape[:-1], 1), -torch.inf)
         if values.shape[-1]:
             highest = values.detach().amax(-1, keepdim=True)

@@ -6,7 +6,7 @@ import torch
 from timm.layers import Attention, LayerNorm, Mlp
 from torch import Tensor, nn
 
-from ait.attention import ALL
+from ait.attention import ALL_WIN
 from ait.baselines.classifier import PatchTokens, SetClassifier
 from ait.baselines.set_attention import SetAttention
 from ait.collectives import broadcast_first
@@ -140,7 +140,7 @@ class AblatedAiT(SetClassifier):
             raise ValueError("reset_every goes with ablation='reset', and with no other.")
         tokens = PatchTokens(img_size, patch_size, in_chans, embed_dim)
         super().__init__(embed_dim, tokens.num_tokens, num_classes, in_chans, global_pool, drop_rate)
-        changes = {"bottleneck": ALL} if ablation == "bottleneck" else {}
+        changes = {"bottleneck": ALL_WIN} if ablation == "bottleneck" else {}
         config = memory_config(memory, **{**(memory_args or {}), **changes})
         self.ablation = ablation
         self.reset_every = reset_every

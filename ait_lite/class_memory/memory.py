@@ -308,9 +308,23 @@ class ClassMemory:
         Raises:
             ValueError: If the memory is empty, a vector is not finite or is zero, or the readout is unknown.
         """
+        return self.score_keys(self._quantised(vectors), readout=readout)
+
+    def score_keys(self, keys: np.ndarray, *, readout: str | None = None) -> np.ndarray:
+        """Score labels by keys that `ait_lite.class_memory.features.quantise` made, as `scores` does by vectors.
+
+        Args:
+            keys: Integer keys, float64 of shape (b, d).
+            readout: Readout to use in place of the memory's own.
+
+        Returns:
+            Scores of `labels`, shape (b, C).
+
+        Raises:
+            ValueError: If the memory is empty, or the readout is unknown.
+        """
         if not len(self):
             raise ValueError("The memory is empty.")
-        keys = self._quantised(vectors)
         readout = readout or self.readout
         check_readout(readout)
         derived = self._derived.readout(readout, self.beta)

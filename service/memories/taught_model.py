@@ -104,8 +104,8 @@ class TaughtModel(ServedModel):
         with self._memories.state(self.folder.name) as state:
             if state.memory.binding != self._memory.binding or not state.reading.labels:
                 raise ModelUnavailable(f"Memory {self.folder.name} has changed. Ask again.")
-            keys_of(features, state.memory.binding)  # refuses an image in which the model sees nothing
-            logits = state.reading.logits(state.content.scores(features))
+            keys = keys_of(features, state.memory.binding)
+            logits = state.reading.logits(state.content.score_keys(keys))
             place = {label: index for index, label in enumerate(state.reading.labels)}
         # A label that has gone meanwhile is as improbable as can be said with a finite number.
         outputs = np.full((len(features), len(self.labels)), -1e4, np.float32)

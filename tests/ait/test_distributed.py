@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ait import AssociativeTransformer
-from ait.attention import ALL
+from ait.attention import ALL_WIN
 from ait.baselines.ablations import AblatedAiT
 from ait.memory.associative_head import AssociativeHead
 from tests.support.processes.forked import forking_context
@@ -31,8 +31,8 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "more-winners-than-a-shard-has-tokens": ("orthogonal", {"bottleneck": 50}, (6, 2)),
     "a-process-without-images": ("orthogonal", {}, (8, 0)),
     "every-token-wins": ("published", {"bottleneck": 500}, (5, 3)),
-    "no-bottleneck": ("published", {"bottleneck": ALL}, (5, 3)),
-    "no-bottleneck-and-a-process-without-images": ("published", {"bottleneck": ALL}, (8, 0)),
+    "no-bottleneck": ("published", {"bottleneck": ALL_WIN}, (5, 3)),
+    "no-bottleneck-and-a-process-without-images": ("published", {"bottleneck": ALL_WIN}, (8, 0)),
     # All tokens win: among scores in half precision many are equal, and which of those win is for chance to say.
     "mixed-precision": ("orthogonal", {"bottleneck": 500}, (5, 3)),
 }

@@ -151,6 +151,7 @@ def test_scores_and_answers_by_keys_are_those_of_recall(readout: str) -> None:
     other.write(*clusters(40))
     np.testing.assert_array_equal(other.scores(queries, readout=readout), memory.scores(queries))
     assert_same_answers(memory.recall_keys(quantise(queries)), answers)
+    np.testing.assert_array_equal(memory.score_keys(quantise(queries)), memory.scores(queries))
     assert memory.recall_keys(np.empty((0, 16))) == []
     with pytest.raises(ValueError, match="empty"):
         ClassMemory(16).scores(queries)

@@ -1,6 +1,7 @@
 """Memories of classes with made-up examples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,8 +16,8 @@ def vector(identifier: str) -> np.ndarray:
     return np.random.default_rng(sum(ord(c) * 97**i for i, c in enumerate(identifier))).standard_normal(DIM)
 
 
-def taught(examples: Sequence[tuple[str, str]], **options: object) -> ClassMemory:
-    memory = ClassMemory(DIM, **options)  # type: ignore[arg-type]
+def taught(examples: Sequence[tuple[str, str]], **options: Any) -> ClassMemory:
+    memory = ClassMemory(DIM, **options)
     for identifier, label in examples:
         memory.write([identifier], vector(identifier)[None], [label])
     return memory
