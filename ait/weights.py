@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ait.associative_transformer import AssociativeTransformer, resample_flat_head
 from ait.memory.head_weights import fit_associative_head
+from ait_lite.wording import counted
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> dict[str, Tensor]:
@@ -78,7 +79,7 @@ def _check_fit(state_dict: dict[str, Tensor], model: AssociativeTransformer) -> 
     if flat != (model.global_pool == "flat") and tokens * model.embed_dim == head.shape[1]:
         theirs = "'flat'" if flat else "'avg' or another that gives one vector an image"
         raise ValueError(
-            f"The head of these weights reads {tokens} token{'s' if tokens > 1 else ''} (global_pool={theirs}), and "
+            f"The head of these weights reads {counted(tokens, 'token')} (global_pool={theirs}), and "
             f"the model has global_pool={model.global_pool!r}. Create it with that pooling; for a new head, load it "
             "so and call reset_classifier(num_classes, global_pool)."
         )

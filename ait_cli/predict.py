@@ -15,6 +15,7 @@ import typer
 
 from ait_cli.arguments import load_classifier
 from ait_cli.output import fail
+from ait_lite.wording import counted
 
 if TYPE_CHECKING:
     from ait.file_prediction import FilePrediction
@@ -84,7 +85,7 @@ def predict(
     if unread:
         fail(f"{unread} of {len(found.paths)} files cannot be used.")
     if output is not None:
-        typer.echo(f"written: {output} ({len(found.paths)} images)", err=True)
+        typer.echo(f"written: {output} ({counted(len(found.paths), 'image')})", err=True)
 
 
 def _by_ending(output: Path | None) -> Format:

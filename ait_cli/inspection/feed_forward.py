@@ -10,6 +10,7 @@ import typer
 
 from ait_cli.arguments import load_classifier
 from ait_cli.output import fail, progress_bar
+from ait_lite.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ def inspect_feed_forward(model: str, data: Path, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         fail(f"{output}: cannot be made a folder ({error.strerror}); choose another with --output.")
-    table = Table(title=f"feed-forward networks as memories, on {len(pixels)} images")
+    table = Table(title=f"feed-forward networks as memories, on {counted(len(pixels), 'image')}")
     for column in ("network", "keys", "dead keys", "keys a token", "SNR"):
         table.add_column(column, justify="left" if column == "network" else "right")
     told = []

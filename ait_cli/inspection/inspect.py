@@ -9,6 +9,7 @@ import typer
 
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption, load_classifier
 from ait_cli.output import fail
+from ait_lite.wording import counted
 
 
 def inspect(
@@ -114,5 +115,5 @@ def _tell_effects(model: str, data: Path, layout: Layout) -> None:
         report = measure_effects(resolve(model), data, layout=layout.value, console=Console(stderr=True))
     except (CheckpointError, DataError) as error:
         fail(str(error))
-    typer.echo(f"\nWithout the memory, on {report.images} images (differences with 95 % intervals):")
+    typer.echo(f"\nWithout the memory, on {counted(report.images, 'image')} (differences with 95 % intervals):")
     typer.echo(describe_effects(report))

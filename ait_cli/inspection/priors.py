@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ait_cli.output import fail
+from ait_lite.wording import counted
 
 if TYPE_CHECKING:
     from ait.associative_model import AssociativeModel
@@ -62,5 +63,5 @@ def inspect_priors(model: AssociativeModel, folder: Path, target: Path, layout: 
     places = torch.tensor([list(names).index(name) for name in images.classes])
     found = prior_map(model, torch.stack(pixels), places[images.labels[list(positions)]], model.num_classes)
     draw_prior_map(found, target, names)
-    typer.echo(f"on {len(pixels)} images: {found.summary()}")
+    typer.echo(f"on {counted(len(pixels), 'image')}: {found.summary()}")
     typer.echo(f"drawn: {target}")

@@ -12,6 +12,7 @@ from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision
 from ait_cli.measurement.readouts import MeasuredReadout, print_readouts
 from ait_cli.output import fail
 from ait_lite.checkpoint import CONFIG, EXEMPLARS, CheckpointError, read_config, resolve
+from ait_lite.wording import counted
 
 _Only = Annotated[
     Path | None, typer.Option(help="Text file that lists the images to use, such as a run's validation.txt.")
@@ -272,8 +273,9 @@ def calibrate(
     except (CheckpointError, DataError, OSError) as error:
         fail(str(error))
     typer.echo(
-        f"temperature {found.temperature:.4f}, fitted to {found.images} images: calibration error {found.ece:.2%} -> "
-        f"{found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> {found.nll_at_temperature:.4f}"
+        f"temperature {found.temperature:.4f}, fitted to {counted(found.images, 'image')}: calibration error "
+        f"{found.ece:.2%} -> {found.ece_at_temperature:.2%}, negative log-likelihood {found.nll:.4f} -> "
+        f"{found.nll_at_temperature:.4f}"
     )
     typer.echo(f"written: {folder / CONFIG}")
 
@@ -331,4 +333,4 @@ def exemplars(
     if not kept:
         fail(f"{checkpoint} has too many classes to store an image of each.")
     path = folder / EXEMPLARS
-    typer.echo(f"written: {path} ({kept} images, {path.stat().st_size / 1e6:.2f} MB)")
+    typer.echo(f"written: {path} ({counted(kept, 'image')}, {path.stat().st_size / 1e6:.2f} MB)")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ait_lite.wording import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -174,7 +176,7 @@ def readout_table(result: Mapping[str, Any]) -> Table:
     Args:
         result: The result's ``to_json()``.
     """
-    taught = f"{result['examples']:,} examples of {result['classes']:,} classes"
+    taught = f"{counted(result['examples'], 'example')} of {result['classes']:,} classes"
     table = _narrow_table("per cent right", f"{result['images']:,} images, asked of a memory of {taught}")
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)

@@ -11,6 +11,7 @@ import typer
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption
 from ait_cli.output import fail, progress_bar
 from ait_lite.checkpoint import CORRECTIONS, resolve
+from ait_lite.wording import counted
 
 
 def correct(
@@ -81,11 +82,12 @@ def correct(
     for reason in result.refused:
         typer.echo(f"not corrected: {reason}", err=True)
     typer.echo(
-        f"corrected: {result.added} images ({result.already_right} were right already), {result.corrections} "
-        f"corrections in all; {result.holding:.1%} of the wrong images are answered rightly now"
+        f"corrected: {counted(result.added, 'image')} ({result.already_right} right already), "
+        f"{counted(result.corrections, 'correction')} in all; {result.holding:.1%} of the wrong images are answered "
+        "rightly now"
     )
     typer.echo(
-        f"accuracy on {result.validation_images} other images: {result.accuracy_before:.2%} -> "
+        f"accuracy on {counted(result.validation_images, 'other image')}: {result.accuracy_before:.2%} -> "
         f"{result.accuracy_after:.2%}; {result.fired:.2%} of them meet a correction (gate {result.gate:.4f})"
     )
     if result.corrections:

@@ -21,6 +21,7 @@ from ait_cli.teaching.memory_places import (
     remote_memory,
 )
 from ait_cli.teaching.memory_whole import Readout
+from ait_lite.wording import counted
 
 if TYPE_CHECKING:
     from training.teaching.answers import EvidenceFile, Listed, Recalled
@@ -70,7 +71,7 @@ def teach(
         typer.echo(f"left out: {reason}", err=True)
     typer.echo(
         f"taught: {result.added} new, {result.relabelled} relabelled, {result.known} known already; "
-        f"{result.examples} examples of {len(result.labels)} labels now"
+        f"{counted(result.examples, 'example')} of {counted(len(result.labels), 'label')} now"
     )
 
 
@@ -104,7 +105,7 @@ def list_held(
         if as_json:
             typer.echo(json.dumps(memories, indent=2))
         for each in [] if as_json else memories:
-            about = f"{each['examples']} examples, model {each['model']}, readout {each['readout']}"
+            about = f"{counted(each['examples'], 'example')}, model {each['model']}, readout {each['readout']}"
             typer.echo(f"{each['name']}  ({about}, keeps {each['keep']})")
         return
     if url is None and source is not None:
@@ -151,7 +152,7 @@ def correct(
 
         with refusals():
             count = correct_examples(path, ids, label)
-    typer.echo(f"corrected: {count} examples")
+    typer.echo(f"corrected: {counted(count, 'example')}")
 
 
 def forget(
@@ -185,7 +186,7 @@ def forget(
         else:
             memory = remote_memory(url, path)
             count = memory.forget(ids=identifier or (), labels=label or (), sources=source or ())
-    typer.echo(f"forgotten: {count} examples")
+    typer.echo(f"forgotten: {counted(count, 'example')}")
 
 
 def recall(

@@ -13,6 +13,7 @@ import typer
 from ait_cli.output import fail
 from ait_cli.teaching.memory_places import AsJson, MemoryPlace, Url, need_server, refusals, remote_memory
 from ait_lite.checkpoint import atomic_file
+from ait_lite.wording import counted
 
 
 class Readout(StrEnum):
@@ -155,7 +156,9 @@ def verify(
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
-        typer.echo(f"{'sound' if result.sound else 'DAMAGED'}: {result.examples} examples, digest {result.digest}")
+        typer.echo(
+            f"{'sound' if result.sound else 'DAMAGED'}: {counted(result.examples, 'example')}, digest {result.digest}"
+        )
         if (full := result.fullness) is not None:
             typer.echo(
                 f"effective dimension {full.effective_dimension:.1f} of {full.width}, "
@@ -228,7 +231,7 @@ def import_file(
                 file.read_bytes(), model=model, keep=keep, replace=replace
             )
         examples, labels, of = described["examples"], len(described["labels"]), f" on {url}"
-    typer.echo(f"imported: {path}{of} ({examples} examples of {labels} labels)")
+    typer.echo(f"imported: {path}{of} ({counted(examples, 'example')} of {counted(labels, 'label')})")
 
 
 def health(
@@ -263,7 +266,7 @@ def rebind(
         need_server("rebind", "A folder keeps no images: teach a new memory with the other model.")
     with refusals():
         described = remote_memory(url, path).rebind(model)
-    typer.echo(f"bound: {path} on {url} to model {described['model']} ({described['examples']} examples)")
+    typer.echo(f"bound: {path} on {url} to model {described['model']} ({counted(described['examples'], 'example')})")
 
 
 def delete(
@@ -283,7 +286,9 @@ def delete(
             delete_memory(path)
         else:
             memory = remote_memory(url, path)
-            _ask_before(yes, f"Delete the memory {path} on {url} with {memory.describe()['examples']} examples?")
+            _ask_before(
+                yes, f"Delete the memory {path} on {url} with {counted(memory.describe()['examples'], 'example')}?"
+            )
             memory.delete()
     typer.echo(f"deleted: {path}{'' if url is None else f' on {url}'}")
 
@@ -299,7 +304,9 @@ def _check_folder_keeps(keep: Keep | None) -> None:
 
 
 def _describe_health(told: dict[str, Any]) -> str:
-    lines = [f"{told['examples']} examples of {len(told['labels'])} labels, {told['bytes']:,} bytes"]
+    lines = [
+        f"{counted(told['examples'], 'example')} of {counted(len(told['labels']), 'label')}, {told['bytes']:,} bytes"
+    ]
     if told["accuracy"] is not None:
         lines.append(f"told right when each of {told['judged']} is left out: {told['accuracy']:.1%}")
     if told["width"]:
@@ -307,7 +314,7 @@ def _describe_health(told: dict[str, Any]) -> str:
     for each in told["labels"]:
         negatives = f", {each['negatives']} of what is not" if each["negatives"] else ""
         right = "" if each["accuracy"] is None else f", {each['accuracy']:.1%} told right"
-        lines.append(f"  {each['label']}: {each['examples']} examples{negatives}{right}")
+        lines.append(f"  {each['label']}: {counted(each['examples'], 'example')}{negatives}{right}")
     for each in told["confusions"]:
         lines.append(f"confused: {each['label']} is taken for {each['taken_for']}, {each['examples']} times")
     for each in told["doubts"]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ait_lite.wording import counted
 from service.benchmark.inputs import images_to_send, served_folder
 from service.benchmark.plain_loop import PlainLoop
 from service.benchmark.processes import ServerProcesses, listening_on
@@ -85,7 +86,7 @@ def benchmark_service(
         else:
             servers, memory = _measure_running(measurement, reached, rounds, soak_requests, progress)
             servers += measure(measurement, systems[1:], folder.path, device, rounds, progress, environment)
-    source = f"{len(files)} images from {images}" if images else f"{len(files)} made images"
+    source = f"{counted(len(files), 'image')} from {images}" if images else counted(len(files), "made image")
     return ServiceBenchmark(
         folder.name,
         source,

@@ -12,6 +12,7 @@ from typing import Final
 
 from ait_lite.checkpoint import CheckpointError
 from ait_lite.class_memory import memory_of_head
+from ait_lite.wording import counted
 from service.errors import MemoryConflict, MemoryNotFound, ModelNotFound, ModelUnavailable
 from service.images.upload import Upload
 from service.memories.answering import health
@@ -127,7 +128,7 @@ class Memories(Teaching, Moving, Repeating):
         def note(forgotten: tuple[int, int]) -> None:
             revision, count = forgotten
             self.note_change(
-                "%s had memory %s forget %d examples, of %s (revision %d)", by, name, count, which, revision
+                "%s had memory %s forget %s, of %s (revision %d)", by, name, counted(count, "example"), which, revision
             )
 
         return await self.change(self.store.forget, note, name, which, expected)

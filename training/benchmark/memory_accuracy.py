@@ -11,6 +11,7 @@ import torch
 
 from ait.classifier import load
 from ait_lite.class_memory import READOUTS, ClassMemory
+from ait_lite.wording import counted
 from training.benchmark.linear_probe import linear_probe
 from training.data import LabelledImages
 from training.data.sources.folder import Layout, scan_splits
@@ -240,6 +241,6 @@ def _choose(samples: LabelledImages, count: int, random: np.random.Generator) ->
     for code, name in enumerate(samples.classes):
         places = np.nonzero(labels == code)[0]
         if len(places) < count:
-            raise DataError(f"{samples.origin}: class {name} has {len(places)} images, fewer than {count}")
+            raise DataError(f"{samples.origin}: class {name} has {counted(len(places), 'image')}, fewer than {count}")
         chosen.append(random.permutation(places)[:count])
     return np.stack(chosen)

@@ -31,6 +31,7 @@ from ait_lite.images.errors import ImageError
 from ait_lite.images.files import decode_file
 from ait_lite.images.limits import ImageLimits
 from ait_lite.user_cache import check_writable, writable_cache
+from ait_lite.wording import counted
 from training.data.duplicates import SIGNATURE_BYTES, signature, signatures_of
 from training.data.preprocessing import Preprocessing
 from training.data.samples import LabelledImages
@@ -371,7 +372,7 @@ def _without(samples: LabelledImages, problems: dict[str, str], broken: Broken) 
         return samples
     if broken == "error":
         raise DataError(
-            f"{len(problems)} images in {samples.origin} cannot be decoded:\n{_listed(problems)}\n"
+            f"{counted(len(problems), 'image')} in {samples.origin} cannot be decoded:\n{_listed(problems)}\n"
             "mend or remove them; a training leaves them out with data.broken=skip"
         )
     good = samples.select([index for index, name in enumerate(samples.names) if name not in problems])
@@ -389,15 +390,16 @@ def _tell(lines: tuple[str, ...], console: Console | None) -> None:
 def _tell_skipped(samples: LabelledImages, report: _Report, path: Path, console: Console | None) -> None:
     if report.broken:
         skipped = (
-            f"skipping {len(report.broken)} of {len(samples)} images in {samples.origin} that cannot be decoded "
-            f"(delete {path} to try them again):\n{_listed(report.broken)}"
+            f"skipping {len(report.broken)} of {counted(len(samples), 'image')} in {samples.origin} that cannot be "
+            f"decoded (delete {path} to try them again):\n{_listed(report.broken)}"
         )
         _tell((skipped,), console)
     if report.refused:
         named = list(report.refused.items())
         some = "; ".join(f"{name}: {reason}" for name, reason in named[:_NAMED_REFUSALS])
         more = "; …" if len(named) > _NAMED_REFUSALS else ""
-        _tell((f"{len(named)} of {len(samples)} images are used that a service would refuse: {some}{more}",), console)
+        of_all = f"{len(named)} of {counted(len(samples), 'image')}"
+        _tell((f"{of_all} are used though a service would refuse them: {some}{more}",), console)
 
 
 def _listed(problems: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ait_lite.checkpoint import named_labels, read_config, read_temperature
+from ait_lite.wording import counted
 from training.data import LabelledImages, Preprocessing, decode, open_evaluation
 from training.data.sources.folder import Layout
 from training.errors import CheckpointError, DataError
@@ -78,7 +79,9 @@ def evaluate(
     temperature = None if flip else _temperature(checkpoint)
     result = measure(logits, labels, classes, temperature)
     if confusion_png is not None:
-        draw_confusion(result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {result.images} images")
+        draw_confusion(
+            result.confusion, classes, confusion_png, title=f"{result.top1:.2%} of {counted(result.images, 'image')}"
+        )
     if reliability_png is not None:
         draw_reliability(result.reliability, reliability_png, title=f"calibration error {result.ece:.2%}")
     if report is not None:

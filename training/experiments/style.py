@@ -1,7 +1,8 @@
 """One style for the plots of all experiments: readable in print, and without telling red from green."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -60,6 +61,30 @@ def bars(axes: Axes, groups: list[str], heights: dict[str, list[float]], *, lege
     axes.grid(False, axis="x")
     if legend:
         axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def seeds(axes: Axes, rows: Mapping[str, Sequence[float]], *, reference: str | None = None) -> None:
+    """Draw a row for each name, the first on top: a hollow point for each seed, a filled one for their mean.
+
+    Points, since the axis need not begin at zero, where the length of a bar would mean nothing.
+
+    Args:
+        axes: The panel.
+        rows: Name -> the values of its seeds, at least one.
+        reference: The name that the others are compared with; a line marks its mean.
+    """
+    if reference is not None and reference in rows:
+        axes.axvline(fmean(rows[reference]), **THEORY)
+    for place, (name, values) in enumerate(rows.items()):
+        colour = COLOURS[name != reference]
+        if len(values) > 1:
+            axes.plot(
+                values, [place] * len(values), "o", color=colour, markersize=4, markerfacecolor="white", zorder=2
+            )
+        axes.plot(fmean(values), place, "o", color=colour, markersize=7, alpha=0.8)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(False, axis="y")
 
 
 def legend_below(figure: Figure, panels: list[Axes], columns: int = 6) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ait_lite.class_memory import Fullness
 from ait_lite.class_memory.features import SCALE
 from ait_lite.class_memory.head import is_prior
+from ait_lite.wording import counted
 from service.memories.answering.index import State
 from service.memories.records import NOT
 
@@ -158,8 +159,9 @@ def examine(state: State) -> Health:
 
 def _advise(label: LabelHealth) -> Advice | None:
     if label.examples < _FEW:
-        held = "1 example" if label.examples == 1 else f"{label.examples} examples"
-        return Advice(label.label, f"It has {held}; from {_FEW} on its answers get steady.")
+        return Advice(
+            label.label, f"It has {counted(label.examples, 'example')}; from {_FEW} on its answers get steady."
+        )
     if label.accuracy is not None and label.accuracy < _GOOD:
         return Advice(label.label, f"{label.accuracy:.0%} of its examples are told right without themselves.")
     return None

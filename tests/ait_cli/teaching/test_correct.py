@@ -22,7 +22,7 @@ def test_correct_predict_withdraw(checkpoint: Path, image_file: Path, labelled_i
     right = "bee" if before != "bee" else "ant"
     result = run(app, ["correct", model, str(image_file), "--label", right, "--data", str(labelled_images)])
     assert result.exit_code == 0, result.output
-    assert "corrected: 1 images" in result.stdout
+    assert "corrected: 1 image (0 right already)" in result.stdout
     assert answer() == right
     result = run(app, ["correct", model, "--withdraw", "--json"])
     assert json.loads(result.stdout) == {"withdrawn": 1}

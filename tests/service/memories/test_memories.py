@@ -134,4 +134,4 @@ def test_what_is_forgotten_while_a_reader_sees_it_is_logged_and_erased_later(
         assert caplog.messages == ["Ada deleted memory pets"]
     else:
         revision = memories.store.memory("pets").revision
-        assert caplog.messages == [f"Ada had memory pets forget 1 examples, of id 'a' (revision {revision})"]
+        assert caplog.messages == [f"Ada had memory pets forget 1 example, of id 'a' (revision {revision})"]

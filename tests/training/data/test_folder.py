@@ -126,5 +126,5 @@ def test_another_seed_holds_out_other_images(data_root: Path) -> None:
 
 def test_a_class_of_one_image_is_refused() -> None:
     samples = LabelledImages(Path("here"), ("ant", "bee"), ("a", "b", "c"), torch.tensor([0, 0, 1]))
-    with pytest.raises(DataError, match="class 'bee' in here has 1 images: too few"):
+    with pytest.raises(DataError, match="class 'bee' in here has 1 image: too few"):
         split(samples, 0.5, seed=0)

@@ -103,7 +103,7 @@ def test_endings_are_read_or_counted(tmp_path: Path) -> None:
     shown = console.export_text()
     assert "3 files are not read as images (2 .heic, 1 .txt)" in shown
     assert "2 .heic: HEIC photographs are not read: convert them to JPEG first" in shown
-    assert "4 of 12 images are used that a service would refuse: cat/c.gif: This is not a JPEG" in shown
+    assert "4 of 12 images are used though a service would refuse them: cat/c.gif: This is not a JPEG" in shown
 
 
 def test_links_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_spreadsheets_byte_order_mark_and_quotes_are_understood(folder: Path) ->
         ({"file": ["images/0.png"], "label": ["a"]}, "lacks the column 'path'; it has file, label"),
         ({"path": [], "label": []}, "lists no images"),
         ({"path": ["images/0.png"] * 2, "label": ["a", "b"]}, "more than once: images/0.png"),
-        ({"path": ["images/0.png", "images/7.png"], "label": ["a", "b"]}, "1 images that do not exist .*images/7.png"),
+        ({"path": ["images/0.png", "images/7.png"], "label": ["a", "b"]}, "1 image not to be found .*images/7.png"),
         ({"path": ["images/0.png"], "label": ["a"], "split": ["training"]}, "'split' holds row 1: training; expected"),
         ({"path": ["images/0.png"], "label": ["a"], "split": ["val"]}, "no row has the split 'train'"),
         ({"path": ["images/0.png", "images/1.png"], "label": ["a", ""]}, "empty values: row 2: label"),

@@ -69,7 +69,7 @@ def test_missing_pets_are_named(tmp_path: Path) -> None:
     write_pets(tmp_path)
     (tmp_path / "oxford-iiit-pet" / "images" / "Siamese_1.jpg").unlink()
     train, _ = open_splits(DataRecipe(source="oxford_iiit_pet", root=tmp_path), seed=0)
-    with pytest.raises(DataError, match=r"1 images .*\n  images/Siamese_1\.jpg: .*No such file"):
+    with pytest.raises(DataError, match=r"1 image .*\n  images/Siamese_1\.jpg: .*No such file"):
         decode(train, PREPROCESSING, cache=tmp_path / "cache")
     (tmp_path / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
     with pytest.raises(DataError, match=r"annotations/test\.txt"):

@@ -105,7 +105,7 @@ def test_examples_on_a_server_are_listed_corrected_and_forgotten_by_source(url: 
     assert json.loads(run(app, ["memory", "health", "held", "--json", *at]).stdout)["examples"] == 2
     bound = run(app, ["memory", "rebind", "held", *at])
     assert (bound.exit_code, "(2 examples)" in bound.stdout) == (0, True)
-    assert "forgotten: 1 examples" in run(app, ["memory", "forget", "held", "--source", "red ones", *at]).stdout
+    assert "forgotten: 1 example" in run(app, ["memory", "forget", "held", "--source", "red ones", *at]).stdout
     assert run(app, ["memory", "list", "held", *at]).stdout.split() == [ids["green"], "green", "green", "ones"]
 
 
@@ -117,7 +117,7 @@ def test_memories_on_a_server_are_imported_listed_and_deleted(url: str, tmp_path
     assert run(app, ["memory", "export", "one", file, *at]).exit_code == 0
 
     imported = run(app, ["memory", "import", "copy", file, "--keep", "nothing", *at])
-    assert (imported.exit_code, "(1 examples of 1 labels)" in imported.stdout) == (0, True), imported.output
+    assert (imported.exit_code, "(1 example of 1 label)" in imported.stdout) == (0, True), imported.output
     again = run(app, ["memory", "import", "copy", file, *at])
     assert (again.exit_code, "There is a memory 'copy' already" in again.stderr) == (1, True)
     assert run(app, ["memory", "import", "copy", file, "--replace", *at]).exit_code == 0
@@ -125,8 +125,8 @@ def test_memories_on_a_server_are_imported_listed_and_deleted(url: str, tmp_path
     assert (listed["one"], listed["copy"]) == ("thumbnail", "nothing")
 
     kept = run(app, ["memory", "delete", "copy", *at], input="n\n")
-    assert (kept.exit_code, "with 1 examples?" in kept.output) == (1, True)
-    assert "\ncopy  (1 examples" in "\n" + run(app, ["memory", "list", *at]).stdout
+    assert (kept.exit_code, "with 1 example?" in kept.output) == (1, True)
+    assert "\ncopy  (1 example," in "\n" + run(app, ["memory", "list", *at]).stdout
     assert run(app, ["memory", "delete", "copy", *at], input="y\n").exit_code == 0
     assert run(app, ["memory", "delete", "one", "--yes", *at]).exit_code == 0
     assert "one  (" not in run(app, ["memory", "list", *at]).stdout

@@ -11,6 +11,7 @@ from itertools import compress
 import torch
 from torch import Tensor
 
+from ait_lite.wording import counted
 from training.data.samples import LabelledImages
 from training.errors import DataError
 from training.seeds import stream
@@ -31,7 +32,7 @@ def split(samples: LabelledImages, fraction: float, seed: int) -> tuple[Labelled
     held: list[int] = []
     if samples.targets is not None:
         if len(samples) < 2:
-            raise DataError(f"{samples.origin} has {len(samples)} images: too few to hold one out")
+            raise DataError(f"{samples.origin} has {counted(len(samples), 'image')}: too few to hold one out")
         order = torch.randperm(len(samples), generator=generator).tolist()
         count = min(max(1, round(fraction * len(order))), len(order) - 1)
         return replace(samples.select(sorted(order[count:])), remarks=samples.remarks), samples.select(
@@ -41,7 +42,7 @@ def split(samples: LabelledImages, fraction: float, seed: int) -> tuple[Labelled
         members = torch.nonzero(samples.labels == label).flatten()
         if len(members) < 2:
             raise DataError(
-                f"class {name!r} in {samples.origin} has {len(members)} images: too few to hold one out; "
+                f"class {name!r} in {samples.origin} has {counted(len(members), 'image')}: too few to hold one out; "
                 "add images, or give validation images of your own"
             )
         members = members[torch.randperm(len(members), generator=generator)]

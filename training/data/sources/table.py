@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ait_lite.names import to_name
+from ait_lite.wording import counted
 from training.data.samples import LabelledImages
 from training.errors import DataError
 
@@ -51,7 +52,7 @@ def read_table(path: str | Path, multi_label: bool = False) -> dict[str, Labelle
     missing = [name for name in paths if not (path.parent / name).is_file()]
     if missing:
         raise DataError(
-            f"{path} lists {len(missing)} images that do not exist below {path.parent}: {_some(missing)}; "
+            f"{path} lists {counted(len(missing), 'image')} not to be found below {path.parent}: {_some(missing)}; "
             "paths are relative to the table's folder"
         )
     sets = _label_sets(path, columns, multi_label)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import timm
 import torch
 import torch.nn.functional as F
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from ait import AssociativeModel, from_vit
@@ -190,9 +191,10 @@ def outcome(runs: list[dict[str, dict[str, Any]]], classes: int, first_seed: int
         ),
     ]
     figure, (left, right_axes) = style.new_figure(columns=2)
-    left.bar(list(accuracy), list(accuracy.values()))
-    left.tick_params(axis="x", labelsize=7)
-    left.set(ylabel="accuracy on the new classes, mean of seeds", ylim=(min(accuracy.values()) * 0.95, None))
+    style.seeds(left, {name: figures[name]["accuracy"] for name in ARMS}, reference="vit")
+    left.tick_params(axis="y", labelsize=8)
+    left.set(xlabel="accuracy on the new classes")
+    right_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for look, scales in zip(style.series(), figures["memory in all blocks"]["scale"], strict=False):
         right_axes.plot(range(len(scales)), scales, **look)
     right_axes.set(xlabel="block", ylabel="scale of what is retrieved, a seed each")

@@ -5,10 +5,10 @@ on CIFAR-10 in patches of 8 pixels for one epoch, three seeds too: differences a
 """
 
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from ait.baselines.ablations import ABLATIONS
+from ait_lite.wording import counted
 from training.experiments import style
 from training.experiments.budget import Budget
 from training.experiments.outcome import Outcome
@@ -68,7 +68,8 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
     timed = [trial for trial in trials(full, seed) if (trial.label, trial.dataset) in found]
     seconds = step_seconds([trial for trial in timed if (trial.dataset, trial.seed) == (sets[0], seed)])
     times = over_first(seconds, LABELS["none"])
-    rows, heights, checks = [], [], []
+    rows, checks = [], []
+    shown: dict[str, list[float]] = {}
     for ablation, label in LABELS.items():
         results = [found.get((label, dataset), []) for dataset in sets]
         first = next((each[0] for each in results if each), None)
@@ -83,25 +84,18 @@ def run(full: bool, seed: int, data: Path | None, folder: Path, budget: Budget) 
                 theirs(published.ABLATIONS[ablation]),
             ]
         )
-        heights.append([100 * result["accuracy"] for result in next(each for each in results if each)])
+        shown[label] = [100 * result["accuracy"] for result in next(each for each in results if each)]
         checks += [
             TABLE_DATA[dataset].learnt(f"{label}, {dataset}", each[0]["accuracy"])
             for dataset, each in zip(sets, results, strict=True)
             if each
         ]
     figure, (axes,) = style.new_figure()
-    names, means = [row[0] for row in rows][::-1], [fmean(each) for each in heights][::-1]
-    axes.barh(
-        names,
-        means,
-        xerr=[stdev(each) if len(each) > 1 else 0.0 for each in heights][::-1],
-        color=style.COLOURS[1],
-        capsize=3,
-    )
-    axes.set(xlabel="right answers, %", title=sets[0], xlim=(max(0.0, min(means) - 5), min(100.0, max(means) + 5)))
-    seeds = max(len(each) for each in heights)
+    style.seeds(axes, shown, reference=LABELS["none"])
+    axes.set(xlabel="right answers, %", title=sets[0])
+    seeds = max(map(len, shown.values()))
     size = "AiT-Small with the paper's recipe" if full else "reduced: AiT-Tiny in patches of 8, one epoch"
-    size += f", {seeds} seed{'s' if seeds > 1 else ''}"
+    size += f", {counted(seeds, 'seed')}"
     parts = [
         f"Ours, {size} (per cent of the test images right{SPREAD if seeds > 1 else ''}; parameters and multiply-adds "
         "in millions; time of a training step over the full model's, measured in turns):",
