@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ait_cli.output import fail
+from ait_lite.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,26 +103,9 @@ def load_classifier(reference: str, device: str | None = None, batch_size: int =
 @contextmanager
 def _refused(reference: str) -> Iterator[None]:
     """End the command where what is loaded within cannot be."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except FileNotFoundError as error:
+    except (CheckpointError, FileNotFoundError) as error:
         fail(str(error))
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
-        # The first line: those after it hold whole lists of tensors.
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        if isinstance(error, json.JSONDecodeError):
-            reason = f"config.json is damaged: {reason}"
-        elif isinstance(error, SafetensorError):
-            reason = f"model.safetensors is damaged, copy it again: {reason}"
-        fail(f"{reference}: cannot be loaded ({reason}).")
+    except (OSError, RuntimeError, ValueError) as error:  # of a timm model's weights, its channels, or the device
+        fail(f"{reference}: cannot be loaded ({error}).")

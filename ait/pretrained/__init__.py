@@ -6,11 +6,10 @@ from typing import Any
 import timm
 from torch import nn
 
-from ait.pretrained.checks import check_loaded
+from ait.pretrained.checkpoint import load_checkpoint
 from ait.pretrained.hub import create_pretrained
 from ait.pretrained.names import did_you_mean
 from ait_lite.checkpoint import CONFIG, bundled_models, resolve
-from ait_lite.runtimes import refuse_prepared
 
 
 def load_model(reference: str | Path, **kwargs: Any) -> nn.Module:
@@ -24,15 +23,11 @@ def load_model(reference: str | Path, **kwargs: Any) -> nn.Module:
     Raises:
         FileNotFoundError: There is no such checkpoint, and the message names those that are near; or the weights
             of a timm model are not here and cannot be downloaded.
-        ait_lite.checkpoint.CheckpointError: A checkpoint's head does not fit its configuration, its weights are
-            not finite, or it is a prepared model, which has none.
+        ait_lite.checkpoint.CheckpointError: As `load_checkpoint`.
     """
     folder = resolve(reference)
     if (folder / CONFIG).is_file():
-        refuse_prepared(folder)
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs).eval()
-        check_loaded(model, own_head="num_classes" not in kwargs)
-        return model
+        return load_checkpoint(folder, **kwargs)
     name = str(reference)
     if timm.is_model_pretrained(name):
         return create_pretrained(name, **kwargs).eval()

@@ -7,13 +7,10 @@ from typing import Any
 
 import timm
 import timm.models
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-# Registers the ait_* models with timm.
-import ait  # noqa: F401
-from ait.pretrained.checks import check_loaded
-from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder, read_config
+from ait.pretrained.checkpoint import load_checkpoint
+from ait_lite.checkpoint import BEST, CONFIG, WEIGHTS, CheckpointError, atomic_folder
 from ait_lite.runtimes import refuse_prepared
 
 # Under "calibration" until a temperature is fitted.
@@ -71,18 +68,12 @@ def load_model(folder: Path) -> nn.Module:
     Raises:
         CheckpointError: The folder is no checkpoint, or its weights are torn or of another model.
     """
-    refuse_prepared(folder)
+    refuse_prepared(folder)  # which lacks weights, and is not to be told so
     missing = missing_files(folder)
     if missing and folder.is_dir():
         hint = f"; did you mean {folder / BEST}?" if not missing_files(folder / BEST) else ""
         raise CheckpointError(f"{folder} is not a checkpoint: it lacks {' and '.join(missing)}{hint}")
-    read_config(folder)  # says what is wrong with it, or that there is none
-    try:
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-        check_loaded(model)
-    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be loaded: {error}") from error
-    return model.eval()
+    return load_checkpoint(folder)
 
 
 def missing_files(folder: Path) -> list[str]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from ait.classifier import Classifier, load
+from ait.classifier import load
 from ait.interpret.embedding import embed
 from ait_lite.checkpoint import CONFIG, CheckpointError, bundled_models, fingerprint, resolve
 from ait_lite.class_memory import (
@@ -81,7 +80,7 @@ def bind_model(model: str) -> BoundModel:
         CheckpointError: The model cannot be used.
     """
     bound = _fingerprint(model)
-    classifier = _load(model)
+    classifier = load(model)
     with torch.inference_mode():
         blank = torch.zeros(1, *classifier.data_config["input_size"], device=classifier.device)
         width = embed(classifier.model, blank).shape[1]
@@ -152,7 +151,7 @@ class LocalMemory:
         reference = model or folder.model
         folder.require(_fingerprint(reference), reference)
         self.folder = folder
-        self.classifier = _load(reference)
+        self.classifier = load(reference)
 
     def teach(
         self, files: Sequence[LabelledFile], *, skip_broken: bool = False, progress: Progress | None = None
@@ -363,10 +362,3 @@ def _fingerprint(model: str) -> str:
         names = ", ".join(bundled_models()) or "none"
         raise CheckpointError(f"{model} is neither a checkpoint folder nor a bundled model (there is: {names}).")
     return fingerprint(folder)
-
-
-def _load(model: str) -> Classifier:
-    try:
-        return load(model)
-    except (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{model}: cannot be loaded ({error}).") from error

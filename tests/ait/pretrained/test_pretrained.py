@@ -103,3 +103,24 @@ def test_a_checkpoint_whose_head_would_be_random_is_refused(tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match="says 5 classes in num_classes and 10 in model_args"):
         load_model(folder)
     assert load_model(NAME, num_classes=4).num_classes == 4  # a new head is what was asked for
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "model.safetensors",
+            b"torn",
+            r"bad: cannot be loaded \(model\.safetensors is damaged, copy it again: .*\)\.$",
+        ),
+        ("config.json", b"{", r"config\.json cannot be read: Expecting property name .*"),
+        ("config.json", b'{"architecture": "none"}', r"bad: cannot be loaded \(.*none.*\)\.$"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_a_line(tmp_path: Path, file: str, content: bytes, message: str) -> None:
+    folder = tmp_path / "bad"
+    shutil.copytree(resolve("ait_tiny_patch4_32.cifar10"), folder)
+    (folder / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as refused:
+        load_model(folder)
+    assert "\n" not in str(refused.value)

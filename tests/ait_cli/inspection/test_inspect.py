@@ -79,14 +79,18 @@ def test_a_bad_checkpoint_and_an_unwritable_drawing_are_named(
 ) -> None:
     result = run(app, ["inspect", str(checkpoint), str(image_file), "-o", str(tmp_path / "nowhere" / "x.png")])
     assert (result.exit_code, "cannot be written" in result.stderr) == (1, True)
-    for file, content in (("model.safetensors", b"torn"), ("config.json", b"{"), ("config.json", b"{}")):
+    for file, content, message in (
+        ("model.safetensors", b"torn", ": cannot be loaded (model.safetensors is damaged"),
+        ("config.json", b"{", "/config.json cannot be read: "),
+        ("config.json", b"{}", ": cannot be loaded ("),
+    ):
         folder = tmp_path / "bad"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(checkpoint, folder)
         (folder / file).write_bytes(content)
         result = run(app, ["inspect", str(folder), str(image_file)])
         assert result.exit_code == 1
-        assert f"error: {folder}: cannot be loaded (" in result.stderr
+        assert f"error: {folder}{message}" in result.stderr
     (folder / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (folder / "model.safetensors").unlink()
     result = run(app, ["inspect", str(folder), str(image_file)])

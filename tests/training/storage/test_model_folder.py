@@ -53,7 +53,7 @@ def test_what_is_lacking_or_torn_is_refused_by_name(folder: Path, tmp_path: Path
     assert missing_files(folder) == []
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architecture": "no_such_model"}))
-    with pytest.raises(CheckpointError, match=f"{folder} cannot be loaded"):
+    with pytest.raises(CheckpointError, match=f"{folder}: cannot be loaded"):
         load_model(folder)
 
 
