@@ -19,6 +19,7 @@ from service.http import operations, problems
 from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.authentication import PUBLIC, AuthenticationMiddleware
 from service.http.middleware.body_limits import BodyLimitMiddleware
+from service.http.middleware.head_requests import HeadMiddleware
 from service.http.middleware.path_prefix import PathPrefixMiddleware
 from service.http.middleware.security_headers import SecurityHeadersMiddleware
 from service.http.middleware.trusted_host import TrustedHostMiddleware, is_loopback
@@ -128,6 +129,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     # The last one is the outermost.
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(
         AuthenticationMiddleware,
         keys=keys,

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import Scope
 
 from ait_lite.images.errors import EmptyImage, ImageError, TooManyPixels, UndecodableImage, UnsupportedFormat
@@ -228,6 +229,16 @@ def broken_rules(errors: Iterable[Any]) -> str:
     )
 
 
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """List the methods that a request's path takes."""
+    taken = [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
+    ]
+    return ["GET", "HEAD", *taken[1:]] if "GET" in taken else taken
+
+
 def install(app: FastAPI) -> None:
     """Have every error of the application answered by a problem document, or the inference protocol's form of one."""
 
@@ -251,6 +262,8 @@ def install(app: FastAPI) -> None:
         }
         detail = details.get(error.status_code, str(error.detail))
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 405:  # the route that refused knows only what it takes itself
+            headers = {"Allow": ", ".join(_methods(app, request.scope))}
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return Problem(error.status_code, kind, detail, headers=headers).response(request.scope)
 

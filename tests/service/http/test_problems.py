@@ -23,6 +23,9 @@ def test_unknown_places(client: TestClient) -> None:
     response = client.get("/v1/classify")
     problem(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "POST"
+    response = client.post("/v1/memories/pets")
+    problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "GET, HEAD, PUT, DELETE"
 
 
 def test_an_unexpected_error(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
