@@ -51,7 +51,7 @@ class MemoryOptions(BaseModel):
 class Correction(BaseModel):
     """What an example shows, or what it does not: one of the two."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     label: str | None = Field(None, description="What it shows.")
     not_: str | None = Field(None, alias="not", description="What it does not show, where it isn't said what it does.")

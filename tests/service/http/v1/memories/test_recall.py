@@ -63,7 +63,8 @@ def test_a_negative_example_takes_its_label_off_what_is_like_it(teacher: TestCli
     assert after["evidence"][0]["negative"]
     assert after["evidence"][0]["weight"] < 0
     assert teacher.get("/v1/memories/negative").json()["negatives"] == {wrong: 1}
-    problem(teacher.patch("/v1/memories/negative/examples/strange", json={}), 400, "invalid-body")
+    for wrong_body in ({}, {"not_": wrong}):
+        problem(teacher.patch("/v1/memories/negative/examples/strange", json=wrong_body), 400, "invalid-body")
     problem(teacher.patch("/v1/memories/negative/examples/strange", json={"label": "¬x"}), 400, "invalid-memory")
 
 
