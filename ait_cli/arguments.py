@@ -90,14 +90,26 @@ def load_classifier(reference: str, device: str | None = None, batch_size: int =
 
     chosen = None if device == "auto" else device
     if chosen is not None:
-        import torch
-
-        try:
-            torch.empty(0, device=chosen)
-        except (AssertionError, RuntimeError) as error:
-            fail(f"--device {chosen} cannot be used: {str(error).partition(chr(10))[0]}")
+        check_device(chosen)
     with _refused(reference):
         return load(reference, chosen, batch_size)
+
+
+def check_device(device: str) -> None:
+    """End the command where nothing can be computed on the device that ``--device`` names.
+
+    Args:
+        device: As torch names it.
+
+    Raises:
+        typer.Exit: It cannot be used.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        fail(f"--device {device} cannot be used: {str(error).partition(chr(10))[0]}")
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,30 @@ def write_json(result: Mapping[str, Any], path: Path | None) -> None:
             path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             fail(f"{path}: cannot be written ({error.strerror}).")
+
+
+def check_output(path: Path | None, *, folder: bool = False) -> None:
+    """End the command before long work whose result could not be written afterwards; nothing is written.
+
+    Args:
+        path: Where the result will go; None is nowhere.
+        folder: Whether it is a folder, which is made with those above it, in place of a file.
+    """
+    if path is None:
+        return
+    candidates = (path, *path.parents) if folder else (path, path.parent)
+    place = next((each for each in candidates if each.exists()), None)
+    if place is None:
+        reason = errno.ENOENT
+    elif place is path and place.is_dir() and not folder:
+        reason = errno.EISDIR
+    elif (place is not path or folder) and not place.is_dir():
+        reason = errno.ENOTDIR
+    elif not os.access(place, os.W_OK):
+        reason = errno.EACCES
+    else:
+        return
+    fail(f"{path}: cannot be written ({os.strerror(reason)}); name another.")
 
 
 @contextmanager

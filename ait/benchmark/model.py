@@ -159,15 +159,20 @@ def benchmark_model(
         The measurements.
 
     Raises:
-        ValueError: If a precision, phase or runtime is unknown, or the model is no AiT model.
+        ValueError: If a precision, phase or runtime is unknown, nothing is left to time, or the model is no AiT
+            model.
     """
     batch_sizes, precisions, phases, runtimes = list(batch_sizes), list(precisions), list(phases), list(runtimes)
     _check("precision", precisions, PRECISIONS)
     _check("phase", phases, ("forward", "train"))
     _check("runtime", runtimes, RUNTIMES)
+    if "forward" not in phases and "torch" not in runtimes:
+        raise ValueError(f"Only torch trains, not {' or '.join(runtimes)}: add torch or the phase forward.")
+    if set(precisions) == {"int8"} and ("forward" not in phases or set(runtimes) == {"torch"}):
+        raise ValueError("Torch has no int8 here: add another runtime and the phase forward, or another precision.")
     ait_model = timm.create_model(name)
     if not isinstance(ait_model, AssociativeModel):
-        raise ValueError(f"{name} is no AiT model; choose one of {', '.join(timm.list_models('ait_*'))}.")
+        raise ValueError(f"{name} is no AiT model; choose another, such as ait_tiny_patch4_32.")
     models = {name: ait_model, f"vit ({name.removeprefix('ait_')})": vit_like(ait_model)}
     built: Any = ait_model
     image_shape = (built.pretrained_cfg["input_size"][0], *built.patch_embed.img_size)

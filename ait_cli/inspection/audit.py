@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption
-from ait_cli.output import fail
+from ait_cli.output import check_output, fail
 from ait_lite.checkpoint import resolve
 
 
@@ -36,6 +36,7 @@ def audit(
     from training.audit.findings import TITLES
     from training.errors import CheckpointError, DataError
 
+    check_output(output, folder=True)
     try:
         result = audit_images(resolve(checkpoint), data, output, layout=layout.value, console=Console(stderr=True))
     except (CheckpointError, DataError) as error:

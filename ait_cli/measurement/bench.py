@@ -14,12 +14,13 @@ from ait_cli.arguments import (
     LayoutOption,
     Overrides,
     Recipe,
+    check_device,
     load_classifier,
 )
 from ait_cli.lazy_group import plain_app
 from ait_cli.measurement.bench_server import bench_recall, bench_service
 from ait_cli.measurement.tables import memory_tables, model_table, prediction_table, training_table
-from ait_cli.output import fail, progress_bar, write_json
+from ait_cli.output import check_output, fail, progress_bar, write_json
 
 
 # Enumerations, because typer accepts no option that is a list of literals.
@@ -90,6 +91,8 @@ def bench_model(
 
     if not timm.is_model(name):
         fail(f"there is no model {name!r}{did_you_mean(name)}; name one such as ait_tiny_patch4_32.")
+    check_output(output)
+    check_device(device)
     keep_freed_memory()
     progress = Console(stderr=True)
     try:
@@ -132,6 +135,7 @@ def bench_training(
     from training.errors import DataError, RecipeError
     from training.recipe.loading import load_recipe
 
+    check_output(output)
     progress = Console(stderr=True)
     wanted = tuple(name for name in CACHINGS if caching is None or name in caching)
     try:
@@ -170,6 +174,7 @@ def bench_predict(
     from ait_lite.allocator import keep_freed_memory
     from ait_lite.checkpoint import default_model
 
+    check_output(output)
     keep_freed_memory()
     progress = Console(stderr=True)
     name = model or default_model() or fail("no model is bundled; name the folder of a checkpoint")
@@ -214,6 +219,7 @@ def bench_memory(
 
     if (model is None) != (data is None):
         fail("accuracy needs both a model and a data folder.")
+    check_output(output)
     result: dict[str, Any] = {"speed": [], "accuracy": [], "unknown": None}
     # First what may not be there.
     if model is not None and data is not None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ait_cli.arguments import ServingPrecision, ServingRuntime
-from ait_cli.output import fail, write_json
+from ait_cli.output import check_output, fail, write_json
 
 
 class Rival(StrEnum):
@@ -70,6 +70,7 @@ def bench_service(
     from service.benchmark.benchmark import benchmark_service
     from service.benchmark.table import print_benchmark
 
+    check_output(output)
     with _measuring() as progress:
         result = benchmark_service(
             model,
@@ -111,6 +112,7 @@ def bench_recall(
     from service.benchmark.recall import benchmark_recall
     from service.benchmark.table import print_recall
 
+    check_output(output)
     with _measuring() as progress:
         result = benchmark_recall(
             model,

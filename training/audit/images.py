@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,9 +15,8 @@ from ait_lite.checkpoint import named_labels, read_config, read_temperature
 from training.data import LabelledImages, Preprocessing, decode
 from training.data.sources.folder import Layout, find_splits, scan_folder
 from training.evaluation.evaluate import known_labels
+from training.evaluation.scoring import evaluation_rows
 from training.storage.model_folder import load_model
-
-_BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def see_images(
     for name, samples in parts.items():
         decoded, images = decode(samples, preprocessing, broken="skip", cache=cache, console=console)
         seen[name] = decoded
-        rows.append(_run(model, images, preprocessing, device))
+        rows.append(_run(model, images, preprocessing, device, console, f"running the model: {name}"))
     features, mirrored, logits = (torch.cat(columns) for columns in zip(*rows, strict=True))
     signatures = [samples.signatures for samples in seen.values()]
     return SeenImages(
@@ -128,10 +128,17 @@ def see_images(
 
 @torch.inference_mode()
 def _run(
-    model: nn.Module, images: Tensor, preprocessing: Preprocessing, device: torch.device
+    model: nn.Module,
+    images: Tensor,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    console: Console | None,
+    title: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    batches = torch.split(images, evaluation_rows(preprocessing))
+    shown = console is not None and console.is_terminal
     parts = []
-    for part in torch.split(images, _BATCH):
+    for part in track(batches, title, console=console, transient=True, disable=not shown):
         pixels = preprocessing.normalise(part.to(device))
         features, logits = embed_and_classify(model, pixels)
         mirrored, _ = embed_and_classify(model, pixels.flip(-1))

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 from typer.testing import CliRunner
 
 from ait_cli.main import app
@@ -40,6 +42,56 @@ def test_a_model_that_there_is_not_is_told_with_its_neighbours() -> None:
     result = run(app, ["bench", "model", "ait_smal_patch4_32"])
     assert result.exit_code == 1
     assert "did you mean 'ait_small_patch4_32'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model", "ait_tiny_patch4_32", "--precision", "fp32", "--runtime", "torch", "--seconds", "0.01"],
+        ["training", "cifar10_cpu"],
+        ["predict"],
+        ["memory"],
+        ["service"],
+        ["recall"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("measured all the same")
+
+    for name in (
+        "ait.benchmark.benchmark_model",
+        "ait.file_prediction_benchmark.benchmark_prediction",
+        "training.benchmark.throughput.benchmark_training",
+        "training.benchmark.memory_speed.time_memory",
+        "service.benchmark.benchmark.benchmark_service",
+        "service.benchmark.recall.benchmark_recall",
+    ):
+        monkeypatch.setattr(name, measure)
+    target = tmp_path / "missing" / "bench.json"
+    result = run(app, ["bench", *words, "-o", str(target)])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {target}: cannot be written (No such file or directory); name another.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--phase", "train", "--runtime", "openvino"], "Only torch trains, not openvino"),
+        (["--precision", "int8", "--runtime", "torch"], "Torch has no int8"),
+        (["--device", "banana"], "--device banana cannot be used"),
+    ],
+)
+def test_bench_model_refuses_what_would_time_nothing(words: list[str], said: str) -> None:
+    result = run(app, ["bench", "model", "ait_tiny_patch4_32", *words])
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not result.stdout
 
 
 def test_bench_memory_times_and_compares_with_a_probe(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import csv
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
 
-from training.audit import Audit
+from ait.interpret.embedding import embed_and_classify
+from training.audit import Audit, images
 from training.audit.memorisation import memorisation_auc
 from training.audit.neighbours import nearest
 
@@ -89,3 +93,25 @@ def test_nearest_is_exact_and_leaves_out_the_vector_itself() -> None:
     products = vectors @ vectors.T - 2 * torch.eye(50)
     assert torch.equal(others.indices, products.topk(3).indices)
     torch.testing.assert_close(others.distances, (vectors[:, None] - vectors[others.indices]).norm(dim=-1))
+
+
+def test_runs_of_the_model_are_shown_on_a_terminal_and_are_no_larger_than_elsewhere(
+    checkpoint: Path, dirty: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def embed(model: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(pixels))
+        return embed_and_classify(model, pixels)
+
+    monkeypatch.setattr(images, "embed_and_classify", embed)
+    monkeypatch.setattr(images, "evaluation_rows", lambda preprocessing: 8)
+    shown = StringIO()
+    console = Console(file=shown, force_terminal=True, width=120)
+    images.see_images(checkpoint, dirty, device=torch.device("cpu"), cache=cache, console=console)
+    assert max(sizes) == 8
+    assert "running the model: train" in shown.getvalue()
+    assert "running the model: test" in shown.getvalue()
+    quiet = StringIO()
+    images.see_images(checkpoint, dirty, device=torch.device("cpu"), cache=cache, console=Console(file=quiet))
+    assert "running the model" not in quiet.getvalue()

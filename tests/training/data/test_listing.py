@@ -161,3 +161,28 @@ def test_a_class_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "cat", os.fsdecode(b"\xff"))
     with pytest.raises(DataError, match="not UTF-8"):
         scan_folder(tmp_path)
+
+
+def test_a_list_of_the_validation_images_is_not_of_training_images_numbered_alike(tmp_path: Path) -> None:
+    root, listed = tmp_path / "data", tmp_path / "validation.txt"
+    fill(root / "train", "cat", "dog", count=5)
+    fill(root / "val", "cat", "dog", count=3)
+    _, validation = open_splits(DataRecipe(root=root), seed=0)
+    listed.write_text("".join(f"{name}\n" for name in validation.names))
+    assert open_evaluation("folder", root, listed).origin == root / "val"
+    # None of them is a training image that could be left out.
+    assert len(open_training("folder", root, listed)) == 10
+
+
+def test_a_list_of_some_images_that_two_splits_have_is_refused_until_one_is_named(tmp_path: Path) -> None:
+    root, listed = tmp_path / "data", tmp_path / "some.txt"
+    fill(root / "train", "cat", "dog", count=5)
+    fill(root / "val", "cat", "dog", count=3)
+    listed.write_text("cat/0.png\ndog/1.png\n")
+    with pytest.raises(DataError, match=r"all 2 listed images are in .*train and in .*val: name the one"):
+        open_evaluation("folder", root, listed)
+    for split in ("train", "val"):
+        assert open_evaluation("folder", root / split, listed).origin == root / split
+    assert len(open_training("folder", root, listed)) == 8
+    listed.write_text("cat/0.png\ncat/4.png\n")
+    assert open_evaluation("folder", root, listed).origin == root / "train"

@@ -53,7 +53,8 @@ def open_evaluation(
         multi_label: As the recipe's ``data.multi_label``.
 
     Raises:
-        DataError: The source's files are missing or cannot be used, or lack images named in `only`.
+        DataError: The source's files are missing or cannot be used, or lack images named in `only`, or several splits
+            have images of these names, and they are not just all validation images.
     """
     if only is not None:
         return _named(_read_names(only), _candidates(source, root, layout, multi_label))
@@ -84,10 +85,13 @@ def open_training(
     Raises:
         DataError: The source's files are missing or cannot be used, or all images are left out.
     """
-    samples, _ = _splits(source, root, layout)
+    samples, validation = _splits(source, root, layout)
     if exclude is None:
         return samples
-    left_out = set(_read_names(exclude))
+    names = _read_names(exclude)
+    if validation is not None and validation.origin != samples.origin and _all_of(validation, names):
+        return samples  # files of other folders, whatever their names
+    left_out = set(names)
     kept = [
         index for index, name in enumerate(samples.names) if name not in left_out and to_path(name) not in left_out
     ]
@@ -115,11 +119,12 @@ def _splits(
 
 
 def _candidates(source: str, root: str | Path | None, layout: Layout, multi_label: bool) -> list[LabelledImages]:
-    """Where listed names are looked for: held-out images lie among the training images, if there are any."""
+    """Where listed names are looked for; the last is what a run validates on unless it holds training images out."""
     if source == "folder" and root is not None:
         splits = find_splits(Path(root), layout)
         if splits and "train" not in splits:
-            return [scan_folder(path) for path in splits.values()]
+            held_out = validation_folder(splits)
+            return [scan_folder(path) for path in sorted(splits.values(), key=lambda path: path == held_out)]
     return [samples for samples in _splits(source, root, layout, multi_label) if samples is not None]
 
 
@@ -134,13 +139,32 @@ def _read_names(path: str | Path) -> list[str]:
 
 def _named(names: list[str], candidates: list[LabelledImages]) -> LabelledImages:
     unknown: list[str] = []
+    found: list[LabelledImages] = []
     for samples in candidates:
         # Lists that were written before names were escaped hold the paths themselves.
         positions = {to_path(name): index for index, name in enumerate(samples.names)}
         positions |= {name: index for index, name in enumerate(samples.names)}
         missing = [name for name in names if name not in positions]
         if names and not missing:
-            return samples.select([positions[name] for name in names])
+            listed = samples.select([positions[name] for name in names])
+            # Names are those within a split, and files are often numbered alike in all of them.
+            if samples is candidates[-1] and _all_of(samples, names):
+                return listed
+            found.append(listed)
         unknown = unknown or missing
+    origins = list(dict.fromkeys(str(samples.origin) for samples in found))
+    if len(origins) > 1:
+        raise DataError(
+            f"all {len(names)} listed images are in {' and in '.join(origins)}: name the one that "
+            "is meant as DATA, in place of the folder around it"
+        )
+    if found:
+        return found[0]
     origin = candidates[0].origin
     raise DataError(f"{origin} lacks {len(unknown)} of the {len(names)} listed images: {unknown[:5]}")
+
+
+def _all_of(samples: LabelledImages, names: list[str]) -> bool:
+    """Return whether a list names every image of a split and no other."""
+    listed = set(names)
+    return listed == set(samples.names) or listed == {to_path(name) for name in samples.names}
