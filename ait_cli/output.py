@@ -40,16 +40,17 @@ def write_json(result: Mapping[str, Any], path: Path | None) -> None:
             fail(f"{path}: cannot be written ({error.strerror}).")
 
 
-def check_output(path: Path | None, *, folder: bool = False) -> None:
+def check_output(path: Path | None, *, folder: bool = False, parents: bool = False) -> None:
     """End the command before long work whose result could not be written afterwards; nothing is written.
 
     Args:
         path: Where the result will go; None is nowhere.
         folder: Whether it is a folder, which is made with those above it, in place of a file.
+        parents: Whether the folders above a file are made.
     """
     if path is None:
         return
-    candidates = (path, *path.parents) if folder else (path, path.parent)
+    candidates = (path, *path.parents) if folder or parents else (path, path.parent)
     place = next((each for each in candidates if each.exists()), None)
     if place is None:
         reason = errno.ENOENT

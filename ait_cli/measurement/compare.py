@@ -10,7 +10,7 @@ import typer
 
 from ait_cli.arguments import Layout, LayoutOption
 from ait_cli.measurement.tables import comparison_table, multi_label_comparison_table, wide_console
-from ait_cli.output import fail
+from ait_cli.output import check_output, fail
 from ait_lite.checkpoint import read_config
 
 
@@ -46,6 +46,7 @@ def compare(
     from training.evaluation.comparison.paired import compare as compare_checkpoints
     from training.evaluation.report.run import HeldOut, held_out_by_both, run_or_checkpoint
 
+    check_output(output)
     progress = Console(stderr=True)
     result: Comparison | MultiLabelComparison
     try:

@@ -10,7 +10,7 @@ import typer
 
 from ait_cli.arguments import Checkpoint, Layout, LayoutOption, ServingPrecision, ServingRuntime
 from ait_cli.measurement.readouts import MeasuredReadout, print_readouts
-from ait_cli.output import fail
+from ait_cli.output import check_output, fail
 from ait_lite.checkpoint import CONFIG, EXEMPLARS, CheckpointError, read_config, resolve
 from ait_lite.wording import counted
 
@@ -101,6 +101,9 @@ def evaluate(
     from training.evaluation.evaluate import evaluate as evaluate_checkpoint
     from training.evaluation.report.console import print_result
 
+    check_output(report, folder=True)
+    check_output(confusion, parents=True)
+    check_output(reliability, parents=True)
     progress = Console(stderr=True)
     drawn = bool(flip or report or confusion or reliability)
     if readout or per_class is not None or random_features:

@@ -210,16 +210,6 @@ def test_the_layout_can_be_said(command: str, checkpoint: Path, labelled_images:
     assert result.exit_code == 0, result.output
 
 
-def test_a_report_that_cannot_be_written_is_named(checkpoint: Path, labelled_images: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    result = run(
-        app, ["evaluate", str(checkpoint), str(labelled_images), "--report", str(tmp_path / "file" / "report")]
-    )
-    assert result.exit_code == 1
-    assert "Not a directory" in result.stderr
-    assert "choose another" in result.stderr
-
-
 @pytest.mark.parametrize("home", [None, "file"])
 def test_a_home_that_is_missing_or_cannot_be_written_costs_nothing(
     home: str | None, checkpoint: Path, labelled_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -240,3 +230,19 @@ def test_a_home_that_is_missing_or_cannot_be_written_costs_nothing(
 
 def _no_home(_: type[Path]) -> Path:
     raise RuntimeError("Could not determine home directory.")
+
+
+def test_what_cannot_be_written_is_said_before_the_work(checkpoint: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_text("")
+    nothing = str(tmp_path / "nothing")  # images that the work would miss
+    for options in (
+        ["--report", str(file / "x")],
+        ["--confusion", str(file / "x.png")],
+        ["--reliability", str(tmp_path)],
+    ):
+        result = run(app, ["evaluate", str(checkpoint), nothing, *options])
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"error: {options[1]}: cannot be written (")
+    result = run(app, ["compare", nothing, nothing, "-o", str(tmp_path / "nowhere" / "x.csv")])
+    assert (result.exit_code, "nowhere/x.csv: cannot be written (" in result.stderr) == (1, True)
+    assert sorted(tmp_path.iterdir()) == [file]
