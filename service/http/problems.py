@@ -236,6 +236,8 @@ def _methods(app: FastAPI, scope: Scope) -> list[str]:
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
     ]
+    if not taken:
+        taken = ["GET"]  # below a mount, where there are files: it has told the scope where it stands
     return ["GET", "HEAD", *taken[1:]] if "GET" in taken else taken
 
 

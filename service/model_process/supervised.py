@@ -102,6 +102,8 @@ class SupervisedProcess:
             self._supervision.cancel()
         if self._process:
             self._process.kill()
+        elif not self._next.done():
+            self._fail_waiting("was being restarted, and was ended")
 
     async def close(self) -> None:
         """Let the process end, and wait until it has."""
@@ -144,10 +146,14 @@ class SupervisedProcess:
             return await self._load()
         except ModelError as error:
             logger.error("%s cannot be restarted: %s", self._title, error)
-            self._next.set_exception(ProcessEnded("ended, and cannot be restarted"))
-            self._next.exception()  # nobody may be waiting
+            self._fail_waiting("ended, and cannot be restarted")
             self._next = asyncio.get_running_loop().create_future()
             return None
+
+    def _fail_waiting(self, reason: str) -> None:
+        """Fail the calls that wait for the next process."""
+        self._next.set_exception(ProcessEnded(reason))
+        self._next.exception()  # nobody may be waiting
 
     async def _load(self) -> ModelProcess:
         start = time.monotonic()
@@ -155,14 +161,16 @@ class SupervisedProcess:
             with self._loading():
                 async with asyncio.timeout(self._load_seconds):
                     process = await ModelProcess.start(self._launcher, **self._spec)
-        except (ModelError, TimeoutError) as error:
-            failure = error if isinstance(error, ModelError) else self._too_slow()
+        except (ModelError, OSError) as error:
+            failure = error if isinstance(error, ModelError) else self._not_started(error)
             self._on_loaded(time.monotonic() - start, failure)
             raise failure from None
         self._on_loaded(time.monotonic() - start, None)
         return process
 
-    def _too_slow(self) -> ModelError:
+    def _not_started(self, error: OSError) -> ModelError:
+        if not isinstance(error, TimeoutError):  # such as too many open files, which need not last
+            return ModelError(f"A process for the model in {self._spec['path']} cannot be started: {error}.")
         return ModelError(
             f"The model in {self._spec['path']} was not loaded in {self._load_seconds:g} s. Give it more time with "
             "AIT_LOAD_SECONDS, or choose a smaller model."

@@ -130,7 +130,7 @@ class Loader:
             model = await ServedModel.load(
                 folder, self._launcher, self._settings, serving, self._observer, self._idleness
             )
-            if await asyncio.to_thread(fingerprint, folder.path) != entry.files:
+            if not await asyncio.to_thread(_unchanged, entry):
                 await model.close()
                 raise ModelError(f"{folder.path} changed while it was loaded. It is tried again.")
             if not self._catalogue.wants(key.name):  # unloaded meanwhile
@@ -165,3 +165,11 @@ class Loader:
         key, _ = self._ending.pop(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("ending model %s version %s failed", *key, exc_info=error)
+
+
+def _unchanged(entry: Entry) -> bool:
+    """Find out whether the files of a version are still those of the last look; what has gone is not."""
+    try:
+        return fingerprint(entry.path) == entry.files
+    except OSError:
+        return False

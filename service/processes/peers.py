@@ -158,7 +158,8 @@ async def _exchange(other: PeerAddress, message: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(other.socket, limit=_MOST_BYTES)
     try:
         writer.write(message)
-        return await reader.readline()
+        line = await reader.readline()
+        return line if line.endswith(b"\n") else b""  # of one that ended while it answered
     finally:
         writer.close()
 

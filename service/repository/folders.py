@@ -98,8 +98,8 @@ def scan(root: Path) -> dict[ModelKey, Found]:
     """Find the versions in a folder of models: `<root>/<model>/<version>`, or `<root>/<model>` for a single one.
 
     Versions are numbers; a folder that seems to be meant as one but has another name is found as refused, and so is,
-    as version 1, a model whose folder cannot be read. Names that begin with a dot are left out, so that a copy may be
-    made under such a name and then renamed.
+    as version 1, a model whose folder cannot be read, or whose name is not UTF-8, as answers are. Names that begin
+    with a dot are left out, so that a copy may be made under such a name and then renamed.
 
     Raises:
         OSError: The folder cannot be read.
@@ -111,7 +111,7 @@ def scan(root: Path) -> dict[ModelKey, Found]:
         try:
             found.update(_versions(model))
         except OSError as error:
-            found[ModelKey(model.name, "1")] = Found(model, unreadable(model, error))
+            found[ModelKey(_in_utf8(model.name), "1")] = Found(model, _in_utf8(unreadable(model, error)))
     return found
 
 
@@ -228,19 +228,26 @@ def _versions(model: Path) -> dict[ModelKey, Found]:
     """Find the versions of one model; none if it is no folder."""
     if not model.is_dir():
         return {}
+    if (name := _in_utf8(model.name)) != model.name:
+        return {ModelKey(name, "1"): Found(model, f"The name of the folder {name} is not UTF-8. Rename it.")}
     if (model / CONFIG).is_file():
         return {ModelKey(model.name, "1"): Found(model)}
     found = {}
     for path in sorted(model.iterdir()):
-        key = ModelKey(model.name, path.name)
+        key = ModelKey(model.name, _in_utf8(path.name))
         if path.name.startswith(".") or not path.is_dir():
             continue
         if _is_number(path.name):
             found[key] = Found(path)
         elif _LIKE_A_VERSION.fullmatch(path.name) or _has_config(path):
             reason = f"{path.name!r} is not a whole number, as versions are: 1, 2, 10. Rename {path}."
-            found[key] = Found(path, reason)
+            found[key] = Found(path, _in_utf8(reason))
     return found
+
+
+def _in_utf8(text: str) -> str:
+    """Write a name so that JSON can say it, with bytes that are not UTF-8 in hexadecimal."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _is_best_of_run(path: Path) -> bool:

@@ -23,8 +23,12 @@ class HeadMiddleware:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope["method"] = "GET"  # in the scope itself: routing notes there for the log where the request came to
+        # A copy: the server must go on to see a HEAD, or it would wait for the bytes of the body and close where they
+        # are missing. Parts are for GET alone (RFC 9110, section 14.2).
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        asked = {**scope, "method": "GET", "headers": headers}
         try:
-            await self.app(scope, receive, send_head)
+            await self.app(asked, receive, send_head)
         finally:
-            scope["method"] = "HEAD"
+            # Routing notes there for the log where the request came to.
+            scope.update({**asked, "method": "HEAD", "headers": scope["headers"]})

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ait_lite.checkpoint import WEIGHTS, atomic_folder
+from ait_lite.checkpoint import WEIGHTS, atomic_folder, write_text
 from ait_lite.runtimes import Answering, PreparedError, PreparedModel, is_prepared, read_prepared
 from ait_lite.runtimes.prepared import sha256
 from ait_lite.runtimes.processor import processor_features
@@ -126,8 +126,8 @@ class Graphs:
         from ait.export.graph import write_graphs
 
         failed = entry.with_suffix(".failed")
-        if failed.is_file():
-            raise NoGraph(failed.read_text())
+        if known := _noted(failed):
+            raise NoGraph(known)
         assert self._torch_model is not None
         module = self._torch_model.module
         logger.info("a graph of %s is being made; %s keeps it for other starts", self._folder.path, entry.parent)
@@ -144,7 +144,7 @@ class Graphs:
             _in_a_fork(make) if self._apart else make()
             if (new / _FAILED).is_file():
                 reason = (new / _FAILED).read_text()
-                failed.write_text(reason)  # it would fail again, after as long
+                write_text(failed, reason)  # it would fail again, after as long
                 _forget_old(entry.parent)
                 raise NoGraph(reason)
         os.utime(entry)
@@ -166,6 +166,14 @@ def _read(entry: Path, weights: str) -> PreparedModel | None:
     with suppress(OSError):
         os.utime(entry)
     return found
+
+
+def _noted(failed: Path) -> str:
+    """Read why making a graph has failed before; empty if it has not, or the note is damaged."""
+    try:
+        return failed.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
 
 
 @contextmanager

@@ -84,8 +84,9 @@ def test_other_origins_may_ask_only_where_they_are_named() -> None:
     assert "access-control-allow-origin" not in unstarted().get("/health/live", headers=headers).headers
     client = unstarted(cors_origins="https://app.example.org, https://other.example.org", api_keys="one " + "0" * 64)
     assert client.get("/health/live", headers=headers).headers["access-control-allow-origin"] == headers["origin"]
-    before = client.options("/v1/classify", headers=headers | {"access-control-request-method": "POST"})
-    assert before.status_code == 200
+    for path, method in (("/v1/classify", "POST"), ("/v1/models", "HEAD")):
+        before = client.options(path, headers=headers | {"access-control-request-method": method})
+        assert before.status_code == 200
     evil = client.get("/health/live", headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in evil.headers
 

@@ -26,6 +26,9 @@ def test_unknown_places(client: TestClient) -> None:
     response = client.post("/v1/memories/pets")
     problem(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "GET, HEAD, PUT, DELETE"
+    response = client.post("/ui/docs/docs.css")
+    problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 def test_an_unexpected_error(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from service.models.registry import Models
+from service.models.served_model import ServedModel
+from service.repository.folders import ModelFolder
 from tests.support.models.served_models import (
     Witness,
     ask,
@@ -107,6 +109,26 @@ def test_files_on_their_way_are_waited_for(served: Any, root: Path, other_folder
         assert models.get().folder.version == "2"
         assert same((await ask(models.get()))[0], other_folder)
         assert ("loaded", "colours/2", False) not in witness.told
+
+
+def test_what_is_removed_while_it_is_loaded_leaves_no_process(
+    served: Any, root: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(model_folder, root, "passing", 1)
+    load = ServedModel.load
+
+    async def load_and_remove(folder: ModelFolder, *arguments: Any) -> ServedModel:
+        model = await load(folder, *arguments)
+        if folder.name == "passing":
+            shutil.rmtree(folder.path)
+        return model
+
+    monkeypatch.setattr(ServedModel, "load", load_and_remove)
+
+    @served(reload_seconds=0)
+    async def _(models: Models, witness: Witness) -> None:
+        assert models.versions("passing") == []
+        assert ("ended", "passing/1", True) in witness.told
 
 
 def test_what_is_removed_is_unloaded(served: Any, root: Path, model_folder: Path) -> None:

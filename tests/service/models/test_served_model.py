@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from service.errors import ModelUnavailable, QueueFull
 from service.model_process.classifier import Classifier
+from service.model_process.client import ModelProcess
 from service.model_process.mixed_batch import split
 from service.models.registry import Models, ModelStatus
 from service.repository.folders import locate
@@ -140,6 +143,53 @@ def test_a_process_that_cannot_be_restarted(served: Any, root: Path) -> None:
         (root / "elsewhere").rename(weights)
         await until(lambda: model.ready)
         await ask(model)
+
+
+def test_a_process_that_cannot_be_started_for_a_moment(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @served()
+    async def _(models: Models, witness: Witness) -> None:
+        model = models.get()
+        fork = model._process._launcher.fork
+        failed: list[None] = []
+
+        def fork_later(connection: socket.socket) -> None:
+            if not failed:
+                failed.append(None)
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            fork(connection)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(model._process._launcher, "fork", fork_later)
+            assert model.pid
+            os.kill(model.pid, signal.SIGKILL)
+            await until(lambda: failed)
+            await until(lambda: model.ready, "the process to be started again")
+        assert ("loaded", "colours/1", False) in witness.told
+        await ask(model)
+
+
+def test_a_process_that_is_being_restarted_does_not_keep_the_server_from_ending(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @served(stuck_seconds=1e6)
+    async def _(models: Models, witness: Witness) -> None:
+        loading = asyncio.Event()
+
+        async def never(*_: Any, **__: Any) -> None:
+            loading.set()
+            await asyncio.Event().wait()
+
+        model = models.get()
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelProcess, "start", never)
+            assert model.pid
+            os.kill(model.pid, signal.SIGKILL)
+            await loading.wait()
+            asked = asyncio.create_task(ask(model))
+            await until(lambda: model._batchers["logits"].running)
+            await models.close(0.01)
+        with refused(503, "was being restarted"):
+            await asked
 
 
 def test_a_process_that_hangs_is_restarted(served: Any) -> None:

@@ -35,6 +35,27 @@ def test_all_others_are_asked_and_what_they_raise_is_raised(tmp_path: Path) -> N
     asyncio.run(ask())
 
 
+def test_one_that_ends_while_it_answers_is_left_out(tmp_path: Path) -> None:
+    async def ask() -> None:
+        addresses = [PeerAddress(tmp_path, number, 3) for number in range(3)]
+
+        async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            writer.write(b'{"answer": [1, 2')
+            writer.close()
+
+        async def number() -> int:
+            return 7
+
+        whole = Peers(addresses[1])
+        await whole.listen({"number": number})
+        async with await asyncio.start_unix_server(answer_half, addresses[2].socket):
+            assert await Peers(addresses[0]).ask("number") == [7]
+        await whole.close()
+
+    asyncio.run(ask())
+
+
 def test_a_question_on_its_way_is_no_error_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def ask() -> None:
         address = PeerAddress(tmp_path, 0, 2)

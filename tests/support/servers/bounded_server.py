@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.connections import ConnectionLimits, bounded_protocol
 from service.http.disconnect import DEPARTURE
@@ -63,12 +63,14 @@ class Application:
 
 @asynccontextmanager
 async def serving(
-    limits: ConnectionLimits, tls: ssl.SSLContext | None = None
+    limits: ConnectionLimits,
+    tls: ssl.SSLContext | None = None,
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda application: application,
 ) -> AsyncIterator[tuple[Application, uvicorn.Server, Address]]:
     """An application behind connections within these limits, its server, and the address; all end on leaving."""
     application = Application()
     protocol = bounded_protocol(limits, tls)
-    config = uvicorn.Config(application, http=protocol, lifespan="off", log_config=None, ws="none")
+    config = uvicorn.Config(wrap(application), http=protocol, lifespan="off", log_config=None, ws="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -79,6 +79,17 @@ def test_a_damaged_one_is_made_anew(model_folder: Path, tmp_path: Path, made: li
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("note", [b"", b"\xff\xfe"])
+def test_a_damaged_note_of_a_failure_counts_for_nothing(
+    model_folder: Path, tmp_path: Path, made: list[Path], note: bytes
+) -> None:
+    entry = take(model_folder, tmp_path)
+    shutil.rmtree(entry)
+    entry.with_suffix(".failed").write_bytes(note)
+    assert take(model_folder, tmp_path) == entry
+    assert len(made) == 2
+
+
 def test_what_was_used_longest_ago_is_forgotten(
     model_folder: Path, tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
