@@ -5,9 +5,10 @@ was stopped goes on where it was, and a run with more images computes the new on
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def features_of(
     cache: Path,
     console: Console,
     title: str,
+    model_args: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Compute what a model's head reads of images, or read it from the cache.
 
@@ -49,6 +51,7 @@ def features_of(
         cache: Folder of all cached features.
         console: Where progress is shown.
         title: Of the progress bar.
+        model_args: What the model was made with beside its weights, such as the pooling, which no weight tells.
 
     Returns:
         (N, D) float32, on the CPU.
@@ -58,7 +61,7 @@ def features_of(
         RecipeError: The model has no linear head.
     """
     width = linear_head(model).in_features
-    folder = cache / _fingerprint(model, preprocessing)
+    folder = cache / _fingerprint(model, preprocessing, model_args or {})
     known = _read(folder, width)
     digests: list[bytes] = []
     rows_at_once = evaluation_rows(preprocessing)
@@ -83,10 +86,12 @@ def features_of(
     return torch.stack([known[digest] for digest in digests]).clone()
 
 
-def _fingerprint(model: nn.Module, preprocessing: Preprocessing) -> str:
+def _fingerprint(model: nn.Module, preprocessing: Preprocessing, model_args: Mapping[str, Any]) -> str:
     """Name a backbone and what its inputs go through; the head does not matter."""
     head = {id(parameter) for parameter in linear_head(model).parameters()}
     digest = hashlib.sha256(repr(sorted(preprocessing.data_config().items())).encode())
+    if model_args:
+        digest.update(json.dumps(dict(model_args), sort_keys=True, default=repr).encode())
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in head:
             digest.update(name.encode())

@@ -65,7 +65,8 @@ def solve_run(recipe: Recipe, accelerator: Accelerator, console: Console, interr
         preprocessing = choose_preprocessing(recipe, model, training, device, console)
         images = RunImages(recipe, training, validation, preprocessing, device, console)
         model = model.to(device)
-        features = Features(model, preprocessing, device, recipe.data.cache, console, find_start(recipe.model).folder)
+        start = find_start(recipe.model).folder
+        features = Features(model, preprocessing, device, recipe.data.cache, console, start, recipe.model.args)
         held_out = features(images.validation_images, len(images.validation), "validation features")
         solved = fit_head(model, features, images, recipe.seed)
     head = solved.head

@@ -1,7 +1,8 @@
 """Solve for a model's head in closed form, on the training images of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -45,6 +46,7 @@ class Features:
         cache: The recipe's ``data.cache``; None is the user's cache folder.
         console: Where progress goes.
         folder: The checkpoint that the model was loaded from, where there may be a faster graph; or None.
+        model_args: The recipe's ``model.args``.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Features:
         cache: Path | None,
         console: Console,
         folder: Path | None = None,
+        model_args: Mapping[str, Any] | None = None,
     ) -> None:
         linear_head(model)
         self._model, self._preprocessing, self._console = model, preprocessing, console
         self._backbone = Backbone(model, device, folder)
         self._cache = cache / "features" if cache else _default_cache()
+        self._model_args = model_args
 
     def __call__(self, take: Take, count: int, title: str) -> torch.Tensor:
         """Compute what the head reads of the images that `take` gives, (count, D) float32.
@@ -69,7 +73,15 @@ class Features:
         """
         try:
             return features_of(
-                self._model, self._backbone, take, count, self._preprocessing, self._cache, self._console, title
+                self._model,
+                self._backbone,
+                take,
+                count,
+                self._preprocessing,
+                self._cache,
+                self._console,
+                title,
+                self._model_args,
             )
         except OSError as error:
             raise OutputError(

@@ -92,7 +92,7 @@ def _best(
     rates = []
     for size, preprocessing in sized.items():
         known, images = decode(sample, preprocessing, broken=data.broken, cache=data.cache, console=console)
-        features = Features(model, preprocessing, device, data.cache, console, folder)
+        features = Features(model, preprocessing, device, data.cache, console, folder, recipe.model.args)
         read = features(images.__getitem__, len(known), f"features at {size} pixels")
         head = solve_head(read, known.labels, len(training.classes), recipe.seed)
         errors[size] = head.error(known.labels)

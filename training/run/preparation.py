@@ -89,7 +89,9 @@ def prepare(recipe: Recipe, accelerator: Accelerator, console: Console, img_size
     if recipe.head_first:
         model = model.to(accelerator.device)
         folder = find_start(recipe.model).folder
-        features = Features(model, preprocessing, accelerator.device, recipe.data.cache, console, folder)
+        features = Features(
+            model, preprocessing, accelerator.device, recipe.data.cache, console, folder, recipe.model.args
+        )
         with accelerator.main_process_first():
             solved = fit_head(model, features, images, recipe.seed)
         console.print(

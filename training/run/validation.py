@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from ait.collectives import broadcast_first
 from training import sharding
 from training.data import Preprocessing
 from training.evaluation.memory_health import memory_columns, memory_sample
@@ -47,6 +48,10 @@ class Validation:
             columns of the memory's health. A loss may be infinite or NaN.
         """
         learned, learner = self._update.learned, self._update.learner
+        if self._accelerator.num_processes > 1:
+            # Each process has its own running statistics of batch norms; those of the first are kept and scored.
+            for buffer in learned.model.buffers():
+                broadcast_first(buffer)
         row: Row = {}
         if learned.average is not None:
             with learned.average.applied(learned.model), sharding.whole(learner):

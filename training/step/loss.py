@@ -22,7 +22,7 @@ def sample_losses(
         targets: (B,) int64 labels, or (B, classes) probabilities.
         loss: ``cross_entropy``; or ``bce``, binary cross-entropy of every class, averaged over the classes.
         label_smoothing: Probability taken from the targets and spread over all classes alike.
-        class_weights: (classes,) float32, factors of the classes' terms. Where they average to 1 over the
+        class_weights: (classes,) float32, how much an image of each class counts. Where they average to 1 over the
             training images, dividing the sum by the number of images keeps the scale of the unweighted loss.
 
     Returns:
@@ -35,6 +35,12 @@ def sample_losses(
         )
     classes = logits.shape[1]
     probabilities = targets.float() if targets.ndim == 2 else F.one_hot(targets, classes).float()
-    probabilities = probabilities * (1 - label_smoothing) + label_smoothing / classes
-    terms = F.binary_cross_entropy_with_logits(logits, probabilities, weight=class_weights, reduction="none")
-    return terms.mean(dim=1)
+    if class_weights is None:
+        probabilities = probabilities * (1 - label_smoothing) + label_smoothing / classes
+        return F.binary_cross_entropy_with_logits(logits, probabilities, reduction="none").mean(dim=1)
+    # A weight is of all terms of a class's images. As a factor of the class's own term alone, in which the images of
+    # all other classes are as many as before, it would not make the class likelier.
+    probabilities = probabilities * class_weights
+    total = probabilities.sum(dim=1, keepdim=True)  # of each image, (B, 1)
+    probabilities = probabilities * (1 - label_smoothing) + total * label_smoothing / classes
+    return (total * F.softplus(logits) - probabilities * logits).mean(dim=1)

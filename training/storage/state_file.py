@@ -16,6 +16,9 @@ from ait_lite.checkpoint import CheckpointError, atomic_file
 from training.sharding import spread_like
 
 _FORMAT = "ait-training-state-1"
+# Names of tensors that lie within other values of an optimiser, and what stands in their places and in those of types.
+_WITHIN = "within"
+_TENSOR, _DTYPE = "__tensor__", "__dtype__"
 
 
 class SavedState(NamedTuple):
@@ -93,8 +96,17 @@ def pack_optimizer(optimizer: Optimizer) -> SavedState:
             if isinstance(entry, Tensor):
                 tensors[f"{index}.{name}"] = entry
             else:
-                values[str(index)][name] = entry
-    return SavedState(tensors, {"state": values, "param_groups": state["param_groups"]})
+                values[str(index)][name] = _packed(entry, f"{_WITHIN}.{index}.{name}", tensors)
+    rest = {
+        name: _packed(entry, f"{_WITHIN}.{name}", tensors)
+        for name, entry in state.items()
+        if name not in ("state", "param_groups")
+    }
+    groups = [
+        {name: _packed(entry, f"{_WITHIN}.group.{number}.{name}", tensors) for name, entry in group.items()}
+        for number, group in enumerate(state["param_groups"])
+    ]
+    return SavedState(tensors, {"state": values, "param_groups": groups} | ({"rest": rest} if rest else {}))
 
 
 def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -108,27 +120,63 @@ def unpack_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], values
     Raises:
         CheckpointError: The state is of an optimiser with other parameters.
     """
-    state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in values["state"].items()}
+    state: dict[int, dict[str, Any]] = {
+        int(index): {name: _unpacked(value, tensors) for name, value in entry.items()}
+        for index, entry in values["state"].items()
+    }
     parameters = dict(enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]))
     for name, tensor in tensors.items():
         index, _, entry = name.partition(".")
+        if index == _WITHIN:
+            continue
         like = parameters.get(int(index), tensor)
         state[int(index)][entry] = _laid_out_like(spread_like(tensor, like), like)
-    groups = []
-    for saved, current in zip(values["param_groups"], optimizer.param_groups, strict=False):
-        # JSON knows no tuples; restore them where the optimiser has them.
-        groups.append(
-            {
-                key: tuple(value) if isinstance(current.get(key), tuple) and value is not None else value
-                for key, value in saved.items()
-            }
-        )
     try:
-        if len(groups) != len(optimizer.param_groups):
+        if len(values["param_groups"]) != len(optimizer.param_groups):
             raise ValueError("another number of parameter groups")
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        current = optimizer.state_dict()
+        groups = [
+            {key: _tuples_like(_unpacked(value, tensors), own.get(key)) for key, value in saved.items()}
+            for saved, own in zip(values["param_groups"], optimizer.param_groups, strict=True)
+        ]
+        rest = {
+            name: _tuples_like(_unpacked(value, tensors), current.get(name))
+            for name, value in values.get("rest", {}).items()
+        }
+        optimizer.load_state_dict({"state": state, "param_groups": groups} | rest)
     except ValueError as error:
         raise CheckpointError(f"the optimiser's state does not fit this optimiser: {error}") from error
+
+
+def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Make a value one that JSON can hold; tensors in it go to `tensors`, under names that begin with `name`."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {_TENSOR: name}
+    if isinstance(value, torch.dtype):
+        return {_DTYPE: str(value).removeprefix("torch.")}
+    if isinstance(value, list | tuple):
+        return [_packed(each, f"{name}.{place}", tensors) for place, each in enumerate(value)]
+    return value
+
+
+def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Give back what `_packed` took, with lists in place of tuples."""
+    if isinstance(value, dict) and _TENSOR in value:
+        # A clone, for the optimiser changes it.
+        return tensors[value[_TENSOR]].clone()
+    if isinstance(value, dict) and _DTYPE in value:
+        return getattr(torch, value[_DTYPE])
+    if isinstance(value, list):
+        return [_unpacked(each, tensors) for each in value]
+    return value
+
+
+def _tuples_like(value: Any, current: Any) -> Any:
+    """Make tuples of lists where the optimiser has tuples, which JSON does not know."""
+    if not isinstance(current, tuple) or value is None:
+        return value
+    return tuple(_tuples_like(each, own) for each, own in zip(value, current, strict=True))
 
 
 def _laid_out_like(value: Tensor, like: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Features are computed once for an image and a model."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -36,10 +38,10 @@ def images(count: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def run(model: torch.nn.Module, given: Tensor, cache: Path) -> Tensor:
+def run(model: torch.nn.Module, given: Tensor, cache: Path, args: dict[str, Any] | None = None) -> Tensor:
     preprocessing = Preprocessing.of_model(model)
     computes = Backbone(model, CPU)
-    return features_of(model, computes, given.__getitem__, len(given), preprocessing, cache, QUIET, "features")
+    return features_of(model, computes, given.__getitem__, len(given), preprocessing, cache, QUIET, "features", args)
 
 
 def test_only_new_images_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +68,16 @@ def test_another_model_has_features_of_its_own_but_another_head_does_not(
     assert computed.images == 4
     assert not torch.equal(run(small_vit(), images(4), tmp_path), first)
     assert computed.images == 8
+
+
+def test_a_model_of_the_same_weights_that_pools_otherwise_has_features_of_its_own(tmp_path: Path) -> None:
+    for args in ({}, {"global_pool": "max"}):
+        torch.manual_seed(0)
+        model = timm.create_model("resnet10t", num_classes=3, **args).eval()
+        given = images(4)
+        with torch.inference_mode():
+            expected = head_inputs(model, Preprocessing.of_model(model).normalise(given))
+        torch.testing.assert_close(run(model, given, tmp_path, args), expected)
 
 
 def test_a_torn_file_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

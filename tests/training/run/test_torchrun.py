@@ -10,8 +10,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from tests.support.images.training_images import write_images
 from tests.support.processes.forked import ForkedProgram
 from tests.support.processes.training_runs import MakeRecipe, run_module, write_recipe
+from training.evaluation.evaluate import evaluate
+from training.evaluation.scoring import EVALUATION_BATCH
 from training.recipe.keys import Recipe
 from training.run.trainer import train
 from training.storage.state_file import load_state
@@ -128,6 +131,21 @@ def test_sharded_processes_go_on_where_one_stopped_and_the_other_way_round(
     for recipe in (longer, longer_alone):
         train(recipe, resume=True, console=Console(quiet=True))
     assert_same_learned(longer, longer_alone)
+
+
+def test_two_processes_report_what_the_model_that_they_keep_answers(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    # Each process normalises its own images, and has running statistics of those.
+    data = {"root": str(tmp_path / "data"), "cache": str(tmp_path / "cache")}
+    write_images(tmp_path / "data" / "train", 11, seed=0)
+    # More than a batch of evaluation, so that both processes score images.
+    write_images(tmp_path / "data" / "val", 100, seed=5)
+    convolutional = SETTINGS | {"data": data, "model": {"name": "resnet10t"}, "ema_decay": None}
+    recipe = make_recipe(epochs=1, **convolutional)
+    run_two_processes(recipe, tmp_path)
+    (row,) = load_state(recipe.output / "last" / "state.safetensors").values["position"]["history"]
+    found = evaluate(recipe.output / "best", tmp_path / "data", cache=tmp_path / "cache", device="cpu")
+    assert found.images > EVALUATION_BATCH
+    assert row["val_loss"] == pytest.approx(found.nll, rel=1e-5)
 
 
 def test_two_sharded_processes_learn_from_a_teacher_as_one(make_recipe: MakeRecipe, tmp_path: Path) -> None:

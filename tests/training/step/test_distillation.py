@@ -64,6 +64,11 @@ def test_a_teacher_sees_the_students_images_and_answers_in_the_students_order(tm
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_teacher_of_another_size_answers_no_images_too(tmp_path: Path) -> None:
+    save_teacher(tmp_path, CLASSES, size=24)
+    assert teacher(tmp_path)(torch.empty(0, 3, 16, 16)).shape == (0, 3)
+
+
 def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, recipe_values: dict[str, Any]) -> None:
     save_teacher(tmp_path / "other", ("ant", "dog", "emu"))
     with pytest.raises(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
 from torch.nn import functional as F
 
+from training.data import class_weights
 from training.step.loss import Loss, sample_losses
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -32,7 +33,19 @@ def test_soft_cross_entropy_and_bce_are_timms(smoothing: float) -> None:
     losses = sample_losses(LOGITS, LABELS, "bce", smoothing)
     torch.testing.assert_close(losses.mean(), BinaryCrossEntropy(smoothing)(LOGITS, LABELS))
     weighted = sample_losses(LOGITS, LABELS, "bce", smoothing, WEIGHTS)
-    torch.testing.assert_close(weighted.mean(), BinaryCrossEntropy(smoothing, weight=WEIGHTS)(LOGITS, LABELS))
+    torch.testing.assert_close(weighted, losses * WEIGHTS[LABELS])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_class_weights_make_rare_classes_likelier_and_keep_the_scale(kind: Loss) -> None:
+    labels = torch.tensor([0] * 9 + [1])
+    weights = class_weights(labels, classes=2)
+    logits = torch.zeros(10, 2, requires_grad=True)
+    weighted, plain = (sample_losses(logits, labels, kind, class_weights=each).mean() for each in (weights, None))
+    torch.testing.assert_close(weighted, plain)
+    # All images being alike, equal weights of the classes leave nothing that speaks for one of them.
+    (gradients,) = torch.autograd.grad(weighted, logits)
+    torch.testing.assert_close(gradients.sum(dim=0), torch.zeros(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,10 +54,10 @@ def test_soft_cross_entropy_and_bce_are_timms(smoothing: float) -> None:
 def test_loss_of_mixed_targets_is_the_mixture_of_losses(
     kind: Loss, weight: float, smoothing: float, weighted: bool
 ) -> None:
-    class_weights = WEIGHTS if weighted else None
+    weights = WEIGHTS if weighted else None
     mixed = weight * F.one_hot(LABELS, 4) + (1 - weight) * F.one_hot(OTHERS, 4)
-    first, second = (sample_losses(LOGITS, value, kind, smoothing, class_weights) for value in (LABELS, OTHERS))
-    got = sample_losses(LOGITS, mixed.float(), kind, smoothing, class_weights)
+    first, second = (sample_losses(LOGITS, value, kind, smoothing, weights) for value in (LABELS, OTHERS))
+    got = sample_losses(LOGITS, mixed.float(), kind, smoothing, weights)
     torch.testing.assert_close(got, weight * first + (1 - weight) * second)
 
 

@@ -1,6 +1,8 @@
 """A state file gives back what was saved, or is refused by name."""
 
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +56,8 @@ def test_damaged_state_is_refused_by_name(damage: str, tmp_path: Path) -> None:
         load_state(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("name", ["adamw", "nmuon", "sgd"])
+# The last two hold a tensor and a type among the settings of their groups.
+@pytest.mark.parametrize("name", ["adamw", "nmuon", "sgd", "lamb", "adafactorbv"])
 def test_optimizer_state_survives_the_disk(name: str, tmp_path: Path) -> None:
     def steps(model: nn.Module, optimizer: torch.optim.Optimizer, count: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -78,6 +81,33 @@ def test_optimizer_state_survives_the_disk(name: str, tmp_path: Path) -> None:
     steps(twin, other, 3, seed=1)
     for left, right in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+class ListingOptimizer(torch.optim.SGD):
+    """Holds what timm's Kron does: tensors in lists, and the state of a generator of Python's."""
+
+    def __init__(self, parameters: Any, seed: int) -> None:
+        super().__init__(parameters, lr=0.1)
+        self.chance = random.Random(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"rng_state": self.chance.getstate()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        self.chance.setstate(state.pop("rng_state"))
+        super().load_state_dict(state)
+
+
+def test_lists_of_tensors_and_generators_survive_the_disk(tmp_path: Path) -> None:
+    weight = nn.Parameter(torch.zeros(3))
+    optimizer, other = ListingOptimizer([weight], seed=0), ListingOptimizer([weight], seed=1)
+    optimizer.state[weight]["factors"] = [torch.eye(2), torch.arange(3.0)]
+    save_state(tmp_path / "state", *pack_optimizer(optimizer))
+    unpack_optimizer(other, *load_state(tmp_path / "state"))
+    assert other.chance.random() == optimizer.chance.random()
+    for found, expected in zip(other.state[weight]["factors"], [torch.eye(2), torch.arange(3.0)], strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_an_optimisers_state_lies_in_memory_as_its_parameters_do() -> None:

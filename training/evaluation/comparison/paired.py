@@ -199,7 +199,8 @@ def _probabilities(
     preprocessing = Preprocessing.of_model(model)
     _, images = decode(samples, preprocessing, cache=cache, console=console)
     logits = finite_logits(model, images, preprocessing, place, samples.names, checkpoint)
-    probabilities = (logits / (read_temperature(read_config(checkpoint)) or 1.0)).softmax(dim=1)
+    # In float32 the probability of a right class that a model is sure it is not would be zero.
+    probabilities = (logits.double() / (read_temperature(read_config(checkpoint)) or 1.0)).softmax(dim=1)
     known: Any = model
     names = named_labels(known.pretrained_cfg) or samples.classes
     columns = [names.index(name) for name in samples.classes]

@@ -103,6 +103,18 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     assert result.nll[0] == pytest.approx(result.nll[1], rel=1e-5)
 
 
+def test_the_loss_of_a_mistake_that_a_model_is_sure_of_is_its_logits(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 2, seed=0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=len(CLASSES), **ARGS)
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([300.0, 0.0, 0.0]))
+    sure = tmp_path / "sure"
+    save_for_hf(model, str(sure), model_config={"label_names": list(CLASSES)}, safe_serialization=True)
+    result = compare(sure, sure, tmp_path / "images", cache=tmp_path / "cache")
+    assert result.nll == pytest.approx((200.0, 200.0))  # of three classes, two are never answered
+
+
 def test_the_model_that_lacks_a_class_is_named(tmp_path: Path) -> None:
     write_images(tmp_path / "images", 2, seed=0)
     first, second = save(tmp_path / "first", CLASSES, seed=1), save(tmp_path / "second", CLASSES[:2], seed=1)
