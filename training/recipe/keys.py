@@ -171,6 +171,14 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_closed_form(self) -> "Recipe":
+        if self.method == "closed_form" and self.data.balance != "none":
+            raise ValueError(
+                f"data.balance={self.data.balance} needs method=gradient; a closed form counts all images alike"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_multi_label(self) -> "Recipe":
         needed: dict[str, tuple[Any, Any]] = {
             "data.source": (self.data.source, "table"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from training.data import BatchTransform, Preprocessing, open_splits
 from training.model.learner import create_model
@@ -40,7 +41,7 @@ class Plan:
         validation_images: Images held out.
         steps_per_epoch: Updates per epoch.
         steps: Updates of the run.
-        schedule: The learning rate at points from the first update to the last.
+        schedule: The learning rate at points from the first update to the last; empty where the head is solved for.
     """
 
     model: str
@@ -71,16 +72,7 @@ def plan(recipe: Recipe) -> Plan:
     preprocessing = Preprocessing.of_model(model)
     BatchTransform(recipe.augment, preprocessing, len(training.classes))
     load_teacher(recipe.distil, training.classes, preprocessing, torch.device("cpu"))
-    optimizer = create_optimizer(model, recipe.optimizer)
     per_epoch = -(-len(training) // recipe.batch_size)
-    schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)
-    steps = recipe.epochs * per_epoch
-    warmup = round(recipe.schedule.warmup_epochs * per_epoch)
-    points = torch.linspace(0, steps - 1, _SCHEDULE_POINTS).round().long().tolist()
-    rates = []
-    for step in sorted({*points, warmup}):
-        schedule.step_update(step)
-        rates.append(SchedulePoint(step / per_epoch, max(group["lr"] for group in optimizer.param_groups)))
     return Plan(
         model=recipe.model.name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -88,9 +80,21 @@ def plan(recipe: Recipe) -> Plan:
         training_images=len(training),
         validation_images=len(validation),
         steps_per_epoch=per_epoch,
-        steps=steps,
-        schedule=tuple(rates),
+        steps=recipe.epochs * per_epoch,
+        schedule=() if recipe.method == "closed_form" else _rates(recipe, model, per_epoch),
     )
+
+
+def _rates(recipe: Recipe, model: nn.Module, per_epoch: int) -> tuple[SchedulePoint, ...]:
+    optimizer = create_optimizer(model, recipe.optimizer)
+    schedule = create_schedule(optimizer, recipe.schedule, recipe.optimizer.lr, recipe.epochs, per_epoch)
+    warmup = round(recipe.schedule.warmup_epochs * per_epoch)
+    points = torch.linspace(0, recipe.epochs * per_epoch - 1, _SCHEDULE_POINTS).round().long().tolist()
+    rates = []
+    for step in sorted({*points, warmup}):
+        schedule.step_update(step)
+        rates.append(SchedulePoint(step / per_epoch, max(group["lr"] for group in optimizer.param_groups)))
+    return tuple(rates)
 
 
 def print_plan(found: Plan, recipe: Recipe, console: Console) -> None:

@@ -25,7 +25,7 @@ def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
         recipe: The section `optimizer` of a recipe.
 
     Raises:
-        RecipeError: The optimiser is unknown or refuses its arguments.
+        RecipeError: The optimiser is unknown, refuses its arguments or needs second derivatives.
     """
     try:
         optimizer: Optimizer = timm.optim.create_optimizer_v2(
@@ -38,6 +38,8 @@ def create_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> Optimizer:
         )
     except (AssertionError, TypeError, ValueError) as error:
         raise RecipeError(f"optimizer {recipe.name!r}: {error}") from error
+    if getattr(optimizer, "is_second_order", False):
+        raise RecipeError(f"optimizer {recipe.name!r} needs second derivatives, which no run computes; try 'adamw'")
     return optimizer
 
 

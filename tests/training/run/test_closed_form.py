@@ -95,6 +95,12 @@ def test_random_weights_are_refused(tmp_path: Path, backbone: Path) -> None:
         train(recipe(tmp_path, backbone, model={"name": "vit_tiny_patch16_224", "args": ARGS}))
 
 
+def test_classes_that_are_to_be_balanced_are_refused(tmp_path: Path, backbone: Path) -> None:
+    data = {"root": str(tmp_path / "images"), "balance": "loss"}
+    with pytest.raises(RecipeError, match=r"data\.balance=loss needs method=gradient"):
+        recipe(tmp_path, backbone, data=data)
+
+
 def test_a_run_that_is_made_anew_with_other_settings_says_so(tmp_path: Path, backbone: Path) -> None:
     write_images(tmp_path / "images", 4, seed=1)
     data = {"root": str(tmp_path / "images"), "cache": str(tmp_path / "cache"), "workers": 0}

@@ -44,8 +44,11 @@ def test_plan_refuses_what_the_run_would(make_recipe: MakeRecipe, tmp_path: Path
         plan(make_recipe(augment={"crop_padding": 16}))
 
 
-def test_command_writes_nothing(data_root: Path, tmp_path: Path) -> None:
-    arguments = ["train", "cifar10_cpu", "--dry-run", f"data.root={data_root}", f"output={tmp_path / 'run'}"]
+@pytest.mark.parametrize(
+    "recipe", [["cifar10_cpu"], ["quick", "model=ait_tiny_patch4_32", "model.checkpoint=ait_tiny_patch4_32.cifar10"]]
+)
+def test_command_writes_nothing(recipe: list[str], data_root: Path, tmp_path: Path) -> None:
+    arguments = ["train", *recipe, "--dry-run", f"data.root={data_root}", f"output={tmp_path / 'run'}"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "dry run" in result.output

@@ -31,6 +31,8 @@ def test_optimizer_arguments_reach_timm() -> None:
     assert any(group.get("use_fallback") for group in optimizer.param_groups)
     with pytest.raises(RecipeError, match="optimizer 'adamw'"):
         create_optimizer(small_vit(), OptimizerRecipe(name="adamw", args={"no_such": 1}))
+    with pytest.raises(RecipeError, match="optimizer 'adahessian' needs second derivatives"):
+        create_optimizer(small_vit(), OptimizerRecipe(name="adahessian"))
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear"])
