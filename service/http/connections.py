@@ -53,7 +53,8 @@ class ConnectionLimits:
     Attributes:
         head_bytes: Most bytes of a request's line and header fields.
         headers: Most header fields.
-        head_seconds: Time from the connection, or the first byte of a later request, until the head is complete.
+        head_seconds: Time from the connection, or the first byte of a later request, until the head is complete; and
+            from an answer that did not wait for the body until that is, which nobody reads.
         write_seconds: Time that a client may leave an answer unread before the connection is dropped.
         connections: Most open connections; 0 is what the limit on descriptors leaves.
     """
@@ -117,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._probe_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
         # What came before the end of the handshake was noted here; None once it is, and without one.
         self._early = bytearray() if self.tls else None
         self._make_room()
@@ -130,7 +132,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
         self.shared.waiting.pop(self, None)
-        for timer in (self._head_timer, self._write_timer, self._probe_timer):
+        for timer in (self._head_timer, self._write_timer, self._probe_timer, self._rest_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -219,15 +221,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._in_head, self._head_bytes, self._begun = True, 0, False
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
         # A large last piece has stopped the reading, and work that asks for no more would not hear of a departure.
         if not self.pipeline:
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, and for the rest of this one where it was answered early."""
         super().on_response_complete()
         if self._refused:
             self._close_or_abort()
+        elif self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._rest_timer = self.loop.call_later(self.limits.head_seconds, self._close_or_abort)
         if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
             self.shared.waiting[self] = None
 

@@ -121,6 +121,35 @@ def test_what_cannot_be_read_of_a_request_that_was_answered_brings_no_second_ans
     run(ConnectionLimits(), test)
 
 
+def test_the_rest_of_a_body_that_was_answered_early_has_a_time() -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(CHUNKED.replace(b"POST /", b"POST /unread"))
+        await reader.readuntil(b"\r\n\r\n0")
+        ended = asyncio.create_task(everything(reader))
+        while not ended.done():
+            writer.write(b"3\r\nabc\r\n")
+            await asyncio.sleep(0.01)
+        assert await ended == b""
+        writer.close()
+
+    run(ConnectionLimits(head_seconds=0.2), test)
+
+
+def test_a_connection_stays_open_once_the_rest_of_an_early_answered_body_has_come() -> None:
+    async def test(_: Application, __: uvicorn.Server, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        for _ in range(2):
+            writer.write(CHUNKED.replace(b"POST /", b"POST /unread"))
+            await reader.readuntil(b"\r\n\r\n0")
+            writer.write(b"3\r\nabc\r\n0\r\n\r\n")
+        writer.write(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n3")
+        writer.close()
+
+    run(ConnectionLimits(), test)
+
+
 def test_bodies_in_very_small_chunks_are_read() -> None:
     async def test(application: Application, _: uvicorn.Server, address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
