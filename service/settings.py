@@ -168,7 +168,10 @@ class Settings(BaseSettings):
     head_seconds: float = Field(
         10.0,
         gt=0,
-        description="AIT_HEAD_SECONDS: time until the head of a request is complete; the connection is closed then.",
+        description=(
+            "AIT_HEAD_SECONDS: time until the head of a request is complete, and until the rest of a body has come "
+            "that was answered before; the connection is closed then."
+        ),
     )
     write_seconds: float = Field(
         20.0,
