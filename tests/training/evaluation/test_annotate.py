@@ -129,7 +129,7 @@ def test_temperature_is_fitted_to_the_listed_images(
 ) -> None:
     listed = tmp_path / "only.txt"
     listed.write_text("ant/000.png\nbee/001.png\n")
-    assert calibrate_checkpoint(checkpoint, data_root, only=listed, cache=cache, device="cpu").images == 2
+    assert calibrate_checkpoint(checkpoint, data_root / "train", only=listed, cache=cache, device="cpu").images == 2
 
 
 def test_a_finished_run_that_is_continued_writes_the_same_files(
