@@ -44,7 +44,8 @@ class SupervisedProcess:
             launcher: Starts the processes.
             spec: What `service.model_process.main` is to load.
             load_seconds: Time after which loading is given up.
-            stuck_seconds: Time after which a call is given up, and the process with it.
+            stuck_seconds: Time after which a call is given up, and the process with it; as much for each call that
+                it may have to wait for.
             on_ended: Called when the process has died.
             on_loaded: Called when an attempt to load has ended, with its seconds, and why it failed if it did.
             loading: Makes a context in which every attempt is made.
@@ -53,6 +54,7 @@ class SupervisedProcess:
         self._load_seconds, self._stuck_seconds = load_seconds, stuck_seconds
         self._on_ended, self._on_loaded, self._loading = on_ended, on_loaded, loading
         self._process: ModelProcess | None = None
+        self._calls = 0  # that the process has not answered
         self._next: asyncio.Future[ModelProcess] = asyncio.get_running_loop().create_future()
         self._supervision: asyncio.Task[None] | None = None
         self.description: dict[str, Any] = {}
@@ -88,13 +90,18 @@ class SupervisedProcess:
         process = self._process
         if process is None:
             process = await asyncio.shield(self._next)
+        self._calls += 1
+        # A batch is handed ahead, and explanations come between: what waits for others has not begun.
+        seconds = self._stuck_seconds * self._calls
         try:
-            async with asyncio.timeout(self._stuck_seconds):
+            async with asyncio.timeout(seconds):
                 return await process.call(operation, inputs, **options)
         except TimeoutError:
-            logger.error("%s has not answered for %g s", self._title, self._stuck_seconds)
+            logger.error("%s has not answered for %g s", self._title, seconds)
             process.kill()
             raise ProcessEnded("did not answer, and was ended") from None
+        finally:
+            self._calls -= 1
 
     def kill(self) -> None:
         """End the process at once and start no other; calls fail."""
