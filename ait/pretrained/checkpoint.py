@@ -28,11 +28,19 @@ def load_checkpoint(folder: Path, **kwargs: Any) -> nn.Module:
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs)
         check_loaded(model, own_head="num_classes" not in kwargs)
-    except SafetensorError as error:
-        reason = f"{WEIGHTS} is damaged, copy it again: {error}"
-        raise CheckpointError(f"{folder}: cannot be loaded ({reason}).") from error
-    except (AssertionError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
         # The first line: those after it hold whole lists of tensors.
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        if isinstance(error, SafetensorError):
+            reason = f"{WEIGHTS} is damaged, copy it again: {reason}"
         raise CheckpointError(f"{folder}: cannot be loaded ({reason}).") from error
     return model.eval()

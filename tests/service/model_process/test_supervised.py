@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.model_process.client import ModelProcess, ProcessEnded
+from service.model_process.launcher import Launcher
 from service.model_process.supervised import SupervisedProcess
 from tests.support.virtual.batcher import now
 from tests.support.virtual.time import run
@@ -52,7 +53,7 @@ async def supervised(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Supervi
 
     monkeypatch.setattr(ModelProcess, "start", start)
     process = SupervisedProcess(
-        launcher=None,  # type: ignore[arg-type]  # nothing is forked
+        launcher=Launcher(),
         spec={"path": "colours/1", "name": "colours", "version": "1"},
         load_seconds=10,
         stuck_seconds=1,
